@@ -1,0 +1,38 @@
+# make demo: a trained agent and its evaluation in a few minutes.   make test: the tests.
+# Both make .venv and install into it; nothing is needed beforehand but Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+
+.PHONY: demo test lint check clean
+
+demo: .venv/core
+	$(BIN)/spl train agent
+	$(BIN)/spl evaluate agent "$$(ls -td runs/agent/*/ | head -n 1)"
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p spl
+
+check: lint test
+
+.venv/uv:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "spl needs Python 3.11 or newer; choose one: make PYTHON=python3.12"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	touch $@
+
+.venv/core: .venv/uv pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/dev: .venv/core
+	$(INSTALL) --editable '.[dev,atari,tensorboard]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,7 @@
+"""``python -m spl`` is ``spl``."""
+
+import sys
+
+from spl.cli import main
+
+sys.exit(main())
