@@ -1,0 +1,90 @@
+"""What travels between environment, memory and model: three named tuples and the spec of a stream.
+
+No computation lives here beyond blanking a sense.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+VIDEO, AUDIO = 0, 1  # positions in ``present``
+
+
+class StreamSpec(NamedTuple):
+    """Shapes of one step's observation; a stream that an environment lacks has a zero in its shape."""
+
+    video: tuple[int, int, int]  # (C, H, W): C = 1 grey, 3 colour
+    audio: tuple[int, int, int]  # (C, M, F): C = 1 mono, 2 stereo; M mel bands, F audio frames a step
+
+    @property
+    def has_video(self) -> bool:
+        """Whether the environment can be seen."""
+        return 0 not in self.video
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether the environment can be heard."""
+        return 0 not in self.audio
+
+
+class Observation(NamedTuple):
+    """What one step shows and sounds like: the newest frame and the newest step's log-mel, no history.
+
+    A stream may carry a leading axis of environments; ``present`` then carries it too.
+    """
+
+    video: NDArray[np.uint8]  # (C, H, W), 0..255
+    audio: NDArray[np.float16]  # (C, M, F), log-mel level: 0 is silence (-100 dB), 1 is full scale
+    present: NDArray[np.bool_]  # (2,): video, audio
+
+    def without(self, *senses: int) -> "Observation":
+        """Return a copy in which the given senses (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
+        video = np.zeros_like(self.video) if VIDEO in senses else self.video
+        audio = np.zeros_like(self.audio) if AUDIO in senses else self.audio
+        present = self.present.copy()
+        present[list(senses)] = False
+        return Observation(video, audio, present)
+
+
+class Transition(NamedTuple):
+    """One agent decision and what came of it."""
+
+    observation: Observation
+    action: int
+    reward: float  # in the environment's unit
+    terminated: bool  # the task ended: nothing follows
+    truncated: bool  # the episode was cut: more would have followed
+    next_observation: Observation  # at an episode's end the true final one, never the next episode's first
+
+
+class Batch(NamedTuple):
+    """``B`` transitions with history, as a model takes them. ``T`` is the history length.
+
+    ``next_*`` lie ``m <= n_step`` decisions ahead, where ``m`` is cut at the episode's end.
+    """
+
+    video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
+    audio: Tensor  # (B, T, C, M, F) float16, likewise
+    present: Tensor  # (B, 2) bool, of the newest step
+    action: Tensor  # (B,) int64
+    reward: Tensor  # (B,) float32: sum of gamma^k r_{t+k} for k < m
+    discount: Tensor  # (B,) float32: gamma^m, or 0 where the task terminated within the window
+    next_video: Tensor  # (B, T, C, H, W) uint8
+    next_audio: Tensor  # (B, T, C, M, F) float16
+    next_present: Tensor  # (B, 2) bool
+
+    @property
+    def size(self) -> int:
+        """``B``, the number of transitions."""
+        return int(self.action.shape[0])
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Return the transitions ``start..stop`` as views."""
+        return Batch(*(field[start:stop] for field in self))
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on ``device`` (itself when it is there already)."""
+        return Batch(*(field.to(device) for field in self))
