@@ -1,0 +1,13 @@
+"""Environments: the adapter that makes any Gymnasium environment seen and heard, and worlds of our own.
+
+Importing registers our ids by string and builds nothing.
+"""
+
+from gymnasium.envs.registration import register, registry
+
+for _id, _entry_point in {
+    "spl/Beacon-v0": "spl.envs.worlds:BeaconEnv",
+    "spl/Greeting-v0": "spl.envs.worlds:GreetingEnv",
+}.items():
+    if _id not in registry:
+        register(_id, entry_point=_entry_point)

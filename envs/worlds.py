@@ -1,0 +1,366 @@
+"""Two small worlds that must be seen and heard, each with an oracle and a known best return.
+
+What is drawn and played is plain numpy; turning it into an ``Observation`` is the adapter's work.
+"""
+
+from abc import abstractmethod
+from enum import IntEnum
+from functools import cache
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 16_000
+STEP_SAMPLES = 1_600  # sound of one step: 0.1 s
+PICTURE_SIZE = 64  # rows and columns
+JITTER = 4  # columns by which a figure may stand left or right of its place
+PICTURE_NOISE = 24  # grey levels, uniform from 0
+SOUND_NOISE = 200  # int16 units, uniform around 0
+
+WorldObservation = dict[str, NDArray[Any]]
+Scenery = tuple[NDArray[np.uint8], NDArray[np.int16]]
+Ellipse = tuple[float, float, float, float, int]  # x, y, half width, half height, grey level
+
+
+class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
+    """A world of four actions that shows a grey picture and plays 0.1 s of sound at every step.
+
+    Observation: ``video`` ``(64, 64)`` uint8 and ``audio`` ``(1600,)`` int16, mono at 16 kHz. An episode ends
+    by ``terminated`` and is never truncated: the length belongs to the task, and no reward could follow.
+    """
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+    metadata = {
+        "render_modes": ["rgb_array"],
+        "render_fps": SAMPLE_RATE_HZ // STEP_SAMPLES,
+        "audio_sample_rate_hz": SAMPLE_RATE_HZ,
+    }
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        self.render_mode = render_mode
+        video = spaces.Box(0, 255, (PICTURE_SIZE, PICTURE_SIZE), np.uint8)
+        audio = spaces.Box(-32768, 32767, (STEP_SAMPLES,), np.int16)
+        self.observation_space: spaces.Space[Any] = spaces.Dict(video=video, audio=audio)
+        self.action_space = spaces.Discrete(4)
+        self._video = np.zeros(video.shape, np.uint8)
+        self._is_over = True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[WorldObservation, dict[str, Any]]:
+        """Begin an episode and return its first observation, sound included; there are no options to set."""
+        super().reset(seed=seed)
+        if options:
+            raise ValueError(f"options must be empty, got {options}")
+        self._is_over = False
+        self._begin()
+        return self._observe(), {}
+
+    def step(self, action: Any) -> tuple[WorldObservation, float, bool, bool, dict[str, Any]]:
+        """Act once; raise ``ValueError`` for an unknown action and ``ResetNeeded`` where no episode runs."""
+        if not self.action_space.contains(action):
+            raise ValueError(f"action must be a whole number in 0..3, got {action!r}")
+        if self._is_over:
+            raise gymnasium.error.ResetNeeded("the episode is over or has not begun; call reset() first")
+        reward, self._is_over = self._advance(int(action))
+        return self._observe(), reward, self._is_over, False, {}
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Return the newest picture as ``(64, 64, 3)`` uint8 for humans, or None without a render mode."""
+        return None if self.render_mode is None else np.repeat(self._video[:, :, None], 3, axis=2)
+
+    @property
+    @abstractmethod
+    def best_return(self) -> float:
+        """The expected undiscounted return of an episode under ``oracle_action``."""
+
+    @abstractmethod
+    def oracle_action(self) -> int:
+        """Return the best action in the true state, the first of several."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Draw the first state of an episode."""
+
+    @abstractmethod
+    def _advance(self, action: int) -> tuple[float, bool]:
+        """Draw the next state; return the reward and whether the task is over."""
+
+    @abstractmethod
+    def _scenery(self) -> Scenery:
+        """Return the state's picture, ``(64, 72)`` with jitter, and its sound of at least 1600 samples."""
+
+    def _observe(self) -> WorldObservation:
+        picture, sound = self._scenery()
+        draw = self.np_random.integers
+        left, start = draw(2 * JITTER + 1), draw(len(sound) - STEP_SAMPLES + 1)
+        video = draw(PICTURE_NOISE, size=(PICTURE_SIZE, PICTURE_SIZE), dtype=np.uint8)
+        video += picture[:, left : left + PICTURE_SIZE]  # no drawing is brighter than 255 - PICTURE_NOISE
+        audio = draw(-SOUND_NOISE, SOUND_NOISE, size=STEP_SAMPLES, dtype=np.int16, endpoint=True)
+        audio += sound[start : start + STEP_SAMPLES]
+        self._video = video.copy()
+        return {"video": video, "audio": audio}
+
+
+class BeaconEnv(AudioVisualWorld):
+    """Name the direction (0 up, 1 right, 2 down, 3 left) of a beacon that moves at every step: 1 if right.
+
+    The best return is ``num_rounds``, chance gives a quarter of it. It terminates after the last round.
+
+    Args:
+        sense: what tells the direction. ``eye``: a blob on that side, and a tone that means nothing.
+            ``ear``: one of ``TONES_HZ``, and a blob that means nothing. ``both``: the blob lies right for an
+            odd direction, else left, and the tone is high for 2 and 3, else low; one sense gets half.
+        num_rounds: steps in an episode, positive.
+
+    Raises:
+        ValueError: if ``sense``, ``num_rounds`` or ``render_mode`` is not one of the above.
+    """
+
+    SENSES = ("eye", "ear", "both")
+    TONES_HZ = (400, 800, 1_600, 3_200)
+
+    def __init__(self, sense: str = "both", num_rounds: int = 32, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        if sense not in self.SENSES:
+            raise ValueError(f"sense must be one of {', '.join(self.SENSES)}, got {sense!r}")
+        if num_rounds < 1:
+            raise ValueError(f"num_rounds must be at least 1, got {num_rounds}")
+        self.sense, self.num_rounds = sense, num_rounds
+        self._round = self._direction = self._decoy = 0
+
+    @property
+    def best_return(self) -> float:
+        """``num_rounds``: the oracle is right every time."""
+        return float(self.num_rounds)
+
+    def oracle_action(self) -> int:
+        """Return the beacon's direction."""
+        return self._direction
+
+    def _begin(self) -> None:
+        self._round = 0
+        self._place_beacon()
+
+    def _advance(self, action: int) -> tuple[float, bool]:
+        reward = float(action == self._direction)
+        self._round += 1
+        self._place_beacon()
+        return reward, self._round == self.num_rounds
+
+    def _place_beacon(self) -> None:
+        self._direction, self._decoy = self.np_random.integers(4, size=2).tolist()
+
+    def _scenery(self) -> Scenery:
+        side, tone = {
+            "eye": (self._direction, self._decoy),
+            "ear": (self._decoy, self._direction),
+            "both": (1 if self._direction % 2 else 3, 3 if self._direction >= 2 else 0),
+        }[self.sense]
+        return beacon_pictures()[side], beacon_tones()[tone]
+
+
+Act = IntEnum("Act", "WAIT LOOK WAVE HANDSHAKE", start=0)
+# What is to be seen in the greeting world; the poses of a standing person are scenes like the others.
+Scene = IntEnum("Scene", "EMPTY COMING_FAR COMING_NEAR AWAY FACING HAND LEAVING_NEAR LEAVING_FAR", start=0)
+STANDING = (Scene.AWAY, Scene.FACING, Scene.HAND)
+LEAVING = (Scene.LEAVING_NEAR, Scene.LEAVING_FAR)
+# The scene that may follow and how likely it does after each act; otherwise the scene stays. The zeros are
+# never read: ``visit_outcome`` sends away whoever comes or stands and is offered a handshake.
+CHANGES = {
+    Scene.EMPTY: (Scene.COMING_FAR, (1.0, 1.0, 1.0, 1.0)),  # at a visit's first step only
+    Scene.COMING_FAR: (Scene.COMING_NEAR, (1.0, 1.0, 1.0, 0.0)),
+    Scene.COMING_NEAR: (Scene.AWAY, (1.0, 1.0, 1.0, 0.0)),
+    Scene.AWAY: (Scene.FACING, (0.1, 0.8, 0.1, 0.0)),
+    Scene.FACING: (Scene.HAND, (0.1, 0.1, 0.8, 0.0)),
+    Scene.HAND: (Scene.FACING, (0.15, 0.15, 0.15, 0.0)),
+    Scene.LEAVING_NEAR: (Scene.LEAVING_FAR, (1.0, 1.0, 1.0, 1.0)),
+    Scene.LEAVING_FAR: (Scene.EMPTY, (1.0, 1.0, 1.0, 1.0)),
+}
+GREETING_PROBABILITY = 0.4  # of a standing person's voice, anew at every step
+TAKEN_REWARD, REFUSED_REWARD = 1.0, -0.1
+VISIT_STEPS = 18
+LAST_STANDING_CLOCK = 14  # one step of empty room, two of coming, at most twelve of standing
+
+
+@cache
+def visit_outcome(clock: int, scene: Scene, is_greeting: bool, action: int) -> tuple[float, Scene, float]:
+    """Return an action's reward, the scene that may follow and its probability; otherwise the scene stays.
+
+    The only statement of the dynamics: the simulator draws from it and the oracle averages over it.
+
+    Args:
+        clock: step within the visit, 0..17.
+        scene: what is to be seen.
+        is_greeting: whether a standing person greets the robot, rather than talks to somebody else.
+        action: one of ``Act``.
+    """
+    reward, is_farewell = 0.0, False
+    if action == Act.HANDSHAKE and scene != Scene.EMPTY:
+        reward = TAKEN_REWARD if scene == Scene.HAND and is_greeting else REFUSED_REWARD
+        is_farewell = scene not in LEAVING  # shaken or put off, the person goes at once
+    if is_farewell or (scene in STANDING and clock >= LAST_STANDING_CLOCK):
+        return reward, Scene.LEAVING_NEAR, 1.0
+    follower, probabilities = CHANGES[scene]
+    is_empty_for_good = scene == Scene.EMPTY and clock > 0
+    return reward, follower, 0.0 if is_empty_for_good else probabilities[action]
+
+
+@cache
+def visit_action_values() -> NDArray[np.float64]:
+    """Return the best expected reward of the rest of a visit by clock, scene, voice and action.
+
+    Exact backward induction, undiscounted: ``q = r + sum_s' p(s') E_voice max_a' q'(s', voice, a')``.
+
+    Returns:
+        ``(18, 8, 2, 4)``, read-only; voice 1 is a greeting; where nobody stands only voice 0 occurs.
+    """
+    values = np.zeros((VISIT_STEPS, len(Scene), 2, len(Act)))
+    ahead = np.zeros(len(Scene))  # mean over the voice of the best value one step on
+    for clock in reversed(range(VISIT_STEPS)):
+        for scene, voice, action in np.ndindex(values.shape[1:]):
+            reward, follower, p = visit_outcome(clock, Scene(scene), bool(voice), action)
+            values[clock, scene, voice, action] = reward + p * ahead[follower] + (1 - p) * ahead[scene]
+        best = values[clock].max(axis=2)  # (8, 2)
+        p_greeting = np.array([GREETING_PROBABILITY * (scene in STANDING) for scene in Scene])
+        ahead = best[:, 0] + p_greeting * (best[:, 1] - best[:, 0])
+    values.flags.writeable = False
+    return values
+
+
+class GreetingEnv(AudioVisualWorld):
+    """A robot earns handshakes from visitors: +1 for one that is taken, -0.1 for one that is refused.
+
+    A visit has 18 steps: the empty room, a person coming (2), standing (at most 12), leaving (2), and the
+    empty room again. A hand is taken only while it is held out, which is seen, and the person greets the
+    robot rather than talks to somebody else, which is heard. While the person stands, the picture does not
+    depend on the voice nor the sound on the pose. ``CHANGES`` and ``visit_outcome`` have the rules. The
+    episode terminates after the last visit, when the robot's shift is over.
+
+    The best deaf policy gets 35 % of the best return. The best blind one gets 81 %, but only by counting
+    steps since the footsteps: it looks three times, then waves, and shakes at a greeting once a hand is
+    likely. A blind policy without memory gets far less.
+
+    Args:
+        num_visits: visits in an episode, positive.
+
+    Raises:
+        ValueError: if ``num_visits`` or ``render_mode`` is not one of the above.
+
+    Source: Qureshi et al. (2016), Robot gains social intelligence through multimodal deep reinforcement
+    learning. Differs: their people are real and the second stream is depth; ours are a small Markov process
+    and the second stream is sound.
+    """
+
+    def __init__(self, num_visits: int = 6, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        if num_visits < 1:
+            raise ValueError(f"num_visits must be at least 1, got {num_visits}")
+        self.num_visits = num_visits
+        self._begin()
+
+    @property
+    def best_return(self) -> float:
+        """``num_visits`` times the value of one visit, exact up to rounding."""
+        return float(self.num_visits * visit_action_values()[0, Scene.EMPTY, 0].max())
+
+    def oracle_action(self) -> int:
+        """Return the first of the best actions for the true clock, scene and voice."""
+        return int(visit_action_values()[self._clock, self._scene, int(self._is_greeting)].argmax())
+
+    def _begin(self) -> None:
+        self._visit = self._clock = 0
+        self._scene, self._is_greeting = Scene.EMPTY, False
+
+    def _advance(self, action: int) -> tuple[float, bool]:
+        reward, follower, p = visit_outcome(self._clock, self._scene, self._is_greeting, action)
+        scene_draw, voice_draw = self.np_random.random(2).tolist()
+        self._scene = follower if scene_draw < p else self._scene
+        self._is_greeting = self._scene in STANDING and voice_draw < GREETING_PROBABILITY
+        num_visits_over, self._clock = divmod(self._clock + 1, VISIT_STEPS)
+        self._visit += num_visits_over
+        return reward, self._visit == self.num_visits
+
+    def _scenery(self) -> Scenery:
+        voice = "talking" if self._scene in STANDING else self._scene.name
+        return greeting_pictures()[self._scene], greeting_sounds()["greeting" if self._is_greeting else voice]
+
+
+@cache
+def beacon_pictures() -> list[NDArray[np.uint8]]:
+    """Return four ``(64, 72)`` pictures with a blob up, right, down and left."""
+    centres = ((36, 12), (56, 32), (36, 52), (16, 32))  # x, y
+    return [_picture([(x, y, 7, 7, 220)], wall=20, floor=20) for x, y in centres]
+
+
+@cache
+def beacon_tones() -> list[NDArray[np.int16]]:
+    """Return four tones, long enough that a random start is a random phase."""
+    seconds = np.arange(2 * STEP_SAMPLES) / SAMPLE_RATE_HZ
+    return [_sound(np.sin(2 * np.pi * hz * seconds)) for hz in BeaconEnv.TONES_HZ]
+
+
+@cache
+def greeting_pictures() -> list[NDArray[np.uint8]]:
+    """Return the ``(64, 72)`` picture of every scene, in the order of ``Scene``."""
+    coming, leaving = ([_figure(scale, has_face) for scale in (0.4, 0.65)] for has_face in (True, False))
+    away, facing = _figure(1, has_face=False), _figure(1, has_face=True)
+    arm: list[Ellipse] = [(46 - i, 28 + 2 * i, 3 + 0.4 * i, 3 + 0.4 * i, 215) for i in range(8)]
+    fingers: list[Ellipse] = [(30 + 4 * i, 53, 1.7, 6, 230) for i in range(4)]
+    hand: list[Ellipse] = [(36, 45, 8, 7, 230), *fingers]
+    figures = [[], *coming, away, facing, facing + arm + hand, *reversed(leaving)]
+    return [_picture(figure, wall=50, floor=85) for figure in figures]
+
+
+@cache
+def greeting_sounds() -> dict[str, NDArray[np.int16]]:
+    """Return the sounds by voice (``greeting``, ``talking``) and, where nobody stands, by scene name."""
+    seconds = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    click = seconds % 0.1  # one footstep in every step's sound
+    footsteps = np.exp(-300 * click) * np.sin(2 * np.pi * 2_500 * click)
+    murmurs = ((110, 7), (170, 5), (230, 11), (310, 8))  # pitch and syllables, both in Hz
+    babble = [np.sin(2 * np.pi * hz * seconds) * np.sin(np.pi * beat * seconds) ** 2 for hz, beat in murmurs]
+    hello = np.pad(np.concatenate([_chirp(600, 800, 600), _chirp(1_000, 1_800, 800)]), 200)
+    bye = np.pad(_chirp(1_200, 400, 1_400), 200) + footsteps[:1_800]
+    return {
+        "greeting": _sound(hello),
+        "talking": _sound(0.4 * np.sum(babble, axis=0)),
+        "EMPTY": _sound(0 * seconds),
+        "COMING_FAR": _sound(0.4 * footsteps),
+        "COMING_NEAR": _sound(footsteps),
+        "LEAVING_NEAR": _sound(0.6 * bye),
+        "LEAVING_FAR": _sound(0.2 * bye),
+    }
+
+
+def _chirp(first_hz: float, last_hz: float, num_samples: int) -> NDArray[np.float64]:
+    phase = np.cumsum(np.linspace(first_hz, last_hz, num_samples)) / SAMPLE_RATE_HZ
+    return np.sin(2 * np.pi * phase) * np.hanning(num_samples)
+
+
+def _sound(wave: NDArray[np.float64]) -> NDArray[np.int16]:
+    return (8_000 * wave).astype(np.int16)
+
+
+def _picture(ellipses: list[Ellipse], wall: int, floor: int) -> NDArray[np.uint8]:
+    rows, columns = np.mgrid[:PICTURE_SIZE, : PICTURE_SIZE + 2 * JITTER]
+    picture = np.where(rows < 56, wall, floor).astype(np.uint8)
+    for x, y, half_width, half_height, grey in ellipses:
+        picture[((columns - x) / half_width) ** 2 + ((rows - y) / half_height) ** 2 <= 1] = grey
+    return picture
+
+
+def _figure(scale: float, has_face: bool) -> list[Ellipse]:
+    """Return the ellipses of a person who stands on the floor, seen from the front or from behind."""
+    shirt, skin, hair = 140, 200, 10
+    legs = [(-4, -8, 3, 10, hair), (4, -8, 3, 10, hair)]
+    trunk = [(-10, -26, 3, 12, shirt), (10, -26, 3, 12, shirt), (0, -26, 9, 14, shirt)]
+    head = [(0, -47, 8, 9, skin if has_face else hair)]
+    face = [(-3, -49, 1.5, 1.5, hair), (3, -49, 1.5, 1.5, hair), (0, -43, 3.5, 1.2, hair)]
+    parts = [*legs, *trunk, *head, *(face if has_face else [])]
+    return [(36 + scale * x, 60 + scale * y, scale * w, scale * h, grey) for x, y, w, h, grey in parts]
