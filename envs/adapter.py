@@ -1,0 +1,353 @@
+"""Any Gymnasium environment with discrete actions, made into observations that are seen and heard.
+
+Choosing the streams, cutting them to shape and skipping frames without losing sound live here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from spl.records import Observation, StreamSpec
+from spl.spectrogram import LogMel
+
+MIN_SAMPLES = 64  # a shorter vector is a list of numbers, not a sound
+MIN_SIDE = 8  # pixels; a smaller array is not a picture
+GREY = np.array([[0.299, 0.587, 0.114]], np.float32)  # ITU-R BT.601 luma of red, green, blue
+VIDEO_NAMES = ("video", "image", "screen", "rgb", "pixels", "frame", "camera")
+AUDIO_NAMES = ("audio", "sound", "waveform", "wave", "mic", "microphone")
+SERVES = (
+    "a picture is a Box (H, W), (H, W, 1), (H, W, 3) or (1|3, H, W) of uint8 or of floats in [0, 1]; "
+    "a sound is a Box (N,), (N, 1|2) or (1|2, N) of uint8, int16 or float"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvConfig:
+    """Which environment, and how its two streams are cut to shape."""
+
+    id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
+    kwargs: dict[str, Any] = field(default_factory=dict)  # passed to the environment
+    video_key: str | None = None  # key of the picture in a Dict; None finds it
+    audio_key: str | None = None  # key of the sound in a Dict; None finds it
+    sample_rate_hz: int | None = None  # of the sound; None asks the environment
+    video_size: tuple[int, int] = (84, 84)  # rows, columns after resizing by area
+    grey: bool = True  # one channel instead of three
+    num_mels: int = 64  # mel bands
+    audio_frames: int = 8  # log-mel frames per step
+    rest_level: float | None = None  # of an unsigned sound; None asks the environment, else finds it
+    stereo: bool = False  # keep left and right apart
+    frame_skip: int | None = None  # frames an action is repeated; None: 4 for ALE, else 1
+    max_pool: bool | None = None  # brightest of the last two frames; None: true for ALE, else false
+
+    def __post_init__(self) -> None:
+        if min(self.video_size) < 1:
+            raise ValueError(f"env.video_size must be two positive numbers, got {self.video_size}")
+        for name in ("num_mels", "audio_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"env.{name} must be positive, got {getattr(self, name)}")
+        if self.frame_skip is not None and self.frame_skip < 1:
+            raise ValueError(f"env.frame_skip must be at least 1, got {self.frame_skip}")
+        if self.sample_rate_hz is not None and not 1_000 <= self.sample_rate_hz <= 768_000:
+            raise ValueError(f"env.sample_rate_hz must be in 1000..768000, got {self.sample_rate_hz}")
+
+
+class Streams(NamedTuple):
+    """The streams chosen in an observation space; a key of None with a space means the space itself."""
+
+    video: spaces.Box | None
+    video_key: str | None
+    audio: spaces.Box | None
+    audio_key: str | None
+
+
+def area_weights(size: int, new_size: int) -> NDArray[np.float32]:
+    """Return ``(new_size, size)`` rows that sum to 1: how much of each old pixel a new one covers."""
+    edges = np.linspace(0.0, size, new_size + 1)
+    covered = np.minimum(edges[1:, None], np.arange(1, size + 1)) - np.maximum(
+        edges[:-1, None], np.arange(size)
+    )
+    weights: NDArray[np.float32] = (np.maximum(0.0, covered) * new_size / size).astype(np.float32)
+    return weights
+
+
+class Eye:
+    """Cuts pictures of one space to ``(C, rows, columns)`` uint8: grey by ITU-R BT.601, resized by area."""
+
+    def __init__(self, space: spaces.Box, size: tuple[int, int], *, grey: bool) -> None:
+        shape = space.shape
+        self.channel_axis = None if len(shape) == 2 else (2 if shape[2] in (1, 3) else 0)
+        num_channels = 1 if self.channel_axis is None else shape[self.channel_axis]
+        rows, columns = (side for axis, side in enumerate(shape) if axis != self.channel_axis)
+        self.scale = 255.0 if np.issubdtype(space.dtype, np.floating) else 1.0
+        self.to_grey = grey and num_channels == 3
+        self.shape = (1 if grey else num_channels, *size)
+        self.resizes = (rows, columns) != tuple(size)
+        self._rows, self._columns = area_weights(rows, size[0]), area_weights(columns, size[1]).T.copy()
+
+    def __call__(self, picture: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return ``(C, rows, columns)``."""
+        if self.channel_axis is None:
+            picture = picture[None]
+        elif self.channel_axis == 2:
+            picture = np.moveaxis(picture, 2, 0)  # (C, H, W)
+        if not self.resizes and not self.to_grey and picture.dtype == np.uint8:
+            return picture.copy()
+        pixels: NDArray[np.float32] = picture.astype(np.float32)
+        if self.to_grey:
+            pixels = np.tensordot(GREY, pixels, axes=1).astype(np.float32)  # (1, H, W)
+        if self.resizes:
+            pixels = np.asarray(self._rows @ pixels @ self._columns, np.float32)
+        cut: NDArray[np.uint8] = np.rint(np.clip(pixels * self.scale, 0.0, 255.0)).astype(np.uint8)
+        return cut
+
+
+class Ear:
+    """Brings sounds of one space to ``(C, N)`` float32 in [-1, 1], its rest level at 0."""
+
+    def __init__(self, space: spaces.Box, *, stereo: bool, rest_level: float | None) -> None:
+        self.dtype = space.dtype
+        self.time_axis = 0 if len(space.shape) == 1 or space.shape[1] <= 2 else 1
+        self.num_samples = space.shape[self.time_axis]
+        self.num_channels = 1 if len(space.shape) == 1 else space.shape[1 - self.time_axis]
+        self.mixes = self.num_channels == 2 and not stereo
+        self.rest = rest_level if space.dtype == np.uint8 else 0.0  # None: found in the first sound heard
+
+    def __call__(self, sound: NDArray[Any]) -> NDArray[np.float32]:
+        """Return ``(C, N)``; an unsigned sound rests where its first, constant chunk lies, else at 128."""
+        if self.rest is None:
+            self.rest = float(sound.flat[0]) if (sound == sound.flat[0]).all() else 128.0
+        wave = sound.astype(np.float32)
+        if self.dtype == np.uint8:
+            wave = (wave - self.rest) / 128.0
+        elif self.dtype == np.int16:
+            wave = wave / 32768.0
+        wave = wave[None] if wave.ndim == 1 else (wave.T if self.time_axis == 0 else wave)
+        return wave.mean(axis=0, keepdims=True) if self.mixes else wave
+
+
+def is_video(space: spaces.Space[Any]) -> bool:
+    """Whether a space has the shape and type of a picture."""
+    if not isinstance(space, spaces.Box) or not (
+        space.dtype == np.uint8 or np.issubdtype(space.dtype, np.floating)
+    ):
+        return False
+    shape = space.shape
+    if len(shape) == 3 and (shape[2] in (1, 3) or shape[0] in (1, 3)):
+        sides: tuple[int, ...] = shape[:2] if shape[2] in (1, 3) else shape[1:]
+    else:
+        sides = shape if len(shape) == 2 else ()
+    return len(sides) == 2 and min(sides) >= MIN_SIDE
+
+
+def is_audio(space: spaces.Space[Any]) -> bool:
+    """Whether a space has the shape and type of a sound."""
+    if not isinstance(space, spaces.Box) or not (
+        space.dtype in (np.uint8, np.int16) or np.issubdtype(space.dtype, np.floating)
+    ):
+        return False
+    shape = space.shape
+    if len(shape) == 2 and 0 < min(shape) <= 2:
+        return max(shape) >= MIN_SAMPLES
+    return len(shape) == 1 and shape[0] >= MIN_SAMPLES
+
+
+def _choose(found: dict[str, spaces.Space[Any]], wanted: str | None, sense: str) -> str | None:
+    """Return the key of the stream for ``sense``, or None where there is none."""
+    test, names = (is_video, VIDEO_NAMES) if sense == "video" else (is_audio, AUDIO_NAMES)
+    option = f"env.{sense}_key"
+    if wanted is not None:
+        if wanted not in found:
+            raise ValueError(f"{option}={wanted} is not in the observation; its keys: {_listed(found)}")
+        if not test(found[wanted]):
+            raise ValueError(f"{option}={wanted} is {_told(found[wanted])}, which does not serve: {SERVES}")
+        return wanted
+    fitting = [key for key, space in found.items() if test(space)]
+    named = [key for key in fitting if any(name in key.lower() for name in names)]
+    if len(fitting) > 1 and len(named) != 1:
+        raise ValueError(
+            f"several entries could be the {sense}: {', '.join(fitting)}; choose one with --{option} KEY"
+        )
+    return (named if len(fitting) > 1 else fitting or [None])[0]  # type: ignore[list-item]
+
+
+def _told(space: spaces.Space[Any]) -> str:
+    return f"{type(space).__name__} {space.shape} {space.dtype}"
+
+
+def _listed(found: dict[str, spaces.Space[Any]]) -> str:
+    return ", ".join(f"{key} ({_told(space)})" for key, space in found.items()) or "none"
+
+
+def find_streams(space: spaces.Space[Any], config: EnvConfig) -> Streams:
+    """Return the streams that an observation space offers.
+
+    Raises:
+        ValueError: if nothing serves, a key does not exist or does not serve, or several could be meant.
+    """
+    if isinstance(space, spaces.Dict):
+        found = dict(space.spaces)
+        video, audio = (_choose(found, getattr(config, f"{s}_key"), s) for s in ("video", "audio"))
+        if video is None and audio is None:
+            raise ValueError(f"no picture and no sound in the observation; found {_listed(found)}; {SERVES}")
+        return Streams(
+            None if video is None else found[video],  # type: ignore[arg-type]
+            video,
+            None if audio is None else found[audio],  # type: ignore[arg-type]
+            audio,
+        )
+    for key in (config.video_key, config.audio_key):
+        if key is not None:
+            raise ValueError(f"the observation is not a Dict ({_told(space)}): it has no key {key!r}")
+    if is_video(space):
+        return Streams(space, None, None, None)  # type: ignore[arg-type]
+    if is_audio(space):
+        return Streams(None, None, space, None)  # type: ignore[arg-type]
+    raise ValueError(f"no picture and no sound in the observation; found {_told(space)}; {SERVES}")
+
+
+def told_by(env: gymnasium.Env[Any, Any], name: str) -> Any:
+    """Return the attribute ``name`` of an environment or of one of its wrappers, None where none has it."""
+    return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
+
+
+def sample_rate_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> int:
+    """Return the sound's rate in Hz: the option's, else the environment's own word."""
+    told = (told_by(env, "sample_rate_hz"), (env.metadata or {}).get("audio_sample_rate_hz"))
+    for rate in (config.sample_rate_hz, *told):
+        if rate is not None:
+            return int(rate)
+    raise ValueError(
+        f"{config.id} does not tell its sound's sample rate; give --env.sample_rate_hz, or set the "
+        "attribute sample_rate_hz or metadata['audio_sample_rate_hz'] of the environment"
+    )
+
+
+class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
+    """Shows an environment as :class:`Observation` and repeats each action without losing sound.
+
+    ``waveform`` holds the newest step's ``(C, N)`` float32 samples. A skipped frame's sound is kept; a
+    step cut short by the episode's end is followed by silence, the first observation preceded by it.
+
+    Raises:
+        ValueError: if the environment has no usable stream, no sample rate or no discrete actions.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+        super().__init__(env)
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise ValueError(
+                f"{config.id} has the action space {env.action_space}; "
+                "only Discrete is supported: wrap the environment so that each action is one of a list"
+            )
+        self.config = config
+        self.streams = find_streams(env.observation_space, config)
+        self.frame_skip = 1 if config.frame_skip is None else config.frame_skip
+        self.first_action = int(env.action_space.start)
+        self.sample_rate_hz: int | None = None
+        self._eye = self._ear = self._log_mel = None
+        video_shape = audio_shape = (0, 0, 0)
+        if self.streams.video is not None:
+            self._eye = Eye(self.streams.video, config.video_size, grey=config.grey)
+            video_shape = self._eye.shape
+        if self.streams.audio is not None:
+            rest_level = config.rest_level
+            if rest_level is None:
+                rest_level = told_by(env, "sound_rest_level")
+            self._ear = Ear(self.streams.audio, stereo=config.stereo, rest_level=rest_level)
+            self.sample_rate_hz = sample_rate_of(env, config)
+            channels = 1 if self._ear.mixes else self._ear.num_channels
+            self._log_mel = LogMel(
+                sample_rate_hz=self.sample_rate_hz,
+                num_samples=self._ear.num_samples * self.frame_skip,
+                num_mels=config.num_mels,
+                num_frames=config.audio_frames,
+                num_channels=channels,
+            )
+            audio_shape = self._log_mel.shape
+            self.waveform = np.zeros((channels, self._log_mel.num_samples), np.float32)
+        self.spec_of_streams = StreamSpec(video_shape, audio_shape)
+        self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
+        self.num_actions = int(env.action_space.n)
+        self.action_space = spaces.Discrete(self.num_actions)  # type: ignore[assignment]
+        self.observation_space = spaces.Tuple(  # type: ignore[assignment]
+            (
+                spaces.Box(0, 255, video_shape, np.uint8),
+                spaces.Box(-np.inf, np.inf, audio_shape, np.float16),
+                spaces.MultiBinary(2),
+            )
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode; its first sound follows silence."""
+        raw, info = self.env.reset(seed=seed, options=options)
+        if self._log_mel is not None:
+            self._log_mel.reset()
+        return self._observe([raw], at_reset=True), info
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Repeat ``action`` (0-based) ``frame_skip`` times; rewards add up, every frame's sound is kept."""
+        frames, total = [], 0.0
+        for _ in range(self.frame_skip):
+            raw, reward, terminated, truncated, info = self.env.step(self.first_action + int(action))
+            frames.append(raw)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return self._observe(frames), total, bool(terminated), bool(truncated), info
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was chosen, for ``env.json`` and the terminal."""
+        video, audio = self.streams.video, self.streams.audio
+        chosen: dict[str, Any] = {
+            "id": self.config.id,
+            "actions": self.num_actions,
+            "frame_skip": self.frame_skip,
+        }
+        if video is not None:
+            chosen["video"] = {
+                "key": self.streams.video_key,
+                "from": [list(video.shape), str(video.dtype)],
+                "to": list(self.spec_of_streams.video),
+            }
+        if audio is not None and self._log_mel is not None:
+            chosen["audio"] = {
+                "key": self.streams.audio_key,
+                "from": [list(audio.shape), str(audio.dtype)],
+                "sample_rate_hz": self.sample_rate_hz,
+                "samples_per_step": self._log_mel.num_samples,
+                "window_samples": self._log_mel.window_size,
+                "rest_level": None if self._ear is None else self._ear.rest,
+                "to": list(self.spec_of_streams.audio),
+            }
+        return chosen
+
+    def _observe(self, frames: Sequence[Any], *, at_reset: bool = False) -> Observation:
+        video = np.zeros((0, 0, 0), np.uint8)
+        audio = np.zeros((0, 0, 0), np.float16)
+        if self._eye is not None:
+            pictures = [self._part(raw, self.streams.video_key) for raw in frames[-2:]]
+            pools = self.config.max_pool and len(pictures) == 2
+            video = self._eye(np.maximum(*pictures) if pools else pictures[-1])
+        if self._ear is not None and self._log_mel is not None:
+            heard = np.concatenate(
+                [self._ear(self._part(raw, self.streams.audio_key)) for raw in frames], axis=1
+            )
+            self.waveform = np.zeros((heard.shape[0], self._log_mel.num_samples), np.float32)
+            if at_reset:
+                self.waveform[:, -heard.shape[1] :] = heard
+            else:
+                self.waveform[:, : heard.shape[1]] = heard
+            audio = self._log_mel.step(self.waveform)
+        return Observation(video, audio, self._present.copy())
+
+    @staticmethod
+    def _part(raw: Any, key: str | None) -> NDArray[Any]:
+        part: NDArray[Any] = raw if key is None else raw[key]
+        return part

@@ -1,0 +1,53 @@
+"""ALE games with every sample of their sound.
+
+ALE's own frame skip returns the last emulated frame's sound alone, so the skip is left to the adapter.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+SAMPLE_RATE_HZ = 512 * 60  # one chunk of 512 mono samples per emulated frame, uint8, at rest at 128
+REST_LEVEL = 128
+FRAME_SKIP = 4
+
+
+class SilentReset(gymnasium.Wrapper[Any, int, Any, int]):
+    """Begins each game in silence, and tells the sound's rate and rest level.
+
+    ``reset`` emulates no frame of its own to be heard: ALE then returns zeros (the first time) or the
+    *last* game's last chunk. Both would be a click at the start of every episode.
+    """
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+    sound_rest_level = REST_LEVEL
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Return the first picture, with a sound at rest."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        if isinstance(observation, dict) and "sound" in observation:
+            observation["sound"] = np.full_like(observation["sound"], REST_LEVEL)
+        return observation, info
+
+
+def make_atari(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Return the game with picture and sound of every emulated frame: ``Dict(image, sound)``.
+
+    Args:
+        env_id: such as ``ALE/Pong-v5``.
+        kwargs: passed to ``gymnasium.make``; ``obs_type`` may be ``grayscale`` (default) or ``rgb``.
+
+    Raises:
+        ImportError: if ale-py is not installed.
+        ValueError: if ``frameskip`` is given, which would lose sound.
+    """
+    import ale_py
+
+    if "frameskip" in kwargs:
+        raise ValueError(
+            "env.kwargs.frameskip loses three quarters of ALE's sound; use --env.frame_skip instead"
+        )
+    gymnasium.register_envs(ale_py)
+    kwargs = {"obs_type": "grayscale", "sound_obs": True, **kwargs}
+    return SilentReset(gymnasium.make(env_id, frameskip=1, **kwargs))
