@@ -1,0 +1,273 @@
+"""``spl evaluate agent``: returns with all senses, with one, with noise on one, with a failing one."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import spl
+from spl import checkpoint
+from spl.agents.history import History
+from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.agents.protocol import Agent
+from spl.agents.run import build_agent, episode_seed, generator_of, pick_device, read_run
+from spl.config import UsageError
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.catalog import make_env
+from spl.records import AUDIO, VIDEO, Observation, StreamSpec
+from spl.report import print_table
+
+NUM_RESAMPLES = 2_000  # of the bootstrap
+VIDEO_NOISE = 64.0  # standard deviation, of 255
+AUDIO_NOISE = 0.25  # standard deviation, in levels of 100 dB
+Spoil = Callable[[Observation, int, np.random.Generator], Observation]
+Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateAgentConfig:
+    """How long and how an agent is evaluated."""
+
+    episodes: int = 20  # per seed and condition
+    seeds: int = 5  # sets of episodes, the same for every condition
+    epsilon: float = 0.0  # chance of a random action
+    first_seed: int = 1_000_000  # of the sets; training uses small ones
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.epsilon <= 1.0:
+            raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
+
+
+class Outcome(NamedTuple):
+    """Returns and lengths under one condition, ``(seeds, episodes)``."""
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+
+
+def interquartile_mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of the middle half: a quarter of the values, rounded down, is cut at each end.
+
+    Source: Agarwal et al. (2021), Deep RL at the edge of the statistical precipice, section 4.3.
+    """
+    ordered = np.sort(values, axis=None)
+    cut = ordered.size // 4
+    return float(ordered[cut : ordered.size - cut].mean())
+
+
+def bootstrap_interval(values: NDArray[np.float64], generator: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % interval of the interquartile mean of ``values (seeds, episodes)``.
+
+    Percentile bootstrap, the episodes drawn anew within each seed (stratified).
+    """
+    num_seeds, num_episodes = values.shape
+    rows = np.arange(num_seeds)[:, None]
+    means = [
+        interquartile_mean(values[rows, generator.integers(num_episodes, size=values.shape)])
+        for _ in range(NUM_RESAMPLES)
+    ]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def noisy(sense: int) -> Spoil:
+    """Return a condition that adds Gaussian noise to one sense, which still counts as present."""
+
+    def spoil(observation: Observation, step: int, generator: np.random.Generator) -> Observation:
+        if sense == VIDEO:
+            noise = generator.normal(0.0, VIDEO_NOISE, observation.video.shape)
+            return observation._replace(video=np.clip(observation.video + noise, 0, 255).astype(np.uint8))
+        noise = generator.normal(0.0, AUDIO_NOISE, observation.audio.shape)
+        return observation._replace(audio=np.maximum(observation.audio + noise, 0).astype(np.float16))
+
+    return spoil
+
+
+def missing(sense: int, from_step: int = 0) -> Spoil:
+    """Return a condition in which one sense is absent from a step on."""
+
+    def spoil(observation: Observation, step: int, generator: np.random.Generator) -> Observation:
+        return observation.without(sense) if step >= from_step else observation
+
+    return spoil
+
+
+def untouched(observation: Observation, step: int, generator: np.random.Generator) -> Observation:
+    """Leave the observation as it is."""
+    return observation
+
+
+def conditions(spec: StreamSpec, half_length: int) -> dict[str, Spoil]:
+    """Return what is done to the senses that ``spec`` has, by the name of the condition."""
+    if not (spec.has_video and spec.has_audio):
+        sense, name = (VIDEO, "video") if spec.has_video else (AUDIO, "audio")
+        return {
+            "blind" if spec.has_video else "deaf": missing(sense),
+            f"noise on {name}": noisy(sense),
+            f"{name} fails midway": missing(sense, half_length),
+        }
+    return {
+        "video only": missing(AUDIO),
+        "audio only": missing(VIDEO),
+        "noise on video": noisy(VIDEO),
+        "noise on audio": noisy(AUDIO),
+        "video fails midway": missing(VIDEO, half_length),
+        "audio fails midway": missing(AUDIO, half_length),
+    }
+
+
+def play(
+    policy: Policy, envs: Sequence[AudioVisualEnv], spoil: Spoil, *, history: int, seed: int
+) -> tuple[list[float], list[int]]:
+    """Play one episode in each environment, all in step; return their returns and lengths."""
+    generator = generator_of(seed, "condition")
+    stacks = History(envs[0].spec_of_streams, history=history, num_envs=len(envs))
+    totals, lengths = [0.0] * len(envs), [0] * len(envs)
+    for position, env in enumerate(envs):
+        observation, _ = env.reset(seed=episode_seed(seed, position))
+        stacks.push(spoil(observation, 0, generator), position, is_first=True)
+    running = list(range(len(envs)))
+    while running:
+        actions = policy(stacks, envs, running)
+        still_running = []
+        for position, action in zip(running, actions, strict=True):
+            observation, reward, terminated, truncated, _ = envs[position].step(action)
+            totals[position] += reward
+            lengths[position] += 1
+            if not (terminated or truncated):
+                stacks.push(spoil(observation, lengths[position], generator), position, is_first=False)
+                still_running.append(position)
+        running = still_running
+    return totals, lengths
+
+
+def policy_of(agent: Agent, epsilon: float) -> Policy:
+    """Return the agent as a policy over the environments still running."""
+    return lambda stacks, envs, running: agent.act(stacks.stack(running), epsilon)
+
+
+def oracle(stacks: History, envs: Sequence[AudioVisualEnv], running: list[int]) -> list[int]:
+    """Return what an environment that knows its own best action would do."""
+    return [int(envs[position].get_wrapper_attr("oracle_action")()) for position in running]
+
+
+def load_agent(
+    run: Path, device_name: str = "auto"
+) -> tuple[MultimodalDqn, Callable[[], AudioVisualEnv], int, int]:
+    """Return the agent of a run, a maker of its environment, its history and the checkpoint's step.
+
+    Raises:
+        UsageError: if it is not an agent's run, or has no readable checkpoint.
+    """
+    config = read_run(run)
+    env = make_env(config.env)
+    path = checkpoint.latest(run / "checkpoints")
+    if path is None:
+        raise UsageError(f"{run} has no checkpoint yet: let it train for longer")
+    try:
+        device = pick_device(device_name)
+        agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
+        state = checkpoint.load(path)
+        agent.load_state_dict(state["agent"])
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(f"the checkpoint {path} cannot be used: {error}") from error
+    finally:
+        env.close()
+    return agent, lambda: make_env(config.env), config.memory.history, int(state["progress"]["step"])
+
+
+def evaluate_agent(
+    run: Path, config: EvaluateAgentConfig, *, console: Console | None = None
+) -> dict[str, Any]:
+    """Play the run's newest agent under every condition; write ``evaluation.json`` into the run's folder.
+
+    Returns:
+        What was written: per condition the returns ``(seeds, episodes)``, their interquartile mean and its
+        95 % bootstrap interval, and how they were made.
+    """
+    agent, make, history, step = load_agent(run, config.device)
+    agent.generator = generator_of(config.first_seed, "evaluation")
+    envs = [make() for _ in range(config.episodes)]
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    policy = policy_of(agent, config.epsilon)
+    console = Console(stderr=True) if console is None else console
+
+    def outcome(policy: Policy, spoil: Spoil, name: str) -> Outcome:
+        task = bar.add_task(name, total=len(seeds))
+        played = []
+        for seed in seeds:
+            played.append(play(policy, envs, spoil, history=history, seed=seed))
+            bar.advance(task)
+        return Outcome(np.array([one[0] for one in played]), np.array([one[1] for one in played]))
+
+    columns = TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with torch.inference_mode(), Progress(*columns, console=console, transient=True) as bar:
+        outcomes = {"all senses": outcome(policy, untouched, "all senses")}
+        half_length = max(1, round(float(outcomes["all senses"].lengths.mean()) / 2))
+        for name, spoil in conditions(envs[0].spec_of_streams, half_length).items():
+            outcomes[name] = outcome(policy, spoil, name)
+        outcomes["random actions"] = outcome(policy_of(agent, 1.0), untouched, "random actions")
+        if envs[0].has_wrapper_attr("oracle_action"):
+            outcomes["oracle"] = outcome(oracle, untouched, "oracle")
+    result = {
+        "run": str(run),
+        "step": step,
+        "episodes": config.episodes,
+        "seeds": list(seeds),
+        "epsilon": config.epsilon,
+        "fails_midway_at_step": half_length,
+        "spl": spl.__version__,
+        "torch": str(torch.__version__),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "conditions": {name: told(one, config.first_seed) for name, one in outcomes.items()},
+    }
+    for env in envs:
+        env.close()
+    (run / "evaluation.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def told(outcome: Outcome, seed: int) -> dict[str, Any]:
+    """Return one condition's figures as JSON holds them."""
+    low, high = bootstrap_interval(outcome.returns, generator_of(seed, "bootstrap"))
+    return {
+        "interquartile_mean": interquartile_mean(outcome.returns),
+        "interval_95": [low, high],
+        "mean": float(outcome.returns.mean()),
+        "standard_deviation": float(outcome.returns.std()),
+        "mean_length": float(outcome.lengths.mean()),
+        "returns": outcome.returns.tolist(),
+    }
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """Print the table of :func:`evaluate_agent`; the oracle's share where there is an oracle."""
+    found = result["conditions"]
+    best = found["oracle"]["mean"] if "oracle" in found else None
+    columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps"]
+    rows = []
+    for name, one in found.items():
+        low, high = one["interval_95"]
+        row = [
+            name,
+            f"{one['interquartile_mean']:.2f}",
+            f"{low:.2f} … {high:.2f}",
+            f"{one['mean']:.2f} ± {one['standard_deviation']:.2f}",
+            f"{one['mean_length']:.0f}",
+        ]
+        rows.append([*row, f"{one['mean'] / best:.0%}"] if best else row)
+    num_episodes = result["episodes"] * len(result["seeds"])
+    title = f"Return over {num_episodes} episodes a condition, agent at step {result['step']:,}"
+    print_table(title, [*columns, "of oracle"] if best else columns, rows)

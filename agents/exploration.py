@@ -1,0 +1,70 @@
+"""When to act at random and when to act blind or deaf: schedules and blackouts, no network."""
+
+from typing import Any
+
+import numpy as np
+
+from spl.records import AUDIO, VIDEO, Observation
+
+
+def linear_epsilon(step: int, *, start: float, end: float, warmup_steps: int, decay_steps: int) -> float:
+    """Return the chance of a random action at ``step``, in ``[end, start]``.
+
+    ``start`` for the first ``warmup_steps``, then a straight line that meets ``end`` after ``decay_steps``.
+
+    Source: Mnih et al. (2015), Methods.
+    """
+    if decay_steps <= 0:
+        return start if step < warmup_steps else end
+    share = min(max((step - warmup_steps) / decay_steps, 0.0), 1.0)
+    return start + share * (end - start)
+
+
+class ModalityDropout:
+    """Takes one sense away for a stretch of steps, so that the agent learns to do without it.
+
+    A stretch begins at a step with chance ``p / (mean_steps (1 - p))`` while both senses are there, takes
+    video or audio with equal chance, and ends at each step with chance ``1 / mean_steps``: in the long run a
+    share ``p`` of the steps lacks one sense. An episode begins a new draw.
+
+    Args:
+        probability: ``p`` in ``[0, 1)``; 0 draws nothing.
+        mean_steps: mean length of a stretch, in steps; at least 1.
+        generator: owns the draws.
+    """
+
+    def __init__(self, probability: float, mean_steps: float, generator: np.random.Generator) -> None:
+        if not 0.0 <= probability < 1.0:
+            raise ValueError(f"modality_dropout must be in [0, 1), got {probability}")
+        if mean_steps < 1.0:
+            raise ValueError(f"modality_dropout_steps must be at least 1, got {mean_steps}")
+        self.probability = probability
+        self.ends = 1.0 / mean_steps
+        self.begins = min(1.0, probability * self.ends / (1.0 - probability))
+        self.generator = generator
+        self.missing: int | None = None
+
+    def __call__(self, observation: Observation, *, is_first: bool) -> Observation:
+        """Return the observation, or a copy with one sense absent."""
+        if self.probability == 0.0:
+            return observation
+        if is_first:
+            begins_missing = self.generator.random() < self.probability
+            self.missing = self._draw() if begins_missing else None
+        elif self.missing is None:
+            self.missing = self._draw() if self.generator.random() < self.begins else None
+        elif self.generator.random() < self.ends:
+            self.missing = None
+        return observation if self.missing is None else observation.without(self.missing)
+
+    def _draw(self) -> int:
+        return VIDEO if self.generator.random() < 0.5 else AUDIO
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the stretch under way and the generator."""
+        return {"missing": self.missing, "generator": self.generator.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.missing = state["missing"]
+        self.generator.bit_generator.state = state["generator"]

@@ -1,0 +1,49 @@
+"""The last ``T`` observations of each environment, stacked as a model takes them while acting."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spl.records import Observation, StreamSpec
+
+
+class Stack(NamedTuple):
+    """History of ``E`` environments, oldest first; equal to what the memory puts together for learning."""
+
+    video: Tensor  # (E, T, C, H, W) uint8, zeros before the episode began
+    audio: Tensor  # (E, T, C, M, F) float16, likewise
+    present: Tensor  # (E, 2) bool, of the newest step
+
+    def to(self, device: torch.device) -> "Stack":
+        """Return the stack on ``device``."""
+        return Stack(*(field.to(device) for field in self))
+
+
+class History:
+    """Rolls the newest observation of each environment into its stack."""
+
+    def __init__(self, spec: StreamSpec, *, history: int, num_envs: int = 1) -> None:
+        self._video: NDArray[np.uint8] = np.zeros((num_envs, history, *spec.video), np.uint8)
+        self._audio: NDArray[np.float16] = np.zeros((num_envs, history, *spec.audio), np.float16)
+        self._present: NDArray[np.bool_] = np.zeros((num_envs, 2), np.bool_)
+
+    def push(self, observation: Observation, env: int = 0, *, is_first: bool) -> None:
+        """Make ``observation`` the newest of ``env``; the first of an episode follows nothing."""
+        for stack, newest in ((self._video, observation.video), (self._audio, observation.audio)):
+            if is_first:
+                stack[env] = 0
+            else:
+                stack[env, :-1] = stack[env, 1:]
+            stack[env, -1] = newest
+        self._present[env] = observation.present
+
+    def stack(self, envs: "slice | list[int]" = slice(None)) -> Stack:
+        """Return copies for all environments, or for those given."""
+        return Stack(
+            torch.from_numpy(self._video[envs].copy()),
+            torch.from_numpy(self._audio[envs].copy()),
+            torch.from_numpy(self._present[envs].copy()),
+        )

@@ -1,0 +1,37 @@
+"""What the loop asks of an agent: five methods and a network."""
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from spl.agents.history import Stack
+from spl.records import Batch
+
+
+class Agent(Protocol):
+    """An agent that learns from a replay memory."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What the optimizer trains."""
+        ...
+
+    def act(self, stack: Stack, epsilon: float) -> list[int]:
+        """Return one action for each of ``E`` environments; random with chance ``epsilon``."""
+        ...
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Return one loss per transition, ``(B,)``, with a graph."""
+        ...
+
+    def sync(self) -> None:
+        """Follow an update of the network (target networks and counters)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that learning and acting depend on, generators included."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        ...

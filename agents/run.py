@@ -1,0 +1,235 @@
+"""What describes a run of an agent: its configuration, its folder, and the agent built from them."""
+
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from spl import config as configuration
+from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+from spl.config import UsageError
+from spl.encoders import EncoderConfig, TwoStreamEncoder
+from spl.envs.adapter import AudioVisualEnv, EnvConfig
+from spl.records import StreamSpec
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """What is remembered."""
+
+    capacity: int = 50_000  # observations
+    min_size: int = 1_000  # transitions before the first update
+    history: int = 4  # steps stacked
+    on_disk: bool = False  # keep the arrays in the run's folder instead of in RAM
+
+    def __post_init__(self) -> None:
+        if self.history < 1:
+            raise ValueError(f"memory.history must be at least 1, got {self.history}")
+        if not 0 < self.min_size <= self.capacity:
+            raise ValueError(f"memory.min_size must be in 1..capacity ({self.capacity}), got {self.min_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The two phases: how long each is."""
+
+    collect_steps: int = 2  # steps of the first phase
+    replays: int = 1  # mini-buffers drawn in the second
+    mini_buffer: int = 32  # transitions drawn at a time from the memory
+    batch_size: int = 32  # transitions per update
+
+    def __post_init__(self) -> None:
+        for name in ("collect_steps", "replays", "mini_buffer", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"loop.{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch_size > self.mini_buffer:
+            raise ValueError(
+                f"loop.batch_size must be at most mini_buffer ({self.mini_buffer}), got {self.batch_size}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainAgentConfig:
+    """Everything that describes a run of ``spl train agent``."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    agent: DqnConfig = field(default_factory=DqnConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    curriculum: Literal["uniform"] = "uniform"  # which transitions count how much
+    num_steps: int = 20_000  # agent decisions in all
+    seed: int = 0
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    num_threads: int | None = None  # of torch on the CPU; None: the cores there are, at most 8
+    runs: str = "runs"  # folder that holds all runs
+    report_every_steps: int = 1_000  # between two rows of metrics.jsonl
+    checkpoint_every_steps: int = 10_000
+    save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect anew
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "report_every_steps", "checkpoint_every_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must be cpu, cuda, cuda:N or auto, got {name!r}, which is not here"
+        ) from error
+    return device
+
+
+def build_agent(
+    config: TrainAgentConfig, spec: StreamSpec, num_actions: int, device: torch.device
+) -> MultimodalDqn:
+    """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before."""
+
+    def build_network() -> MultimodalQNetwork:
+        encoder = TwoStreamEncoder(
+            spec,
+            history=config.memory.history,
+            video_stream=config.encoder.video_stream,
+            attention=config.encoder.attention,
+            video_features=config.encoder.video_features,
+            audio_features=config.encoder.audio_features,
+            features=config.encoder.features,
+        )
+        network = MultimodalQNetwork(
+            encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion
+        )
+        return network.to(memory_format=torch.channels_last)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network, target = build_network(), build_network()
+    return MultimodalDqn(network, target, config.agent, generator_of(config.seed, "exploration"), device)
+
+
+def generator_of(seed: int, purpose: str) -> np.random.Generator:
+    """Return the generator that belongs to one purpose of a run, independent of all others."""
+    return np.random.default_rng([seed, *purpose.encode()])
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Return the seed with which a run resets its environment for the given episode."""
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
+
+
+def create_run(config: TrainAgentConfig, env: AudioVisualEnv, command: list[str]) -> Path:
+    """Make ``runs/agent/<env>-s<seed>-<time>`` with ``config.yaml``, ``command.txt`` and ``env.json``.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    short = "".join(letter if letter.isalnum() else "-" for letter in config.env.id.split("/")[-1])
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    parent = Path(config.runs) / "agent"
+    try:
+        for attempt in range(100):
+            again = f"-{attempt}" if attempt else ""
+            folder = parent / f"{short}-s{config.seed}-{stamp}{again}"
+            if not folder.exists():
+                break
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(configuration.dump(config))
+        (folder / "command.txt").write_text(shlex.join(command) + "\n")
+        (folder / "env.json").write_text(json.dumps(env.describe(), indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(
+            f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
+        ) from error
+    return folder
+
+
+def read_run(folder: Path) -> TrainAgentConfig:
+    """Return the configuration of the run in ``folder``.
+
+    Raises:
+        UsageError: if it is not the folder of an agent's run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        known = sorted(Path("runs/agent").glob("*/config.yaml"), key=lambda found: found.stat().st_mtime)
+        newest = f"; the newest run here is {known[-1].parent}" if known else ""
+        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml{newest}")
+    return configuration.parse(TrainAgentConfig, ["--config", str(path)], prog="spl")
+
+
+def check_ram(config: TrainAgentConfig, spec: StreamSpec, slack: int) -> None:
+    """Refuse a memory that does not fit into the machine's RAM.
+
+    Raises:
+        UsageError: with the bytes that are needed and that there are.
+    """
+    observation = int(np.prod(spec.video)) + 2 * int(np.prod(spec.audio))
+    needed = (config.memory.capacity + slack) * observation
+    there = ram_bytes()
+    if not config.memory.on_disk and needed > there:
+        fits = max(0, there // observation * 9 // 10 - slack)
+        raise UsageError(
+            f"a memory of {config.memory.capacity:,} observations of {observation:,} bytes needs "
+            f"{needed:,} bytes ({needed / GIB:.1f} GiB), and this machine has "
+            f"{there:,} ({there / GIB:.1f} GiB): "
+            f"use --memory.capacity {fits} or less, or --memory.on_disk true"
+        )
+
+
+def ram_bytes() -> int:
+    """Return the bytes of RAM that this process may use: the machine's, or its control group's."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        path = Path(name)
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+MAY_CHANGE = (
+    "num_steps",
+    "report_every_steps",
+    "checkpoint_every_steps",
+    "save_memory",
+    "num_threads",
+    "device",
+    "runs",
+)
+
+
+def check_resumable(before: TrainAgentConfig, now: TrainAgentConfig) -> None:
+    """Refuse to go on with a run whose configuration was changed in what it depends on.
+
+    Raises:
+        UsageError: naming every key that may not change.
+    """
+    fixed = {
+        key: values for key, values in configuration.difference(before, now).items() if key not in MAY_CHANGE
+    }
+    if fixed:
+        told = ", ".join(f"--{key} {new} (the run has {old})" for key, (old, new) in fixed.items())
+        raise UsageError(
+            f"a resumed run keeps its configuration, got {told}; start a new run, or leave it out"
+        )

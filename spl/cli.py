@@ -1,0 +1,154 @@
+"""The command line: one function a command, which imports what it needs only when it is chosen."""
+
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from spl import __version__
+from spl.config import UsageError, parse
+
+OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+USAGE = """\
+spl: agents that see and hear
+
+  spl train agent [--resume RUN]       train a multimodal deep Q-network; no option needed
+  spl evaluate agent RUN               its return with all senses, one, noise, a failing one
+  spl record --out FOLDER              roll an environment out into a recording
+  spl envs [ID ...]                    what is registered, with each stream's shape and rate
+
+Every command takes --config FILE.yaml, then --a.b VALUE; --help lists its options with their defaults.
+--debug shows the traceback of a mistake; --version the version.
+"""
+
+
+def train_agent(argv: list[str]) -> int:
+    """``spl train agent [--resume RUN] [options]``."""
+    from spl.agents.run import TrainAgentConfig, check_resumable, read_run
+    from spl.agents.train import train_agent as train
+
+    rest, run = take_option(argv, "--resume")
+    if run is None:
+        config = parse(TrainAgentConfig, rest, prog="spl train agent", aliases={"env": "env.id"})
+        result = train(config)
+    else:
+        before = read_run(Path(run))
+        files = ["--config", str(Path(run) / "config.yaml"), *rest]
+        config = parse(TrainAgentConfig, files, prog="spl train agent --resume", aliases={"env": "env.id"})
+        check_resumable(before, config)
+        result = train(config, resume=Path(run))
+    return OK if result.is_finished else INTERRUPTED
+
+
+def evaluate_agent(argv: list[str]) -> int:
+    """``spl evaluate agent RUN [options]``."""
+    from spl.agents.evaluate import EvaluateAgentConfig, print_evaluation
+    from spl.agents.evaluate import evaluate_agent as evaluate
+
+    if not argv or (argv[0].startswith("-") and argv[0] != "--help"):
+        raise UsageError("give the folder of the run: spl evaluate agent runs/agent/...")
+    run, rest = ("", argv) if argv[0] == "--help" else (argv[0], argv[1:])
+    config = parse(EvaluateAgentConfig, rest, prog="spl evaluate agent RUN")
+    result = evaluate(Path(run), config)
+    print_evaluation(result)
+    print(f"written to {Path(run) / 'evaluation.json'}")
+    return OK
+
+
+def record(argv: list[str]) -> int:
+    """``spl record [options]``."""
+    from spl.agents.record import RecordConfig
+    from spl.agents.record import record as roll_out
+
+    done = roll_out(parse(RecordConfig, argv, prog="spl record", aliases={"env": "env.id"}))
+    print(f"{done['folder']}: {done['steps']:,} steps, {done['episodes']:,} whole episodes")
+    return OK if done["is_finished"] else INTERRUPTED
+
+
+def envs(argv: list[str]) -> int:
+    """``spl envs [ID ...]``."""
+    from spl.envs.catalog import ale_games, describe_envs
+    from spl.report import print_table
+
+    unknown = [word for word in argv if word.startswith("-") and word != "--help"]
+    if unknown:
+        raise UsageError(f"spl envs takes ids only, got {unknown[0]}")
+    if "--help" in argv:
+        print("spl envs [ID ...]: streams of our worlds and of installed games, or of the ids given")
+        return OK
+    columns = ["environment", "actions", "picture", "sound", "rate"]
+    print_table("Environments", columns, describe_envs(argv))
+    if not argv:
+        print(textwrap.fill("ALE games: " + (" ".join(ale_games()) or "none installed"), width=100))
+    return OK
+
+
+COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
+    ("train", "agent"): train_agent,
+    ("evaluate", "agent"): evaluate_agent,
+    ("record",): record,
+    ("envs",): envs,
+}
+
+
+def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:
+    """Return ``argv`` without ``name VALUE`` (or ``name=VALUE``), and the value."""
+    for position, word in enumerate(argv):
+        if word.startswith(name + "="):
+            return argv[:position] + argv[position + 1 :], word.removeprefix(name + "=")
+        if word == name:
+            if position + 1 == len(argv):
+                raise UsageError(f"{name} needs a value")
+            return argv[:position] + argv[position + 2 :], argv[position + 1]
+    return argv, None
+
+
+def choose(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
+    """Return the command that ``argv`` names, and its own words."""
+    for words, command in COMMANDS.items():
+        if tuple(argv[: len(words)]) == words:
+            return command, argv[len(words) :]
+    known = ", ".join("spl " + " ".join(words) for words in COMMANDS)
+    raise UsageError(f"there is no command 'spl {' '.join(argv[:2])}'; there are {known}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 2 for a user's mistake, 1 for a failure, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    is_debugging = "--debug" in argv
+    argv = [word for word in argv if word != "--debug"]
+    if not argv or argv[0] in ("--help", "-h", "help"):
+        print(USAGE, end="")
+        return OK
+    if argv[0] == "--version":
+        print(__version__)
+        return OK
+    sys.path.insert(0, "")  # so that --env module:Id finds a file beside the user, as python -m would
+    try:
+        command, rest = choose(argv)
+        return command(["--help" if word == "-h" else word for word in rest])
+    except UsageError as error:
+        if is_debugging:
+            traceback.print_exc()
+        print("\n".join(f"spl: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("spl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILURE
+    except OSError as error:
+        if is_debugging:
+            traceback.print_exc()
+        print(f"spl: {error}", file=sys.stderr)
+        return FAILURE
+    except Exception as error:
+        traceback.print_exc()
+        print(f"spl: failed with {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILURE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
