@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from spl.envs.scenery import TONES_HZ, greeting_pictures, greeting_sounds
 from spl.envs.worlds import (
     CHANGES,
     VISIT_STEPS,
@@ -15,8 +16,6 @@ from spl.envs.worlds import (
     BeaconEnv,
     GreetingEnv,
     Scene,
-    greeting_pictures,
-    greeting_sounds,
     visit_action_values,
     visit_outcome,
 )
@@ -52,7 +51,7 @@ def side_of(observation) -> int:
 
 def tone_of(observation) -> int:
     peak_hz = 10 * np.abs(np.fft.rfft(observation["audio"].astype(float))).argmax()
-    return int(np.abs(np.array(BeaconEnv.TONES_HZ) - peak_hz).argmin())
+    return int(np.abs(np.array(TONES_HZ) - peak_hz).argmin())
 
 
 def put(env: GreetingEnv, clock: int, scene: Scene, is_greeting: bool = False) -> None:
