@@ -12,12 +12,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from spl.envs.senses import Ear, Eye
 from spl.records import Observation, StreamSpec
 from spl.spectrogram import LogMel
 
 MIN_SAMPLES = 64  # a shorter vector is a list of numbers, not a sound
 MIN_SIDE = 8  # pixels; a smaller array is not a picture
-GREY = np.array([[0.299, 0.587, 0.114]], np.float32)  # ITU-R BT.601 luma of red, green, blue
 VIDEO_NAMES = ("video", "image", "screen", "rgb", "pixels", "frame", "camera")
 AUDIO_NAMES = ("audio", "sound", "waveform", "wave", "mic", "microphone")
 SERVES = (
@@ -46,14 +46,14 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         if min(self.video_size) < 1:
-            raise ValueError(f"env.video_size must be two positive numbers, got {self.video_size}")
+            raise ValueError(f"video_size must be two positive numbers, got {self.video_size}")
         for name in ("num_mels", "audio_frames"):
             if getattr(self, name) < 1:
-                raise ValueError(f"env.{name} must be positive, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.frame_skip is not None and self.frame_skip < 1:
-            raise ValueError(f"env.frame_skip must be at least 1, got {self.frame_skip}")
+            raise ValueError(f"frame_skip must be at least 1, got {self.frame_skip}")
         if self.sample_rate_hz is not None and not 1_000 <= self.sample_rate_hz <= 768_000:
-            raise ValueError(f"env.sample_rate_hz must be in 1000..768000, got {self.sample_rate_hz}")
+            raise ValueError(f"sample_rate_hz must be in 1000..768000, got {self.sample_rate_hz}")
 
 
 class Streams(NamedTuple):
@@ -63,71 +63,6 @@ class Streams(NamedTuple):
     video_key: str | None
     audio: spaces.Box | None
     audio_key: str | None
-
-
-def area_weights(size: int, new_size: int) -> NDArray[np.float32]:
-    """Return ``(new_size, size)`` rows that sum to 1: how much of each old pixel a new one covers."""
-    edges = np.linspace(0.0, size, new_size + 1)
-    covered = np.minimum(edges[1:, None], np.arange(1, size + 1)) - np.maximum(
-        edges[:-1, None], np.arange(size)
-    )
-    weights: NDArray[np.float32] = (np.maximum(0.0, covered) * new_size / size).astype(np.float32)
-    return weights
-
-
-class Eye:
-    """Cuts pictures of one space to ``(C, rows, columns)`` uint8: grey by ITU-R BT.601, resized by area."""
-
-    def __init__(self, space: spaces.Box, size: tuple[int, int], *, grey: bool) -> None:
-        shape = space.shape
-        self.channel_axis = None if len(shape) == 2 else (2 if shape[2] in (1, 3) else 0)
-        num_channels = 1 if self.channel_axis is None else shape[self.channel_axis]
-        rows, columns = (side for axis, side in enumerate(shape) if axis != self.channel_axis)
-        self.scale = 255.0 if np.issubdtype(space.dtype, np.floating) else 1.0
-        self.to_grey = grey and num_channels == 3
-        self.shape = (1 if grey else num_channels, *size)
-        self.resizes = (rows, columns) != tuple(size)
-        self._rows, self._columns = area_weights(rows, size[0]), area_weights(columns, size[1]).T.copy()
-
-    def __call__(self, picture: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return ``(C, rows, columns)``."""
-        if self.channel_axis is None:
-            picture = picture[None]
-        elif self.channel_axis == 2:
-            picture = np.moveaxis(picture, 2, 0)  # (C, H, W)
-        if not self.resizes and not self.to_grey and picture.dtype == np.uint8:
-            return picture.copy()
-        pixels: NDArray[np.float32] = picture.astype(np.float32)
-        if self.to_grey:
-            pixels = np.tensordot(GREY, pixels, axes=1).astype(np.float32)  # (1, H, W)
-        if self.resizes:
-            pixels = np.asarray(self._rows @ pixels @ self._columns, np.float32)
-        cut: NDArray[np.uint8] = np.rint(np.clip(pixels * self.scale, 0.0, 255.0)).astype(np.uint8)
-        return cut
-
-
-class Ear:
-    """Brings sounds of one space to ``(C, N)`` float32 in [-1, 1], its rest level at 0."""
-
-    def __init__(self, space: spaces.Box, *, stereo: bool, rest_level: float | None) -> None:
-        self.dtype = space.dtype
-        self.time_axis = 0 if len(space.shape) == 1 or space.shape[1] <= 2 else 1
-        self.num_samples = space.shape[self.time_axis]
-        self.num_channels = 1 if len(space.shape) == 1 else space.shape[1 - self.time_axis]
-        self.mixes = self.num_channels == 2 and not stereo
-        self.rest = rest_level if space.dtype == np.uint8 else 0.0  # None: found in the first sound heard
-
-    def __call__(self, sound: NDArray[Any]) -> NDArray[np.float32]:
-        """Return ``(C, N)``; an unsigned sound rests where its first, constant chunk lies, else at 128."""
-        if self.rest is None:
-            self.rest = float(sound.flat[0]) if (sound == sound.flat[0]).all() else 128.0
-        wave = sound.astype(np.float32)
-        if self.dtype == np.uint8:
-            wave = (wave - self.rest) / 128.0
-        elif self.dtype == np.int16:
-            wave = wave / 32768.0
-        wave = wave[None] if wave.ndim == 1 else (wave.T if self.time_axis == 0 else wave)
-        return wave.mean(axis=0, keepdims=True) if self.mixes else wave
 
 
 def is_video(space: spaces.Space[Any]) -> bool:
@@ -271,6 +206,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             audio_shape = self._log_mel.shape
             self.waveform = np.zeros((channels, self._log_mel.num_samples), np.float32)
         self.spec_of_streams = StreamSpec(video_shape, audio_shape)
+        self._refuse_idle_options()
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
         self.num_actions = int(env.action_space.n)
         self.action_space = spaces.Discrete(self.num_actions)  # type: ignore[assignment]
@@ -281,6 +217,25 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 spaces.MultiBinary(2),
             )
         )
+
+    def _refuse_idle_options(self) -> None:
+        """Raise where an option was given that nothing here can follow."""
+        audio, ear = self.streams.audio, self._ear
+        idle = {
+            "max_pool=true": (self.config.max_pool and self.frame_skip == 1, "needs a frame_skip above 1"),
+            "stereo=true": (
+                self.config.stereo and (ear is None or ear.num_channels == 1),
+                "needs two channels",
+            ),
+            "rest_level": (
+                self.config.rest_level is not None and (audio is None or audio.dtype != np.uint8),
+                "is for a sound of uint8",
+            ),
+            "sample_rate_hz": (self.config.sample_rate_hz is not None and audio is None, "needs a sound"),
+        }
+        for option, (is_idle, why) in idle.items():
+            if is_idle:
+                raise ValueError(f"env.{option} {why}, which {self.config.id} does not have: leave it out")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

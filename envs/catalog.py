@@ -25,15 +25,14 @@ def make_env(config: EnvConfig) -> AudioVisualEnv:
         UsageError: if it is unknown, cannot be imported or made, or has nothing that serves.
     """
     if config.id.startswith(ALE):
-        config = replace(
-            config,
-            frame_skip=FRAME_SKIP if config.frame_skip is None else config.frame_skip,
-            max_pool=True if config.max_pool is None else config.max_pool,
-        )
+        frame_skip = FRAME_SKIP if config.frame_skip is None else config.frame_skip
+        max_pool = frame_skip > 1 if config.max_pool is None else config.max_pool
+        config = replace(config, frame_skip=frame_skip, max_pool=max_pool)
     env = make_raw(config.id, config.kwargs)
     try:
         return AudioVisualEnv(env, config)
     except ValueError as error:
+        env.close()
         raise UsageError(str(error)) from error
 
 
@@ -53,7 +52,7 @@ def make_raw(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         raise UsageError(_unknown(env_id)) from error
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"{env_id} needs a package that is not installed: {error}") from error
-    except (TypeError, ValueError, KeyError) as error:
+    except (gymnasium.error.Error, TypeError, ValueError, KeyError) as error:
         told = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
         raise UsageError(f"{env_id} could not be made with {told}: {error}") from error
 

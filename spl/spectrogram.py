@@ -84,5 +84,6 @@ class LogMel:
         spectrum = np.fft.rfft(windows * self._window)  # (C, F, bins)
         power = (spectrum.real**2 + spectrum.imag**2) @ self._filters  # (C, F, M)
         level = 1.0 - 10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10))) / FLOOR_DB
+        level = np.maximum(0.0, level)  # the floor's own level is rounded, silence must be 0
         levels: NDArray[np.float16] = level.swapaxes(1, 2).astype(np.float16)  # (C, M, F)
         return levels
