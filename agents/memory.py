@@ -1,47 +1,25 @@
-"""Replay memory: one ring per environment, each observation stored once; its folder on disk is a recording.
+"""Replay memory: one ring per environment, each observation stored once.
 
-History, n-step returns and next observations are put together at sampling. Not here: priorities, agents.
+History, n-step returns and next observations are put together at sampling. Not here: priorities, agents, the
+files of a recording.
 """
 
-import io
-import json
-import os
 from math import ceil
 from operator import index
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents import recording
+from spl.agents.recording import Fields, layout_of
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 HISTORY, N_STEP, GAMMA = 4, 1, 0.99  # defaults of a new memory and of a loaded one
-FORMAT, VERSION, HEADER = "spl-recording", 1, "recording.json"
-_HEADER_KINDS = {"slots": int, "num_envs": int, "capacity": int, "meta": dict, "is_trimming": bool}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
-
-
-class Fields(NamedTuple):
-    """The arrays of a memory, ``(slots, num_envs, ...)``; each is one ``.npy`` file of a recording."""
-
-    video: NDArray[np.uint8]  # (slots, num_envs, C, H, W)
-    audio: NDArray[np.float16]  # (slots, num_envs, C, M, F)
-    present: NDArray[np.bool_]  # (slots, num_envs, 2)
-    action: NDArray[np.int16]  # taken after the observation of the same slot; -1: none (yet)
-    reward: NDArray[np.float32]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    age: NDArray[np.int32]  # steps since the episode's first observation
-
-
-class _Saved(NamedTuple):
-    header: str  # the text this memory left in the folder
-    num_clean: list[int]  # per env: slots ever written that the folder holds as the memory does
 
 
 class ReplayMemory:
@@ -80,16 +58,15 @@ class ReplayMemory:
         slack: int = 0,
     ) -> None:
         self._configure(spec, capacity, num_envs, history, n_step, gamma, slack)
-        if folder is not None and (folder / HEADER).exists():
+        if folder is not None and (folder / recording.HEADER).exists():
             raise ValueError(
                 f"folder {folder} already holds a recording; go on with ReplayMemory.load(..., writable=True)"
             )
-        layout = _layout(spec, self.slots, num_envs)
+        layout = layout_of(spec, self.slots, num_envs)
         if folder is None:
             arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
         else:
-            _create_files(folder, layout)
-            arrays = {name: _open_array(folder, name, *kind, mode="r+") for name, kind in layout.items()}
+            arrays = recording.create_files(folder, layout)
         self._adopt(arrays, [0] * num_envs, folder)
 
     def _configure(
@@ -102,16 +79,11 @@ class ReplayMemory:
         gamma: float,
         slack: int,
     ) -> None:
-        named = {
-            "num_envs": num_envs,
-            "history": history,
-            "n_step": n_step,
-            "slack": slack,
-            "capacity": capacity,
-        }
-        lowest = {"slack": 0, "capacity": 2 * num_envs}  # else 1; a transition takes two observations
-        for name, value in named.items():
-            if value < (minimum := lowest.get(name, 1)):
+        values = (num_envs, history, n_step, slack, capacity)
+        lowest = (1, 1, 1, 0, 2 * num_envs)  # a transition takes two observations
+        names = ("num_envs", "history", "n_step", "slack", "capacity")
+        for name, value, minimum in zip(names, values, lowest, strict=True):
+            if value < minimum:
                 raise ValueError(f"{name} must be at least {minimum}, got {value}")
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma must be in [0, 1], got {gamma}")
@@ -120,19 +92,18 @@ class ReplayMemory:
         self.usable = ceil(capacity / num_envs)  # live slots per environment
         self.slots = self.usable + slack
         self.meta = {}
-        self._saved: dict[Path, _Saved] = {}
+        self._saves = recording.Saves()
         self._can_write = True
         self._steps_ahead = np.arange(n_step)
         self._powers = gamma ** np.arange(n_step + 1, dtype=np.float64)
         self._around = np.arange(1 - history, 2)  # steps from the oldest of a stack to the next observation
-        kinds = [np.dtype(kind) for kind in (np.uint8, np.float16, np.bool_)]
-        self._expected = tuple(zip(Observation._fields, (*spec, (2,)), kinds, strict=True))
 
     def _adopt(self, arrays: dict[str, NDArray[Any]], written: list[int], folder: Path | None) -> None:
         self.fields, self.folder = Fields(**arrays), folder
         size = self.slots * self.num_envs
         flat = {name: np.asarray(array).reshape(size, *array.shape[2:]) for name, array in arrays.items()}
         self._flat = Fields(**flat)  # axis 0: slot * num_envs + env
+        self._expected = layout_of(self.spec, 1, 1)
         self._sampleable = np.zeros(size, np.bool_)
         self._restore(written)
 
@@ -218,12 +189,7 @@ class ReplayMemory:
             raise ValueError("the memory must be writable, got one loaded with mmap=True; add writable=True")
         if not 0 <= env < self.num_envs:
             raise ValueError(f"env must be in 0..{self.num_envs - 1}, got {env}")
-        for array, (name, shape, dtype) in zip(observation, self._expected, strict=True):
-            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-                came = f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
-                raise ValueError(f"{name} must be a {dtype} array of shape {shape}, got {came}")
-        if not np.isfinite(observation.audio).all():
-            raise ValueError("audio must be finite, got NaN or infinity; mend the spectrogram")
+        recording.check_fits(observation, self._expected)
 
     def _append(self, observation: Observation, env: int, age: int) -> None:
         number = self._written[env]
@@ -351,37 +317,11 @@ class ReplayMemory:
             ValueError: if ``folder`` holds a recording that this memory did not leave there.
             TypeError: if JSON cannot hold ``meta``.
         """
-        header, place = self._describe(), folder.resolve()
-        saved, found = self._saved.get(place), folder / HEADER
-        if not found.exists():
-            saved = None
-        elif saved is None or found.read_text() != saved.header:
-            raise ValueError(f"folder {folder} holds a recording of another memory; save to a new folder")
-        if self.folder is None or place != self.folder.resolve():
-            self._write_changes(folder, None if saved is None else saved.num_clean)
-        for array in self.fields:
-            if isinstance(array, np.memmap) and self._can_write:
-                array.flush()
-        _write_header(folder, header)
-        self._saved[place] = _Saved(header, list(self._written))
-
-    def _write_changes(self, folder: Path, num_clean: list[int] | None) -> None:
-        layout = _layout(self.spec, self.slots, self.num_envs)
-        if num_clean is None:
-            _create_files(folder, layout)
-        for source, (name, kind) in zip(self.fields, layout.items(), strict=True):
-            target = _open_array(folder, name, *kind, mode="r+")
-            for env, count in enumerate(self._written):
-                for rows in _changed_rows(0 if num_clean is None else num_clean[env], count, self.slots):
-                    target[rows, env] = source[rows, env]  # type: ignore[index]
-            target.flush()
-
-    def _describe(self) -> str:
-        layout = _layout(self.spec, self.slots, self.num_envs)
-        counts = {"written": self._written, "slots": self.slots, "num_envs": self.num_envs}
-        shapes = {"capacity": self.capacity, "spec": self.spec._asdict(), "arrays": _describe_arrays(layout)}
-        kind = {"format": FORMAT, "version": VERSION, "is_trimming": False}
-        return json.dumps({**kind, **counts, **shapes, "meta": self.meta}, indent=1)
+        layout = layout_of(self.spec, self.slots, self.num_envs)
+        header = recording.describe(
+            layout, spec=self.spec, written=self._written, capacity=self.capacity, meta=self.meta
+        )
+        self._saves.write(folder, header, self.fields, self._written, layout, self.folder)
 
     @classmethod
     def load(
@@ -405,10 +345,8 @@ class ReplayMemory:
         Raises:
             ValueError: if a file is missing, cut, longer or of another shape, dtype or format than expected.
         """
-        header = _read_header(folder)
+        header, arrays = recording.open_recording(folder, mmap=mmap, writable=writable)
         slots, num_envs = header["slots"], header["num_envs"]
-        if writable and (not mmap or header["is_trimming"]):
-            raise ValueError("writable must come with mmap=True and a recording that is not half trimmed")
         capacity = header["capacity"] if capacity is None else capacity
         slack = slots - ceil(capacity / num_envs)
         if slack < 0:
@@ -416,12 +354,11 @@ class ReplayMemory:
                 f"capacity must be at most {slots * num_envs} as {folder} has it, got {capacity}"
             )
         memory = cls.__new__(cls)
-        memory._configure(_spec_of(header), capacity, num_envs, history, n_step, gamma, slack)
-        arrays = _open_arrays(folder, header, mmap, writable)
+        memory._configure(recording.spec_of(header), capacity, num_envs, history, n_step, gamma, slack)
         memory._adopt(arrays, header["written"], folder if writable else None)
         memory.meta, memory._can_write = header["meta"], writable or not mmap
         if memory._can_write and not header["is_trimming"]:
-            memory._saved[folder.resolve()] = _Saved((folder / HEADER).read_text(), header["written"])
+            memory._saves.add(folder, header["written"])
         return memory
 
     def state_dict(self) -> dict[str, Any]:
@@ -435,7 +372,7 @@ class ReplayMemory:
             ValueError: if the counts do not fit, or the ring has already overwritten what they speak of.
         """
         written = state["written"]
-        if not _are_counts(written, self.num_envs):
+        if not recording.are_counts(written, self.num_envs):
             raise ValueError(
                 f"written must be {self.num_envs} counts, got {written!r}; load this memory's own state"
             )
@@ -443,44 +380,8 @@ class ReplayMemory:
             oldest = max(0, count - self.usable)
             if not newest - self.slots <= oldest <= count <= newest:
                 raise ValueError(f"written[{env}] must lie at most the slack behind {newest}, got {count}")
-        for place, (header, num_clean) in self._saved.items():
-            lower = [min(pair) for pair in zip(num_clean, written, strict=True)]
-            self._saved[place] = _Saved(header, lower)
+        self._saves.go_back(written)
         self._restore(written)
-
-
-def trim(folder: Path) -> None:
-    """Cut a recording that never wrapped to the slots in use; no memory may have it open.
-
-    The header says first that cutting is under way, so a kill leaves the recording readable, and ``trim``
-    called again finishes the work.
-
-    Raises:
-        ValueError: if the recording has wrapped, holds no transition or is damaged.
-    """
-    header = _read_header(folder)
-    used, num_envs = max(header["written"]), header["num_envs"]
-    if not 2 <= used <= header["slots"]:
-        raise ValueError(f"{folder} must hold 2..{header['slots']} observations to be trimmed, got {used}")
-    layout = _layout(_spec_of(header), used, num_envs)
-    for name, kind in layout.items():
-        _open_array(folder, name, *kind, may_be_longer=True)
-    header |= {"slots": used, "capacity": used * num_envs, "arrays": _describe_arrays(layout)}
-    _write_header(folder, json.dumps(header | {"is_trimming": True}, indent=1))
-    for name, (shape, dtype) in layout.items():
-        text = io.BytesIO()
-        described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(text, described)
-        with open(folder / f"{name}.npy", "r+b") as file:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
-            if file.tell() != text.tell():  # numpy leaves room for the first axis to change
-                raise ValueError(f"{name}.npy must have a header of {text.tell()} bytes, got {file.tell()}")
-            length = text.tell() + dtype.itemsize * int(np.prod(shape))
-            file.seek(0)
-            file.write(text.getvalue())
-            file.truncate(length)
-    _write_header(folder, json.dumps(header | {"is_trimming": False}, indent=1))
 
 
 def _find_sampleable(
@@ -494,127 +395,3 @@ def _find_sampleable(
         has_window[:first] |= is_same_episode & (ended[ahead:] if ahead < n_step else True)
     has_history = np.arange(age.size) >= np.minimum(age, history - 1)
     return has_window & has_history & (action >= 0)
-
-
-def _layout(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
-    """Return shape and dtype of each array by name; bytes are little-endian everywhere."""
-    shapes = {"video": spec.video, "audio": spec.audio, "present": (2,)}
-    kinds = ("|u1", "<f2", "|b1", "<i2", "<f4", "|b1", "|b1", "<i4")
-    return {
-        name: ((slots, num_envs, *shapes.get(name, ())), np.dtype(kind))
-        for name, kind in zip(Fields._fields, kinds, strict=True)
-    }
-
-
-def _describe_arrays(layout: Layout) -> dict[str, Any]:
-    return {name: {"shape": list(shape), "dtype": dtype.str} for name, (shape, dtype) in layout.items()}
-
-
-def _changed_rows(clean: int, count: int, slots: int) -> list[slice]:
-    """Return the rows of one ring that changed since ``clean`` observations, the newest of them included.
-
-    That one's action and reward came later.
-    """
-    start = max(0, clean - 1, count - slots)
-    first, stop = start % slots, start % slots + count - start
-    return [slice(first, min(stop, slots)), slice(0, max(0, stop - slots))]
-
-
-def _create_files(folder: Path, layout: Layout) -> None:
-    """Create the arrays as sparse files: they take disk space as they are written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (shape, dtype) in layout.items():
-        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-
-
-def _open_arrays(folder: Path, header: dict[str, Any], mmap: bool, writable: bool) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a recording: memory maps, or copies of the rows in use.
-
-    The small ones are copied in a read-only memory too: what came after the last save is undone in them.
-    """
-    arrays: dict[str, NDArray[Any]] = {}
-    slots, used = header["slots"], min(max(header["written"]), header["slots"])
-    for name, kind in _layout(_spec_of(header), slots, header["num_envs"]).items():
-        mode: Literal["r", "r+"] = "r+" if writable else "r"
-        mapped = _open_array(folder, name, *kind, mode=mode, may_be_longer=header["is_trimming"])
-        arrays[name] = mapped[:slots]
-        if not mmap or (not writable and name not in StreamSpec._fields):
-            arrays[name] = np.zeros(*kind)
-            arrays[name][:used] = mapped[:used]
-    return arrays
-
-
-def _open_array(
-    folder: Path,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    *,
-    mode: Literal["r", "r+"] = "r",
-    may_be_longer: bool = False,
-) -> "np.memmap[Any, Any]":
-    """Return one array as a memory map, after checking that the file is exactly what the header says."""
-    path = folder / f"{name}.npy"
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")  # r+ would lengthen a cut file
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} must be a whole .npy file without pickles, got: {error}") from error
-    if array.dtype != dtype or not array.flags.c_contiguous:
-        raise ValueError(
-            f"{path} must hold dtype {dtype.str} in C order, got {array.dtype.str}; record it again"
-        )
-    is_longer = may_be_longer and array.shape[:1] > shape[:1] and array.shape[1:] == shape[1:]
-    if array.shape != shape and not is_longer:
-        raise ValueError(
-            f"{path} must have shape {shape} as {HEADER} says, got {array.shape}; record it again"
-        )
-    expected, size = array.offset + array.nbytes, path.stat().st_size
-    if size != expected and not (may_be_longer and size > expected):
-        raise ValueError(f"{path} must have {expected} bytes, got {size}; copy or record it again")
-    return array if mode == "r" else np.lib.format.open_memmap(path, mode=mode)
-
-
-def _are_counts(value: Any, length: int) -> bool:
-    """Return whether ``value`` is a list of ``length`` integers from 0 on."""
-    return isinstance(value, list) and len(value) == length and all(type(v) is int and v >= 0 for v in value)
-
-
-def _spec_of(header: dict[str, Any]) -> StreamSpec:
-    return StreamSpec(tuple(header["spec"]["video"]), tuple(header["spec"]["audio"]))
-
-
-def _read_header(folder: Path) -> dict[str, Any]:
-    """Return the header of a recording, every entry of it checked."""
-    path = folder / HEADER
-    try:
-        header: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} must be the JSON header of a recording, got: {error}") from error
-    came = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
-    if came != (FORMAT, VERSION):
-        raise ValueError(
-            f"{path} must say format {FORMAT!r} and version {VERSION}, got {came}; convert it first"
-        )
-    for key, kind in _HEADER_KINDS.items():
-        if type(header.get(key)) is not kind:
-            raise ValueError(f"{path} must hold {key} as {kind.__name__}, got {header.get(key)!r}")
-    slots, num_envs, spec = header["slots"], header["num_envs"], header.get("spec")
-    if min(slots, num_envs) < 1 or not _are_counts(header.get("written"), num_envs):
-        raise ValueError(f"{path} must hold {num_envs} counts as written, got {header.get('written')!r}")
-    if not isinstance(spec, dict) or not all(_are_counts(spec.get(name), 3) for name in StreamSpec._fields):
-        raise ValueError(f"{path} must hold spec as the shapes of video and audio, got {spec!r}")
-    if header.get("arrays") != _describe_arrays(_layout(_spec_of(header), slots, num_envs)):
-        raise ValueError(
-            f"{path} must list arrays that follow from spec, slots and num_envs; record it again"
-        )
-    return header
-
-
-def _write_header(folder: Path, text: str) -> None:
-    """Write the header beside and rename it, so that a kill leaves the old one or the new one."""
-    beside = folder / f"{HEADER}.new"
-    with open(beside, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, folder / HEADER)

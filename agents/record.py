@@ -11,7 +11,8 @@ from spl.agents.evaluate import load_agent
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Progress, collect
-from spl.agents.memory import ReplayMemory, trim
+from spl.agents.memory import ReplayMemory
+from spl.agents.recording import trim
 from spl.agents.run import generator_of
 from spl.agents.train import StopSignals
 from spl.config import UsageError

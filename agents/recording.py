@@ -1,0 +1,294 @@
+"""The folder of a recording: one ``.npy`` file per field of a memory, and a JSON header that speaks last.
+
+What the fields mean for sampling is the memory's; here they are laid out, written, checked and opened.
+"""
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.records import Observation, StreamSpec
+
+FORMAT, VERSION, HEADER = "spl-recording", 1, "recording.json"
+_HEADER_KINDS = {"slots": int, "num_envs": int, "capacity": int, "meta": dict, "is_trimming": bool}
+
+Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+
+class Fields(NamedTuple):
+    """The arrays of a memory, ``(slots, num_envs, ...)``; each is one ``.npy`` file of a recording."""
+
+    video: NDArray[np.uint8]  # (slots, num_envs, C, H, W)
+    audio: NDArray[np.float16]  # (slots, num_envs, C, M, F)
+    present: NDArray[np.bool_]  # (slots, num_envs, 2)
+    action: NDArray[np.int16]  # taken after the observation of the same slot; -1: none (yet)
+    reward: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    age: NDArray[np.int32]  # steps since the episode's first observation
+
+
+class _Save(NamedTuple):
+    header: str  # the text the memory left in the folder
+    num_clean: list[int]  # per env: slots ever written that the folder holds as the memory does
+
+
+class Saves:
+    """The recordings that one memory has left, and how much of each it need not write again."""
+
+    def __init__(self) -> None:
+        self._by_place: dict[Path, _Save] = {}
+
+    def add(self, folder: Path, written: list[int]) -> None:
+        """Take the recording in ``folder`` as this memory's own, holding ``written`` observations of it."""
+        self._by_place[folder.resolve()] = _Save((folder / HEADER).read_text(), list(written))
+
+    def go_back(self, written: list[int]) -> None:
+        """Count as clean only what lies before ``written``, per environment."""
+        for place, (header, num_clean) in self._by_place.items():
+            lower = [min(pair) for pair in zip(num_clean, written, strict=True)]
+            self._by_place[place] = _Save(header, lower)
+
+    def write(
+        self, folder: Path, header: str, fields: Fields, written: list[int], layout: Layout, home: Path | None
+    ) -> None:
+        """Bring the recording in ``folder`` up to date: the changed slots of the arrays, then the header.
+
+        Args:
+            folder: made if missing.
+            header: what :func:`describe` says of the memory.
+            fields: the memory's arrays.
+            written: observations ever written, per environment.
+            layout: of ``fields``.
+            home: where the arrays lie on disk, None for RAM; these files need no writing.
+
+        Raises:
+            ValueError: if ``folder`` holds a recording that this memory did not leave there.
+        """
+        place, found = folder.resolve(), folder / HEADER
+        save = self._by_place.get(place)
+        if not found.exists():
+            save = None
+        elif save is None or found.read_text() != save.header:
+            raise ValueError(f"folder {folder} holds a recording of another memory; save to a new folder")
+        if home is None or place != home.resolve():
+            _write_changes(folder, fields, written, layout, None if save is None else save.num_clean)
+        for array in fields:
+            if isinstance(array, np.memmap) and array.flags.writeable:
+                array.flush()
+        _write_header(folder, header)
+        self._by_place[place] = _Save(header, list(written))
+
+
+def _write_changes(
+    folder: Path, fields: Fields, written: list[int], layout: Layout, num_clean: list[int] | None
+) -> None:
+    if num_clean is None:
+        create_files(folder, layout)
+    for name, kind in layout.items():
+        source: NDArray[Any] = getattr(fields, name)
+        target = open_array(folder, name, *kind, mode="r+")
+        for env, count in enumerate(written):
+            clean = 0 if num_clean is None else num_clean[env]
+            for rows in _changed_rows(clean, count, len(source)):
+                target[rows, env] = source[rows, env]
+        target.flush()
+
+
+def describe(
+    layout: Layout, *, spec: StreamSpec, written: list[int], capacity: int, meta: dict[str, Any]
+) -> str:
+    """Return the header's text.
+
+    Raises:
+        TypeError: if JSON cannot hold ``meta``.
+    """
+    slots, num_envs = layout["age"][0]
+    kind = {"format": FORMAT, "version": VERSION, "is_trimming": False}
+    counts = {"written": written, "slots": slots, "num_envs": num_envs}
+    shapes = {"capacity": capacity, "spec": spec._asdict(), "arrays": _describe_arrays(layout)}
+    return json.dumps({**kind, **counts, **shapes, "meta": meta}, indent=1)
+
+
+def trim(folder: Path) -> None:
+    """Cut a recording that never wrapped to the slots in use; no memory may have it open.
+
+    The header says first that cutting is under way, so a kill leaves the recording readable, and ``trim``
+    called again finishes the work.
+
+    Raises:
+        ValueError: if the recording has wrapped, holds no transition or is damaged.
+    """
+    header = _read_header(folder)
+    used, num_envs = max(header["written"]), header["num_envs"]
+    if not 2 <= used <= header["slots"]:
+        raise ValueError(f"{folder} must hold 2..{header['slots']} observations to be trimmed, got {used}")
+    layout = layout_of(spec_of(header), used, num_envs)
+    for name, kind in layout.items():
+        open_array(folder, name, *kind, may_be_longer=True)
+    header |= {"slots": used, "capacity": used * num_envs, "arrays": _describe_arrays(layout)}
+    _write_header(folder, json.dumps(header | {"is_trimming": True}, indent=1))
+    for name, (shape, dtype) in layout.items():
+        text = io.BytesIO()
+        described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(text, described)
+        with open(folder / f"{name}.npy", "r+b") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            if file.tell() != text.tell():  # numpy leaves room for the first axis to change
+                raise ValueError(f"{name}.npy must have a header of {text.tell()} bytes, got {file.tell()}")
+            length = text.tell() + dtype.itemsize * int(np.prod(shape))
+            file.seek(0)
+            file.write(text.getvalue())
+            file.truncate(length)
+    _write_header(folder, json.dumps(header | {"is_trimming": False}, indent=1))
+
+
+def layout_of(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
+    """Return shape and dtype of each array by name; bytes are little-endian everywhere."""
+    shapes = {"video": spec.video, "audio": spec.audio, "present": (2,)}
+    kinds = ("|u1", "<f2", "|b1", "<i2", "<f4", "|b1", "|b1", "<i4")
+    return {
+        name: ((slots, num_envs, *shapes.get(name, ())), np.dtype(kind))
+        for name, kind in zip(Fields._fields, kinds, strict=True)
+    }
+
+
+def check_fits(observation: Observation, layout: Layout) -> None:
+    """Raise ``ValueError`` if an observation is not finite or does not have the shapes of ``layout``."""
+    for name, array in zip(observation._fields, observation, strict=True):
+        (_, _, *shape), dtype = layout[name]
+        if not isinstance(array, np.ndarray) or array.shape != tuple(shape) or array.dtype != dtype:
+            came = f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
+            raise ValueError(f"{name} must be a {dtype} array of shape {tuple(shape)}, got {came}")
+    if not np.isfinite(observation.audio).all():
+        raise ValueError("audio must be finite, got NaN or infinity; mend the spectrogram")
+
+
+def _describe_arrays(layout: Layout) -> dict[str, Any]:
+    return {name: {"shape": list(shape), "dtype": dtype.str} for name, (shape, dtype) in layout.items()}
+
+
+def _changed_rows(clean: int, count: int, slots: int) -> list[slice]:
+    """Return the rows of one ring that changed since ``clean`` observations, the newest of them included.
+
+    That one's action and reward came later.
+    """
+    start = max(0, clean - 1, count - slots)
+    first, stop = start % slots, start % slots + count - start
+    return [slice(first, min(stop, slots)), slice(0, max(0, stop - slots))]
+
+
+def create_files(folder: Path, layout: Layout) -> dict[str, NDArray[Any]]:
+    """Create the arrays as sparse files, which take disk space as they are written; return them mapped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        for name, (shape, dtype) in layout.items()
+    }
+
+
+def open_recording(
+    folder: Path, *, mmap: bool, writable: bool
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the header of a recording and its arrays: memory maps, or copies of the rows in use.
+
+    The small ones are copied in a read-only memory too: what came after the last save is undone in them.
+
+    Raises:
+        ValueError: if a file is missing, cut, longer or of another shape, dtype or format than expected.
+    """
+    header = _read_header(folder)
+    if writable and (not mmap or header["is_trimming"]):
+        raise ValueError("writable must come with mmap=True and a recording that is not half trimmed")
+    arrays: dict[str, NDArray[Any]] = {}
+    slots, used = header["slots"], min(max(header["written"]), header["slots"])
+    for name, kind in layout_of(spec_of(header), slots, header["num_envs"]).items():
+        mode: Literal["r", "r+"] = "r+" if writable else "r"
+        mapped = open_array(folder, name, *kind, mode=mode, may_be_longer=header["is_trimming"])
+        arrays[name] = mapped[:slots]
+        if not mmap or (not writable and name not in StreamSpec._fields):
+            arrays[name] = np.zeros(*kind)
+            arrays[name][:used] = mapped[:used]
+    return header, arrays
+
+
+def open_array(
+    folder: Path,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    mode: Literal["r", "r+"] = "r",
+    may_be_longer: bool = False,
+) -> "np.memmap[Any, Any]":
+    """Return one array as a memory map, after checking that the file is exactly what the header says."""
+    path = folder / f"{name}.npy"
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")  # r+ would lengthen a cut file
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} must be a whole .npy file without pickles, got: {error}") from error
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{path} must hold dtype {dtype.str} in C order, got {array.dtype.str}; record it again"
+        )
+    is_longer = may_be_longer and array.shape[:1] > shape[:1] and array.shape[1:] == shape[1:]
+    if array.shape != shape and not is_longer:
+        raise ValueError(
+            f"{path} must have shape {shape} as {HEADER} says, got {array.shape}; record it again"
+        )
+    expected, size = array.offset + array.nbytes, path.stat().st_size
+    if size != expected and not (may_be_longer and size > expected):
+        raise ValueError(f"{path} must have {expected} bytes, got {size}; copy or record it again")
+    return array if mode == "r" else np.lib.format.open_memmap(path, mode=mode)
+
+
+def are_counts(value: Any, length: int) -> bool:
+    """Return whether ``value`` is a list of ``length`` integers from 0 on."""
+    return isinstance(value, list) and len(value) == length and all(type(v) is int and v >= 0 for v in value)
+
+
+def spec_of(header: dict[str, Any]) -> StreamSpec:
+    return StreamSpec(tuple(header["spec"]["video"]), tuple(header["spec"]["audio"]))
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    """Return the header of a recording, every entry of it checked."""
+    path = folder / HEADER
+    try:
+        header: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} must be the JSON header of a recording, got: {error}") from error
+    came = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
+    if came != (FORMAT, VERSION):
+        raise ValueError(
+            f"{path} must say format {FORMAT!r} and version {VERSION}, got {came}; convert it first"
+        )
+    for key, kind in _HEADER_KINDS.items():
+        if type(header.get(key)) is not kind:
+            raise ValueError(f"{path} must hold {key} as {kind.__name__}, got {header.get(key)!r}")
+    slots, num_envs, spec = header["slots"], header["num_envs"], header.get("spec")
+    if min(slots, num_envs) < 1 or not are_counts(header.get("written"), num_envs):
+        raise ValueError(f"{path} must hold {num_envs} counts as written, got {header.get('written')!r}")
+    if not isinstance(spec, dict) or not all(are_counts(spec.get(name), 3) for name in StreamSpec._fields):
+        raise ValueError(f"{path} must hold spec as the shapes of video and audio, got {spec!r}")
+    if header.get("arrays") != _describe_arrays(layout_of(spec_of(header), slots, num_envs)):
+        raise ValueError(
+            f"{path} must list arrays that follow from spec, slots and num_envs; record it again"
+        )
+    return header
+
+
+def _write_header(folder: Path, text: str) -> None:
+    """Write the header beside and rename it, so that a kill leaves the old one or the new one."""
+    beside = folder / f"{HEADER}.new"
+    with open(beside, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, folder / HEADER)

@@ -1,0 +1,49 @@
+"""Recordings: what lies in the folder, and that it is what the environment showed."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from spl.agents.memory import ReplayMemory
+from spl.agents.record import RecordConfig, record
+from spl.agents.run import episode_seed
+from spl.config import UsageError
+from spl.envs.adapter import EnvConfig
+from spl.envs.catalog import make_env
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+def test_a_recording_holds_every_step_in_plain_arrays(tmp_path):
+    config = RecordConfig(env=EnvConfig(video_size=(36, 36)), steps=70, out=str(tmp_path / "rec"), seed=5)
+    done = record(config, console=quiet())
+    assert (done["steps"], done["episodes"], done["is_finished"]) == (70, 2, True)
+    video = np.load(tmp_path / "rec" / "video.npy", allow_pickle=False)
+    assert video.shape == (73, 1, 1, 36, 36)  # 70 steps, two final observations, and the newest
+    memory = ReplayMemory.load(tmp_path / "rec", mmap=True)
+    assert len(memory) == 70
+    assert memory.meta["id"] == "spl/Beacon-v0"
+    assert memory.meta["steps"] == 70
+    env = make_env(config.env)
+    actions = np.load(tmp_path / "rec" / "action.npy")[:, 0]
+    observation, _ = env.reset(seed=episode_seed(5, 0))
+    assert np.array_equal(video[0, 0], observation.video)
+    for step in range(32):
+        observation, *_ = env.step(int(actions[step]))
+        assert np.array_equal(video[step + 1, 0], observation.video)
+    assert not (tmp_path / "rec" / "metrics.jsonl").exists()
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    (tmp_path / "note.txt").touch()
+    with pytest.raises(UsageError, match="is not empty: choose another with --out"):
+        record(RecordConfig(out=str(tmp_path)), console=quiet())
+
+
+def test_ranges():
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        RecordConfig(steps=0)
