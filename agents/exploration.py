@@ -28,9 +28,13 @@ class ModalityDropout:
     share ``p`` of the steps lacks one sense. An episode begins a new draw.
 
     Args:
-        probability: ``p`` in ``[0, 1)``; 0 draws nothing.
+        probability: ``p`` in ``[0, mean_steps / (mean_steps + 1)]``, as a step with both senses lies between
+            two stretches; 0 draws nothing.
         mean_steps: mean length of a stretch, in steps; at least 1.
         generator: owns the draws.
+
+    Raises:
+        ValueError: if one of them is out of range.
     """
 
     def __init__(self, probability: float, mean_steps: float, generator: np.random.Generator) -> None:
@@ -38,9 +42,14 @@ class ModalityDropout:
             raise ValueError(f"modality_dropout must be in [0, 1), got {probability}")
         if mean_steps < 1.0:
             raise ValueError(f"modality_dropout_steps must be at least 1, got {mean_steps}")
+        if probability > (most := mean_steps / (mean_steps + 1.0)):
+            raise ValueError(
+                f"modality_dropout must be at most {most:.3g} with stretches of {mean_steps:g} steps, "
+                f"got {probability}; set a larger modality_dropout_steps"
+            )
         self.probability = probability
         self.ends = 1.0 / mean_steps
-        self.begins = min(1.0, probability * self.ends / (1.0 - probability))
+        self.begins = probability * self.ends / (1.0 - probability)
         self.generator = generator
         self.missing: int | None = None
 

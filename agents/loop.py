@@ -109,5 +109,6 @@ def learn(
             batch = mini_buffer.part(start, start + config.batch_size).to(device)
             losses = agent.losses(batch)
             weights = curriculum(losses.detach())
-            yield descend(losses, weights, optimizer, parameters, max_grad_norm=max_grad_norm)
-            agent.sync()
+            loss = descend(losses, weights, optimizer, parameters, max_grad_norm=max_grad_norm)
+            agent.sync()  # before the yield: a caller may stop there, and the update must be whole
+            yield loss

@@ -32,8 +32,8 @@ class DqnConfig:
     target_tau: float = 1.0  # share copied each time; 1 copies all
     epsilon_start: float = 1.0
     epsilon_end: float = 0.05
-    epsilon_warmup_steps: int = 1_000  # steps at epsilon_start
-    epsilon_decay_steps: int = 8_000  # steps from start to end
+    epsilon_warmup_steps: int = 500  # steps at epsilon_start
+    epsilon_decay_steps: int = 4_500  # steps from start to end
     modality_dropout: float = 0.0  # share of steps at which one sense is taken away while collecting
     modality_dropout_steps: float = 8.0  # mean length of such a stretch
 
@@ -45,18 +45,20 @@ class DqnConfig:
             ("epsilon_end", 0.0, 1.0),
         ):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"agent.{name} must be in [{low:g}, {high:g}], got {getattr(self, name)}")
+                raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {getattr(self, name)}")
         for name in ("n_step", "target_every_updates"):
             if getattr(self, name) < 1:
-                raise ValueError(f"agent.{name} must be at least 1, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.reward_clip is not None and self.reward_clip <= 0.0:
-            raise ValueError(f"agent.reward_clip must be positive, got {self.reward_clip}")
+            raise ValueError(f"reward_clip must be positive, got {self.reward_clip}")
+        if self.max_grad_norm is not None and self.max_grad_norm <= 0.0:
+            raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
         if self.learning_rate <= 0.0:
-            raise ValueError(f"agent.learning_rate must be positive, got {self.learning_rate}")
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if not 0.0 <= self.modality_dropout < 1.0:
-            raise ValueError(f"agent.modality_dropout must be in [0, 1), got {self.modality_dropout}")
+            raise ValueError(f"modality_dropout must be in [0, 1), got {self.modality_dropout}")
         if self.fusion == "mdqn" and self.dueling:
-            raise ValueError("agent.fusion=mdqn has one head per stream: set --agent.dueling false")
+            raise ValueError("fusion=mdqn has one head per stream: set --agent.dueling false")
 
 
 class QHead(nn.Module):

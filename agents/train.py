@@ -2,11 +2,10 @@
 
 import itertools
 import math
-import os
 import shlex
 import signal
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, Self
@@ -14,19 +13,27 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from spl import checkpoint
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.loop import Progress, collect, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.agents.run import TrainAgentConfig, build_agent, check_ram, create_run, generator_of, pick_device
+from spl.agents.parts import Meter, Parts, status, told_streams
+from spl.agents.run import (
+    TrainAgentConfig,
+    build_agent,
+    check_ram,
+    create_run,
+    free_cores,
+    generator_of,
+    pick_device,
+)
 from spl.config import UsageError
 from spl.curriculum import CURRICULA
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
-from spl.report import Report, brief
+from spl.report import Report
 
 
 class StopSignals:
@@ -67,75 +74,13 @@ class Result(NamedTuple):
     mean_return: float  # over the last episodes; NaN where none ended
 
 
-class Parts(NamedTuple):
-    """What a run is made of; together with the memory's arrays, everything that a checkpoint holds."""
-
-    agent: MultimodalDqn
-    optimizer: torch.optim.Optimizer
-    memory: ReplayMemory
-    progress: Progress
-    dropout: ModalityDropout
-    generator: np.random.Generator  # owns the draws from the memory
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of every part."""
-        return {
-            "agent": self.agent.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "memory": self.memory.state_dict(),
-            "progress": self.progress.state_dict(),
-            "dropout": self.dropout.state_dict(),
-            "generator": self.generator.bit_generator.state,
-        }
-
-
-class Meter:
-    """Counts updates and adds up their losses on the device, between two rows of the report."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.started = self.since = time.monotonic()
-        self.first_step = self.row_step = progress.step
-        self.num_updates = self.row_updates = 0
-        self.loss_sum: Tensor | None = None
-
-    def add(self, loss: Tensor) -> None:
-        """Count one update with its loss."""
-        self.loss_sum = loss if self.loss_sum is None else self.loss_sum + loss
-        self.num_updates += 1
-
-    def row(self, parts: Parts, epsilon: float) -> dict[str, float | int]:
-        """Return the values since the last row and begin the next; tags are the field's usual ones."""
-        seconds = max(time.monotonic() - self.since, 1e-9)
-        updates = self.num_updates - self.row_updates
-        values: dict[str, float | int] = {
-            "rollout/exploration_rate": epsilon,
-            "rollout/episodes": parts.progress.episode,
-            "time/fps": (parts.progress.step - self.row_step) / seconds,
-            "time/updates_per_second": updates / seconds,
-            "train/n_updates": parts.agent.num_updates,
-            "memory/transitions": len(parts.memory),
-        }
-        if parts.progress.recent:
-            totals = np.array([one.total for one in parts.progress.recent])
-            values["rollout/ep_rew_mean"] = float(totals.mean())
-            values["rollout/ep_rew_std"] = float(totals.std())
-            values["rollout/ep_len_mean"] = float(np.mean([one.length for one in parts.progress.recent]))
-        if self.loss_sum is not None and updates:
-            values["train/loss"] = self.loss_sum.item() / updates
-        self.since, self.row_step, self.row_updates = time.monotonic(), parts.progress.step, self.num_updates
-        self.loss_sum = None
-        return values
-
-
-def build_parts(config: TrainAgentConfig, env: AudioVisualEnv, memory: ReplayMemory) -> Parts:
+def assemble(config: TrainAgentConfig, agent: MultimodalDqn, memory: ReplayMemory) -> Parts:
     """Return the parts of a fresh run; every generator follows from the seed."""
-    device = pick_device(config.device)
-    agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
     optimizer = torch.optim.Adam(
         agent.network.parameters(),
         lr=config.agent.learning_rate,
         eps=config.agent.adam_epsilon,
-        fused=device.type in ("cpu", "cuda"),
+        fused=agent.device.type in ("cpu", "cuda"),
     )
     dropout = ModalityDropout(
         config.agent.modality_dropout,
@@ -160,7 +105,9 @@ def new_memory(config: TrainAgentConfig, env: AudioVisualEnv, folder: Path, slac
     return memory
 
 
-def restore(config: TrainAgentConfig, env: AudioVisualEnv, folder: Path, slack: int) -> Parts:
+def restore(
+    config: TrainAgentConfig, env: AudioVisualEnv, agent: MultimodalDqn, folder: Path, slack: int
+) -> Parts:
     """Return the parts as the last checkpoint of ``folder`` left them.
 
     Raises:
@@ -181,7 +128,7 @@ def restore(config: TrainAgentConfig, env: AudioVisualEnv, folder: Path, slack: 
             memory.load_state_dict(state["memory"])
         else:
             memory = new_memory(config, env, folder, slack)
-        parts = build_parts(config, env, memory)
+        parts = assemble(config, agent, memory)
         parts.agent.load_state_dict(state["agent"])
         parts.optimizer.load_state_dict(state["optimizer"])
         parts.progress.load_state_dict(state["progress"])
@@ -199,6 +146,27 @@ def save(parts: Parts, folder: Path, *, with_memory: bool) -> None:
     checkpoint.save(folder / "checkpoints", parts.state_dict(), step=parts.progress.step)
 
 
+def prepare(
+    config: TrainAgentConfig, env: AudioVisualEnv, resume: Path | None, command: list[str]
+) -> tuple[Path, Parts]:
+    """Return the run's folder and its parts, fresh or as the run to ``resume`` left them.
+
+    Raises:
+        UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
+    """
+    slack = config.checkpoint_every_steps * 9 // 8 + 64 if config.save_memory else 0
+    check_ram(config, env.spec_of_streams, slack)
+    try:
+        device = pick_device(config.device)
+        agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
+        if resume is not None:
+            return resume, restore(config, env, agent, resume, slack)
+        folder = create_run(config, env, command)
+        return folder, assemble(config, agent, new_memory(config, env, folder, slack))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def train_agent(
     config: TrainAgentConfig,
     *,
@@ -208,22 +176,17 @@ def train_agent(
 ) -> Result:
     """Train an agent as ``config`` says, in a new run folder or on from the one to ``resume``.
 
+    Whatever ends the run early, a signal or an error of the environment, it is saved first.
+
     Raises:
         UsageError: if the environment, the memory or the folder does not serve; nothing was started then.
     """
-    torch.set_num_threads(config.num_threads or min(8, os.cpu_count() or 1))
+    if config.num_threads is None:  # written into the run's config.yaml: sums depend on it in the last bit
+        config = replace(config, num_threads=free_cores())
+    torch.set_num_threads(config.num_threads or 1)
     torch.set_flush_denormal(True)
     env = make_env(config.env)
-    slack = config.checkpoint_every_steps * 9 // 8 + 64 if config.save_memory else 0
-    check_ram(config, env.spec_of_streams, slack)
-    try:
-        if resume is None:
-            folder = create_run(config, env, sys.argv if command is None else command)
-            parts = build_parts(config, env, new_memory(config, env, folder, slack))
-        else:
-            folder, parts = resume, restore(config, env, resume, slack)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    folder, parts = prepare(config, env, resume, sys.argv if command is None else command)
     title = f"spl train agent · {config.env.id} · seed {config.seed}"
     first_step = parts.progress.step
     with (
@@ -231,21 +194,29 @@ def train_agent(
         StopSignals() as stop,
     ):
         num_parameters = sum(parameter.numel() for parameter in parts.agent.network.parameters())
-        report.say(f"{folder}: {told_streams(env)}; {num_parameters:,} parameters on {parts.agent.device}")
-        run_phases(config, parts, env, folder, report, stop)
-        save(parts, folder, with_memory=config.save_memory)
-        is_finished = parts.progress.step >= config.num_steps
-        if is_finished:
-            report.say(f"finished; evaluate with: spl evaluate agent {shlex.quote(str(folder))}")
-        else:
+        place = f"{parts.agent.device}, {config.num_threads} threads"
+        report.say(f"{folder}: {told_streams(env)}; {num_parameters:,} parameters on {place}")
+        if not parts.memory.written[0] and first_step:
             report.say(
-                f"stopped and saved at step {parts.progress.step:,}; go on with: "
-                f"spl train agent --resume {shlex.quote(str(folder))}"
+                f"the memory was not saved: {config.memory.min_size:,} steps are collected before learning"
             )
+        try:
+            run_phases(config, parts, env, folder, report, stop)
+        finally:
+            save(parts, folder, with_memory=config.save_memory)
+            report.say(closing_words(config, parts, folder))
     env.close()
     recent = [one.total for one in parts.progress.recent]
     mean_return = float(np.mean(recent)) if recent else math.nan
-    return Result(folder, parts.progress.step, is_finished, mean_return)
+    return Result(folder, parts.progress.step, parts.progress.step >= config.num_steps, mean_return)
+
+
+def closing_words(config: TrainAgentConfig, parts: Parts, folder: Path) -> str:
+    """Return what to do next: evaluate a run that came to its end, go on with another."""
+    step, path = parts.progress.step, shlex.quote(str(folder))
+    if step >= config.num_steps:
+        return f"finished; evaluate with: spl evaluate agent {path}"
+    return f"stopped and saved at step {step:,}; go on with: spl train agent --resume {path}"
 
 
 def run_phases(
@@ -310,47 +281,3 @@ def run_phases(
                 report.show(progress.step, status(config, parts, meter, epsilon_at(progress.step)))
             if stop.has_come():
                 return
-
-
-def status(config: TrainAgentConfig, parts: Parts, meter: Meter, epsilon: float) -> dict[str, Any]:
-    """Return what the terminal shows."""
-    seconds = max(time.monotonic() - meter.started, 1e-9)
-    memory = parts.memory
-    told: dict[str, Any] = {
-        "steps/s": (parts.progress.step - meter.first_step) / seconds,
-        "updates/s": meter.num_updates / seconds,
-        "epsilon": epsilon,
-        "memory": f"{len(memory):,} of {config.memory.capacity:,}, "
-        f"{len(memory) * memory.bytes_per_transition / 2**20:,.0f} MiB",
-    }
-    if parts.progress.recent:
-        totals = np.array([one.total for one in parts.progress.recent])
-        told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
-    updates = meter.num_updates - meter.row_updates
-    if meter.loss_sum is not None and updates:
-        told["loss"] = meter.loss_sum.item() / updates
-    return told
-
-
-def told_streams(env: AudioVisualEnv) -> str:
-    """Return a sentence that says which streams were chosen."""
-    spec, chosen = env.spec_of_streams, env.describe()
-    words = []
-    if spec.has_video:
-        words.append(
-            f"video {_key(chosen['video'])}{_shape(chosen['video']['from'])} -> {_shape(spec.video)}"
-        )
-    if spec.has_audio:
-        audio = chosen["audio"]
-        source = f"{_key(audio)}{_shape(audio['from'])} at {audio['sample_rate_hz']:,} Hz"
-        words.append(f"audio {source} -> {_shape(spec.audio)}")
-    return ", ".join(words)
-
-
-def _key(chosen: dict[str, Any]) -> str:
-    return "" if chosen["key"] is None else f"'{chosen['key']}' "
-
-
-def _shape(shape: Any) -> str:
-    sides = shape[0] if isinstance(shape[0], list) else shape
-    return " x ".join(str(side) for side in sides)

@@ -45,7 +45,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         for name in ("video_features", "audio_features", "features"):
             if getattr(self, name) < 1:
-                raise ValueError(f"encoder.{name} must be positive, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 class ByteConv2d(nn.Conv2d):

@@ -45,7 +45,7 @@ class Observation(NamedTuple):
         video = np.zeros_like(self.video) if VIDEO in senses else self.video
         audio = np.zeros_like(self.audio) if AUDIO in senses else self.audio
         present = self.present.copy()
-        present[list(senses)] = False
+        present[..., list(senses)] = False
         return Observation(video, audio, present)
 
 

@@ -1,0 +1,64 @@
+"""One step down a weighted mean, by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spl.descent import descend
+
+
+def parameter() -> nn.Parameter:
+    return nn.Parameter(torch.tensor([1.0, 2.0]))
+
+
+def losses_of(weight: Tensor) -> Tensor:
+    return torch.stack([3.0 * weight[0], weight[1] ** 2])  # 3 and 4
+
+
+def test_weighted_mean_and_step_by_hand() -> None:
+    weight = parameter()
+    weight.grad = torch.full((2,), 100.0)  # of an earlier step: must not count
+    sgd = torch.optim.SGD([weight], lr=0.1)
+    loss = descend(losses_of(weight), torch.tensor([1.0, 0.5]), sgd, [weight], max_grad_norm=None)
+    assert loss.item() == 2.5  # (1 * 3 + 0.5 * 4) / 2: divided by the samples, not by 1.5
+    assert not loss.requires_grad
+    assert weight.grad.tolist() == [1.5, 1.0]
+    torch.testing.assert_close(weight.detach(), torch.tensor([0.85, 1.9]))
+
+
+def test_the_gradient_is_cut_to_the_largest_norm() -> None:
+    weight = parameter()
+    sgd = torch.optim.SGD([weight], lr=1.0)
+    descend(losses_of(weight), torch.tensor([1.0, 0.5]), sgd, [weight], max_grad_norm=0.5)
+    norm = math.hypot(1.5, 1.0)
+    step = torch.tensor([1.5, 1.0]) * 0.5 / norm
+    torch.testing.assert_close(weight.detach(), torch.tensor([1.0, 2.0]) - step)
+
+
+def test_a_gradient_within_the_norm_is_left() -> None:
+    weight = parameter()
+    sgd = torch.optim.SGD([weight], lr=0.1)
+    descend(losses_of(weight), torch.tensor([1.0, 0.5]), sgd, [weight], max_grad_norm=2.0)
+    torch.testing.assert_close(weight.detach(), torch.tensor([0.85, 1.9]))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_zero_weights_give_no_loss_and_leave_the_weights(kind: type[torch.optim.Optimizer]) -> None:
+    weight = parameter()
+    optimizer = kind([weight], lr=0.1)
+    loss = descend(losses_of(weight), torch.zeros(2), optimizer, [weight], max_grad_norm=1.0)
+    assert loss.item() == 0.0
+    assert weight.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("shape", [(1,), (2, 1), (3,), ()])
+def test_shapes_must_agree(shape: tuple[int, ...]) -> None:
+    weight = parameter()
+    sgd = torch.optim.SGD([weight], lr=0.1)
+    with pytest.raises(ValueError, match=r"losses and weights must both be \(B,\), got \(2,\) and"):
+        descend(losses_of(weight), torch.ones(shape), sgd, [weight], max_grad_norm=None)
+    with pytest.raises(ValueError, match="must both be"):
+        descend(losses_of(weight)[:, None], torch.ones(2, 1), sgd, [weight], max_grad_norm=None)
+    assert weight.tolist() == [1.0, 2.0]

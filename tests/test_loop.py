@@ -1,0 +1,265 @@
+"""The two phases on a small beacon world: what each changes, what it leaves, and that a seed repeats it."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from spl.agents.exploration import ModalityDropout
+from spl.agents.history import Stack
+from spl.agents.loop import Progress, collect, learn
+from spl.agents.memory import ReplayMemory
+from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn
+from spl.agents.run import LoopConfig, TrainAgentConfig, build_agent, episode_seed
+from spl.curriculum import uniform
+from spl.encoders import EncoderConfig
+from spl.envs.adapter import AudioVisualEnv, EnvConfig
+from spl.envs.catalog import make_env
+from spl.records import AUDIO, VIDEO, Transition
+
+ROUNDS = 6
+
+
+class Bench:
+    """A beacon world, a small agent and a memory, made from one seed."""
+
+    def __init__(self, seed: int = 0, dropout: float = 0.0, **agent: Any) -> None:
+        env = EnvConfig(
+            id="spl/Beacon-v0",
+            kwargs={"num_rounds": ROUNDS},
+            video_size=(36, 36),
+            num_mels=16,
+            audio_frames=4,
+        )
+        encoder = EncoderConfig(video_features=16, audio_features=8, features=12)
+        config = TrainAgentConfig(env=env, encoder=encoder, agent=DqnConfig(**agent), seed=seed)
+        self.env: AudioVisualEnv = make_env(env)
+        self.agent: MultimodalDqn = build_agent(
+            config, self.env.spec_of_streams, self.env.num_actions, torch.device("cpu")
+        )
+        self.memory = ReplayMemory(self.env.spec_of_streams, 200, history=config.memory.history, gamma=0.9)
+        self.progress, self.seed = Progress(), seed
+        self.dropout = ModalityDropout(dropout, 3.0, np.random.default_rng(seed))
+        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.agent.network.parameters(), lr=0.01)
+
+    def collecting(self, *, epsilon: float = 0.5, reward_clip: float | None = None) -> Iterator[Transition]:
+        return collect(
+            self.agent,
+            self.env,
+            self.memory,
+            self.progress,
+            epsilon_at=lambda step: epsilon,
+            dropout=self.dropout,
+            reward_clip=reward_clip,
+            seed=self.seed,
+        )
+
+    def collect(self, num_steps: int, **options: Any) -> list[Transition]:
+        return list(itertools.islice(self.collecting(**options), num_steps))
+
+    def learning(self, *, loop: LoopConfig | None = None, **options: Any) -> Iterator[Tensor]:
+        options = {"curriculum": uniform, "max_grad_norm": None, **options}
+        return learn(
+            self.agent,
+            self.memory,
+            self.optimizer,
+            LoopConfig(mini_buffer=8, batch_size=4) if loop is None else loop,
+            generator=np.random.default_rng(self.seed),
+            **options,
+        )
+
+    def learn(self, **options: Any) -> list[float]:
+        return [loss.item() for loss in self.learning(**options)]
+
+    def weights(self) -> list[Tensor]:
+        return [weight.clone() for weight in self.agent.network.state_dict().values()]
+
+
+def are_equal(one: list[Tensor], two: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_collecting_leaves_the_weights_and_learning_leaves_the_memory() -> None:
+    bench = Bench()
+    before = bench.weights()
+    bench.collect(2 * ROUNDS + 3)
+    assert are_equal(before, bench.weights())
+    assert bench.agent.num_updates == 0
+    stored = bench.memory.written, len(bench.memory), [field.tobytes() for field in bench.memory.fields]
+    played = bench.progress.state_dict()
+    bench.learn()
+    assert not are_equal(before, bench.weights())
+    assert stored == (
+        bench.memory.written,
+        len(bench.memory),
+        [field.tobytes() for field in bench.memory.fields],
+    )
+    assert bench.progress.state_dict() == played
+
+
+@pytest.mark.parametrize(
+    ("replays", "mini_buffer", "batch_size", "num_updates"), [(1, 8, 8, 1), (3, 10, 4, 9), (2, 5, 1, 10)]
+)
+def test_number_of_updates(replays: int, mini_buffer: int, batch_size: int, num_updates: int) -> None:
+    bench = Bench()
+    bench.collect(20)
+    sizes: list[int] = []
+
+    def curriculum(losses: Tensor) -> Tensor:
+        assert not losses.requires_grad
+        sizes.append(losses.shape[0])
+        return uniform(losses)
+
+    loop = LoopConfig(replays=replays, mini_buffer=mini_buffer, batch_size=batch_size)
+    assert len(bench.learn(loop=loop, curriculum=curriculum)) == num_updates
+    assert bench.agent.num_updates == num_updates
+    assert sum(sizes) == replays * mini_buffer
+    assert max(sizes) == batch_size
+
+
+def test_an_update_is_whole_when_its_loss_is_told() -> None:
+    bench = Bench(target_every_updates=1)
+    bench.collect(20)
+    next(bench.learning())  # and the caller stops here
+    assert bench.agent.num_updates == 1
+    assert are_equal(bench.weights(), list(bench.agent.target.state_dict().values()))
+
+
+def test_the_same_seed_gives_the_same_transitions_and_losses() -> None:
+    benches = [Bench(seed, dropout=0.5) for seed in (3, 3, 4)]
+    collected = [bench.collect(3 * ROUNDS) for bench in benches]
+    losses = [bench.learn() for bench in benches]
+
+    def flat(transitions: list[Transition]) -> list[Any]:
+        return [
+            (*(array.tobytes() for array in (*one.observation, *one.next_observation)), *one[1:5])
+            for one in transitions
+        ]
+
+    assert flat(collected[0]) == flat(collected[1])
+    assert losses[0] == losses[1]
+    assert are_equal(benches[0].weights(), benches[1].weights())
+    assert flat(collected[0]) != flat(collected[2])
+    assert losses[0] != losses[2]
+
+
+def test_transitions_are_those_of_the_memory() -> None:
+    bench = Bench()
+    transitions = bench.collect(2 * ROUNDS)
+    batch = bench.memory.gather(*bench.memory.indices())
+    assert batch.size == len(transitions)
+    for row, one in enumerate(transitions):
+        assert torch.equal(batch.video[row, -1], torch.from_numpy(one.observation.video))
+        assert torch.equal(batch.next_audio[row, -1], torch.from_numpy(one.next_observation.audio))
+        assert batch.action[row] == one.action
+        assert batch.reward[row] == one.reward
+        assert batch.discount[row].item() == pytest.approx(0.0 if row % ROUNDS == ROUNDS - 1 else 0.9)
+    assert [one.terminated for one in transitions] == ([False] * (ROUNDS - 1) + [True]) * 2
+
+
+def test_progress_counts_steps_episodes_and_true_returns() -> None:
+    bench = Bench()
+    transitions = bench.collect(2 * ROUNDS + 1)
+    assert (bench.progress.step, bench.progress.episode) == (2 * ROUNDS + 1, 2)
+    totals = [sum(one.reward for one in transitions[k * ROUNDS : (k + 1) * ROUNDS]) for k in (0, 1)]
+    assert [tuple(episode) for episode in bench.progress.recent] == [(total, ROUNDS) for total in totals]
+    later = Progress()
+    later.load_state_dict(bench.progress.state_dict())
+    assert (later.step, later.episode) == (2 * ROUNDS + 1, 3)  # the one under way is given up
+    assert later.recent == bench.progress.recent
+
+
+def test_rewards_are_clipped_in_the_memory_and_true_in_the_report() -> None:
+    bench, clipped = Bench(), Bench()
+    rewards = [one.reward for one in bench.collect(4 * ROUNDS)]
+    kept = [one.reward for one in clipped.collect(4 * ROUNDS, reward_clip=0.25)]
+    assert set(rewards) == {0.0, 1.0}
+    assert kept == [min(reward, 0.25) for reward in rewards]
+    assert clipped.memory.gather(*clipped.memory.indices()).reward.tolist() == kept
+    assert clipped.progress.recent == bench.progress.recent
+
+
+def test_a_sense_taken_away_is_absent_for_the_agent_and_in_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(dropout=0.5)
+    stacks: list[Stack] = []
+    act = bench.agent.act
+    monkeypatch.setattr(
+        bench.agent, "act", lambda stack, epsilon: stacks.append(stack) or act(stack, epsilon)
+    )
+    num_steps = 10 * ROUNDS
+    bench.collect(num_steps)
+    assert [len(stack.present) for stack in stacks] == [1] * num_steps
+    batch = bench.memory.gather(*bench.memory.indices())
+    assert torch.equal(batch.present, torch.cat([stack.present for stack in stacks]))
+    assert torch.equal(batch.video, torch.cat([stack.video for stack in stacks]))
+    assert torch.equal(batch.audio, torch.cat([stack.audio for stack in stacks]))
+    for sense, stream in ((VIDEO, batch.video), (AUDIO, batch.audio)):
+        is_absent = ~batch.present[:, sense]
+        assert 0 < is_absent.sum() < num_steps
+        assert (stream[:, -1].flatten(1)[is_absent] == 0).all()
+        assert (stream[:, -1].flatten(1)[~is_absent] != 0).any(dim=1).all()
+    assert batch.present.any(dim=1).all()
+    is_later = torch.arange(num_steps) % ROUNDS > 0  # not only an episode's first step
+    assert (~batch.present[is_later]).sum(dim=0).min() > 0
+
+
+def test_every_episode_has_a_seed_of_its_own_that_repeats() -> None:
+    seeds = [episode_seed(run, episode) for run in (0, 1) for episode in range(50)]
+    assert len(set(seeds)) == 100
+    assert seeds[3] == episode_seed(0, 3)
+    whole, late = Bench(), Bench()
+    transitions = whole.collect(3 * ROUNDS)
+    firsts = [transitions[k * ROUNDS].observation.video.tobytes() for k in range(3)]
+    assert len(set(firsts)) == 3
+    late.progress.episode = 2  # the same episode, whatever came before it
+    assert late.collect(1)[0].observation.video.tobytes() == firsts[2]
+
+
+def test_epsilon_is_asked_at_the_step_that_is_played() -> None:
+    bench, asked = Bench(), []
+
+    def epsilon_at(step: int) -> float:
+        asked.append(step)
+        return 1.0
+
+    transitions = collect(
+        bench.agent,
+        bench.env,
+        bench.memory,
+        bench.progress,
+        epsilon_at=epsilon_at,
+        dropout=bench.dropout,
+        reward_clip=None,
+        seed=0,
+    )
+    list(itertools.islice(transitions, ROUNDS + 2))
+    assert asked == list(range(ROUNDS + 2))
+
+
+def test_the_curriculum_s_weights_are_descended() -> None:
+    bench = Bench()
+    bench.collect(20)
+    before = bench.weights()
+    assert bench.learn(curriculum=torch.zeros_like) == [0.0, 0.0]
+    assert are_equal(before, bench.weights())
+
+
+@pytest.mark.parametrize("max_grad_norm", [1e-3, None])
+def test_the_gradient_is_clipped(max_grad_norm: float | None) -> None:
+    bench = Bench()
+    bench.optimizer = torch.optim.SGD(bench.agent.network.parameters(), lr=1.0)
+    bench.collect(20)
+    before = [weight.detach().clone() for weight in bench.agent.network.parameters()]
+    next(bench.learning(max_grad_norm=max_grad_norm))
+    moved = [a - b for a, b in zip(bench.agent.network.parameters(), before, strict=True)]
+    norm = float(torch.cat([difference.detach().flatten() for difference in moved]).norm())
+    if max_grad_norm is None:
+        assert norm > 1e-2
+    else:
+        assert norm == pytest.approx(max_grad_norm, rel=1e-2)

@@ -1,0 +1,57 @@
+"""What a blanked sense looks like, and the parts of a batch."""
+
+import numpy as np
+import pytest
+import torch
+
+from spl.records import AUDIO, VIDEO, Batch, Observation, StreamSpec
+
+
+def observe(*leading: int) -> Observation:
+    return Observation(
+        np.full((*leading, 1, 3, 2), 9, np.uint8),
+        np.full((*leading, 1, 2, 2), 0.5, np.float16),
+        np.ones((*leading, 2), np.bool_),
+    )
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "has"),
+    [
+        ((1, 3, 2), (1, 2, 2), (True, True)),
+        ((0, 0, 0), (1, 2, 2), (False, True)),
+        ((1, 3, 2), (1, 0, 2), (True, False)),
+    ],
+)
+def test_a_stream_with_a_zero_is_lacking(
+    video: tuple[int, int, int], audio: tuple[int, int, int], has: tuple[bool, bool]
+) -> None:
+    spec = StreamSpec(video, audio)
+    assert (spec.has_video, spec.has_audio) == has
+
+
+@pytest.mark.parametrize("leading", [(), (3,)], ids=["one", "three environments"])
+@pytest.mark.parametrize("senses", [(VIDEO,), (AUDIO,), (VIDEO, AUDIO), ()])
+def test_without_blanks_and_flags_a_copy(senses: tuple[int, ...], leading: tuple[int, ...]) -> None:
+    whole = observe(*leading)
+    blanked = whole.without(*senses)
+    for sense, (stream, before) in enumerate(zip(blanked[:2], whole[:2], strict=True)):
+        assert np.array_equal(stream, np.zeros_like(before) if sense in senses else before)
+        assert stream.dtype == before.dtype
+        assert (blanked.present[..., sense] == (sense not in senses)).all()
+    assert whole.present.all()
+    assert (whole.video == 9).all()
+    assert (whole.audio == 0.5).all()
+
+
+def test_a_part_of_a_batch_is_a_view_of_every_field() -> None:
+    numbers = torch.arange(5)
+    batch = Batch(*(numbers + 10 * position for position in range(len(Batch._fields))))
+    part = batch.part(3, 9)
+    assert (batch.size, part.size) == (5, 2)
+    for position, field in enumerate(part):
+        assert field.tolist() == [10 * position + 3, 10 * position + 4]
+    part.action[0] = 99
+    assert batch.action[3] == 99
+    moved = batch.to(torch.device("cpu"))
+    assert all(a is b for a, b in zip(moved, batch, strict=True))
