@@ -1,0 +1,176 @@
+"""The rooms of the house: who may import whom, and that the package lists what lies in the tree."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BASE = {"spl", "spl.config", "spl.records"}  # know nothing of the others
+# Module -> what it may import beside BASE. A module that is missing here fails the test.
+MAY_IMPORT: dict[str, set[str]] = {
+    "spl": set(),
+    "spl.__main__": {"spl.cli"},
+    "spl.config": set(),
+    "spl.records": set(),
+    "spl.report": set(),
+    "spl.checkpoint": set(),
+    "spl.losses": set(),
+    "spl.curriculum": set(),
+    "spl.descent": set(),
+    "spl.spectrogram": set(),
+    "spl.attention": {"spl.attention.csm"},
+    "spl.attention.csm": set(),
+    "spl.encoders": {"spl.attention"},
+    "spl.cli": {
+        "spl.report",
+        "spl.envs.catalog",
+        "spl.agents.run",
+        "spl.agents.train",
+        "spl.agents.evaluate",
+        "spl.agents.record",
+    },
+    "spl.envs": set(),
+    "spl.envs.scenery": set(),
+    "spl.envs.worlds": {"spl.envs.scenery"},
+    "spl.envs.atari": set(),
+    "spl.envs.senses": set(),
+    "spl.envs.adapter": {"spl.spectrogram", "spl.envs.senses"},
+    "spl.envs.catalog": {"spl.envs", "spl.envs.adapter", "spl.envs.atari"},
+    "spl.agents": set(),
+    "spl.agents.recording": set(),
+    "spl.agents.memory": {"spl.agents.recording"},
+    "spl.agents.history": set(),
+    "spl.agents.exploration": set(),
+    "spl.agents.protocol": {"spl.agents.history"},
+    "spl.agents.multimodal_dqn": {"spl.agents.history", "spl.encoders", "spl.losses"},
+    "spl.agents.run": {"spl.agents.multimodal_dqn", "spl.encoders", "spl.envs.adapter"},
+    "spl.agents.loop": {
+        "spl.agents.exploration",
+        "spl.agents.history",
+        "spl.agents.memory",
+        "spl.agents.protocol",
+        "spl.agents.run",
+        "spl.descent",
+        "spl.envs.adapter",
+    },
+    "spl.agents.parts": {
+        "spl.agents.exploration",
+        "spl.agents.loop",
+        "spl.agents.memory",
+        "spl.agents.multimodal_dqn",
+        "spl.agents.run",
+        "spl.envs.adapter",
+        "spl.report",
+    },
+    "spl.agents.train": {
+        "spl.agents.exploration",
+        "spl.agents.loop",
+        "spl.agents.memory",
+        "spl.agents.multimodal_dqn",
+        "spl.agents.parts",
+        "spl.agents.run",
+        "spl.checkpoint",
+        "spl.curriculum",
+        "spl.envs.adapter",
+        "spl.envs.catalog",
+        "spl.report",
+    },
+    "spl.agents.evaluate": {
+        "spl.agents.history",
+        "spl.agents.multimodal_dqn",
+        "spl.agents.protocol",
+        "spl.agents.run",
+        "spl.checkpoint",
+        "spl.envs.adapter",
+        "spl.envs.catalog",
+        "spl.report",
+    },
+    "spl.agents.record": {
+        "spl.agents.evaluate",
+        "spl.agents.exploration",
+        "spl.agents.history",
+        "spl.agents.loop",
+        "spl.agents.memory",
+        "spl.agents.recording",
+        "spl.agents.run",
+        "spl.agents.train",
+        "spl.envs.adapter",
+        "spl.envs.catalog",
+        "spl.report",
+    },
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours by its installed name."""
+    found = {}
+    for path in ROOT.glob("spl/**/*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[1] not in ("envs", "agents"):
+            found[".".join(parts).removesuffix(".__init__")] = path
+    for folder in ("envs", "agents"):
+        for path in (ROOT / folder).glob("**/*.py"):
+            parts = ("spl", *path.relative_to(ROOT).with_suffix("").parts)
+            found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def imports_of(path: Path, known: set[str]) -> set[str]:
+    """The modules of ours that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            found |= inside or {node.module}
+    return found & known
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_module_imports_only_what_its_room_may(name):
+    known = modules()
+    assert name in MAY_IMPORT, f"give {name} a row in MAY_IMPORT"
+    assert imports_of(known[name], set(known)) - BASE <= MAY_IMPORT[name]
+
+
+def test_the_table_has_no_stale_row_and_no_circle():
+    assert set(MAY_IMPORT) <= set(modules())
+    left = {name: set(allowed) for name, allowed in MAY_IMPORT.items()}
+    while free := [name for name, allowed in left.items() if not allowed & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, f"a circle among {sorted(left)}"
+
+
+def test_inside_spl_only_the_command_line_sees_agents_and_envs():
+    outer = ("spl.agents", "spl.envs")
+    for name, allowed in MAY_IMPORT.items():
+        if not name.startswith(outer) and name != "spl.cli":
+            assert not {other for other in allowed if other.startswith(outer)}
+
+
+def test_packages_are_those_of_the_tree():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {name for name, path in modules().items() if path.name == "__init__.py"}
+    assert set(listed) == folders
+
+
+def test_environments_import_no_torch():
+    code = (
+        "import sys, spl.envs, spl.spectrogram, spl.envs.worlds; "
+        "assert 'torch' not in sys.modules, 'a worker would load torch'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_imports_neither_torch_nor_gymnasium():
+    code = (
+        "import sys; from spl.cli import main; main(['--help']); "
+        "assert not {'torch', 'gymnasium', 'rich'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
