@@ -1,0 +1,36 @@
+"""The README's promises: its environment trains with one flag, its Python runs, its files exist."""
+
+import re
+from pathlib import Path
+
+from spl import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_own_environment_trains_with_one_flag(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_env.py").write_text(blocks("python")[0])
+    monkeypatch.chdir(tmp_path)
+    assert "spl train agent --env my_env:Siren\n" in "".join(blocks("bash"))
+    smoke = str(ROOT / "configs/smoke/agent.yaml")
+    assert cli.main(["train", "agent", "--config", smoke, "--env", "my_env:Siren", "--num_threads", "1"]) == 0
+    told = capsys.readouterr().err
+    assert "video 'lamp' 48 x 48 -> 1 x 36 x 36, audio 'siren' 800 at 8,000 Hz -> 1 x 64 x 8" in told
+
+
+def test_the_python_example_names_what_exists():
+    compile(blocks("python")[1], "README.md", "exec")
+    imports = [line for line in blocks("python")[1].splitlines() if line.startswith(("from", "import"))]
+    exec("\n".join(imports))
+
+
+def test_every_file_that_is_named_exists():
+    named = re.findall(r"\]\(([^)h][^)]*)\)|--config (\S+)", README)
+    files = [first or second for first, second in named if not second.startswith("file")]
+    assert len(files) >= 5
+    assert all((ROOT / file).exists() for file in files), files
