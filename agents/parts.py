@@ -1,19 +1,23 @@
 """What a run is made of, and what it tells of itself while it goes on."""
 
+import signal
 import time
-from typing import Any, NamedTuple
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from spl.agents.exploration import ModalityDropout
+from spl import checkpoint
+from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.loop import Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.run import TrainAgentConfig
 from spl.envs.adapter import AudioVisualEnv
-from spl.report import brief
+from spl.report import Report, brief
 
 
 class Parts(NamedTuple):
@@ -76,24 +80,111 @@ class Meter:
         return values
 
 
-def status(config: TrainAgentConfig, parts: Parts, meter: Meter, epsilon: float) -> dict[str, Any]:
-    """Return what the terminal shows."""
-    seconds = max(time.monotonic() - meter.started, 1e-9)
-    memory = parts.memory
-    told: dict[str, Any] = {
-        "steps/s": (parts.progress.step - meter.first_step) / seconds,
-        "updates/s": meter.num_updates / seconds,
-        "epsilon": epsilon,
-        "memory": f"{len(memory):,} of {config.memory.capacity:,}, "
-        f"{len(memory) * memory.bytes_per_transition / 2**20:,.0f} MiB",
-    }
-    if parts.progress.recent:
-        totals = np.array([one.total for one in parts.progress.recent])
-        told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
-    updates = meter.num_updates - meter.row_updates
-    if meter.loss_sum is not None and updates:
-        told["loss"] = meter.loss_sum.item() / updates
-    return told
+class StopSignals:
+    """Turns Ctrl-C and SIGTERM into a flag that is looked at between steps; a second Ctrl-C interrupts."""
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._receive)
+            except ValueError:  # not in the main thread: the caller keeps its own handling
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._received = number
+
+    def has_come(self) -> bool:
+        """Whether the run has been told to stop."""
+        return self._received is not None
+
+
+def save(parts: Parts, folder: Path, *, with_memory: bool) -> None:
+    """Write a checkpoint: the memory's new observations first, then all else."""
+    if with_memory or parts.memory.folder is not None:
+        parts.memory.save(folder / "memory")
+    checkpoint.save(folder / "checkpoints", parts.state_dict(), step=parts.progress.step)
+
+
+class Watch:
+    """What happens beside learning when it is due: rows, the panel, checkpoints; and the wish to stop."""
+
+    def __init__(
+        self, config: TrainAgentConfig, parts: Parts, folder: Path, report: Report, stop: StopSignals
+    ) -> None:
+        self.config = config
+        self.parts = parts
+        self.folder = folder
+        self.report = report
+        self.stop = stop
+        self.meter = Meter(parts.progress)
+        self._saved_step, self._saved_written = parts.progress.step, parts.memory.written[0]
+
+    def epsilon_at(self, step: int) -> float:
+        """Return the chance of a random action at ``step``."""
+        agent = self.config.agent
+        return linear_epsilon(
+            step,
+            start=agent.epsilon_start,
+            end=agent.epsilon_end,
+            warmup_steps=agent.epsilon_warmup_steps,
+            decay_steps=agent.epsilon_decay_steps,
+        )
+
+    def after_step(self) -> None:
+        """Do what is due after a step of the environment."""
+        step, memory = self.parts.progress.step, self.parts.memory
+        if step % self.config.report_every_steps == 0:
+            self.report.row(step, self.meter.row(self.parts, self.epsilon_at(step)))
+        slack = memory.slots - memory.usable
+        is_slack_spent = slack > 0 and memory.written[0] - self._saved_written >= slack - 2
+        if step - self._saved_step >= self.config.checkpoint_every_steps or is_slack_spent:
+            save(self.parts, self.folder, with_memory=self.config.save_memory)
+            self._saved_step, self._saved_written = step, memory.written[0]
+        self._show()
+
+    def after_update(self, loss: Tensor) -> None:
+        """Count an update and show it when that is due."""
+        self.meter.add(loss)
+        self._show()
+
+    def finish(self) -> None:
+        """Save and show where the run stands."""
+        save(self.parts, self.folder, with_memory=self.config.save_memory)
+        self.report.show(self.parts.progress.step, self.status())
+
+    def _show(self) -> None:
+        if self.report.is_due():
+            self.report.show(self.parts.progress.step, self.status())
+
+    def status(self) -> dict[str, Any]:
+        """Return what the terminal shows."""
+        memory, meter, progress = self.parts.memory, self.meter, self.parts.progress
+        seconds = max(time.monotonic() - meter.started, 1e-9)
+        told: dict[str, Any] = {
+            "steps/s": (progress.step - meter.first_step) / seconds,
+            "updates/s": meter.num_updates / seconds,
+            "epsilon": self.epsilon_at(progress.step),
+            "memory": f"{len(memory):,} of {self.config.memory.capacity:,}, "
+            f"{len(memory) * memory.bytes_per_transition / 2**20:,.0f} MiB",
+        }
+        if progress.recent:
+            totals = np.array([one.total for one in progress.recent])
+            told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
+        updates = meter.num_updates - meter.row_updates
+        if meter.loss_sum is not None and updates:
+            told["loss"] = meter.loss_sum.item() / updates
+        return told
 
 
 def told_streams(env: AudioVisualEnv) -> str:

@@ -12,9 +12,9 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Progress, collect
 from spl.agents.memory import ReplayMemory
+from spl.agents.parts import StopSignals
 from spl.agents.recording import trim
 from spl.agents.run import generator_of
-from spl.agents.train import StopSignals
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env

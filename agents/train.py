@@ -3,23 +3,21 @@
 import itertools
 import math
 import shlex
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from rich.console import Console
 
 from spl import checkpoint
-from spl.agents.exploration import ModalityDropout, linear_epsilon
+from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Progress, collect, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.agents.parts import Meter, Parts, status, told_streams
+from spl.agents.parts import Parts, StopSignals, Watch, told_streams
 from spl.agents.run import (
     TrainAgentConfig,
     build_agent,
@@ -34,35 +32,6 @@ from spl.curriculum import CURRICULA
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
 from spl.report import Report
-
-
-class StopSignals:
-    """Turns Ctrl-C and SIGTERM into a flag that is looked at between steps; a second Ctrl-C interrupts."""
-
-    def __init__(self) -> None:
-        self._received: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._receive)
-            except ValueError:  # not in the main thread: the caller keeps its own handling
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._received = number
-
-    def has_come(self) -> bool:
-        """Whether the run has been told to stop."""
-        return self._received is not None
 
 
 class Result(NamedTuple):
@@ -139,13 +108,6 @@ def restore(
     return parts
 
 
-def save(parts: Parts, folder: Path, *, with_memory: bool) -> None:
-    """Write a checkpoint: the memory's new observations first, then all else."""
-    if with_memory or parts.memory.folder is not None:
-        parts.memory.save(folder / "memory")
-    checkpoint.save(folder / "checkpoints", parts.state_dict(), step=parts.progress.step)
-
-
 def prepare(
     config: TrainAgentConfig, env: AudioVisualEnv, resume: Path | None, command: list[str]
 ) -> tuple[Path, Parts]:
@@ -189,26 +151,34 @@ def train_agent(
     folder, parts = prepare(config, env, resume, sys.argv if command is None else command)
     title = f"spl train agent · {config.env.id} · seed {config.seed}"
     first_step = parts.progress.step
-    with (
-        Report(folder, title, config.num_steps, first_step=first_step, console=console) as report,
-        StopSignals() as stop,
-    ):
-        num_parameters = sum(parameter.numel() for parameter in parts.agent.network.parameters())
-        place = f"{parts.agent.device}, {config.num_threads} threads"
-        report.say(f"{folder}: {told_streams(env)}; {num_parameters:,} parameters on {place}")
-        if not parts.memory.written[0] and first_step:
-            report.say(
-                f"the memory was not saved: {config.memory.min_size:,} steps are collected before learning"
-            )
-        try:
-            run_phases(config, parts, env, folder, report, stop)
-        finally:
-            save(parts, folder, with_memory=config.save_memory)
-            report.say(closing_words(config, parts, folder))
+    report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
+    try:
+        with report, StopSignals() as stop:
+            say_hello(config, parts, env, folder, report)
+            watch = Watch(config, parts, folder, report, stop)
+            try:
+                run_phases(config, parts, env, watch)
+            finally:
+                watch.finish()
+    finally:
+        report.say(closing_words(config, parts, folder))
     env.close()
     recent = [one.total for one in parts.progress.recent]
     mean_return = float(np.mean(recent)) if recent else math.nan
     return Result(folder, parts.progress.step, parts.progress.step >= config.num_steps, mean_return)
+
+
+def say_hello(
+    config: TrainAgentConfig, parts: Parts, env: AudioVisualEnv, folder: Path, report: Report
+) -> None:
+    """Say where the run lies and what was chosen for it."""
+    num_parameters = sum(parameter.numel() for parameter in parts.agent.network.parameters())
+    report.say(f"run        {folder}")
+    report.say(f"streams    {told_streams(env)}")
+    report.say(f"network    {num_parameters:,} parameters on {parts.agent.device}")
+    report.say(f"threads    {config.num_threads} (--num_threads)")
+    if parts.progress.step and not parts.memory.written[0]:
+        report.say(f"memory     was not saved: {config.memory.min_size:,} transitions come before learning")
 
 
 def closing_words(config: TrainAgentConfig, parts: Parts, folder: Path) -> str:
@@ -219,65 +189,34 @@ def closing_words(config: TrainAgentConfig, parts: Parts, folder: Path) -> str:
     return f"stopped and saved at step {step:,}; go on with: spl train agent --resume {path}"
 
 
-def run_phases(
-    config: TrainAgentConfig,
-    parts: Parts,
-    env: AudioVisualEnv,
-    folder: Path,
-    report: Report,
-    stop: StopSignals,
-) -> None:
-    """Alternate collecting and learning until the last step or a signal; report and save when due."""
-    progress, memory, meter = parts.progress, parts.memory, Meter(parts.progress)
-    saved_at, saved_written = progress.step, memory.written[0]
-    slack = memory.slots - memory.usable
-
-    def epsilon_at(step: int) -> float:
-        return linear_epsilon(
-            step,
-            start=config.agent.epsilon_start,
-            end=config.agent.epsilon_end,
-            warmup_steps=config.agent.epsilon_warmup_steps,
-            decay_steps=config.agent.epsilon_decay_steps,
-        )
-
+def run_phases(config: TrainAgentConfig, parts: Parts, env: AudioVisualEnv, watch: Watch) -> None:
+    """Alternate collecting and learning until the last step or a signal."""
     transitions = collect(
         parts.agent,
         env,
-        memory,
-        progress,
-        epsilon_at=epsilon_at,
+        parts.memory,
+        parts.progress,
+        epsilon_at=watch.epsilon_at,
         dropout=parts.dropout,
         reward_clip=config.agent.reward_clip,
         seed=config.seed,
     )
-    while progress.step < config.num_steps and not stop.has_come():
-        for _ in itertools.islice(
-            transitions, min(config.loop.collect_steps, config.num_steps - progress.step)
-        ):
-            if progress.step % config.report_every_steps == 0:
-                report.row(progress.step, meter.row(parts, epsilon_at(progress.step)))
-            is_full = slack > 0 and memory.written[0] - saved_written >= slack - 2
-            if progress.step - saved_at >= config.checkpoint_every_steps or is_full:
-                save(parts, folder, with_memory=config.save_memory)
-                saved_at, saved_written = progress.step, memory.written[0]
-            if report.is_due():
-                report.show(progress.step, status(config, parts, meter, epsilon_at(progress.step)))
-            if stop.has_come():
+    while (left := config.num_steps - parts.progress.step) > 0:
+        for _ in itertools.islice(transitions, min(config.loop.collect_steps, left)):
+            watch.after_step()
+            if watch.stop.has_come():
                 return
-        if len(memory) < config.memory.min_size:
+        if len(parts.memory) < config.memory.min_size:
             continue
         for loss in learn(
             parts.agent,
-            memory,
+            parts.memory,
             parts.optimizer,
             config.loop,
             curriculum=CURRICULA[config.curriculum],
             generator=parts.generator,
             max_grad_norm=config.agent.max_grad_norm,
         ):
-            meter.add(loss)
-            if report.is_due():
-                report.show(progress.step, status(config, parts, meter, epsilon_at(progress.step)))
-            if stop.has_come():
+            watch.after_update(loss)
+            if watch.stop.has_come():
                 return
