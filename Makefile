@@ -9,6 +9,8 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 demo: .venv/core
 	$(BIN)/spl train agent
 	$(BIN)/spl evaluate agent "$$(ls -td runs/agent/*/ | head -n 1)"
+	@echo "The run lies in $$(ls -td runs/agent/*/ | head -n 1): configuration, metrics, checkpoints, memory, evaluation."
+	@echo "Next: . .venv/bin/activate && spl --help"
 
 test: .venv/dev
 	$(BIN)/python -m pytest

@@ -129,6 +129,7 @@ class Watch:
         self.stop = stop
         self.meter = Meter(parts.progress)
         self._saved_step, self._saved_written = parts.progress.step, parts.memory.written[0]
+        self._told_episode = parts.progress.episode
 
     def epsilon_at(self, step: int) -> float:
         """Return the chance of a random action at ``step``."""
@@ -143,7 +144,12 @@ class Watch:
 
     def after_step(self) -> None:
         """Do what is due after a step of the environment."""
-        step, memory = self.parts.progress.step, self.parts.memory
+        progress, memory = self.parts.progress, self.parts.memory
+        step = progress.step
+        if progress.episode != self._told_episode:
+            total, length = progress.recent[-1]
+            self.report.row(step, {"rollout/episode_return": total, "rollout/episode_length": length})
+            self._told_episode = progress.episode
         if step % self.config.report_every_steps == 0:
             self.report.row(step, self.meter.row(self.parts, self.epsilon_at(step)))
         slack = memory.slots - memory.usable

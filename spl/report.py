@@ -41,7 +41,8 @@ class Report:
         folder: gets ``metrics.jsonl`` (appended) and, where installed, ``tensorboard/``.
         title: of the panel.
         num_steps: where the run ends.
-        first_step: where this stretch of it began; rows of a killed stretch beyond it are cut off.
+        first_step: where this stretch began; rows of a killed stretch beyond it are cut off, and the
+            seconds go on from the last row that is kept.
         is_logged: keep rows; False only shows.
         console: where to show; standard error by default.
     """
@@ -63,6 +64,7 @@ class Report:
         self._path = folder / "metrics.jsonl"
         self._file: TextIO | None = None
         self._writer: Any = None
+        self._seconds_before = 0.0  # of the stretches before this one
         if is_logged:
             self._keep_rows_until(first_step)
             self._file = self._path.open("a")
@@ -117,7 +119,7 @@ class Report:
         """Append one row; keys are TensorBoard tags such as ``rollout/ep_rew_mean``."""
         if self._file is None:
             raise ValueError("this report keeps no rows: make it with is_logged=True")
-        row = {"step": step, "seconds": round(self.elapsed_s, 3), **values}
+        row = {"step": step, "seconds": round(self._seconds_before + self.elapsed_s, 3), **values}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         if self._writer is not None:
@@ -149,6 +151,7 @@ class Report:
         kept = [line for line in lines if _step_of(line) <= step] if step else []
         if len(kept) != len(lines):
             self._path.write_text("".join(line + "\n" for line in kept))
+        self._seconds_before = float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
 
 
 def _step_of(line: str) -> float:

@@ -14,11 +14,18 @@ def test_rows_are_json_lines_and_a_killed_stretch_is_cut_off(tmp_path):
         for step in (10, 20, 30):
             report.row(step, {"train/loss": step / 10})
     with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 20, "seconds": 5.0, "train/loss": 2.5}\n')
         file.write('{"step": 4')  # cut by a kill
     with Report(tmp_path, "run", 100, first_step=20, console=Console(file=io.StringIO())) as report:
         report.row(30, {"train/loss": 9.0})
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [(row["step"], row["train/loss"]) for row in rows] == [(10, 1.0), (20, 2.0), (30, 9.0)]
+    assert [(row["step"], row["train/loss"]) for row in rows] == [
+        (10, 1.0),
+        (20, 2.0),
+        (20, 2.5),
+        (30, 9.0),
+    ]
+    assert rows[-1]["seconds"] >= 5.0, "time goes on from the last row that was kept"
 
 
 def test_tensorboard_gets_the_same_tags(tmp_path):

@@ -22,8 +22,10 @@ def quiet() -> Console:
     return Console(file=io.StringIO())
 
 
-def rows_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def rows_of(folder, key="time/fps"):
+    """Return the rows that tell ``key``: those of the report by default, or one per episode."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if key in row]
 
 
 def weights_of(folder):
@@ -39,8 +41,10 @@ def test_a_run_leaves_its_folder(smoke):
     assert read_run(result.folder) == config
     described = json.loads((result.folder / "env.json").read_text())
     assert described["audio"]["sample_rate_hz"] == 16_000
-    rows = rows_of(result.folder)
+    rows, episodes = rows_of(result.folder), rows_of(result.folder, "rollout/episode_return")
     assert [row["step"] for row in rows] == [50, 100, 150, 200]
+    assert [row["step"] for row in episodes] == [32, 64, 96, 128, 160, 192]
+    assert rows[-1]["rollout/ep_rew_mean"] == np.mean([row["rollout/episode_return"] for row in episodes])
     tags = {"rollout/ep_rew_mean", "rollout/exploration_rate", "time/fps", "train/loss", "train/n_updates"}
     assert tags <= set(rows[-1])
     assert rows[-1]["train/n_updates"] == 80  # from the 42nd step on, one update every two
