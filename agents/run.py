@@ -72,7 +72,7 @@ class TrainAgentConfig:
     num_threads: int | None = None  # of torch on the CPU; None: the cores that are idle, at most 8
     runs: str = "runs"  # folder that holds all runs
     report_every_steps: int = 1_000  # between two rows of metrics.jsonl
-    checkpoint_every_steps: int = 10_000
+    checkpoint_every_steps: int = 10_000  # at the latest: sooner where the memory's slack is spent
     save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect anew
 
     def __post_init__(self) -> None:
@@ -173,14 +173,27 @@ def create_run(config: TrainAgentConfig, env: AudioVisualEnv, command: list[str]
             if not folder.exists():
                 break
         folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(configuration.dump(config))
-        (folder / "command.txt").write_text(shlex.join(command) + "\n")
-        (folder / "env.json").write_text(json.dumps(env.describe(), indent=2) + "\n")
     except OSError as error:
         raise UsageError(
             f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
         ) from error
+    describe_run(folder, config, env, command)
     return folder
+
+
+def describe_run(folder: Path, config: TrainAgentConfig, env: AudioVisualEnv, command: list[str]) -> None:
+    """Write ``config.yaml`` and ``env.json``, and add a line to ``command.txt``.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    try:
+        (folder / "config.yaml").write_text(configuration.dump(config))
+        (folder / "env.json").write_text(json.dumps(env.describe(), indent=2) + "\n")
+        with (folder / "command.txt").open("a") as file:
+            file.write(shlex.join(command) + "\n")
+    except OSError as error:
+        raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
 
 
 def read_run(folder: Path) -> TrainAgentConfig:

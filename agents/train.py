@@ -23,6 +23,7 @@ from spl.agents.run import (
     build_agent,
     check_ram,
     create_run,
+    describe_run,
     free_cores,
     generator_of,
     pick_device,
@@ -116,13 +117,15 @@ def prepare(
     Raises:
         UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
     """
-    slack = config.checkpoint_every_steps * 9 // 8 + 64 if config.save_memory else 0
+    slack = max(64, config.memory.capacity // 25) if config.save_memory else 0
     check_ram(config, env.spec_of_streams, slack)
     try:
         device = pick_device(config.device)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
         if resume is not None:
-            return resume, restore(config, env, agent, resume, slack)
+            parts = restore(config, env, agent, resume, slack)
+            describe_run(resume, config, env, command)
+            return resume, parts
         folder = create_run(config, env, command)
         return folder, assemble(config, agent, new_memory(config, env, folder, slack))
     except ValueError as error:

@@ -74,6 +74,8 @@ def test_a_resumed_run_goes_on_from_what_was_saved(smoke):
     done = train_agent(replace(config, num_steps=160), resume=folder, console=quiet())
     assert done.folder == folder
     assert done.step == 160
+    assert read_run(folder).num_steps == 160
+    assert (folder / "command.txt").read_text().count("\n") == 2
     after = checkpoint.load(folder / "checkpoints")
     assert after["agent"]["num_updates"] == before["agent"]["num_updates"] + 30
     assert after["progress"]["episode"] > before["progress"]["episode"]
