@@ -40,7 +40,7 @@ class EvaluateAgentConfig:
     seeds: int = 5  # sets of episodes, the same for every condition
     epsilon: float = 0.0  # chance of a random action
     first_seed: int = 1_000_000  # of the sets; training uses small ones
-    device: str = "auto"
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
         for name in ("episodes", "seeds"):

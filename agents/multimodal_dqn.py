@@ -19,10 +19,10 @@ class DqnConfig:
     """How the Q-network learns and explores."""
 
     learning_rate: float = 5e-4  # Adam
-    adam_epsilon: float = 1.5e-4
-    max_grad_norm: float | None = 10.0
+    adam_epsilon: float = 1.5e-4  # added to Adam's denominator
+    max_grad_norm: float | None = 10.0  # of the whole gradient; null leaves it
     gamma: float = 0.95  # discount per step
-    n_step: int = 1
+    n_step: int = 1  # rewards summed before the bootstrap
     double: bool = True  # the network chooses, the target network rates
     dueling: bool = True  # value and advantages apart
     reward_clip: float | None = None  # rewards are cut to [-c, c] before they are remembered
@@ -30,8 +30,8 @@ class DqnConfig:
     fusion: Literal["joint", "mdqn"] = "joint"  # one code, or each stream's own Q-values averaged
     target_every_updates: int = 250  # between copies into the target network
     target_tau: float = 1.0  # share copied each time; 1 copies all
-    epsilon_start: float = 1.0
-    epsilon_end: float = 0.05
+    epsilon_start: float = 1.0  # chance of a random action at first
+    epsilon_end: float = 0.05  # and in the end
     epsilon_warmup_steps: int = 500  # steps at epsilon_start
     epsilon_decay_steps: int = 4_500  # steps from start to end
     modality_dropout: float = 0.0  # share of steps at which one sense is taken away while collecting

@@ -28,10 +28,10 @@ class RecordConfig:
     """What is recorded, and where to."""
 
     env: EnvConfig = field(default_factory=EnvConfig)  # ignored with agent, which knows its own
-    agent: str | None = None  # folder of a run whose agent acts; None: at random
+    agent: str | None = None  # folder of a run whose agent acts; null: at random
     epsilon: float = 0.05  # the agent's chance of a random action
-    steps: int = 20_000
-    seed: int = 0
+    steps: int = 20_000  # agent decisions
+    seed: int = 0  # everything random follows from it
     out: str = "recordings/new"  # folder of the recording
 
     def __post_init__(self) -> None:

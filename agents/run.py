@@ -67,9 +67,9 @@ class TrainAgentConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     curriculum: Literal["uniform"] = "uniform"  # which transitions count how much
     num_steps: int = 8_000  # agent decisions in all
-    seed: int = 0
+    seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    num_threads: int | None = None  # of torch on the CPU; None: the cores that are idle, at most 8
+    num_threads: int | None = None  # of torch on the CPU; null: the cores that are idle, at most 8
     runs: str = "runs"  # folder that holds all runs
     report_every_steps: int = 1_000  # between two rows of metrics.jsonl
     checkpoint_every_steps: int = 10_000  # at the latest: sooner where the memory's slack is spent

@@ -32,17 +32,17 @@ class EnvConfig:
 
     id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
     kwargs: dict[str, Any] = field(default_factory=dict)  # passed to the environment
-    video_key: str | None = None  # key of the picture in a Dict; None finds it
-    audio_key: str | None = None  # key of the sound in a Dict; None finds it
-    sample_rate_hz: int | None = None  # of the sound; None asks the environment
+    video_key: str | None = None  # key of the picture in a Dict; null finds it
+    audio_key: str | None = None  # key of the sound in a Dict; null finds it
+    sample_rate_hz: int | None = None  # of the sound; null asks the environment
     video_size: tuple[int, int] = (84, 84)  # rows, columns after resizing by area
     grey: bool = True  # one channel instead of three
     num_mels: int = 64  # mel bands
     audio_frames: int = 8  # log-mel frames per step
-    rest_level: float | None = None  # of an unsigned sound; None asks the environment, else finds it
+    rest_level: float | None = None  # of an unsigned sound; null asks the environment, else finds it
     stereo: bool = False  # keep left and right apart
-    frame_skip: int | None = None  # frames an action is repeated; None: 4 for ALE, else 1
-    max_pool: bool | None = None  # brightest of the last two frames; None: true for ALE, else false
+    frame_skip: int | None = None  # frames an action is repeated; null: 4 for ALE, else 1
+    max_pool: bool | None = None  # brightest of the last two frames; null: true for ALE, else false
 
     def __post_init__(self) -> None:
         if min(self.video_size) < 1:

@@ -6,6 +6,9 @@ The dataclasses live beside the functions they describe. Imports no torch, so th
 import contextlib
 import copy
 import difflib
+import functools
+import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -70,7 +73,8 @@ def parse(config_class: type[T], argv: Sequence[str], *, prog: str, aliases: Map
     A mapping in YAML replaces a whole dict field; ``--env.kwargs.key value`` sets one key of it.
 
     Args:
-        config_class: dataclass of options and sections; ``--help`` shows a field's ``metadata["help"]``.
+        config_class: dataclass of options and sections; ``--help`` shows the comment behind a field, or its
+            ``metadata["help"]``.
         aliases: short to full key: with ``{"env": "env.id"}``, ``--env X`` means ``--env.id X``.
 
     Raises:
@@ -123,7 +127,18 @@ def _options(config_class: Any, section: Any = MISSING, prefix: str = "") -> Ite
         if is_dataclass(kind):
             yield from _options(kind, default, f"{name}.")
         else:
-            yield name, _Option(kind, _noun(kind), default, field.metadata.get("help", ""))
+            text = field.metadata.get("help", _comments(config_class).get(field.name, ""))
+            yield name, _Option(kind, _noun(kind), default, text)
+
+
+@functools.cache
+def _comments(config_class: Any) -> dict[str, str]:
+    """Return the comment that stands behind each field in the source, none where there is no source."""
+    try:
+        source = inspect.getsource(config_class)
+    except (OSError, TypeError):
+        return {}
+    return dict(re.findall(r"^    (\w+):.*?  # (.+)$", source, flags=re.MULTILINE))
 
 
 def _noun(kind: Any) -> str:
@@ -138,6 +153,14 @@ def _noun(kind: Any) -> str:
     if (noun := "a mapping" if origin is dict else _NOUNS.get(kind)) is None:
         raise TypeError(f"an option must be a number, bool, str, Literal, tuple, dict or null, got {kind}")
     return noun
+
+
+def _shown(default: Any) -> str:
+    """Return a default as a user would write it on the command line."""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    words = {None: "null", True: "true", False: "false"}
+    return words.get(default, str(default)) if isinstance(default, bool | NoneType) else str(default)
 
 
 class _Reading:
@@ -157,8 +180,8 @@ class _Reading:
         ]
         for name, (_, noun, default, text) in self.options.items():
             shorts = "".join(f", --{short}" for short, full in self.aliases.items() if full == name)
-            shown = "required" if default is MISSING else f"default: {to_dict(default)}"
-            lines += [f"  --{name}{shorts}", f"      {text}{'; ' if text else ''}{noun} ({shown})"]
+            shown = "(required)" if default is MISSING else _shown(default)
+            lines += [f"  --{name}{shorts} {shown}", f"      {text}{' -- ' if text else ''}{noun}"]
         return "\n".join(lines)
 
     def owner(self, name: str) -> str | None:

@@ -36,10 +36,10 @@ AUDIO_STREAM = (Conv(16, 3, 2, 1, 1), Conv(32, 3, 2, 1, 1), Conv(32, 3, 2, 1, 1)
 class EncoderConfig:
     """Sizes of the two streams and of their joint code."""
 
-    video_stream: Literal["nature", "small", "mdqn"] = "small"
+    video_stream: Literal["nature", "small", "mdqn"] = "small"  # convolutions
     attention: Literal["csm", "none"] = "csm"  # after the video stream's convolutions
-    video_features: int = 256
-    audio_features: int = 128
+    video_features: int = 256  # of the video stream
+    audio_features: int = 128  # of the audio stream
     features: int = 256  # of the joint code
 
     def __post_init__(self) -> None:

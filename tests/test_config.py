@@ -16,7 +16,7 @@ from spl.config import UsageError, difference, dump, from_dict, parse, to_dict
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     capacity: int = field(default=100, metadata={"help": "transitions"})
-    min_size: int = 10
+    min_size: int = 10  # transitions before the first update
 
     def __post_init__(self) -> None:
         if not 0 < self.min_size <= self.capacity:
@@ -243,8 +243,13 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert caught.value.code == 0
     assert "usage: spl train agent" in text
-    assert "--memory.capacity\n      transitions; an int (default: 50)" in text
-    assert "--env.id, --env\n" in text
+    assert "  --memory.capacity 50\n      transitions -- an int\n" in text  # from the metadata
+    assert (
+        "  --memory.min_size 10\n      transitions before the first update -- an int\n" in text
+    )  # the comment
+    assert "  --agent.size 84,84\n" in text
+    assert "  --agent.is_double false\n" in text
+    assert "  --env.id, --env Beacon-v0\n" in text
     assert all(f"--agent.{name}" in text for name in Agent.__dataclass_fields__)
 
 
