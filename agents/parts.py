@@ -204,7 +204,8 @@ def told_streams(env: AudioVisualEnv) -> str:
     if spec.has_audio:
         audio = chosen["audio"]
         source = f"{_key(audio)}{_shape(audio['from'])} at {audio['sample_rate_hz']:,} Hz"
-        words.append(f"audio {source} -> {_shape(spec.audio)}")
+        warning = f" ({audio['warning']})" if "warning" in audio else ""
+        words.append(f"audio {source} -> {_shape(spec.audio)}{warning}")
     return ", ".join(words)
 
 

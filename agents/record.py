@@ -27,7 +27,7 @@ MAX_EPISODE_EDGES = 2  # slots per step at the most: every step could end its ep
 class RecordConfig:
     """What is recorded, and where to."""
 
-    env: EnvConfig = field(default_factory=EnvConfig)  # ignored with agent, which knows its own
+    env: EnvConfig = field(default_factory=EnvConfig)  # not with agent, which brings its own
     agent: str | None = None  # folder of a run whose agent acts; null: at random
     epsilon: float = 0.05  # the agent's chance of a random action
     steps: int = 20_000  # agent decisions
@@ -37,6 +37,8 @@ class RecordConfig:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.agent is not None and self.env != EnvConfig():
+            raise ValueError(f"agent {self.agent} brings its own environment: leave the env options out")
         if not 0.0 <= self.epsilon <= 1.0:
             raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
 

@@ -281,6 +281,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 "rest_level": None if self._ear is None else self._ear.rest,
                 "to": list(self.spec_of_streams.audio),
             }
+            if (warning := told_by(self.env, "sound_warning")) is not None:
+                chosen["audio"]["warning"] = warning
         return chosen
 
     def _observe(self, frames: Sequence[Any], *, at_reset: bool = False) -> Observation:

@@ -14,8 +14,9 @@ import spl.envs  # noqa: F401  registers our ids
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig
 from spl.envs.atari import FRAME_SKIP, make_atari
+from spl.envs.doom import make_doom
 
-ALE = "ALE/"
+ALE, DOOM = "ALE/", "Vizdoom"
 
 
 def make_env(config: EnvConfig) -> AudioVisualEnv:
@@ -28,6 +29,9 @@ def make_env(config: EnvConfig) -> AudioVisualEnv:
         frame_skip = FRAME_SKIP if config.frame_skip is None else config.frame_skip
         max_pool = frame_skip > 1 if config.max_pool is None else config.max_pool
         config = replace(config, frame_skip=frame_skip, max_pool=max_pool)
+    if config.id.startswith(DOOM) and config.frame_skip is not None:  # the engine skips, and keeps the sound
+        kwargs = {**config.kwargs, "frame_skip": config.frame_skip}
+        config = replace(config, frame_skip=None, kwargs=kwargs)
     env = make_raw(config.id, config.kwargs)
     try:
         return AudioVisualEnv(env, config)
@@ -44,6 +48,10 @@ def make_raw(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         if importlib.util.find_spec("ale_py") is None:
             raise UsageError(f"{env_id} needs ale-py: pip install 'spl[atari]'")
         maker = make_atari
+    elif env_id.startswith(DOOM):
+        if importlib.util.find_spec("vizdoom") is None:
+            raise UsageError(f"{env_id} needs vizdoom: pip install 'spl[doom]'")
+        maker = make_doom
     else:
         maker = gymnasium.make
     try:

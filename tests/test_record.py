@@ -47,3 +47,5 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_ranges():
     with pytest.raises(ValueError, match="steps must be at least 1"):
         RecordConfig(steps=0)
+    with pytest.raises(ValueError, match="agent runs/x brings its own environment"):
+        RecordConfig(agent="runs/x", env=EnvConfig(id="spl/Greeting-v0"))

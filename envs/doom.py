@@ -1,0 +1,54 @@
+"""ViZDoom scenarios with their sound: no abort by its sound effects, and straight episode ends."""
+
+import ctypes.util
+from typing import Any
+
+import gymnasium
+
+FRAME_SKIP = 4  # tics per step; the engine skips them itself and keeps the sound of each
+NO_SOUND = "silent: ViZDoom finds no OpenAL on this machine; install it (Debian: libopenal1)"
+
+
+class StraightEnds(gymnasium.Wrapper[Any, int, Any, int]):
+    """Cures what ViZDoom says of an episode's end, and tells the sound's rate.
+
+    The engine has no state after the last tic and its wrapper returns zeros instead: here the last true
+    picture stays and the sound falls silent. A time-out comes as ``terminated`` and ``truncated`` both:
+    here it is ``truncated`` alone.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        game = env.unwrapped.game  # type: ignore[attr-defined]
+        game.add_game_args("+snd_efx 0")  # OpenAL's effects abort the whole process
+        self.sample_rate_hz = int(game.get_audio_sampling_rate())
+        self.sound_warning = NO_SOUND if ctypes.util.find_library("openal") is None else None
+        self._last: dict[str, Any] = {}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Begin an episode."""
+        self._last, info = self.env.reset(seed=seed, options=options)
+        return self._last, info
+
+    def step(self, action: int) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one action for ``frame_skip`` tics."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            observation = {**observation, "screen": self._last["screen"]}
+        self._last = observation
+        return observation, reward, bool(terminated and not truncated), bool(truncated), info
+
+
+def make_doom(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Return the scenario, ``frame_skip`` tics a step, with screen and (where the scenario has it) audio.
+
+    Args:
+        env_id: such as ``VizdoomBasicAudio-v1``.
+        kwargs: passed to ``gymnasium.make``.
+
+    Raises:
+        ImportError: if vizdoom is not installed.
+    """
+    import vizdoom.gymnasium_wrapper  # noqa: F401  registers the scenarios
+
+    return StraightEnds(gymnasium.make(env_id, **{"frame_skip": FRAME_SKIP, **kwargs}))
