@@ -56,6 +56,9 @@ class EnvConfig:
             raise ValueError(f"sample_rate_hz must be in 1000..768000, got {self.sample_rate_hz}")
 
 
+Frame = tuple[NDArray[Any] | None, NDArray[np.float32] | None]  # picture as it came, waveform (C, N)
+
+
 class Streams(NamedTuple):
     """The streams chosen in an observation space; a key of None with a space means the space itself."""
 
@@ -195,16 +198,15 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 rest_level = told_by(env, "sound_rest_level")
             self._ear = Ear(self.streams.audio, stereo=config.stereo, rest_level=rest_level)
             self.sample_rate_hz = sample_rate_of(env, config)
-            channels = 1 if self._ear.mixes else self._ear.num_channels
             self._log_mel = LogMel(
                 sample_rate_hz=self.sample_rate_hz,
                 num_samples=self._ear.num_samples * self.frame_skip,
                 num_mels=config.num_mels,
                 num_frames=config.audio_frames,
-                num_channels=channels,
+                num_channels=self._ear.shape[0],
             )
             audio_shape = self._log_mel.shape
-            self.waveform = np.zeros((channels, self._log_mel.num_samples), np.float32)
+            self.waveform = np.zeros((self._ear.shape[0], self._log_mel.num_samples), np.float32)
         self.spec_of_streams = StreamSpec(video_shape, audio_shape)
         self._refuse_idle_options()
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
@@ -244,14 +246,14 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         raw, info = self.env.reset(seed=seed, options=options)
         if self._log_mel is not None:
             self._log_mel.reset()
-        return self._observe([raw], at_reset=True), info
+        return self._observe([self._take(raw)], at_reset=True), info
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Repeat ``action`` (0-based) ``frame_skip`` times; rewards add up, every frame's sound is kept."""
         frames, total = [], 0.0
         for _ in range(self.frame_skip):
             raw, reward, terminated, truncated, info = self.env.step(self.first_action + int(action))
-            frames.append(raw)
+            frames.append(self._take(raw))
             total += float(reward)
             if terminated or truncated:
                 break
@@ -285,17 +287,24 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 chosen["audio"]["warning"] = warning
         return chosen
 
-    def _observe(self, frames: Sequence[Any], *, at_reset: bool = False) -> Observation:
+    def _take(self, raw: Any) -> Frame:
+        """Return the picture and the waveform of one frame, copied: an environment may reuse its arrays."""
+        picture = waveform = None
+        if self._eye is not None:
+            picture = np.array(self._part(raw, self.streams.video_key))
+        if self._ear is not None:
+            waveform = self._ear(self._part(raw, self.streams.audio_key))
+        return picture, waveform
+
+    def _observe(self, frames: Sequence[Frame], *, at_reset: bool = False) -> Observation:
         video = np.zeros((0, 0, 0), np.uint8)
         audio = np.zeros((0, 0, 0), np.float16)
         if self._eye is not None:
-            pictures = [self._part(raw, self.streams.video_key) for raw in frames[-2:]]
+            pictures = [picture for picture, _ in frames[-2:] if picture is not None]
             pools = self.config.max_pool and len(pictures) == 2
             video = self._eye(np.maximum(*pictures) if pools else pictures[-1])
-        if self._ear is not None and self._log_mel is not None:
-            heard = np.concatenate(
-                [self._ear(self._part(raw, self.streams.audio_key)) for raw in frames], axis=1
-            )
+        if self._log_mel is not None:
+            heard = np.concatenate([waveform for _, waveform in frames if waveform is not None], axis=1)
             self.waveform = np.zeros((heard.shape[0], self._log_mel.num_samples), np.float32)
             if at_reset:
                 self.waveform[:, -heard.shape[1] :] = heard

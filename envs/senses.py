@@ -40,7 +40,7 @@ class Eye:
         elif self.channel_axis == 2:
             picture = np.moveaxis(picture, 2, 0)  # (C, H, W)
         if not self.resizes and not self.to_grey and picture.dtype == np.uint8:
-            return picture.copy()
+            return np.ascontiguousarray(picture)
         pixels: NDArray[np.float32] = picture.astype(np.float32)
         if self.to_grey:
             pixels = np.tensordot(GREY, pixels, axes=1).astype(np.float32)  # (1, H, W)
@@ -62,6 +62,7 @@ class Ear:
         self.num_samples = space.shape[self.time_axis]
         self.num_channels = 1 if len(space.shape) == 1 else space.shape[1 - self.time_axis]
         self.mixes = self.num_channels == 2 and not stereo
+        self.shape = (1 if self.mixes else self.num_channels, self.num_samples)
         self.rest = rest_level if space.dtype == np.uint8 else 0.0  # None: found in the first sound heard
 
     def __call__(self, sound: NDArray[Any]) -> NDArray[np.float32]:

@@ -493,3 +493,38 @@ def test_more_audio_frames_than_samples_are_refused():
 def test_an_option_that_nothing_can_follow_is_refused(option, sentence):
     with pytest.raises(UsageError, match=sentence):
         make_env(EnvConfig(id="spl/Beacon-v0", **option))
+
+
+class Reusing(gymnasium.Env[Any, Any]):
+    """Hands out the same two arrays at every frame, filled with the frame's number."""
+
+    observation_space = spaces.Dict(image=PICTURE, sound=SOUND)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.frame = 0
+        self.arrays = {"image": np.zeros((12, 9), np.uint8), "sound": np.zeros(NUM_SAMPLES, np.int16)}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.frame = 0
+        return self._fill(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.frame += 1
+        return self._fill(), 0.0, False, False, {}
+
+    def _fill(self) -> dict[str, np.ndarray]:
+        self.arrays["image"][:] = 0
+        self.arrays["image"][self.frame] = 50 + self.frame
+        self.arrays["sound"][:] = 1_000 * self.frame
+        return self.arrays
+
+
+def test_an_environment_may_reuse_its_arrays():
+    env = AudioVisualEnv(Reusing(), EnvConfig(**SMALL | {"video_size": (12, 9)}, frame_skip=3, max_pool=True))
+    first, _ = env.reset()
+    second, *_ = env.step(0)
+    assert first.video[0, 0].tolist() == [50] * 9, "the first observation is not overwritten by the next"
+    assert second.video[0, 2:4, 0].tolist() == [52, 53], "the brightest of two different frames"
+    heard = env.waveform[0].reshape(3, NUM_SAMPLES) * 32768
+    assert heard[:, 0].round().tolist() == [1_000, 2_000, 3_000], "each frame's own sound"
