@@ -1,0 +1,106 @@
+"""What describes a run: seeds with owners, devices, RAM and cores."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spl.agents import run
+from spl.agents.run import (
+    LoopConfig,
+    MemoryConfig,
+    TrainAgentConfig,
+    build_agent,
+    check_ram,
+    episode_seed,
+    free_cores,
+    generator_of,
+    pick_device,
+    ram_bytes,
+)
+from spl.config import UsageError
+from spl.records import StreamSpec
+
+SPEC = StreamSpec((1, 36, 36), (1, 64, 8))
+
+
+def test_weights_follow_from_the_seed_whatever_was_drawn_before(smoke):
+    torch.manual_seed(1)
+    first = build_agent(smoke(), SPEC, 4, torch.device("cpu"))
+    torch.rand(7)
+    state = torch.get_rng_state()
+    second = build_agent(smoke(), SPEC, 4, torch.device("cpu"))
+    other = build_agent(smoke("--seed", "1"), SPEC, 4, torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
+    for one, two in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert not torch.equal(first.network.encoder.fuse.weight, other.network.encoder.fuse.weight)
+    assert torch.equal(first.target.encoder.fuse.weight, first.network.encoder.fuse.weight)
+
+
+def test_each_purpose_has_a_generator_of_its_own():
+    draws = {purpose: generator_of(3, purpose).random() for purpose in ("replay", "exploration", "dropout")}
+    assert len(set(draws.values())) == 3
+    assert generator_of(3, "replay").random() == draws["replay"]
+    assert generator_of(4, "replay").random() != draws["replay"]
+    seeds = {episode_seed(seed, episode) for seed in range(20) for episode in range(50)}
+    assert len(seeds) == 1_000
+    assert episode_seed(2, 5) == episode_seed(2, 5)
+
+
+def test_ram_is_checked_before_the_start():
+    config = TrainAgentConfig(memory=MemoryConfig(capacity=10**12))
+    with pytest.raises(UsageError, match=r"needs 2,320,000,000,000,000 bytes .* --memory.on_disk true"):
+        check_ram(config, SPEC, 0)  # 36 * 36 + 2 * 64 * 8 = 2,320 bytes
+    check_ram(TrainAgentConfig(memory=MemoryConfig(capacity=10**12, on_disk=True)), SPEC, 0)
+    assert 2**28 < ram_bytes() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("idle_ticks", "expected"), [(400, 4), (200, 2), (90, 1), (0, 1)])
+def test_a_run_takes_the_cores_that_are_idle(idle_ticks, expected, monkeypatch, tmp_path):
+    stat = tmp_path / "stat"
+    stat.write_text("cpu 100 0 100 1000 0 0 0\ncpu0 1\n")
+
+    def sleep(seconds):
+        stat.write_text(f"cpu {100 + 400 - idle_ticks} 0 100 {1000 + idle_ticks} 0 0 0\n")
+
+    monkeypatch.setattr(run.time, "sleep", sleep)
+    monkeypatch.setattr(run.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(run, "Path", lambda name: stat if name == "/proc/stat" else Path(name))
+    assert free_cores() == expected
+
+
+def test_devices():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type in ("cpu", "cuda")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match="device must be cpu, cuda, cuda:N or auto"):
+            pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: MemoryConfig(history=0), "history must be at least 1, got 0"),
+        (lambda: MemoryConfig(capacity=10, min_size=11), r"min_size must be in 1..capacity \(10\), got 11"),
+        (lambda: LoopConfig(batch_size=64), r"batch_size must be at most mini_buffer \(32\), got 64"),
+        (lambda: LoopConfig(replays=0), "replays must be at least 1, got 0"),
+        (lambda: TrainAgentConfig(num_steps=0), "num_steps must be at least 1, got 0"),
+        (lambda: TrainAgentConfig(seed=-1), "seed must not be negative, got -1"),
+        (lambda: TrainAgentConfig(num_threads=0), "num_threads must be at least 1, got 0"),
+    ],
+)
+def test_ranges(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+def test_presets_are_valid():
+    root = Path(__file__).parent.parent
+    files = sorted(root.glob("configs/*/*.yaml"))
+    assert len(files) >= 6
+    for file in files:
+        loaded = run.configuration.parse(TrainAgentConfig, ["--config", str(file)], prog="spl")
+        assert np.isfinite(loaded.agent.learning_rate)
