@@ -54,14 +54,14 @@ def collect(
     *,
     epsilon_at: Callable[[int], float],
     dropout: ModalityDropout,
-    reward_clip: float | None,
+    keep_reward: Callable[[float], float],
     seed: int,
 ) -> Iterator[Transition]:
     """Act in ``env`` without end and remember; the weights are only read.
 
     Yields each transition after it went into the memory. ``progress`` counts steps and episodes; episode
     ``k`` is reset with its own seed, so that it is the same whatever came before. Returns add up the true
-    rewards, the memory keeps them cut to ``[-reward_clip, reward_clip]``.
+    rewards, the memory keeps ``keep_reward`` of them.
     """
     history = History(env.spec_of_streams, history=memory.history)
     while True:
@@ -74,7 +74,7 @@ def collect(
             action = agent.act(history.stack(), epsilon_at(progress.step))[0]
             following, reward, terminated, truncated, _ = env.step(action)
             following = dropout(following, is_first=False)
-            kept = reward if reward_clip is None else min(max(reward, -reward_clip), reward_clip)
+            kept = keep_reward(reward)
             transition = Transition(observation, action, kept, terminated, truncated, following)
             memory.add(transition)
             history.push(following, is_first=False)

@@ -25,7 +25,8 @@ class DqnConfig:
     n_step: int = 1  # rewards summed before the bootstrap
     double: bool = True  # the network chooses, the target network rates
     dueling: bool = True  # value and advantages apart
-    reward_clip: float | None = None  # rewards are cut to [-c, c] before they are remembered
+    reward_scale: float = 1.0  # rewards are multiplied by this before they are remembered
+    reward_clip: float | None = None  # and then cut to [-c, c]; null leaves them
     huber: bool = True  # clip each sample's gradient at 1
     fusion: Literal["joint", "mdqn"] = "joint"  # one code, or each stream's own Q-values averaged
     target_every_updates: int = 250  # between copies into the target network
@@ -49,6 +50,8 @@ class DqnConfig:
         for name in ("n_step", "target_every_updates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.reward_scale <= 0.0:
+            raise ValueError(f"reward_scale must be positive, got {self.reward_scale}")
         if self.reward_clip is not None and self.reward_clip <= 0.0:
             raise ValueError(f"reward_clip must be positive, got {self.reward_clip}")
         if self.max_grad_norm is not None and self.max_grad_norm <= 0.0:
@@ -59,6 +62,11 @@ class DqnConfig:
             raise ValueError(f"modality_dropout must be in [0, 1), got {self.modality_dropout}")
         if self.fusion == "mdqn" and self.dueling:
             raise ValueError("fusion=mdqn has one head per stream: set --agent.dueling false")
+
+    def kept_reward(self, reward: float) -> float:
+        """Return what the memory keeps of a reward: scaled, then cut to ``[-reward_clip, reward_clip]``."""
+        scaled = self.reward_scale * reward
+        return scaled if self.reward_clip is None else min(max(scaled, -self.reward_clip), self.reward_clip)
 
 
 class QHead(nn.Module):

@@ -87,7 +87,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         progress,
         epsilon_at=lambda step: config.epsilon,
         dropout=ModalityDropout(0.0, 1.0, generator_of(config.seed, "dropout")),
-        reward_clip=None,
+        keep_reward=float,
         seed=config.seed,
     )
     title = f"spl record · {env.config.id} · seed {config.seed}"

@@ -201,7 +201,7 @@ def run_phases(config: TrainAgentConfig, parts: Parts, env: AudioVisualEnv, watc
         parts.progress,
         epsilon_at=watch.epsilon_at,
         dropout=parts.dropout,
-        reward_clip=config.agent.reward_clip,
+        keep_reward=config.agent.kept_reward,
         seed=config.seed,
     )
     while (left := config.num_steps - parts.progress.step) > 0:

@@ -54,7 +54,7 @@ class Bench:
             self.progress,
             epsilon_at=lambda step: epsilon,
             dropout=self.dropout,
-            reward_clip=reward_clip,
+            keep_reward=DqnConfig(reward_clip=reward_clip).kept_reward,
             seed=self.seed,
         )
 
@@ -235,7 +235,7 @@ def test_epsilon_is_asked_at_the_step_that_is_played() -> None:
         bench.progress,
         epsilon_at=epsilon_at,
         dropout=bench.dropout,
-        reward_clip=None,
+        keep_reward=float,
         seed=0,
     )
     list(itertools.islice(transitions, ROUNDS + 2))

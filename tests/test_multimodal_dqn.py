@@ -340,3 +340,17 @@ def test_what_cannot_be_honoured_is_refused(options: dict[str, Any], message: st
 def test_the_ends_of_the_ranges_are_allowed() -> None:
     DqnConfig(gamma=1.0, target_tau=0.0, epsilon_end=0.0, reward_clip=None, max_grad_norm=None)
     DqnConfig(gamma=0.0, fusion="mdqn", dueling=False, n_step=1, target_every_updates=1)
+
+
+def test_rewards_are_scaled_and_then_cut():
+    config = DqnConfig(reward_scale=0.01, reward_clip=0.5)
+    assert [config.kept_reward(reward) for reward in (-100.0, -4.0, 0.0, 30.0, 100.0)] == [
+        -0.5,
+        -0.04,
+        0.0,
+        0.3,
+        0.5,
+    ]
+    assert DqnConfig().kept_reward(-123.0) == -123.0
+    with pytest.raises(ValueError, match="reward_scale must be positive, got 0"):
+        DqnConfig(reward_scale=0.0)
