@@ -210,17 +210,22 @@ def read_run(folder: Path) -> TrainAgentConfig:
     return configuration.parse(TrainAgentConfig, ["--config", str(path)], prog="spl")
 
 
-def check_ram(config: TrainAgentConfig, spec: StreamSpec, slack: int) -> None:
+def slack_of(config: TrainAgentConfig) -> int:
+    """Return the observations kept beyond the capacity, so that the last checkpoint's are not overwritten."""
+    return max(64, config.memory.capacity // 25) if config.save_memory else 0
+
+
+def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
     """Refuse a memory that does not fit into the machine's RAM.
 
     Raises:
         UsageError: with the bytes that are needed and that there are.
     """
     observation = int(np.prod(spec.video)) + 2 * int(np.prod(spec.audio))
-    needed = (config.memory.capacity + slack) * observation
+    needed = (config.memory.capacity + slack_of(config)) * observation
     there = ram_bytes()
     if not config.memory.on_disk and needed > there:
-        fits = max(0, there // observation * 9 // 10 - slack)
+        fits = there // observation * 8 // 10  # the slack and all else need room too
         raise UsageError(
             f"a memory of {config.memory.capacity:,} observations of {observation:,} bytes needs "
             f"{needed:,} bytes ({needed / GIB:.1f} GiB), and this machine has "

@@ -27,6 +27,7 @@ from spl.agents.run import (
     free_cores,
     generator_of,
     pick_device,
+    slack_of,
 )
 from spl.config import UsageError
 from spl.curriculum import CURRICULA
@@ -60,7 +61,7 @@ def assemble(config: TrainAgentConfig, agent: MultimodalDqn, memory: ReplayMemor
     return Parts(agent, optimizer, memory, Progress(), dropout, generator_of(config.seed, "replay"))
 
 
-def new_memory(config: TrainAgentConfig, env: AudioVisualEnv, folder: Path, slack: int) -> ReplayMemory:
+def new_memory(config: TrainAgentConfig, env: AudioVisualEnv, folder: Path) -> ReplayMemory:
     """Return an empty memory, in RAM or in the run's folder."""
     memory = ReplayMemory(
         env.spec_of_streams,
@@ -69,15 +70,13 @@ def new_memory(config: TrainAgentConfig, env: AudioVisualEnv, folder: Path, slac
         n_step=config.agent.n_step,
         gamma=config.agent.gamma,
         folder=folder / "memory" if config.memory.on_disk else None,
-        slack=slack,
+        slack=slack_of(config),
     )
     memory.meta = env.describe()
     return memory
 
 
-def restore(
-    config: TrainAgentConfig, env: AudioVisualEnv, agent: MultimodalDqn, folder: Path, slack: int
-) -> Parts:
+def restore(config: TrainAgentConfig, env: AudioVisualEnv, agent: MultimodalDqn, folder: Path) -> Parts:
     """Return the parts as the last checkpoint of ``folder`` left them.
 
     Raises:
@@ -97,7 +96,7 @@ def restore(
             )
             memory.load_state_dict(state["memory"])
         else:
-            memory = new_memory(config, env, folder, slack)
+            memory = new_memory(config, env, folder)
         parts = assemble(config, agent, memory)
         parts.agent.load_state_dict(state["agent"])
         parts.optimizer.load_state_dict(state["optimizer"])
@@ -117,17 +116,16 @@ def prepare(
     Raises:
         UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
     """
-    slack = max(64, config.memory.capacity // 25) if config.save_memory else 0
-    check_ram(config, env.spec_of_streams, slack)
+    check_ram(config, env.spec_of_streams)
     try:
         device = pick_device(config.device)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
         if resume is not None:
-            parts = restore(config, env, agent, resume, slack)
+            parts = restore(config, env, agent, resume)
             describe_run(resume, config, env, command)
             return resume, parts
         folder = create_run(config, env, command)
-        return folder, assemble(config, agent, new_memory(config, env, folder, slack))
+        return folder, assemble(config, agent, new_memory(config, env, folder))
     except ValueError as error:
         raise UsageError(str(error)) from error
 

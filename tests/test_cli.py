@@ -34,7 +34,7 @@ MISTAKES = {
     ),
     "memory beyond RAM": (
         ["train", "agent", "--memory.capacity", "10_000_000_000"],
-        "needs 80,800,091,417,120 bytes (75250.9 GiB), and this machine has",
+        "needs 84,032,000,000,000 bytes (78260.9 GiB), and this machine has",
     ),
     "no such device": (["train", "agent", "--device", "cuda:99"], "device must be cpu, cuda, cuda:N or auto"),
     "out of range": (["train", "agent", "--agent.gamma", "2"], "gamma must be in [0, 1], got 2.0"),

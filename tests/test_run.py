@@ -1,6 +1,8 @@
 """What describes a run: seeds with owners, devices, RAM and cores."""
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +53,16 @@ def test_each_purpose_has_a_generator_of_its_own():
 
 
 def test_ram_is_checked_before_the_start():
-    config = TrainAgentConfig(memory=MemoryConfig(capacity=10**12))
+    config = TrainAgentConfig(memory=MemoryConfig(capacity=10**12), save_memory=False)
     with pytest.raises(UsageError, match=r"needs 2,320,000,000,000,000 bytes .* --memory.on_disk true"):
-        check_ram(config, SPEC, 0)  # 36 * 36 + 2 * 64 * 8 = 2,320 bytes
-    check_ram(TrainAgentConfig(memory=MemoryConfig(capacity=10**12, on_disk=True)), SPEC, 0)
+        check_ram(config, SPEC)  # 36 * 36 + 2 * 64 * 8 = 2,320 bytes
+    with pytest.raises(UsageError, match=r"needs 2,412,800,000,000,000 bytes"):  # 4 % of slack
+        check_ram(replace(config, save_memory=True), SPEC)
+    check_ram(TrainAgentConfig(memory=MemoryConfig(capacity=10**12, on_disk=True)), SPEC)
+    with pytest.raises(UsageError) as caught:
+        check_ram(config, SPEC)
+    fits = int(re.search(r"--memory.capacity (\d+) or less", str(caught.value)).group(1))
+    check_ram(TrainAgentConfig(memory=MemoryConfig(capacity=fits)), SPEC)
     assert 2**28 < ram_bytes() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
