@@ -198,13 +198,13 @@ def evaluate_agent(
         95 % bootstrap interval, and how they were made.
     """
     agent, make, history, step = load_agent(run, config.device)
-    agent.generator = generator_of(config.first_seed, "evaluation")
     envs = [make() for _ in range(config.episodes)]
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     policy = policy_of(agent, config.epsilon)
     console = Console(stderr=True) if console is None else console
 
     def outcome(policy: Policy, spoil: Spoil, name: str) -> Outcome:
+        agent.generator = generator_of(config.first_seed, name)  # each condition draws for itself
         task = bar.add_task(name, total=len(seeds))
         played = []
         for seed in seeds:
