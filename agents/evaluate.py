@@ -172,10 +172,10 @@ def load_agent(
         UsageError: if it is not an agent's run, or has no readable checkpoint.
     """
     config = read_run(run)
-    env = make_env(config.env)
     path = checkpoint.latest(run / "checkpoints")
     if path is None:
         raise UsageError(f"{run} has no checkpoint yet: let it train for longer")
+    env = make_env(config.env)
     try:
         device = pick_device(device_name)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)

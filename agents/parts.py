@@ -128,7 +128,7 @@ class Watch:
         self.report = report
         self.stop = stop
         self.meter = Meter(parts.progress)
-        self._saved_step, self._saved_written = parts.progress.step, parts.memory.written[0]
+        self.saved_step, self._saved_written = parts.progress.step, parts.memory.written[0]
         self._told_episode = parts.progress.episode
 
     def epsilon_at(self, step: int) -> float:
@@ -154,9 +154,8 @@ class Watch:
             self.report.row(step, self.meter.row(self.parts, self.epsilon_at(step)))
         slack = memory.slots - memory.usable
         is_slack_spent = slack > 0 and memory.written[0] - self._saved_written >= slack - 2
-        if step - self._saved_step >= self.config.checkpoint_every_steps or is_slack_spent:
-            save(self.parts, self.folder, with_memory=self.config.save_memory)
-            self._saved_step, self._saved_written = step, memory.written[0]
+        if step - self.saved_step >= self.config.checkpoint_every_steps or is_slack_spent:
+            self._save()
         self._show()
 
     def after_update(self, loss: Tensor) -> None:
@@ -166,8 +165,12 @@ class Watch:
 
     def finish(self) -> None:
         """Save and show where the run stands."""
-        save(self.parts, self.folder, with_memory=self.config.save_memory)
+        self._save()
         self.report.show(self.parts.progress.step, self.status())
+
+    def _save(self) -> None:
+        save(self.parts, self.folder, with_memory=self.config.save_memory)
+        self.saved_step, self._saved_written = self.parts.progress.step, self.parts.memory.written[0]
 
     def _show(self) -> None:
         if self.report.is_due():

@@ -212,7 +212,8 @@ def read_run(folder: Path) -> TrainAgentConfig:
 
 def slack_of(config: TrainAgentConfig) -> int:
     """Return the observations kept beyond the capacity, so that the last checkpoint's are not overwritten."""
-    return max(64, config.memory.capacity // 25) if config.save_memory else 0
+    is_saved = config.save_memory or config.memory.on_disk
+    return max(64, config.memory.capacity // 25) if is_saved else 0
 
 
 def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
@@ -248,7 +249,6 @@ MAY_CHANGE = (
     "num_steps",
     "report_every_steps",
     "checkpoint_every_steps",
-    "save_memory",
     "num_threads",
     "device",
     "runs",

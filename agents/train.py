@@ -45,18 +45,24 @@ class Result(NamedTuple):
     mean_return: float  # over the last episodes; NaN where none ended
 
 
-def assemble(config: TrainAgentConfig, agent: MultimodalDqn, memory: ReplayMemory) -> Parts:
+def build_dropout(config: TrainAgentConfig) -> ModalityDropout:
+    """Return what takes senses away while collecting."""
+    return ModalityDropout(
+        config.agent.modality_dropout,
+        config.agent.modality_dropout_steps,
+        generator_of(config.seed, "dropout"),
+    )
+
+
+def assemble(
+    config: TrainAgentConfig, agent: MultimodalDqn, dropout: ModalityDropout, memory: ReplayMemory
+) -> Parts:
     """Return the parts of a fresh run; every generator follows from the seed."""
     optimizer = torch.optim.Adam(
         agent.network.parameters(),
         lr=config.agent.learning_rate,
         eps=config.agent.adam_epsilon,
         fused=agent.device.type in ("cpu", "cuda"),
-    )
-    dropout = ModalityDropout(
-        config.agent.modality_dropout,
-        config.agent.modality_dropout_steps,
-        generator_of(config.seed, "dropout"),
     )
     return Parts(agent, optimizer, memory, Progress(), dropout, generator_of(config.seed, "replay"))
 
@@ -97,7 +103,7 @@ def restore(config: TrainAgentConfig, env: AudioVisualEnv, agent: MultimodalDqn,
             memory.load_state_dict(state["memory"])
         else:
             memory = new_memory(config, env, folder)
-        parts = assemble(config, agent, memory)
+        parts = assemble(config, agent, build_dropout(config), memory)
         parts.agent.load_state_dict(state["agent"])
         parts.optimizer.load_state_dict(state["optimizer"])
         parts.progress.load_state_dict(state["progress"])
@@ -124,8 +130,9 @@ def prepare(
             parts = restore(config, env, agent, resume)
             describe_run(resume, config, env, command)
             return resume, parts
+        dropout = build_dropout(config)  # refuses before there is a folder
         folder = create_run(config, env, command)
-        return folder, assemble(config, agent, new_memory(config, env, folder))
+        return folder, assemble(config, agent, dropout, new_memory(config, env, folder))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -153,16 +160,16 @@ def train_agent(
     title = f"spl train agent · {config.env.id} · seed {config.seed}"
     first_step = parts.progress.step
     report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
+    watch = Watch(config, parts, folder, report, StopSignals())
     try:
-        with report, StopSignals() as stop:
+        with report, watch.stop:
             say_hello(config, parts, env, folder, report)
-            watch = Watch(config, parts, folder, report, stop)
             try:
                 run_phases(config, parts, env, watch)
             finally:
                 watch.finish()
     finally:
-        report.say(closing_words(config, parts, folder))
+        report.say(closing_words(config, watch))
     env.close()
     recent = [one.total for one in parts.progress.recent]
     mean_return = float(np.mean(recent)) if recent else math.nan
@@ -182,9 +189,14 @@ def say_hello(
         report.say(f"memory     was not saved: {config.memory.min_size:,} transitions come before learning")
 
 
-def closing_words(config: TrainAgentConfig, parts: Parts, folder: Path) -> str:
+def closing_words(config: TrainAgentConfig, watch: Watch) -> str:
     """Return what to do next: evaluate a run that came to its end, go on with another."""
-    step, path = parts.progress.step, shlex.quote(str(folder))
+    step, path = watch.parts.progress.step, shlex.quote(str(watch.folder))
+    if watch.saved_step != step:
+        return (
+            f"stopped at step {step:,}, which could not be saved (the last save is of step "
+            f"{watch.saved_step:,}); make room, then: spl train agent --resume {path}"
+        )
     if step >= config.num_steps:
         return f"finished; evaluate with: spl evaluate agent {path}"
     return f"stopped and saved at step {step:,}; go on with: spl train agent --resume {path}"

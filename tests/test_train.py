@@ -12,7 +12,7 @@ from rich.console import Console
 from spl import checkpoint
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.memory import ReplayMemory
-from spl.agents.run import check_resumable, read_run
+from spl.agents.run import check_resumable, read_run, slack_of
 from spl.agents.train import train_agent
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
@@ -105,6 +105,36 @@ def test_a_changed_configuration_is_refused_by_name(smoke):
     with pytest.raises(UsageError, match=r"--agent.gamma 0.5 \(the run has 0.95\)"):
         check_resumable(smoke(), smoke("--agent.gamma", "0.5"))
     check_resumable(smoke(), smoke("--num_steps", "900", "--checkpoint_every_steps", "7"))
+
+
+def test_a_memory_once_saved_cannot_be_left_out_later(smoke):
+    with pytest.raises(UsageError, match=r"--save_memory False \(the run has True\)"):
+        check_resumable(smoke(), smoke("--save_memory", "false"))
+
+
+def test_a_memory_on_disk_has_slack_even_if_it_is_not_saved_beside(smoke):
+    assert slack_of(smoke("--save_memory", "false")) == 0
+    assert slack_of(smoke("--save_memory", "false", "--memory.on_disk", "true")) == 64
+
+
+def test_a_refused_dropout_leaves_no_folder_behind(smoke, tmp_path):
+    config = smoke("--agent.modality_dropout", "0.6", "--agent.modality_dropout_steps", "1")
+    with pytest.raises(UsageError, match="set a larger modality_dropout_steps"):
+        train_agent(config, console=quiet())
+    assert not list(tmp_path.glob("runs/agent/*"))
+
+
+def test_a_run_that_cannot_be_saved_does_not_say_that_it_was(smoke, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("no space left on the device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    console = quiet()
+    with pytest.raises(OSError, match="no space left"):
+        train_agent(smoke("--num_steps", "60"), console=console)
+    told = console.file.getvalue()
+    assert "which could not be saved (the last save is of step 0)" in told
+    assert "finished" not in told
 
 
 def test_a_checkpoint_of_another_network_is_refused(smoke):
