@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.exploration import ModalityDropout
@@ -34,6 +35,11 @@ class Progress:
         self.step = 0
         self.episode = 0  # the one under way
         self.recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """Returns of the recent episodes, ``(E,)``, oldest first."""
+        return np.array([episode.total for episode in self.recent], np.float64)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters."""

@@ -69,9 +69,8 @@ class Meter:
             "memory/transitions": len(parts.memory),
         }
         if parts.progress.recent:
-            totals = np.array([one.total for one in parts.progress.recent])
-            values["rollout/ep_rew_mean"] = float(totals.mean())
-            values["rollout/ep_rew_std"] = float(totals.std())
+            values["rollout/ep_rew_mean"] = float(parts.progress.returns.mean())
+            values["rollout/ep_rew_std"] = float(parts.progress.returns.std())
             values["rollout/ep_len_mean"] = float(np.mean([one.length for one in parts.progress.recent]))
         if self.loss_sum is not None and updates:
             values["train/loss"] = self.loss_sum.item() / updates
@@ -188,7 +187,7 @@ class Watch:
             f"{len(memory) * memory.bytes_per_transition / 2**20:,.0f} MiB",
         }
         if progress.recent:
-            totals = np.array([one.total for one in progress.recent])
+            totals = progress.returns
             told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
         updates = meter.num_updates - meter.row_updates
         if meter.loss_sum is not None and updates:

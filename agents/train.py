@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from rich.console import Console
 
@@ -171,8 +170,7 @@ def train_agent(
     finally:
         report.say(closing_words(config, watch))
     env.close()
-    recent = [one.total for one in parts.progress.recent]
-    mean_return = float(np.mean(recent)) if recent else math.nan
+    mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
     return Result(folder, parts.progress.step, parts.progress.step >= config.num_steps, mean_return)
 
 

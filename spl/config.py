@@ -8,6 +8,7 @@ import copy
 import difflib
 import functools
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -35,7 +36,7 @@ class _Option(NamedTuple):
     kind: Any
     noun: str  # the kind in plain words
     default: Any  # ``MISSING`` when it must be given
-    help: str
+    owner: Any  # the dataclass whose field it is
 
 
 class _Loader(yaml.SafeLoader):
@@ -127,8 +128,7 @@ def _options(config_class: Any, section: Any = MISSING, prefix: str = "") -> Ite
         if is_dataclass(kind):
             yield from _options(kind, default, f"{name}.")
         else:
-            text = field.metadata.get("help", _comments(config_class).get(field.name, ""))
-            yield name, _Option(kind, _noun(kind), default, text)
+            yield name, _Option(kind, _noun(kind), default, config_class)
 
 
 @functools.cache
@@ -139,6 +139,12 @@ def _comments(config_class: Any) -> dict[str, str]:
     except (OSError, TypeError):
         return {}
     return dict(re.findall(r"^    (\w+):.*?  # (.+)$", source, flags=re.MULTILINE))
+
+
+def _help_of(config_class: Any, name: str) -> str:
+    """Return the help text in a field's metadata, else the comment behind it."""
+    metadata = {field.name: field.metadata for field in fields(config_class)}[name]
+    return str(metadata.get("help", _comments(config_class).get(name, "")))
 
 
 def _noun(kind: Any) -> str:
@@ -159,8 +165,7 @@ def _shown(default: Any) -> str:
     """Return a default as a user would write it on the command line."""
     if isinstance(default, tuple):
         return ",".join(map(str, default))
-    words = {None: "null", True: "true", False: "false"}
-    return words.get(default, str(default)) if isinstance(default, bool | NoneType) else str(default)
+    return json.dumps(default) if default is None or isinstance(default, bool) else str(default)
 
 
 class _Reading:
@@ -178,7 +183,8 @@ class _Reading:
             "  --config FILE.yaml",
             "      read options from a YAML file; may be repeated, later files win",
         ]
-        for name, (_, noun, default, text) in self.options.items():
+        for name, (_, noun, default, owner) in self.options.items():
+            text = _help_of(owner, name.rpartition(".")[2])
             shorts = "".join(f", --{short}" for short, full in self.aliases.items() if full == name)
             shown = "(required)" if default is MISSING else _shown(default)
             lines += [f"  --{name}{shorts} {shown}", f"      {text}{' -- ' if text else ''}{noun}"]
