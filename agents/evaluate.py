@@ -18,10 +18,11 @@ from spl import checkpoint
 from spl.agents.history import History
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.protocol import Agent
-from spl.agents.run import build_agent, episode_seed, generator_of, pick_device, read_run
+from spl.agents.run import build_agent, generator_of, pick_device, read_run
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
+from spl.envs.fleet import episode_seed
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 from spl.report import print_table
 

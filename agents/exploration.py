@@ -32,12 +32,25 @@ class ModalityDropout:
             two stretches; 0 draws nothing.
         mean_steps: mean length of a stretch, in steps; at least 1.
         generator: owns the draws.
+        num_envs: environments, each with stretches of its own.
 
     Raises:
         ValueError: if one of them is out of range.
     """
 
-    def __init__(self, probability: float, mean_steps: float, generator: np.random.Generator) -> None:
+    def __init__(
+        self, probability: float, mean_steps: float, generator: np.random.Generator, *, num_envs: int = 1
+    ) -> None:
+        self.check(probability, mean_steps)
+        self.probability = probability
+        self.ends = 1.0 / mean_steps
+        self.begins = probability * self.ends / (1.0 - probability)
+        self.generator = generator
+        self.missing: list[int | None] = [None] * num_envs
+
+    @staticmethod
+    def check(probability: float, mean_steps: float) -> None:
+        """Raise ``ValueError`` if a number is out of range."""
         if not 0.0 <= probability < 1.0:
             raise ValueError(f"modality_dropout must be in [0, 1), got {probability}")
         if mean_steps < 1.0:
@@ -47,33 +60,29 @@ class ModalityDropout:
                 f"modality_dropout must be at most {most:.3g} with stretches of {mean_steps:g} steps, "
                 f"got {probability}; set a larger modality_dropout_steps"
             )
-        self.probability = probability
-        self.ends = 1.0 / mean_steps
-        self.begins = probability * self.ends / (1.0 - probability)
-        self.generator = generator
-        self.missing: int | None = None
 
-    def __call__(self, observation: Observation, *, is_first: bool) -> Observation:
+    def __call__(self, observation: Observation, env: int = 0, *, is_first: bool) -> Observation:
         """Return the observation, or a copy with one sense absent."""
         if self.probability == 0.0:
             return observation
         if is_first:
             begins_missing = self.generator.random() < self.probability
-            self.missing = self._draw() if begins_missing else None
-        elif self.missing is None:
-            self.missing = self._draw() if self.generator.random() < self.begins else None
+            self.missing[env] = self._draw() if begins_missing else None
+        elif self.missing[env] is None:
+            self.missing[env] = self._draw() if self.generator.random() < self.begins else None
         elif self.generator.random() < self.ends:
-            self.missing = None
-        return observation if self.missing is None else observation.without(self.missing)
+            self.missing[env] = None
+        sense = self.missing[env]
+        return observation if sense is None else observation.without(sense)
 
     def _draw(self) -> int:
         return VIDEO if self.generator.random() < 0.5 else AUDIO
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stretch under way and the generator."""
-        return {"missing": self.missing, "generator": self.generator.bit_generator.state}
+        """Return the stretches under way and the generator."""
+        return {"missing": list(self.missing), "generator": self.generator.bit_generator.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        self.missing = state["missing"]
+        self.missing = list(state["missing"])
         self.generator.bit_generator.state = state["generator"]

@@ -1,6 +1,6 @@
 """The last ``T`` observations of each environment, stacked as a model takes them while acting."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,3 +47,20 @@ class History:
             torch.from_numpy(self._audio[envs].copy()),
             torch.from_numpy(self._present[envs].copy()),
         )
+
+    def newest(self, env: int) -> Observation:
+        """Return a copy of the newest observation of ``env``."""
+        arrays = self._video[env, -1], self._audio[env, -1], self._present[env]
+        return Observation(*(array.copy() for array in arrays))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of the stacks."""
+        return {
+            "video": self._video.copy(),
+            "audio": self._audio.copy(),
+            "present": self._present.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self._video[:], self._audio[:], self._present[:] = state["video"], state["audio"], state["present"]

@@ -1,4 +1,8 @@
-"""The two phases: collect with frozen weights, and learn from the memory without an environment."""
+"""The two phases: collect with frozen weights, and learn from the memory without an environment.
+
+Everything that decides what comes next has a state: a run that is saved between two environment steps, or
+between two updates, goes on from there to the bit.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,10 +17,10 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import History
 from spl.agents.memory import ReplayMemory
 from spl.agents.protocol import Agent
-from spl.agents.run import LoopConfig, episode_seed
-from spl.descent import descend
-from spl.envs.adapter import AudioVisualEnv
-from spl.records import Transition
+from spl.agents.run import LoopConfig
+from spl.descent import NonFiniteError, descend
+from spl.envs.fleet import Arrival, Fault, Fleet, Position
+from spl.records import Batch, Observation, Transition
 
 RECENT_EPISODES = 100  # over which a run tells its mean return
 
@@ -28,13 +32,34 @@ class Episode(NamedTuple):
     length: int  # steps
 
 
+class Collected(NamedTuple):
+    """What one step of all environments brought."""
+
+    transitions: list[Transition]
+    episodes: list[Episode]  # that ended
+    faults: list[Fault]
+
+
+class NonFiniteBatch(ArithmeticError):
+    """The batch whose loss or gradient is not finite; the weights are those before it."""
+
+    def __init__(self, batch: Batch, losses: Tensor) -> None:
+        super().__init__("the loss or its gradient is not finite")
+        self.batch = batch
+        self.losses = losses
+
+
 class Progress:
-    """Counters of a run, and the episodes that ended lately."""
+    """Counters of a run, the episodes that ended lately, and what is still to be learned in this phase."""
 
     def __init__(self) -> None:
         self.step = 0
-        self.episode = 0  # the one under way
+        self.episode = 0  # episodes that ended
         self.recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
+        self.replays_due = 0  # mini-buffers to draw before collecting goes on
+        self.drawn: NDArray[np.int64] = np.zeros(
+            0, np.int64
+        )  # places in the memory, drawn and not yet learned
 
     @property
     def returns(self) -> NDArray[np.float64]:
@@ -42,79 +67,167 @@ class Progress:
         return np.array([episode.total for episode in self.recent], np.float64)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters."""
-        return {"step": self.step, "episode": self.episode, "recent": [list(one) for one in self.recent]}
+        """Return counters, episodes and what is due."""
+        return {
+            "step": self.step,
+            "episode": self.episode,
+            "recent": [list(one) for one in self.recent],
+            "replays_due": self.replays_due,
+            "drawn": self.drawn,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`; the episode under way is given up, the next one begins."""
-        self.step = int(state["step"])
-        self.episode = int(state["episode"]) + 1
+        """Go on from :meth:`state_dict`."""
+        self.step, self.episode = int(state["step"]), int(state["episode"])
         self.recent.extend(Episode(float(total), int(length)) for total, length in state["recent"])
+        self.replays_due, self.drawn = int(state["replays_due"]), state["drawn"]
 
 
-def collect(
-    agent: Agent,
-    env: AudioVisualEnv,
-    memory: ReplayMemory,
-    progress: Progress,
-    *,
-    epsilon_at: Callable[[int], float],
-    dropout: ModalityDropout,
-    keep_reward: Callable[[float], float],
-    seed: int,
-) -> Iterator[Transition]:
-    """Act in ``env`` without end and remember; the weights are only read.
+class Collector:
+    """The first phase: acts in all environments and remembers; the weights are only read.
 
-    Yields each transition after it went into the memory. ``progress`` counts steps and episodes; episode
-    ``k`` is reset with its own seed, so that it is the same whatever came before. Returns add up the true
-    rewards, the memory keeps ``keep_reward`` of them.
+    Returns add up the true rewards, the memory keeps ``keep_reward`` of them.
     """
-    history = History(env.spec_of_streams, history=memory.history)
-    while True:
-        observation, _ = env.reset(seed=episode_seed(seed, progress.episode))
-        observation = dropout(observation, is_first=True)
-        memory.begin(observation)
-        history.push(observation, is_first=True)
-        total, length, is_over = 0.0, 0, False
-        while not is_over:
-            action = agent.act(history.stack(), epsilon_at(progress.step))[0]
-            following, reward, terminated, truncated, _ = env.step(action)
-            following = dropout(following, is_first=False)
-            kept = keep_reward(reward)
-            transition = Transition(observation, action, kept, terminated, truncated, following)
-            memory.add(transition)
-            history.push(following, is_first=False)
-            observation = following
-            total, length, is_over = total + reward, length + 1, terminated or truncated
-            progress.step += 1
-            if is_over:
-                progress.recent.append(Episode(total, length))
-                progress.episode += 1
-            yield transition
+
+    def __init__(
+        self,
+        agent: Agent,
+        fleet: Fleet,
+        memory: ReplayMemory,
+        progress: Progress,
+        *,
+        epsilon_at: Callable[[int], float],
+        dropout: ModalityDropout,
+        keep_reward: Callable[[float], float],
+    ) -> None:
+        self.agent = agent
+        self.fleet = fleet
+        self.memory = memory
+        self.progress = progress
+        self.epsilon_at = epsilon_at
+        self.dropout = dropout
+        self.keep_reward = keep_reward
+        self.history = History(fleet.spec_of_streams, history=memory.history, num_envs=fleet.num_envs)
+        self.totals = [0.0] * fleet.num_envs  # of the episodes under way
+        self.lengths = [0] * fleet.num_envs
+        self._observations = [self.history.newest(env) for env in range(fleet.num_envs)]
+
+    def start(self) -> None:
+        """Begin the first episode of each environment."""
+        self._begin(self.fleet.start().begun)
+
+    def step(self) -> Collected:
+        """Act once in each environment; count the steps and the episodes that ended."""
+        actions = self.agent.act(self.history.stack(), self.epsilon_at(self.progress.step))
+        arrival = self.fleet.step(actions)
+        transitions, episodes = [], []
+        for env, reached in enumerate(arrival.reached):
+            if reached is None:  # a fault: the step was not taken
+                continue
+            transition = self._remember(env, actions[env], reached, arrival)
+            transitions.append(transition)
+            if transition.terminated or transition.truncated:
+                episodes.append(Episode(self.totals[env], self.lengths[env]))
+        self._begin(arrival.begun)
+        self.progress.step += len(transitions)
+        self.progress.episode += len(episodes)
+        self.progress.recent.extend(episodes)
+        return Collected(transitions, episodes, arrival.faults)
+
+    def _remember(self, env: int, action: int, reached: Observation, arrival: Arrival) -> Transition:
+        following = self.dropout(reached, env, is_first=False)
+        reward = float(arrival.rewards[env])
+        transition = Transition(
+            self._observations[env],
+            action,
+            self.keep_reward(reward),
+            bool(arrival.terminated[env]),
+            bool(arrival.truncated[env]),
+            following,
+        )
+        self.memory.add(transition, env)
+        self.history.push(following, env, is_first=False)
+        self._observations[env] = following
+        self.totals[env] += reward
+        self.lengths[env] += 1
+        return transition
+
+    def _begin(self, begun: dict[int, Observation]) -> None:
+        """Let episodes begin; one that was open in the memory stays there without an end."""
+        for env, first in begun.items():
+            observation = self.dropout(first, env, is_first=True)
+            self.memory.begin(observation, env)
+            self.history.push(observation, env, is_first=True)
+            self._observations[env] = observation
+            self.totals[env], self.lengths[env] = 0.0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where each environment stands, and what was seen, heard and earned on the way there."""
+        return {
+            "positions": [
+                {
+                    "episode": place.episode,
+                    "actions": np.array(place.actions, np.int16),
+                    "digest": place.digest,
+                }
+                for place in self.fleet.positions()
+            ],
+            "history": self.history.state_dict(),
+            "totals": list(self.totals),
+            "lengths": list(self.lengths),
+            "dropout": self.dropout.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
+        """Put each environment back to where it stood; return those that had to begin an episode anew."""
+        self.history.load_state_dict(state["history"])
+        self.totals, self.lengths = list(state["totals"]), list(state["lengths"])
+        self.dropout.load_state_dict(state["dropout"])
+        self._observations = [self.history.newest(env) for env in range(self.fleet.num_envs)]
+        arrival = self.fleet.go_to(
+            [
+                Position(one["episode"], tuple(one["actions"].tolist()), one["digest"])
+                for one in state["positions"]
+            ]
+        )
+        for env in range(self.fleet.num_envs):
+            if not self.memory.is_open(env) and env not in arrival.begun:  # the memory was not saved
+                self.memory.begin(self._observations[env], env)
+        self._begin(arrival.begun)
+        return arrival.faults
 
 
 def learn(
     agent: Agent,
     memory: ReplayMemory,
     optimizer: torch.optim.Optimizer,
+    progress: Progress,
     config: LoopConfig,
     *,
     curriculum: Callable[[Tensor], Tensor],
     generator: np.random.Generator,
     max_grad_norm: float | None,
 ) -> Iterator[Tensor]:
-    """Replay the memory ``config.replays`` times, in batches; the environment is not touched.
+    """Replay the memory as often as is due, in batches; the environments are not touched.
 
     Yields the weighted mean loss of each update, on the device.
+
+    Raises:
+        NonFiniteBatch: if a loss or its gradient is not finite; the weights are left as they are.
     """
     parameters = list(agent.network.parameters())
     device = parameters[0].device
-    for _ in range(config.replays):
-        mini_buffer = memory.sample(config.mini_buffer, generator)
-        for start in range(0, config.mini_buffer, config.batch_size):
-            batch = mini_buffer.part(start, start + config.batch_size).to(device)
-            losses = agent.losses(batch)
-            weights = curriculum(losses.detach())
+    while progress.replays_due or progress.drawn.size:
+        if not progress.drawn.size:
+            progress.drawn = memory.draw(config.mini_buffer, generator)
+            progress.replays_due -= 1
+        batch = memory.at(progress.drawn[: config.batch_size]).to(device)
+        losses = agent.losses(batch)
+        weights = curriculum(losses.detach())
+        try:
             loss = descend(losses, weights, optimizer, parameters, max_grad_norm=max_grad_norm)
-            agent.sync()  # before the yield: a caller may stop there, and the update must be whole
-            yield loss
+        except NonFiniteError as error:
+            raise NonFiniteBatch(batch, losses.detach()) from error
+        agent.sync()  # before the yield: a caller may stop there, and the update must be whole
+        progress.drawn = progress.drawn[config.batch_size :]
+        yield loss

@@ -145,6 +145,10 @@ class ReplayMemory:
         num_live = sum(min(count, self.usable) for count in self._written)
         return num_live * self.nbytes / (self.slots * self.num_envs) / max(1, len(self))
 
+    def is_open(self, env: int = 0) -> bool:
+        """Whether the newest observation of ``env`` awaits what is done next."""
+        return self._is_open[env]
+
     def begin(self, observation: Observation, env: int = 0) -> None:
         """Write an episode's first observation; an episode that was still open stays without an end.
 
@@ -231,7 +235,11 @@ class ReplayMemory:
         return np.divmod(np.flatnonzero(self._sampleable), self.num_envs)
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
-        """Draw sampleable transitions uniformly, with replacement.
+        """Return ``batch_size`` transitions as :meth:`draw` chooses them."""
+        return self.at(self.draw(batch_size, generator))
+
+    def draw(self, batch_size: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Draw sampleable transitions uniformly, with replacement; return ``(B,)`` places for :meth:`at`.
 
         Raises:
             ValueError: if ``batch_size`` is not positive or nothing is sampleable yet.
@@ -243,11 +251,11 @@ class ReplayMemory:
         num_slots = min(max(self._written), self.slots) * self.num_envs
         if 8 * self._num_sampleable < num_slots:  # too few to hit by chance
             sampleable = np.flatnonzero(self._sampleable)
-            return self._gather(sampleable[generator.integers(sampleable.size, size=batch_size)])
+            return sampleable[generator.integers(sampleable.size, size=batch_size)]
         drawn = generator.integers(num_slots, size=batch_size)
         while (rejected := np.flatnonzero(~self._sampleable[drawn])).size > 0:
             drawn[rejected] = generator.integers(num_slots, size=rejected.size)
-        return self._gather(drawn)
+        return drawn
 
     def gather(self, slots: NDArray[np.int64], envs: NDArray[np.int64]) -> Batch:
         """Return the transitions at ``slots`` ``(B,)`` of ``envs`` ``(B,)``; tensors may share memory.
@@ -261,9 +269,10 @@ class ReplayMemory:
         if wrong.size > 0:
             first = f"slot {slots[wrong[0]]} of env {envs[wrong[0]]}"
             raise ValueError(f"slots must be sampleable, got {first}; take them from indices()")
-        return self._gather(flat)
+        return self.at(flat)
 
-    def _gather(self, newest: NDArray[np.int64]) -> Batch:
+    def at(self, newest: NDArray[np.int64]) -> Batch:
+        """Return the transitions at places that :meth:`draw` chose; none may have been overwritten since."""
         flat, num_envs = self._flat, self.num_envs
         window = newest[:, None] + self._steps_ahead * num_envs  # (B, n_step), wrapped by take
         terminated = flat.terminated.take(window, mode="wrap")

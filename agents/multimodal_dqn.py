@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.history import Stack
 from spl.encoders import TwoStreamEncoder
 from spl.losses import temporal_difference
@@ -58,10 +59,19 @@ class DqnConfig:
             raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
         if self.learning_rate <= 0.0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not 0.0 <= self.modality_dropout < 1.0:
-            raise ValueError(f"modality_dropout must be in [0, 1), got {self.modality_dropout}")
+        ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
         if self.fusion == "mdqn" and self.dueling:
             raise ValueError("fusion=mdqn has one head per stream: set --agent.dueling false")
+
+    def epsilon_at(self, step: int) -> float:
+        """Return the chance of a random action at ``step``."""
+        return linear_epsilon(
+            step,
+            start=self.epsilon_start,
+            end=self.epsilon_end,
+            warmup_steps=self.epsilon_warmup_steps,
+            decay_steps=self.epsilon_decay_steps,
+        )
 
     def kept_reward(self, reward: float) -> float:
         """Return what the memory keeps of a reward: scaled, then cut to ``[-reward_clip, reward_clip]``."""

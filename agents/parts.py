@@ -8,16 +8,61 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from spl import checkpoint
-from spl.agents.exploration import ModalityDropout, linear_epsilon
-from spl.agents.loop import Progress
+from spl.agents.loop import Collected, Collector, NonFiniteBatch, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.run import TrainAgentConfig
-from spl.envs.adapter import AudioVisualEnv
+from spl.config import RunError
+from spl.envs.fleet import Fault
+from spl.records import StreamSpec
 from spl.report import Report, brief
+
+
+class Meter:
+    """Counts updates and adds up their losses on the device, between two rows of the report."""
+
+    def __init__(self, first_step: int = 0) -> None:
+        self.started = self.since = time.monotonic()
+        self.first_step = self.row_step = first_step  # of this stretch, of this row
+        self.num_updates = 0  # of this stretch
+        self.row_updates = 0  # since the last row, which may lie in an earlier stretch
+        self.stretch_updates = 0  # of them, those of this stretch
+        self.saving_s = 0.0  # since the last row
+        self.loss_sum: Tensor | None = None
+
+    def add(self, loss: Tensor) -> None:
+        """Count one update with its loss."""
+        self.loss_sum = loss if self.loss_sum is None else self.loss_sum + loss
+        self.num_updates += 1
+        self.row_updates += 1
+        self.stretch_updates += 1
+
+    def row(self, step: int) -> dict[str, float | int]:
+        """Return speed and mean loss since the last row, and begin the next; the tags are usual ones."""
+        seconds = max(time.monotonic() - self.since, 1e-9)
+        values: dict[str, float | int] = {
+            "time/fps": (step - self.row_step) / seconds,
+            "time/updates_per_second": self.stretch_updates / seconds,
+            "time/share_saving": self.saving_s / seconds,
+        }
+        if self.loss_sum is not None:
+            values["train/loss"] = self.loss_sum.item() / self.row_updates
+        self.since, self.row_step, self.loss_sum = time.monotonic(), step, None
+        self.row_updates, self.stretch_updates, self.saving_s = 0, 0, 0.0
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next row needs of the updates so far."""
+        return {"row_updates": self.row_updates, "loss_sum": self.loss_sum}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.row_updates = int(state["row_updates"])
+        self.loss_sum = None if state["loss_sum"] is None else state["loss_sum"].to(device)
 
 
 class Parts(NamedTuple):
@@ -27,8 +72,9 @@ class Parts(NamedTuple):
     optimizer: torch.optim.Optimizer
     memory: ReplayMemory
     progress: Progress
-    dropout: ModalityDropout
+    collector: Collector
     generator: np.random.Generator  # owns the draws from the memory
+    meter: Meter
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every part."""
@@ -37,46 +83,26 @@ class Parts(NamedTuple):
             "optimizer": self.optimizer.state_dict(),
             "memory": self.memory.state_dict(),
             "progress": self.progress.state_dict(),
-            "dropout": self.dropout.state_dict(),
+            "collector": self.collector.state_dict(),
             "generator": self.generator.bit_generator.state,
+            "meter": self.meter.state_dict(),
         }
 
-
-class Meter:
-    """Counts updates and adds up their losses on the device, between two rows of the report."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.started = self.since = time.monotonic()
-        self.first_step = self.row_step = progress.step
-        self.num_updates = self.row_updates = 0
-        self.loss_sum: Tensor | None = None
-
-    def add(self, loss: Tensor) -> None:
-        """Count one update with its loss."""
-        self.loss_sum = loss if self.loss_sum is None else self.loss_sum + loss
-        self.num_updates += 1
-
-    def row(self, parts: Parts, epsilon: float) -> dict[str, float | int]:
-        """Return the values since the last row and begin the next; tags are the field's usual ones."""
-        seconds = max(time.monotonic() - self.since, 1e-9)
-        updates = self.num_updates - self.row_updates
-        values: dict[str, float | int] = {
-            "rollout/exploration_rate": epsilon,
-            "rollout/episodes": parts.progress.episode,
-            "time/fps": (parts.progress.step - self.row_step) / seconds,
-            "time/updates_per_second": updates / seconds,
-            "train/n_updates": parts.agent.num_updates,
-            "memory/transitions": len(parts.memory),
-        }
-        if parts.progress.recent:
-            values["rollout/ep_rew_mean"] = float(parts.progress.returns.mean())
-            values["rollout/ep_rew_std"] = float(parts.progress.returns.std())
-            values["rollout/ep_len_mean"] = float(np.mean([one.length for one in parts.progress.recent]))
-        if self.loss_sum is not None and updates:
-            values["train/loss"] = self.loss_sum.item() / updates
-        self.since, self.row_step, self.row_updates = time.monotonic(), parts.progress.step, self.num_updates
-        self.loss_sum = None
-        return values
+    def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
+        """Go on from :meth:`state_dict`; return the environments that had to begin an episode anew."""
+        self.agent.load_state_dict(state["agent"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():
+            for name, moment in moments.items():
+                if moment.shape == parameter.shape:  # the fused step walks both through memory side by side
+                    moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
+        self.progress.load_state_dict(state["progress"])
+        if not len(self.memory):  # it was not saved, so nothing that was drawn from it can be learned
+            self.progress.replays_due, self.progress.drawn = 0, np.zeros(0, np.int64)
+        self.generator.bit_generator.state = state["generator"]
+        self.meter.load_state_dict(state["meter"], self.agent.device)
+        self.meter.first_step = self.meter.row_step = self.progress.step
+        return self.collector.load_state_dict(state["collector"])
 
 
 class StopSignals:
@@ -126,78 +152,118 @@ class Watch:
         self.folder = folder
         self.report = report
         self.stop = stop
-        self.meter = Meter(parts.progress)
-        self.saved_step, self._saved_written = parts.progress.step, parts.memory.written[0]
-        self._told_episode = parts.progress.episode
+        self.num_faults = 0
+        self.saved_step = parts.progress.step
+        self._saved_written, self._saved_at = parts.memory.written, time.monotonic()
 
-    def epsilon_at(self, step: int) -> float:
-        """Return the chance of a random action at ``step``."""
-        agent = self.config.agent
-        return linear_epsilon(
-            step,
-            start=agent.epsilon_start,
-            end=agent.epsilon_end,
-            warmup_steps=agent.epsilon_warmup_steps,
-            decay_steps=agent.epsilon_decay_steps,
-        )
+    def after_step(self, collected: Collected) -> None:
+        """Do what is due after a step of all environments.
 
-    def after_step(self) -> None:
-        """Do what is due after a step of the environment."""
-        progress, memory = self.parts.progress, self.parts.memory
-        step = progress.step
-        if progress.episode != self._told_episode:
-            total, length = progress.recent[-1]
+        Raises:
+            RunError: if environments failed too often.
+        """
+        step = self.parts.progress.step
+        for total, length in collected.episodes:
             self.report.row(step, {"rollout/episode_return": total, "rollout/episode_length": length})
-            self._told_episode = progress.episode
-        if step % self.config.report_every_steps == 0:
-            self.report.row(step, self.meter.row(self.parts, self.epsilon_at(step)))
-        slack = memory.slots - memory.usable
-        is_slack_spent = slack > 0 and memory.written[0] - self._saved_written >= slack - 2
-        if step - self.saved_step >= self.config.checkpoint_every_steps or is_slack_spent:
+        every = self.config.report_every_steps
+        if step // every > (step - len(collected.transitions)) // every:
+            self.report.row(step, {**self._progress_row(), **self.parts.meter.row(step)})
+        for fault in collected.faults:
+            self.tell(fault)
+        if collected.faults:
+            self.num_faults += len(collected.faults)
             self._save()
+            if self.num_faults > self.config.max_faults:
+                raise RunError(
+                    f"{self.config.env.id} failed {self.num_faults} times (--max_faults "
+                    f"{self.config.max_faults}), the last time in {collected.faults[-1]}; "
+                    "'spl check env' examines it"
+                )
+        self._save_if_due()
         self._show()
+
+    def tell(self, fault: Fault) -> None:
+        """Say what went wrong in an environment, on the terminal and in ``metrics.jsonl``."""
+        self.report.say(f"fault      {fault}; it begins its next episode")
+        self.report.row(self.parts.progress.step, {"fault": str(fault)})
 
     def after_update(self, loss: Tensor) -> None:
-        """Count an update and show it when that is due."""
-        self.meter.add(loss)
+        """Count an update and do what is due."""
+        self.parts.meter.add(loss)
+        self._save_if_due()
         self._show()
+
+    def set_aside(self, error: NonFiniteBatch) -> Path:
+        """Write the batch of an update that was not taken; return the file."""
+        path = self.folder / f"batch-{self.parts.agent.num_updates}.safetensors"
+        batch = {name: field.contiguous() for name, field in error.batch._asdict().items()}
+        save_file({**batch, "losses": error.losses.contiguous()}, path)
+        return path
 
     def finish(self) -> None:
         """Save and show where the run stands."""
         self._save()
         self.report.show(self.parts.progress.step, self.status())
 
+    def _save_if_due(self) -> None:
+        memory = self.parts.memory
+        slack = memory.slots - memory.usable
+        newer = max(now - then for now, then in zip(memory.written, self._saved_written, strict=True))
+        if (
+            self.parts.progress.step - self.saved_step >= self.config.checkpoint_every_steps
+            or time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes
+            or (slack > 0 and newer >= slack - 2)  # the next ones would overwrite what the last save needs
+        ):
+            self._save()
+
     def _save(self) -> None:
+        started = time.monotonic()
         save(self.parts, self.folder, with_memory=self.config.save_memory)
-        self.saved_step, self._saved_written = self.parts.progress.step, self.parts.memory.written[0]
+        self.saved_step, self._saved_written = self.parts.progress.step, self.parts.memory.written
+        self._saved_at = time.monotonic()
+        self.parts.meter.saving_s += self._saved_at - started
 
     def _show(self) -> None:
         if self.report.is_due():
             self.report.show(self.parts.progress.step, self.status())
 
+    def _progress_row(self) -> dict[str, float | int]:
+        progress = self.parts.progress
+        values: dict[str, float | int] = {
+            "rollout/exploration_rate": self.parts.collector.epsilon_at(progress.step),
+            "rollout/episodes": progress.episode,
+            "train/n_updates": self.parts.agent.num_updates,
+            "memory/transitions": len(self.parts.memory),
+        }
+        if progress.recent:
+            values["rollout/ep_rew_mean"] = float(progress.returns.mean())
+            values["rollout/ep_rew_std"] = float(progress.returns.std())
+            values["rollout/ep_len_mean"] = float(np.mean([one.length for one in progress.recent]))
+        return values
+
     def status(self) -> dict[str, Any]:
         """Return what the terminal shows."""
-        memory, meter, progress = self.parts.memory, self.meter, self.parts.progress
+        memory, meter, progress = self.parts.memory, self.parts.meter, self.parts.progress
         seconds = max(time.monotonic() - meter.started, 1e-9)
         told: dict[str, Any] = {
             "steps/s": (progress.step - meter.first_step) / seconds,
             "updates/s": meter.num_updates / seconds,
-            "epsilon": self.epsilon_at(progress.step),
+            "epsilon": self.parts.collector.epsilon_at(progress.step),
             "memory": f"{len(memory):,} of {self.config.memory.capacity:,}, "
             f"{len(memory) * memory.bytes_per_transition / 2**20:,.0f} MiB",
         }
         if progress.recent:
             totals = progress.returns
             told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
-        updates = meter.num_updates - meter.row_updates
-        if meter.loss_sum is not None and updates:
-            told["loss"] = meter.loss_sum.item() / updates
+        if meter.loss_sum is not None:
+            told["loss"] = meter.loss_sum.item() / meter.row_updates
+        if self.num_faults:
+            told["faults"] = self.num_faults
         return told
 
 
-def told_streams(env: AudioVisualEnv) -> str:
-    """Return a sentence that says which streams were chosen."""
-    spec, chosen = env.spec_of_streams, env.describe()
+def told_streams(spec: StreamSpec, chosen: dict[str, Any]) -> str:
+    """Return a sentence that says which streams were ``chosen`` (as an environment describes itself)."""
     words = []
     if spec.has_video:
         words.append(

@@ -10,14 +10,14 @@ from rich.console import Console
 from spl.agents.evaluate import load_agent
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
-from spl.agents.loop import Progress, collect
+from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.parts import StopSignals
 from spl.agents.recording import trim
-from spl.agents.run import generator_of
+from spl.agents.run import generator_of, read_run
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
-from spl.envs.catalog import make_env
+from spl.envs.fleet import Fleet
 from spl.report import Report
 
 MAX_EPISODE_EDGES = 2  # slots per step at the most: every step could end its episode
@@ -55,6 +55,11 @@ class RandomAgent:
         return [int(a) for a in self.generator.integers(self.num_actions, size=len(stack.present))]
 
 
+def one_env(config: EnvConfig, seed: int) -> Fleet:
+    """Return a single environment, in this process."""
+    return Fleet(config, num_envs=1, seed=seed, is_apart=False, timeout_s=None)
+
+
 def record(config: RecordConfig, *, console: Console | None = None) -> dict[str, Any]:
     """Roll out ``config.steps`` steps into ``config.out``; return what the recording's header says of them.
 
@@ -65,50 +70,51 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"the folder {folder} is not empty: choose another with --out")
     if config.agent is None:
-        env = make_env(config.env)
-        agent: Any = RandomAgent(env.num_actions, generator_of(config.seed, "exploration"))
+        fleet = one_env(config.env, config.seed)
+        agent: Any = RandomAgent(fleet.num_actions, generator_of(config.seed, "exploration"))
         history = 1
     else:
-        agent, make, history, _ = load_agent(Path(config.agent))
+        agent, _, history, _ = load_agent(Path(config.agent))
         agent.generator = generator_of(config.seed, "exploration")
-        env = make()
+        fleet = one_env(read_run(Path(config.agent)).env, config.seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         memory = ReplayMemory(
-            env.spec_of_streams, max(2, MAX_EPISODE_EDGES * config.steps), history=history, folder=folder
+            fleet.spec_of_streams, max(2, MAX_EPISODE_EDGES * config.steps), history=history, folder=folder
         )
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}; choose another --out") from error
     progress = Progress()
-    transitions = collect(
+    collector = Collector(
         agent,
-        env,
+        fleet,
         memory,
         progress,
         epsilon_at=lambda step: config.epsilon,
         dropout=ModalityDropout(0.0, 1.0, generator_of(config.seed, "dropout")),
         keep_reward=float,
-        seed=config.seed,
     )
-    title = f"spl record · {env.config.id} · seed {config.seed}"
+    title = f"spl record · {fleet.config.id} · seed {config.seed}"
     with (
         Report(folder, title, config.steps, console=console, is_logged=False) as report,
         StopSignals() as stop,
     ):
+        collector.start()
         while progress.step < config.steps and not stop.has_come():
-            next(transitions)
+            for fault in collector.step().faults:
+                report.say(f"fault      {fault}; it begins its next episode")
             if report.is_due():
                 report.show(progress.step, {"steps/s": progress.step / report.elapsed_s})
     memory.meta = {
-        **env.describe(),
+        **fleet.describe(),
         "actor": config.agent or "random",
         "seed": config.seed,
         "steps": progress.step,
     }
     memory.save(folder)
-    del memory, transitions
+    del memory, collector
     trim(folder)
-    env.close()
+    fleet.close()
     return {
         "folder": folder,
         "steps": progress.step,

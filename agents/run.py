@@ -6,7 +6,7 @@ import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from spl import config as configuration
 from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
 from spl.config import UsageError
 from spl.encoders import EncoderConfig, TwoStreamEncoder
-from spl.envs.adapter import AudioVisualEnv, EnvConfig
+from spl.envs.adapter import EnvConfig
 from spl.records import StreamSpec
 
 GIB = 1024**3
@@ -66,23 +66,47 @@ class TrainAgentConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     curriculum: Literal["uniform"] = "uniform"  # which transitions count how much
-    num_steps: int = 8_000  # agent decisions in all
+    num_steps: int = 8_000  # agent decisions in all, over all environments
+    num_envs: int = 1  # stepped together
+    env_workers: bool | None = None  # each in a process of its own; null: with several, or with a time limit
+    step_timeout_s: float | None = None  # an environment that takes longer for a step is begun anew
+    max_faults: int = 10  # environments begun anew after a fault before the run gives up
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: int | None = None  # of torch on the CPU; null: the cores that are idle, at most 8
     runs: str = "runs"  # folder that holds all runs
     report_every_steps: int = 1_000  # between two rows of metrics.jsonl
     checkpoint_every_steps: int = 10_000  # at the latest: sooner where the memory's slack is spent
+    checkpoint_every_minutes: float = 10.0  # at the latest, too
     save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect anew
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "report_every_steps", "checkpoint_every_steps"):
+        for name in ("num_steps", "num_envs", "report_every_steps", "checkpoint_every_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("checkpoint_every_minutes", "step_timeout_s"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.max_faults < 0:
+            raise ValueError(f"max_faults must not be negative, got {self.max_faults}")
+        if self.memory.capacity < 2 * self.num_envs * self.memory.history:
+            raise ValueError(
+                f"memory.capacity must be at least {2 * self.num_envs * self.memory.history} with "
+                f"num_envs={self.num_envs}, got {self.memory.capacity}"
+            )
+        if self.step_timeout_s is not None and self.env_workers is False:
+            raise ValueError("step_timeout_s needs environments in processes of their own: env_workers=true")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.num_threads is not None and self.num_threads < 1:
             raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether each environment has a process of its own."""
+        if self.env_workers is None:
+            return self.num_envs > 1 or self.step_timeout_s is not None
+        return self.env_workers
 
 
 def pick_device(name: str) -> torch.device:
@@ -152,13 +176,13 @@ def generator_of(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose.encode()])
 
 
-def episode_seed(seed: int, episode: int) -> int:
-    """Return the seed with which a run resets its environment for the given episode."""
-    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
-
-
-def create_run(config: TrainAgentConfig, env: AudioVisualEnv, command: list[str]) -> Path:
+def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> Path:
     """Make ``runs/agent/<env>-s<seed>-<time>`` with ``config.yaml``, ``command.txt`` and ``env.json``.
+
+    Args:
+        config: of the run.
+        streams: what was chosen of the environment.
+        command: that started the run.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -177,11 +201,11 @@ def create_run(config: TrainAgentConfig, env: AudioVisualEnv, command: list[str]
         raise UsageError(
             f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
         ) from error
-    describe_run(folder, config, env, command)
+    describe_run(folder, config, streams, command)
     return folder
 
 
-def describe_run(folder: Path, config: TrainAgentConfig, env: AudioVisualEnv, command: list[str]) -> None:
+def describe_run(folder: Path, config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> None:
     """Write ``config.yaml`` and ``env.json``, and add a line to ``command.txt``.
 
     Raises:
@@ -189,7 +213,7 @@ def describe_run(folder: Path, config: TrainAgentConfig, env: AudioVisualEnv, co
     """
     try:
         (folder / "config.yaml").write_text(configuration.dump(config))
-        (folder / "env.json").write_text(json.dumps(env.describe(), indent=2) + "\n")
+        (folder / "env.json").write_text(json.dumps(streams, indent=2) + "\n")
         with (folder / "command.txt").open("a") as file:
             file.write(shlex.join(command) + "\n")
     except OSError as error:
@@ -211,9 +235,9 @@ def read_run(folder: Path) -> TrainAgentConfig:
 
 
 def slack_of(config: TrainAgentConfig) -> int:
-    """Return the observations kept beyond the capacity, so that the last checkpoint's are not overwritten."""
+    """Return the observations per environment kept beyond the capacity: the last checkpoint's stay whole."""
     is_saved = config.save_memory or config.memory.on_disk
-    return max(64, config.memory.capacity // 25) if is_saved else 0
+    return max(64, config.memory.capacity // config.num_envs // 25) if is_saved else 0
 
 
 def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
@@ -223,7 +247,7 @@ def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
         UsageError: with the bytes that are needed and that there are.
     """
     observation = int(np.prod(spec.video)) + 2 * int(np.prod(spec.audio))
-    needed = (config.memory.capacity + slack_of(config)) * observation
+    needed = (config.memory.capacity + config.num_envs * slack_of(config)) * observation
     there = ram_bytes()
     if not config.memory.on_disk and needed > there:
         fits = there // observation * 8 // 10  # the slack and all else need room too
@@ -247,8 +271,12 @@ def ram_bytes() -> int:
 
 MAY_CHANGE = (
     "num_steps",
+    "env_workers",
+    "step_timeout_s",
+    "max_faults",
     "report_every_steps",
     "checkpoint_every_steps",
+    "checkpoint_every_minutes",
     "num_threads",
     "device",
     "runs",

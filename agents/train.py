@@ -1,22 +1,25 @@
 """``spl train agent``: a run from its first step to its last, saved and resumed."""
 
-import itertools
+import contextlib
 import math
 import shlex
+import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from spl import checkpoint
 from spl.agents.exploration import ModalityDropout
-from spl.agents.loop import Progress, collect, learn
+from spl.agents.loop import Collector, NonFiniteBatch, Progress, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.agents.parts import Parts, StopSignals, Watch, told_streams
+from spl.agents.parts import Meter, Parts, StopSignals, Watch, told_streams
 from spl.agents.run import (
     TrainAgentConfig,
     build_agent,
@@ -28,10 +31,9 @@ from spl.agents.run import (
     pick_device,
     slack_of,
 )
-from spl.config import UsageError
+from spl.config import RunError, UsageError
 from spl.curriculum import CURRICULA
-from spl.envs.adapter import AudioVisualEnv
-from spl.envs.catalog import make_env
+from spl.envs.fleet import Fault, Fleet
 from spl.report import Report
 
 
@@ -44,18 +46,18 @@ class Result(NamedTuple):
     mean_return: float  # over the last episodes; NaN where none ended
 
 
-def build_dropout(config: TrainAgentConfig) -> ModalityDropout:
-    """Return what takes senses away while collecting."""
-    return ModalityDropout(
-        config.agent.modality_dropout,
-        config.agent.modality_dropout_steps,
-        generator_of(config.seed, "dropout"),
+def make_fleet(config: TrainAgentConfig) -> Fleet:
+    """Return the environments of a run."""
+    return Fleet(
+        config.env,
+        num_envs=config.num_envs,
+        seed=config.seed,
+        is_apart=config.is_apart,
+        timeout_s=config.step_timeout_s,
     )
 
 
-def assemble(
-    config: TrainAgentConfig, agent: MultimodalDqn, dropout: ModalityDropout, memory: ReplayMemory
-) -> Parts:
+def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memory: ReplayMemory) -> Parts:
     """Return the parts of a fresh run; every generator follows from the seed."""
     optimizer = torch.optim.Adam(
         agent.network.parameters(),
@@ -63,29 +65,48 @@ def assemble(
         eps=config.agent.adam_epsilon,
         fused=agent.device.type in ("cpu", "cuda"),
     )
-    return Parts(agent, optimizer, memory, Progress(), dropout, generator_of(config.seed, "replay"))
+    dropout = ModalityDropout(
+        config.agent.modality_dropout,
+        config.agent.modality_dropout_steps,
+        generator_of(config.seed, "dropout"),
+        num_envs=config.num_envs,
+    )
+    progress = Progress()
+    collector = Collector(
+        agent,
+        fleet,
+        memory,
+        progress,
+        epsilon_at=config.agent.epsilon_at,
+        dropout=dropout,
+        keep_reward=config.agent.kept_reward,
+    )
+    return Parts(agent, optimizer, memory, progress, collector, generator_of(config.seed, "replay"), Meter())
 
 
-def new_memory(config: TrainAgentConfig, env: AudioVisualEnv, folder: Path) -> ReplayMemory:
-    """Return an empty memory, in RAM or in the run's folder."""
+def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path | None) -> ReplayMemory:
+    """Return an empty memory, in RAM or in ``folder``."""
     memory = ReplayMemory(
-        env.spec_of_streams,
+        fleet.spec_of_streams,
         config.memory.capacity,
+        num_envs=config.num_envs,
         history=config.memory.history,
         n_step=config.agent.n_step,
         gamma=config.agent.gamma,
-        folder=folder / "memory" if config.memory.on_disk else None,
+        folder=folder if config.memory.on_disk else None,
         slack=slack_of(config),
     )
-    memory.meta = env.describe()
+    memory.meta = fleet.describe()
     return memory
 
 
-def restore(config: TrainAgentConfig, env: AudioVisualEnv, agent: MultimodalDqn, folder: Path) -> Parts:
-    """Return the parts as the last checkpoint of ``folder`` left them.
+def restore(
+    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path
+) -> tuple[Parts, list[Fault]]:
+    """Return the parts as the last checkpoint of ``folder`` left them, and what went wrong on the way.
 
     Raises:
-        UsageError: if there is none, or it or the memory cannot be read.
+        UsageError: if checkpoint or memory cannot be read.
     """
     try:
         state = checkpoint.load(folder / "checkpoints")
@@ -101,39 +122,41 @@ def restore(config: TrainAgentConfig, env: AudioVisualEnv, agent: MultimodalDqn,
             )
             memory.load_state_dict(state["memory"])
         else:
-            memory = new_memory(config, env, folder)
-        parts = assemble(config, agent, build_dropout(config), memory)
-        parts.agent.load_state_dict(state["agent"])
-        parts.optimizer.load_state_dict(state["optimizer"])
-        parts.progress.load_state_dict(state["progress"])
-        parts.dropout.load_state_dict(state["dropout"])
-        parts.generator.bit_generator.state = state["generator"]
+            memory = new_memory(config, fleet, folder / "memory")
+        parts = assemble(config, agent, fleet, memory)
+        return parts, parts.load_state_dict(state)
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"the run in {folder} cannot be resumed: {error}") from error
-    return parts
 
 
 def prepare(
-    config: TrainAgentConfig, env: AudioVisualEnv, resume: Path | None, command: list[str]
-) -> tuple[Path, Parts]:
+    config: TrainAgentConfig, fleet: Fleet, resume: Path | None, command: list[str]
+) -> tuple[Path, Parts, list[Fault]]:
     """Return the run's folder and its parts, fresh or as the run to ``resume`` left them.
 
     Raises:
         UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
+        RunError: if an environment cannot be reset.
     """
-    check_ram(config, env.spec_of_streams)
+    check_ram(config, fleet.spec_of_streams)
     try:
         device = pick_device(config.device)
-        agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
-        if resume is not None:
-            parts = restore(config, env, agent, resume)
-            describe_run(resume, config, env, command)
-            return resume, parts
-        dropout = build_dropout(config)  # refuses before there is a folder
-        folder = create_run(config, env, command)
-        return folder, assemble(config, agent, dropout, new_memory(config, env, folder))
+        agent = build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
+        if resume is not None and checkpoint.latest(resume / "checkpoints") is not None:
+            parts, faults = restore(config, fleet, agent, resume)
+            describe_run(resume, config, fleet.describe(), command)
+            return resume, parts, faults
+        if resume is None:
+            folder = create_run(config, fleet.describe(), command)
+        else:  # it was killed before its first save
+            folder = resume
+            shutil.rmtree(folder / "memory", ignore_errors=True)
+            describe_run(folder, config, fleet.describe(), command)
+        parts = assemble(config, agent, fleet, new_memory(config, fleet, folder / "memory"))
     except ValueError as error:
         raise UsageError(str(error)) from error
+    parts.collector.start()
+    return folder, parts, []
 
 
 def train_agent(
@@ -145,46 +168,50 @@ def train_agent(
 ) -> Result:
     """Train an agent as ``config`` says, in a new run folder or on from the one to ``resume``.
 
-    Whatever ends the run early, a signal or an error of the environment, it is saved first.
+    Whatever ends the run early, a signal or an error, it is saved first.
 
     Raises:
         UsageError: if the environment, the memory or the folder does not serve; nothing was started then.
+        RunError: if the environments fail too often, or a loss is not finite.
     """
     if config.num_threads is None:  # written into the run's config.yaml: sums depend on it in the last bit
         config = replace(config, num_threads=free_cores())
     torch.set_num_threads(config.num_threads or 1)
     torch.set_flush_denormal(True)
-    env = make_env(config.env)
-    folder, parts = prepare(config, env, resume, sys.argv if command is None else command)
-    title = f"spl train agent · {config.env.id} · seed {config.seed}"
-    first_step = parts.progress.step
-    report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
-    watch = Watch(config, parts, folder, report, StopSignals())
-    try:
-        with report, watch.stop:
-            say_hello(config, parts, env, folder, report)
-            try:
-                run_phases(config, parts, env, watch)
-            finally:
-                watch.finish()
-    finally:
-        report.say(closing_words(config, watch))
-    env.close()
+    fleet = make_fleet(config)
+    with contextlib.closing(fleet):
+        folder, parts, faults = prepare(config, fleet, resume, sys.argv if command is None else command)
+        title = f"spl train agent · {config.env.id} · seed {config.seed}"
+        first_step = parts.progress.step
+        report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
+        watch = Watch(config, parts, folder, report, StopSignals())
+        try:
+            with report, watch.stop:
+                say_hello(config, parts, watch)
+                for fault in faults:
+                    watch.tell(fault)
+                try:
+                    run_phases(config, parts, watch)
+                finally:
+                    watch.finish()
+        finally:
+            report.say(closing_words(config, watch))
     mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
     return Result(folder, parts.progress.step, parts.progress.step >= config.num_steps, mean_return)
 
 
-def say_hello(
-    config: TrainAgentConfig, parts: Parts, env: AudioVisualEnv, folder: Path, report: Report
-) -> None:
+def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
     """Say where the run lies and what was chosen for it."""
     num_parameters = sum(parameter.numel() for parameter in parts.agent.network.parameters())
-    report.say(f"run        {folder}")
-    report.say(f"streams    {told_streams(env)}")
-    report.say(f"network    {num_parameters:,} parameters on {parts.agent.device}")
-    report.say(f"threads    {config.num_threads} (--num_threads)")
-    if parts.progress.step and not parts.memory.written[0]:
-        report.say(f"memory     was not saved: {config.memory.min_size:,} transitions come before learning")
+    fleet, say = parts.collector.fleet, watch.report.say
+    say(f"run        {watch.folder}")
+    say(f"streams    {told_streams(fleet.spec_of_streams, fleet.describe())}")
+    if fleet.num_envs > 1 or fleet.is_apart:
+        say(f"envs       {fleet.num_envs}" + (", each in a process of its own" if fleet.is_apart else ""))
+    say(f"network    {num_parameters:,} parameters on {parts.agent.device}")
+    say(f"threads    {config.num_threads} (--num_threads)")
+    if parts.progress.step and not len(parts.memory):
+        say(f"memory     was not saved: {config.memory.min_size:,} transitions come before learning")
 
 
 def closing_words(config: TrainAgentConfig, watch: Watch) -> str:
@@ -200,34 +227,45 @@ def closing_words(config: TrainAgentConfig, watch: Watch) -> str:
     return f"stopped and saved at step {step:,}; go on with: spl train agent --resume {path}"
 
 
-def run_phases(config: TrainAgentConfig, parts: Parts, env: AudioVisualEnv, watch: Watch) -> None:
-    """Alternate collecting and learning until the last step or a signal."""
-    transitions = collect(
-        parts.agent,
-        env,
-        parts.memory,
-        parts.progress,
-        epsilon_at=watch.epsilon_at,
-        dropout=parts.dropout,
-        keep_reward=config.agent.kept_reward,
-        seed=config.seed,
-    )
-    while (left := config.num_steps - parts.progress.step) > 0:
-        for _ in itertools.islice(transitions, min(config.loop.collect_steps, left)):
-            watch.after_step()
+def run_phases(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
+    """Alternate collecting and learning until the last step or a signal.
+
+    Raises:
+        RunError: if environments fail too often, or a loss is not finite.
+    """
+    while not watch.stop.has_come():
+        for loss in learn_what_is_due(config, parts, watch):
+            watch.after_update(loss)
             if watch.stop.has_come():
                 return
-        if len(parts.memory) < config.memory.min_size:
-            continue
-        for loss in learn(
+        if (before := parts.progress.step) >= config.num_steps:
+            return
+        collected = parts.collector.step()
+        if len(parts.memory) >= config.memory.min_size:
+            phases = parts.progress.step // config.loop.collect_steps - before // config.loop.collect_steps
+            parts.progress.replays_due += phases * config.loop.replays
+        watch.after_step(collected)
+
+
+def learn_what_is_due(config: TrainAgentConfig, parts: Parts, watch: Watch) -> Iterator[Tensor]:
+    """Yield the loss of each update of this phase.
+
+    Raises:
+        RunError: if a loss is not finite; its batch is set aside.
+    """
+    try:
+        yield from learn(
             parts.agent,
             parts.memory,
             parts.optimizer,
+            parts.progress,
             config.loop,
             curriculum=CURRICULA[config.curriculum],
             generator=parts.generator,
             max_grad_norm=config.agent.max_grad_norm,
-        ):
-            watch.after_update(loss)
-            if watch.stop.has_come():
-                return
+        )
+    except NonFiniteBatch as error:
+        raise RunError(
+            f"update {parts.agent.num_updates + 1} was not taken: {error.__cause__}; its batch lies in "
+            f"{watch.set_aside(error)}; a smaller --agent.learning_rate or --agent.reward_scale may help"
+        ) from error

@@ -3,6 +3,7 @@
 Choosing the streams, cutting them to shape and skipping frames without losing sound live here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -216,7 +217,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             (
                 spaces.Box(0, 255, video_shape, np.uint8),
                 spaces.Box(-np.inf, np.inf, audio_shape, np.float16),
-                spaces.MultiBinary(2),
+                spaces.Box(0, 1, (2,), np.bool_),
             )
         )
 
@@ -249,7 +250,11 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         return self._observe([self._take(raw)], at_reset=True), info
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Repeat ``action`` (0-based) ``frame_skip`` times; rewards add up, every frame's sound is kept."""
+        """Repeat ``action`` (0-based) ``frame_skip`` times; rewards add up, every frame's sound is kept.
+
+        Raises:
+            ValueError: if the environment returns something else than its observation space says, or NaN.
+        """
         frames, total = [], 0.0
         for _ in range(self.frame_skip):
             raw, reward, terminated, truncated, info = self.env.step(self.first_action + int(action))
@@ -257,6 +262,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             total += float(reward)
             if terminated or truncated:
                 break
+        if not math.isfinite(total):
+            raise ValueError(f"the reward must be finite, got {total}")
         return self._observe(frames), total, bool(terminated), bool(truncated), info
 
     def describe(self) -> dict[str, Any]:
@@ -291,9 +298,9 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         """Return the picture and the waveform of one frame, copied: an environment may reuse its arrays."""
         picture = waveform = None
         if self._eye is not None:
-            picture = np.array(self._part(raw, self.streams.video_key))
+            picture = self._part(raw, "video")
         if self._ear is not None:
-            waveform = self._ear(self._part(raw, self.streams.audio_key))
+            waveform = self._ear(self._part(raw, "audio"))
         return picture, waveform
 
     def _observe(self, frames: Sequence[Frame], *, at_reset: bool = False) -> Observation:
@@ -313,7 +320,18 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             audio = self._log_mel.step(self.waveform)
         return Observation(video, audio, self._present.copy())
 
-    @staticmethod
-    def _part(raw: Any, key: str | None) -> NDArray[Any]:
-        part: NDArray[Any] = raw if key is None else raw[key]
+    def _part(self, raw: Any, sense: str) -> NDArray[Any]:
+        """Return a copy of one stream of a raw observation, after checking that it is what it shall be."""
+        key, space = getattr(self.streams, f"{sense}_key"), getattr(self.streams, sense)
+        part = np.array(raw if key is None else raw[key])
+        is_float = np.issubdtype(space.dtype, np.floating)
+        if part.shape != space.shape or not (
+            np.issubdtype(part.dtype, np.floating) if is_float else part.dtype == space.dtype
+        ):
+            raise ValueError(
+                f"the {sense} must be {space.dtype} of shape {space.shape} as the observation space says, "
+                f"got {part.dtype} of shape {part.shape}"
+            )
+        if is_float and not np.isfinite(part).all():
+            raise ValueError(f"the {sense} must be finite, got NaN or infinity")
         return part

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spl import __version__
-from spl.config import UsageError, parse
+from spl.config import RunError, UsageError, parse
 
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return FAILURE
-    except OSError as error:
+    except (OSError, RunError) as error:
         if is_debugging:
             traceback.print_exc()
         print(f"spl: {error}", file=sys.stderr)

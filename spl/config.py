@@ -28,6 +28,10 @@ class UsageError(Exception):
     """A mistake of the user, told in one sentence per line."""
 
 
+class RunError(Exception):
+    """What keeps a run from going on although nobody made a mistake, told in one sentence per line."""
+
+
 class _Plain(str):
     """A scalar written without quotes: what it means waits for the type of its field."""
 

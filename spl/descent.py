@@ -6,6 +6,10 @@ import torch
 from torch import Tensor, nn
 
 
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient that is NaN or infinite; no step was taken."""
+
+
 def descend(
     losses: Tensor,
     weights: Tensor,
@@ -27,6 +31,7 @@ def descend(
 
     Raises:
         ValueError: if the shapes of losses and weights differ.
+        NonFiniteError: if the mean or the gradient's norm is not finite; the parameters stay as they are.
     """
     if losses.shape != weights.shape or losses.dim() != 1:
         raise ValueError(
@@ -35,7 +40,9 @@ def descend(
     loss = (losses * weights).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    if max_grad_norm is not None:
-        torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    limit = float("inf") if max_grad_norm is None else max_grad_norm
+    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+    if not (loss + norm).isfinite():
+        raise NonFiniteError(f"the loss is {loss.item()} and its gradient's norm {norm.item()}")
     optimizer.step()
     return loss.detach()

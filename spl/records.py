@@ -3,12 +3,14 @@
 No computation lives here beyond blanking a sense.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # environments live in processes that need no torch
+    import torch
+    from torch import Tensor
 
 VIDEO, AUDIO = 0, 1  # positions in ``present``
 
@@ -66,15 +68,15 @@ class Batch(NamedTuple):
     ``next_*`` lie ``m <= n_step`` decisions ahead, where ``m`` is cut at the episode's end.
     """
 
-    video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
-    audio: Tensor  # (B, T, C, M, F) float16, likewise
-    present: Tensor  # (B, 2) bool, of the newest step
-    action: Tensor  # (B,) int64
-    reward: Tensor  # (B,) float32: sum of gamma^k r_{t+k} for k < m
-    discount: Tensor  # (B,) float32: gamma^m, or 0 where the task terminated within the window
-    next_video: Tensor  # (B, T, C, H, W) uint8
-    next_audio: Tensor  # (B, T, C, M, F) float16
-    next_present: Tensor  # (B, 2) bool
+    video: "Tensor"  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
+    audio: "Tensor"  # (B, T, C, M, F) float16, likewise
+    present: "Tensor"  # (B, 2) bool, of the newest step
+    action: "Tensor"  # (B,) int64
+    reward: "Tensor"  # (B,) float32: sum of gamma^k r_{t+k} for k < m
+    discount: "Tensor"  # (B,) float32: gamma^m, or 0 where the task terminated within the window
+    next_video: "Tensor"  # (B, T, C, H, W) uint8
+    next_audio: "Tensor"  # (B, T, C, M, F) float16
+    next_present: "Tensor"  # (B, 2) bool
 
     @property
     def size(self) -> int:
@@ -85,6 +87,6 @@ class Batch(NamedTuple):
         """Return the transitions ``start..stop`` as views."""
         return Batch(*(field[start:stop] for field in self))
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: "torch.device") -> "Batch":
         """Return the batch on ``device`` (itself when it is there already)."""
         return Batch(*(field.to(device) for field in self))

@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.envs.doom": set(),
     "spl.envs.senses": set(),
     "spl.envs.adapter": {"spl.spectrogram", "spl.envs.senses"},
+    "spl.envs.fleet": {"spl.envs.adapter", "spl.envs.catalog"},
     "spl.envs.catalog": {"spl.envs", "spl.envs.adapter", "spl.envs.atari", "spl.envs.doom"},
     "spl.agents": set(),
     "spl.agents.recording": set(),
@@ -47,7 +48,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.history": set(),
     "spl.agents.exploration": set(),
     "spl.agents.protocol": {"spl.agents.history"},
-    "spl.agents.multimodal_dqn": {"spl.agents.history", "spl.encoders", "spl.losses"},
+    "spl.agents.multimodal_dqn": {
+        "spl.agents.exploration",
+        "spl.agents.history",
+        "spl.encoders",
+        "spl.losses",
+    },
     "spl.agents.run": {"spl.agents.multimodal_dqn", "spl.encoders", "spl.envs.adapter"},
     "spl.agents.loop": {
         "spl.agents.exploration",
@@ -56,16 +62,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.protocol",
         "spl.agents.run",
         "spl.descent",
-        "spl.envs.adapter",
+        "spl.envs.fleet",
     },
     "spl.agents.parts": {
-        "spl.agents.exploration",
         "spl.agents.loop",
         "spl.agents.memory",
         "spl.agents.multimodal_dqn",
         "spl.agents.run",
         "spl.checkpoint",
-        "spl.envs.adapter",
+        "spl.envs.fleet",
         "spl.report",
     },
     "spl.agents.train": {
@@ -77,8 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.run",
         "spl.checkpoint",
         "spl.curriculum",
-        "spl.envs.adapter",
-        "spl.envs.catalog",
+        "spl.envs.fleet",
         "spl.report",
     },
     "spl.agents.evaluate": {
@@ -89,6 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.checkpoint",
         "spl.envs.adapter",
         "spl.envs.catalog",
+        "spl.envs.fleet",
         "spl.report",
     },
     "spl.agents.record": {
@@ -101,7 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.recording",
         "spl.agents.run",
         "spl.envs.adapter",
-        "spl.envs.catalog",
+        "spl.envs.fleet",
         "spl.report",
     },
 }

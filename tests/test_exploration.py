@@ -97,7 +97,7 @@ def test_probability_zero_returns_the_very_same_observation_and_draws_nothing() 
 def test_going_on_from_a_state_equals_not_having_stopped() -> None:
     whole = dropout_of(0.5, 4.0)
     play(whole, 50)
-    while whole.missing is None:
+    while whole.missing[0] is None:
         whole(observe(), is_first=False)
     state = whole.state_dict()
     parts = dropout_of(0.5, 4.0, seed=1)

@@ -1,6 +1,5 @@
 """The two phases on a small beacon world: what each changes, what it leaves, and that a seed repeats it."""
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,23 +10,23 @@ from torch import Tensor
 
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
-from spl.agents.loop import Progress, collect, learn
+from spl.agents.loop import Collector, NonFiniteBatch, Progress, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn
-from spl.agents.run import LoopConfig, TrainAgentConfig, build_agent, episode_seed
+from spl.agents.run import LoopConfig, TrainAgentConfig, build_agent
 from spl.curriculum import uniform
 from spl.encoders import EncoderConfig
-from spl.envs.adapter import AudioVisualEnv, EnvConfig
-from spl.envs.catalog import make_env
+from spl.envs.adapter import EnvConfig
+from spl.envs.fleet import Fleet
 from spl.records import AUDIO, VIDEO, Transition
 
 ROUNDS = 6
 
 
 class Bench:
-    """A beacon world, a small agent and a memory, made from one seed."""
+    """Beacon worlds, a small agent and a memory, made from one seed."""
 
-    def __init__(self, seed: int = 0, dropout: float = 0.0, **agent: Any) -> None:
+    def __init__(self, seed: int = 0, dropout: float = 0.0, num_envs: int = 1, **agent: Any) -> None:
         env = EnvConfig(
             id="spl/Beacon-v0",
             kwargs={"num_rounds": ROUNDS},
@@ -37,37 +36,42 @@ class Bench:
         )
         encoder = EncoderConfig(video_features=16, audio_features=8, features=12)
         config = TrainAgentConfig(env=env, encoder=encoder, agent=DqnConfig(**agent), seed=seed)
-        self.env: AudioVisualEnv = make_env(env)
-        self.agent: MultimodalDqn = build_agent(
-            config, self.env.spec_of_streams, self.env.num_actions, torch.device("cpu")
+        self.fleet = Fleet(env, num_envs=num_envs, seed=seed, is_apart=False, timeout_s=None)
+        spec = self.fleet.spec_of_streams
+        self.agent: MultimodalDqn = build_agent(config, spec, self.fleet.num_actions, torch.device("cpu"))
+        self.memory = ReplayMemory(
+            spec, 200 * num_envs, num_envs=num_envs, history=config.memory.history, gamma=0.9
         )
-        self.memory = ReplayMemory(self.env.spec_of_streams, 200, history=config.memory.history, gamma=0.9)
         self.progress, self.seed = Progress(), seed
-        self.dropout = ModalityDropout(dropout, 3.0, np.random.default_rng(seed))
+        self.dropout = ModalityDropout(dropout, 3.0, np.random.default_rng(seed), num_envs=num_envs)
         self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.agent.network.parameters(), lr=0.01)
 
-    def collecting(self, *, epsilon: float = 0.5, reward_clip: float | None = None) -> Iterator[Transition]:
-        return collect(
+    def collector(self, *, epsilon: float = 0.5, reward_clip: float | None = None) -> Collector:
+        return Collector(
             self.agent,
-            self.env,
+            self.fleet,
             self.memory,
             self.progress,
             epsilon_at=lambda step: epsilon,
             dropout=self.dropout,
             keep_reward=DqnConfig(reward_clip=reward_clip).kept_reward,
-            seed=self.seed,
         )
 
     def collect(self, num_steps: int, **options: Any) -> list[Transition]:
-        return list(itertools.islice(self.collecting(**options), num_steps))
+        collector = self.collector(**options)
+        collector.start()
+        return [transition for _ in range(num_steps) for transition in collector.step().transitions]
 
     def learning(self, *, loop: LoopConfig | None = None, **options: Any) -> Iterator[Tensor]:
         options = {"curriculum": uniform, "max_grad_norm": None, **options}
+        loop = LoopConfig(mini_buffer=8, batch_size=4) if loop is None else loop
+        self.progress.replays_due = loop.replays
         return learn(
             self.agent,
             self.memory,
             self.optimizer,
-            LoopConfig(mini_buffer=8, batch_size=4) if loop is None else loop,
+            self.progress,
+            loop,
             generator=np.random.default_rng(self.seed),
             **options,
         )
@@ -90,7 +94,7 @@ def test_collecting_leaves_the_weights_and_learning_leaves_the_memory() -> None:
     assert are_equal(before, bench.weights())
     assert bench.agent.num_updates == 0
     stored = bench.memory.written, len(bench.memory), [field.tobytes() for field in bench.memory.fields]
-    played = bench.progress.state_dict()
+    played = bench.progress.step, bench.progress.episode, list(bench.progress.recent)
     bench.learn()
     assert not are_equal(before, bench.weights())
     assert stored == (
@@ -98,7 +102,7 @@ def test_collecting_leaves_the_weights_and_learning_leaves_the_memory() -> None:
         len(bench.memory),
         [field.tobytes() for field in bench.memory.fields],
     )
-    assert bench.progress.state_dict() == played
+    assert (bench.progress.step, bench.progress.episode, list(bench.progress.recent)) == played
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_progress_counts_steps_episodes_and_true_returns() -> None:
     assert [tuple(episode) for episode in bench.progress.recent] == [(total, ROUNDS) for total in totals]
     later = Progress()
     later.load_state_dict(bench.progress.state_dict())
-    assert (later.step, later.episode) == (2 * ROUNDS + 1, 3)  # the one under way is given up
+    assert (later.step, later.episode) == (2 * ROUNDS + 1, 2)
     assert later.recent == bench.progress.recent
 
 
@@ -209,37 +213,108 @@ def test_a_sense_taken_away_is_absent_for_the_agent_and_in_the_memory(
     assert (~batch.present[is_later]).sum(dim=0).min() > 0
 
 
-def test_every_episode_has_a_seed_of_its_own_that_repeats() -> None:
-    seeds = [episode_seed(run, episode) for run in (0, 1) for episode in range(50)]
-    assert len(set(seeds)) == 100
-    assert seeds[3] == episode_seed(0, 3)
-    whole, late = Bench(), Bench()
-    transitions = whole.collect(3 * ROUNDS)
-    firsts = [transitions[k * ROUNDS].observation.video.tobytes() for k in range(3)]
-    assert len(set(firsts)) == 3
-    late.progress.episode = 2  # the same episode, whatever came before it
-    assert late.collect(1)[0].observation.video.tobytes() == firsts[2]
-
-
 def test_epsilon_is_asked_at_the_step_that_is_played() -> None:
     bench, asked = Bench(), []
+    collector = bench.collector()
 
     def epsilon_at(step: int) -> float:
         asked.append(step)
         return 1.0
 
-    transitions = collect(
-        bench.agent,
-        bench.env,
-        bench.memory,
-        bench.progress,
-        epsilon_at=epsilon_at,
-        dropout=bench.dropout,
-        keep_reward=float,
-        seed=0,
-    )
-    list(itertools.islice(transitions, ROUNDS + 2))
+    collector.epsilon_at = epsilon_at
+    collector.start()
+    for _ in range(ROUNDS + 2):
+        collector.step()
     assert asked == list(range(ROUNDS + 2))
+
+
+def test_several_environments_fill_their_own_rings_without_junk() -> None:
+    bench = Bench(num_envs=3)
+    transitions = bench.collect(2 * ROUNDS)
+    assert len(transitions) == len(bench.memory) == bench.progress.step == 3 * 2 * ROUNDS
+    assert bench.progress.episode == 6
+    assert bench.memory.written == (2 * (ROUNDS + 1) + 1,) * 3  # two final observations, and one first
+    batch = bench.memory.gather(*bench.memory.indices())
+    is_end = batch.discount == 0
+    assert is_end.sum() == 6
+    stored = {array.numpy().tobytes() for array in batch.next_video[is_end, -1]}
+    true = {one.next_observation.video.tobytes() for one in transitions if one.terminated}
+    assert stored == true
+
+
+def test_each_environment_loses_its_senses_by_itself() -> None:
+    bench = Bench(num_envs=2, dropout=0.5)
+    bench.collect(20 * ROUNDS)
+    slots, envs = bench.memory.indices()
+    batch = bench.memory.gather(slots, envs)
+    first, second = (batch.present[torch.from_numpy(envs == env)] for env in (0, 1))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_collector_put_back_goes_on_as_if_it_had_never_stopped(num_envs: int) -> None:
+    def flat(transitions: list[Transition]) -> list[Any]:
+        return [(*(a.tobytes() for a in one.next_observation), *one[1:5]) for one in transitions]
+
+    whole, parts = (Bench(num_envs=num_envs, dropout=0.4) for _ in range(2))
+    first = whole.collector()
+    first.start()
+    for _ in range(ROUNDS + 2):
+        first.step()
+    state = first.state_dict(), whole.progress.state_dict(), whole.agent.state_dict()
+    expected = [flat(first.step().transitions) for _ in range(2 * ROUNDS)]
+    second = parts.collector()
+    parts.agent.load_state_dict(state[2])
+    parts.progress.load_state_dict(state[1])
+    assert second.load_state_dict(state[0]) == []
+    assert [flat(second.step().transitions) for _ in range(2 * ROUNDS)] == expected
+    assert parts.progress.recent == whole.progress.recent
+
+
+def test_learning_stopped_in_the_middle_of_a_mini_buffer_goes_on_there() -> None:
+    loop = LoopConfig(replays=2, mini_buffer=8, batch_size=2)
+    whole, parts = Bench(), Bench()
+    for bench in (whole, parts):
+        bench.collect(20)
+    expected = whole.learn(loop=loop)
+    generator = np.random.default_rng(0)
+    first = learn(
+        parts.agent,
+        parts.memory,
+        parts.optimizer,
+        parts.progress,
+        loop,
+        curriculum=uniform,
+        generator=generator,
+        max_grad_norm=None,
+    )
+    parts.progress.replays_due = 2
+    losses = [next(first).item() for _ in range(3)]
+    state = parts.progress.state_dict()
+    parts.progress = Progress()
+    parts.progress.load_state_dict(state)
+    rest = learn(
+        parts.agent,
+        parts.memory,
+        parts.optimizer,
+        parts.progress,
+        loop,
+        curriculum=uniform,
+        generator=generator,
+        max_grad_norm=None,
+    )
+    assert losses + [loss.item() for loss in rest] == expected
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_and_hands_over_its_batch() -> None:
+    bench = Bench()
+    bench.collect(20)
+    before = bench.weights()
+    with pytest.raises(NonFiniteBatch) as caught:
+        bench.learn(curriculum=lambda losses: torch.full_like(losses, torch.nan))
+    assert caught.value.batch.size == caught.value.losses.shape[0] == 4
+    assert are_equal(before, bench.weights())
+    assert bench.agent.num_updates == 0
 
 
 def test_the_curriculum_s_weights_are_descended() -> None:

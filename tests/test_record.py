@@ -8,10 +8,10 @@ from rich.console import Console
 
 from spl.agents.memory import ReplayMemory
 from spl.agents.record import RecordConfig, record
-from spl.agents.run import episode_seed
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
+from spl.envs.fleet import episode_seed
 
 
 def quiet() -> Console:

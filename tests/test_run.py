@@ -16,7 +16,6 @@ from spl.agents.run import (
     TrainAgentConfig,
     build_agent,
     check_ram,
-    episode_seed,
     free_cores,
     generator_of,
     pick_device,
@@ -47,9 +46,6 @@ def test_each_purpose_has_a_generator_of_its_own():
     assert len(set(draws.values())) == 3
     assert generator_of(3, "replay").random() == draws["replay"]
     assert generator_of(4, "replay").random() != draws["replay"]
-    seeds = {episode_seed(seed, episode) for seed in range(20) for episode in range(50)}
-    assert len(seeds) == 1_000
-    assert episode_seed(2, 5) == episode_seed(2, 5)
 
 
 def test_ram_is_checked_before_the_start():

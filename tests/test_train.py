@@ -2,19 +2,25 @@
 
 import io
 import json
+import re
+import shutil
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from spl import checkpoint
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.memory import ReplayMemory
+from spl.agents.parts import Watch
 from spl.agents.run import check_resumable, read_run, slack_of
 from spl.agents.train import train_agent
-from spl.config import UsageError
+from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 
 
@@ -78,10 +84,10 @@ def test_a_resumed_run_goes_on_from_what_was_saved(smoke):
     assert (folder / "command.txt").read_text().count("\n") == 2
     after = checkpoint.load(folder / "checkpoints")
     assert after["agent"]["num_updates"] == before["agent"]["num_updates"] + 30
-    assert after["progress"]["episode"] > before["progress"]["episode"]
+    assert after["progress"]["episode"] == 5
     assert [row["step"] for row in rows_of(folder)] == [50, 100, 150]
     memory = ReplayMemory.load(folder / "memory")
-    assert len(memory) == 160  # an episode without an end loses none of its transitions
+    assert len(memory) == 160
 
 
 def test_resuming_without_the_memory_collects_anew_before_learning(smoke):
@@ -118,9 +124,8 @@ def test_a_memory_on_disk_has_slack_even_if_it_is_not_saved_beside(smoke):
 
 
 def test_a_refused_dropout_leaves_no_folder_behind(smoke, tmp_path):
-    config = smoke("--agent.modality_dropout", "0.6", "--agent.modality_dropout_steps", "1")
     with pytest.raises(UsageError, match="set a larger modality_dropout_steps"):
-        train_agent(config, console=quiet())
+        train_agent(smoke("--agent.modality_dropout", "0.6", "--agent.modality_dropout_steps", "1"))
     assert not list(tmp_path.glob("runs/agent/*"))
 
 
@@ -154,22 +159,136 @@ class Failing(Exception):
     """What a user's environment may raise."""
 
 
-def test_an_error_of_the_environment_saves_the_run_first(smoke, monkeypatch, tmp_path):
-    (tmp_path / "broken_world.py").write_text(
-        "from spl.envs.worlds import BeaconEnv\n"
-        "class Broken(BeaconEnv):\n"
-        "    steps = 0\n"
-        "    def step(self, action):\n"
-        "        Broken.steps += 1\n"
-        "        if Broken.steps > 77:\n"
-        "            raise RuntimeError('the motor is stuck')\n"
-        "        return super().step(action)\n"
+FAULTY = (
+    *("--env", "faulty_worlds:FaultyWorld", "--env.video_size", "36,36", "--env.audio_frames", "4"),
+    *("--num_steps", "120", "--memory.min_size", "20"),
+)
+
+
+def test_a_run_outlives_faults_of_its_environment_and_tells_them(smoke, monkeypatch, request, tmp_path):
+    monkeypatch.syspath_prepend(request.path.parent)
+    console = quiet()
+    config = smoke(*FAULTY, "--env.kwargs.kind", "nan_sound", "--env.kwargs.once", str(tmp_path / "once"))
+    result = train_agent(config, console=console)
+    assert result.is_finished
+    (row,) = rows_of(result.folder, "fault")
+    assert row["step"] == 4
+    assert re.search(
+        r"environment 0, step 4 of the episode with seed \d+: ValueError: the audio", row["fault"]
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeError, match="the motor is stuck"):
-        train_agent(smoke("--env", "broken_world:Broken"), console=quiet())
-    (folder,) = (tmp_path / "runs" / "agent").iterdir()
-    assert checkpoint.load(folder / "checkpoints")["progress"]["step"] == 77
+    assert row["fault"] in console.file.getvalue()
+    memory = ReplayMemory.load(result.folder / "memory")
+    assert len(memory) == 120
+    assert np.isfinite(memory.fields.audio).all()
+
+
+def test_a_run_whose_environment_fails_too_often_is_saved_and_ends_in_one_sentence(
+    smoke, monkeypatch, request
+):
+    monkeypatch.syspath_prepend(request.path.parent)
+    console = quiet()
+    config = smoke(*FAULTY, "--env.kwargs.kind", "raise", "--env.kwargs.at", "9", "--max_faults", "2")
+    with pytest.raises(
+        RunError, match=r"failed 3 times \(--max_faults 2\).*: RuntimeError: the motor is stuck"
+    ):
+        train_agent(config, console=console)
+    assert "stopped and saved at step 24; go on with" in console.file.getvalue()
+    run = next((Path(config.runs) / "agent").iterdir())
+    assert checkpoint.load(run / "checkpoints")["progress"]["step"] == 24
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_saved_with_its_batch_set_aside(smoke):
+    config = smoke("--agent.reward_scale", "1e38", "--agent.huber", "false")
+    with pytest.raises(RunError, match=r"update \d+ was not taken: the loss is (inf|nan)"):
+        train_agent(config, console=quiet())
+    run = next((Path(config.runs) / "agent").iterdir())
+    state = checkpoint.load(run / "checkpoints")
+    assert all(weight.isfinite().all() for weight in state["agent"]["network"].values())
+    batch = load_file(run / f"batch-{state['agent']['num_updates']}.safetensors")
+    assert batch["reward"].abs().max() > 1e37
+    assert not batch["losses"].isfinite().all()
+
+
+def state_of(folder):
+    """Return all that a run left which may not depend on whether it was stopped."""
+    state = checkpoint.load(folder / "checkpoints")
+    memory = ReplayMemory.load(folder / "memory")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    timeless = [{k: v for k, v in row.items() if "time/" not in k and k != "seconds"} for row in rows]
+    slots = memory.indices()
+    return flat(state), timeless, memory.written, [field[slots].tobytes() for field in memory.fields]
+
+
+def flat(tree):
+    if isinstance(tree, dict):
+        return {str(key): flat(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [flat(value) for value in tree]
+    return tree.tolist() if hasattr(tree, "tolist") else tree
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "stops"),
+    [
+        ("agent", (), (97,)),
+        ("agent", ("--agent.modality_dropout", "0.4", "--agent.n_step", "3"), (30, 75, 130)),
+        ("agent", ("--num_envs", "3", "--env_workers", "false", "--loop.collect_steps", "5"), (61, 118)),
+        ("agent", ("--memory.on_disk", "true", "--memory.capacity", "120"), (140,)),
+        ("mdqn", (), (110, 200)),
+        ("atari", (), (77,)),
+    ],
+    ids=["plain", "dropout", "three envs", "on disk", "mdqn", "atari"],
+)
+def test_a_run_resumed_equals_one_that_never_stopped_to_the_bit(smoke, name, options, stops):
+    config = smoke(*options, name=name)
+    whole = train_agent(config, console=quiet()).folder
+    folder = None
+    for num_steps in (*stops, config.num_steps):
+        folder = train_agent(replace(config, num_steps=num_steps), resume=folder, console=quiet()).folder
+    assert state_of(folder) == state_of(whole)
+
+
+def test_a_run_stopped_while_it_learns_goes_on_there(smoke, monkeypatch):
+    config = smoke(name="mdqn")
+    whole = train_agent(config, console=quiet()).folder
+    after_update = Watch.after_update
+
+    def stop_at_the_third(watch, loss):
+        after_update(watch, loss)
+        if watch.parts.agent.num_updates == 3:
+            watch.stop._received = signal.SIGTERM
+
+    monkeypatch.setattr(Watch, "after_update", stop_at_the_third)
+    stopped = train_agent(config, console=quiet())
+    monkeypatch.undo()
+    state = checkpoint.load(stopped.folder / "checkpoints")
+    assert state["agent"]["num_updates"] == 3
+    assert (len(state["progress"]["drawn"]), state["progress"]["replays_due"]) == (25, 0)
+    assert state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder) == state_of(whole)
+
+
+def test_a_run_killed_before_its_first_save_begins_again_in_its_folder(smoke):
+    config = smoke("--num_steps", "60")
+    whole = train_agent(config, console=quiet()).folder
+    folder = train_agent(config, console=quiet()).folder
+    shutil.rmtree(folder / "checkpoints")
+    assert state_of(train_agent(config, resume=folder, console=quiet()).folder) == state_of(whole)
+
+
+def test_an_environment_that_does_not_repeat_is_told_on_resume(smoke, monkeypatch, request):
+    monkeypatch.syspath_prepend(request.path.parent)
+    config = smoke(*FAULTY, "--env.kwargs.kind", "unseeded")
+    folder = train_agent(replace(config, num_steps=64), console=quiet()).folder
+    console = quiet()
+    assert train_agent(config, resume=folder, console=console).is_finished
+    assert "does not repeat with the same seed and actions" in console.file.getvalue()
+
+
+def test_a_run_is_saved_by_minutes_too(smoke, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Watch, "_save", lambda watch: saved.append(watch.parts.progress.step))
+    train_agent(smoke("--num_steps", "60", "--checkpoint_every_minutes", "1e-9"), console=quiet())
+    assert set(range(1, 61)) <= set(saved)
 
 
 def test_the_terminal_is_told_what_was_chosen(smoke):

@@ -1,0 +1,356 @@
+"""Several environments stepped together, each of which can be put back to where it stood.
+
+Built on Gymnasium's vector environments with same-step autoreset. What goes wrong inside an environment
+arrives as a :class:`Fault` beside the others' steps, never as a transition. Not here: memory, agents, saving.
+"""
+
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+
+from spl.config import RunError, UsageError
+from spl.envs.adapter import EnvConfig
+from spl.envs.catalog import make_env
+from spl.records import Observation, StreamSpec
+
+PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
+THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+UNREPEATED = (
+    "does not repeat with the same seed and actions, so the episode under way is given up; "
+    "'spl check env' tells where it differs"
+)
+
+
+class Position(NamedTuple):
+    """Where an environment stands: enough to bring another one there."""
+
+    episode: int  # counts the environment's resets
+    actions: tuple[int, ...] = ()  # taken since that reset
+    digest: int | None = None  # of the observation that they led to; None: not compared
+
+
+class Fault(NamedTuple):
+    """What went wrong in one environment, which then began an episode anew."""
+
+    env: int
+    episode: int  # the one that was given up
+    seed: int  # with which it had been reset
+    step: int  # actions taken in it before the fault
+    what: str
+
+    def __str__(self) -> str:
+        return f"environment {self.env}, step {self.step} of the episode with seed {self.seed}: {self.what}"
+
+
+class Arrival(NamedTuple):
+    """What one step of all ``E`` environments brought."""
+
+    reached: list[Observation | None]  # where the action led, at an episode's end the final one; None: faulty
+    rewards: NDArray[np.float64]  # (E,), of those that reached something
+    terminated: NDArray[np.bool_]  # (E,)
+    truncated: NDArray[np.bool_]  # (E,)
+    begun: dict[int, Observation]  # environments that stand at an episode's begin now
+    faults: list[Fault]
+
+
+def episode_seed(seed: int, episode: int, env: int = 0) -> int:
+    """Return the seed with which environment ``env`` of a run is reset for its given episode."""
+    return int(np.random.SeedSequence([seed, episode, env]).generate_state(1)[0])
+
+
+def digest_of(observation: Observation) -> int:
+    """Return a checksum of what is seen and heard."""
+    return zlib.crc32(observation.audio.tobytes(), zlib.crc32(observation.video.tobytes()))
+
+
+class Episodes(gymnasium.Wrapper[Observation, int, Observation, int]):
+    """Seeds every episode by its number, can be sent to a :class:`Position`, and outlives a fault.
+
+    An environment that raises is made again and begins its next episode; ``info["fault"]`` says why, and
+    ``info["episode"]`` comes with each episode's first observation. Other infos are dropped.
+    """
+
+    def __init__(self, config: EnvConfig, seed: int, index: int) -> None:
+        super().__init__(make_env(config))
+        self.config = config
+        self.seed = seed
+        self.index = index
+        self.goal = Position(0)  # where the next reset leads
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Go to ``goal``, where that can be reached, else to the episode after it."""
+        goal, info = self.goal, {}
+        try:
+            observation = self._go(goal)
+        except Exception as error:  # whatever an environment raises
+            self._make_again()
+            goal, info = Position(goal.episode + 1), {"fault": _told(error)}
+            observation = self._go(goal)
+        if goal.digest not in (None, digest_of(observation)):
+            goal, info = Position(goal.episode + 1), {"fault": UNREPEATED}
+            observation = self._go(goal)
+        self.goal = Position(goal.episode + 1)
+        return observation, {"episode": goal.episode, **info}
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take one action; after a fault, the first observation of the next episode is returned."""
+        try:
+            observation, reward, terminated, truncated, _ = self.env.step(action)
+        except Exception as error:  # whatever an environment raises
+            self._make_again()
+            observation, info = self.reset()
+            return observation, 0.0, False, False, {**info, "fault": _told(error)}
+        return observation, float(reward), terminated, truncated, {}
+
+    def _go(self, goal: Position) -> Observation:
+        observation, _ = self.env.reset(seed=episode_seed(self.seed, goal.episode, self.index))
+        for action in goal.actions:
+            observation = self.env.step(action)[0]
+        return observation
+
+    def _make_again(self) -> None:
+        with suppress(Exception):  # it may be too broken to be closed
+            self.env.close()
+        self.env = make_env(self.config)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _make_episodes(config: EnvConfig, seed: int, index: int) -> Episodes:
+    """Make one environment, in this process or in a worker, which leaves Ctrl-C to the process above it."""
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return Episodes(config, seed, index)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start meanwhile compute with one thread."""
+    before = {name: os.environ.get(name) for name in THREADS_OF_LIBRARIES}
+    os.environ.update(dict.fromkeys(THREADS_OF_LIBRARIES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class Fleet:
+    """``E`` environments of one kind; ``i`` resets its episode ``k`` with ``episode_seed(seed, k, i)``.
+
+    Args:
+        config: of each environment.
+        num_envs: ``E``.
+        seed: of the run.
+        is_apart: each in a process of its own, which may then hang or die.
+        timeout_s: longest time that a step may take before its environment is given up; needs ``is_apart``.
+
+    Raises:
+        UsageError: if the environment cannot be made.
+        ValueError: if a time limit is given for environments in this process.
+    """
+
+    def __init__(
+        self, config: EnvConfig, *, num_envs: int, seed: int, is_apart: bool, timeout_s: float | None
+    ) -> None:
+        if timeout_s is not None and not is_apart:
+            raise ValueError("step_timeout_s needs environments in processes of their own: env_workers=true")
+        self.config = config
+        self.num_envs = num_envs
+        self.seed = seed
+        self.timeout_s = timeout_s
+        self.is_apart = is_apart
+        self._envs = self._make()
+        self._episodes = [0] * num_envs
+        self._actions: list[list[int]] = [[] for _ in range(num_envs)]
+        self._newest: list[Observation] = []
+        self.spec_of_streams = StreamSpec(*self._envs.get_attr("spec_of_streams")[0])
+        self.num_actions = int(self._envs.get_attr("num_actions")[0])
+
+    def _make(self) -> SyncVectorEnv | AsyncVectorEnv:
+        makers = [
+            functools.partial(_make_episodes, self.config, self.seed, index) for index in range(self.num_envs)
+        ]
+        if not self.is_apart:
+            return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+        try:
+            with _one_thread_each(), _gymnasium_quiet():
+                return AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
+        except (EOFError, ConnectionError) as error:
+            raise UsageError(
+                f"{self.config.id} could not be made in a process of its own: in a script, start the run "
+                "under if __name__ == '__main__'; else choose --env_workers false"
+            ) from error
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was chosen of the environments' streams."""
+        described: dict[str, Any] = self._envs.call("describe")[0]
+        return described
+
+    def start(self) -> Arrival:
+        """Begin the first episode of each environment."""
+        arrival = self.go_to([Position(0)] * self.num_envs)
+        return arrival._replace(begun=dict(enumerate(self._newest)))
+
+    def go_to(self, positions: Sequence[Position]) -> Arrival:
+        """Put each environment to a position; those that cannot get there have ``begun`` the next episode.
+
+        Raises:
+            RunError: if an environment cannot be reset.
+        """
+        self._envs.set_attr("goal", list(positions))
+        self._episodes = [position.episode for position in positions]
+        self._actions = [list(position.actions) for position in positions]
+        num_taken = [len(position.actions) for position in positions]
+        try:
+            batched, infos = self._reset(max(num_taken))
+        except Exception as error:  # whatever an environment raises, twice
+            self.close()
+            raise RunError(f"{self.config.id} could not be reset, twice: {_told(error)}") from error
+        self._newest = self._apart(batched)
+        nothing = np.zeros(self.num_envs)
+        arrival = self._arrival([None] * self.num_envs, nothing, nothing > 0, nothing > 0, infos, num_taken)
+        for env, position in enumerate(positions):
+            if self._episodes[env] == position.episode:
+                self._actions[env] = list(position.actions)
+                del arrival.begun[env]
+        return arrival
+
+    def positions(self) -> list[Position]:
+        """Return where each environment stands."""
+        return [
+            Position(episode, tuple(actions), digest_of(newest))
+            for episode, actions, newest in zip(self._episodes, self._actions, self._newest, strict=True)
+        ]
+
+    def step(self, actions: Sequence[int]) -> Arrival:
+        """Take one action in each environment.
+
+        Raises:
+            RunError: if an environment that failed cannot be made or reset again.
+        """
+        try:
+            batched, rewards, terminated, truncated, infos = self._step(np.array(actions))
+        except (multiprocessing.TimeoutError, EOFError, ConnectionError) as error:
+            return self._replace_lost(error)
+        except Exception as error:  # whatever an environment raises, twice
+            raise RunError(f"{self.config.id} failed and could not begin anew: {_told(error)}") from error
+        num_taken = [len(taken) for taken in self._actions]
+        for taken, action in zip(self._actions, actions, strict=True):
+            taken.append(int(action))
+        self._newest = self._apart(batched)
+        reached: list[Observation | None] = list(self._newest)
+        for env in np.flatnonzero(terminated | truncated):
+            reached[env] = Observation(*infos["final_obs"][env])
+        return self._arrival(reached, rewards, terminated, truncated, infos, num_taken)
+
+    def _step(self, actions: NDArray[np.int64]) -> Any:
+        if not isinstance(self._envs, AsyncVectorEnv):
+            return self._envs.step(actions)
+        with _gymnasium_quiet():
+            self._envs.step_async(actions)
+            return self._envs.step_wait(self.timeout_s)
+
+    def _reset(self, num_actions: int) -> Any:
+        if not isinstance(self._envs, AsyncVectorEnv):
+            return self._envs.reset()
+        with _gymnasium_quiet():
+            self._envs.reset_async()
+            limit = None if self.timeout_s is None else 60.0 + self.timeout_s * (1 + num_actions)
+            return self._envs.reset_wait(limit)
+
+    def _apart(self, batched: tuple[NDArray[Any], ...]) -> list[Observation]:
+        return [Observation(*(part[env] for part in batched)) for env in range(self.num_envs)]
+
+    def _arrival(
+        self,
+        reached: list[Observation | None],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        infos: dict[str, Any],
+        num_taken: list[int],
+    ) -> Arrival:
+        """Put together what the step brought, and take note of the episodes that it began."""
+        begun, faults = {}, []
+        is_faulty = infos.get("_fault", np.zeros(self.num_envs, np.bool_))
+        for env in np.flatnonzero(infos.get("_episode", [])).tolist():
+            if is_faulty[env]:
+                faults.append(self._fault(env, num_taken[env], str(infos["fault"][env])))
+                if not (terminated[env] or truncated[env]):
+                    reached[env] = None
+            self._episodes[env], self._actions[env] = int(infos["episode"][env]), []
+            begun[env] = self._newest[env]
+        return Arrival(reached, rewards, terminated, truncated, begun, faults)
+
+    def _fault(self, env: int, step: int, what: str) -> Fault:
+        episode = self._episodes[env]
+        return Fault(env, episode, episode_seed(self.seed, episode, env), step, what)
+
+    def _replace_lost(self, error: Exception) -> Arrival:
+        """Give up environments that hang or whose process died; put all others back to where they were."""
+        assert isinstance(self._envs, AsyncVectorEnv)
+        processes = self._envs.processes
+        multiprocessing.connection.wait([process.sentinel for process in processes], timeout=0.5)
+        is_hanging = isinstance(error, multiprocessing.TimeoutError)
+        lost = {}
+        for env, (process, pipe) in enumerate(zip(processes, self._envs.parent_pipes, strict=True)):
+            if not process.is_alive():
+                lost[env] = f"its process died with exit code {process.exitcode}"
+            elif is_hanging and not pipe.poll(0):
+                lost[env] = f"its step took longer than step_timeout_s={self.timeout_s:g}"
+        goals = [
+            Position(place.episode + 1) if env in lost else place
+            for env, place in enumerate(self.positions())
+        ]
+        faults = [self._fault(env, len(self._actions[env]), what) for env, what in lost.items()]
+        self.close()
+        self._envs = self._make()
+        arrival = self.go_to(goals)
+        begun = {**arrival.begun, **{env: self._newest[env] for env in lost}}
+        return arrival._replace(begun=begun, faults=faults + arrival.faults)
+
+    def close(self) -> None:
+        """Close all environments; a worker that does not follow is killed."""
+        if not isinstance(self._envs, AsyncVectorEnv):
+            self._envs.close()
+            return
+        for pipe in self._envs.parent_pipes:
+            with suppress(OSError, AttributeError):  # gone already
+                pipe.send(("close", None))
+        for process in self._envs.processes:
+            process.join(PARTING_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        for pipe in self._envs.parent_pipes:
+            if pipe is not None:
+                pipe.close()
+        self._envs.closed = True
+
+
+@contextmanager
+def _gymnasium_quiet() -> Iterator[None]:
+    """Keep from the terminal what Gymnasium says of a fault that is told in our own words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,139 @@
+"""Kills a run with SIGKILL at random moments, resumes it each time, and compares it with one left alone.
+
+Weights, optimizer, exploration, where the environments stand, the memory's arrays and the rows of
+``metrics.jsonl`` must all be equal, times aside.
+
+    python scripts/kill_and_resume.py --kills 20 -- --config configs/smoke/agent.yaml --num_steps 2000
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from spl import checkpoint
+from spl.agents.memory import ReplayMemory
+from spl.report import print_table
+
+
+def train(*argv: str) -> "subprocess.Popen[bytes]":
+    """Start ``spl train agent`` without anything to see of it."""
+    command = [sys.executable, "-m", "spl", "train", "agent", *argv]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def finish(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for a run that nobody kills."""
+    _, told = process.communicate()
+    if process.returncode != 0:
+        sys.exit(f"a run failed with exit code {process.returncode}:\n{told.decode()}")
+
+
+def run_in(runs: Path) -> Path | None:
+    """Return the run's folder once it can be resumed."""
+    return next((path.parent for path in runs.glob("agent/*/env.json")), None)
+
+
+def saves_of(run: Path) -> set[str]:
+    """Return the names of what a save writes beside, seen only while it goes on."""
+    return {path.name for path in (run / "checkpoints").glob(".*tmp*")}
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Return checksums of what a finished run left: weights, everything in its checkpoint, memory, rows."""
+    state = checkpoint.load(run / "checkpoints")
+    found = {"weights": _digest(state["agent"]["network"]), "checkpoint": _digest(state)}
+    if (run / "memory").is_dir():
+        memory = ReplayMemory.load(run / "memory")
+        slots, envs = memory.indices()
+        arrays = [field[slots, envs] for field in memory.fields]
+        found["memory"] = _digest([memory.written, *arrays])
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    timeless = [
+        {key: value for key, value in row.items() if key != "seconds" and not key.startswith("time/")}
+        for row in rows
+    ]
+    return {**found, "rows": _digest(timeless)}
+
+
+def _digest(tree: object) -> str:
+    total = hashlib.sha256()
+
+    def add(value: object) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value, key=str):
+                total.update(str(key).encode())
+                add(value[key])
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+        elif hasattr(value, "shape"):
+            total.update(np.ascontiguousarray(np.asarray(value)).tobytes())
+        else:
+            total.update(repr(value).encode())
+
+    add(tree)
+    return total.hexdigest()[:16]
+
+
+def kill_once(argv: list[str], runs: Path, run: Path | None, longest_s: float) -> tuple[Path, str]:
+    """Start or resume a run and kill it after a random time; return its folder and the moment."""
+    process = train(*(["--resume", str(run)] if run else [*argv, "--runs", str(runs)]))
+    while (found := run or run_in(runs)) is None and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(random.uniform(0.0, longest_s))
+    is_saving = found is not None and bool(saves_of(found))
+    os.killpg(process.pid, signal.SIGKILL)
+    _, told = process.communicate()
+    if found is None or process.returncode not in (0, -signal.SIGKILL):
+        sys.exit(f"a run failed with exit code {process.returncode}:\n{told.decode()}")
+    last = checkpoint.latest(found / "checkpoints")
+    when = "before the first save" if last is None else f"after {last.name}"
+    return found, when + (", while saving" if is_saving else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="runs, each killed once at a random moment")
+    parser.add_argument("--kills_per_run", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("options", nargs="*", help="of spl train agent, after --")
+    args = parser.parse_args()
+    random.seed(args.seed)
+    argv = [*args.options, "--num_threads", "1"]
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        finish(train(*argv, "--runs", f"{folder}/alone"))
+        alone_s = time.monotonic() - started
+        alone = run_in(Path(folder, "alone"))
+        assert alone is not None
+        expected, rows, num_unequal = digests(alone), [], 0
+        for number in range(args.kills):
+            runs, run, moments = Path(folder, str(number)), None, []
+            for _ in range(args.kills_per_run):
+                run, when = kill_once(argv, runs, run, alone_s)
+                moments.append(when)
+            finish(train("--resume", str(run)))
+            found = digests(run)
+            unequal = [name for name, value in expected.items() if found[name] != value]
+            num_unequal += bool(unequal)
+            rows.append([str(number), "; ".join(moments), found["weights"], ", ".join(unequal) or "none"])
+            print(*rows[-1], sep="  ", file=sys.stderr)
+    title = f"Left alone: weights {expected['weights']} in {alone_s:.1f} s"
+    print_table(title, ["run", "killed", "weights in the end", "unequal"], rows)
+    sys.exit(1 if num_unequal else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Worlds that fail in one way each, for tests: chosen by ``kind``, failing at step ``at`` of an episode."""
+
+import os
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
+    """Counts its steps in picture and sound; episodes of 12 steps.
+
+    Args:
+        kind: what goes wrong.
+        at: step of the episode at which it does.
+        once: file that is made at the first fault; while it exists there is none.
+    """
+
+    metadata = {"audio_sample_rate_hz": 16_000}
+    action_space = spaces.Discrete(3)
+    observation_space = spaces.Dict(
+        video=spaces.Box(0, 255, (16, 16), np.uint8), audio=spaces.Box(-1, 1, (160,), np.float32)
+    )
+
+    def __init__(self, kind: str = "none", at: int = 5, once: str | None = None) -> None:
+        self.kind = kind
+        self.at = at
+        self.once = once
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=None if self.kind == "unseeded" else seed)
+        self.count, self.tone = 0, self.np_random.random()
+        if self.kind == "no reset":
+            raise RuntimeError("no reset today")
+        return self._observe(), {}
+
+    def step(self, action: int) -> Any:
+        self.count += 1
+        reward, observation = float(action), self._observe(action)
+        if self.count == self.at and self._is_due():
+            if self.kind == "raise":
+                raise RuntimeError("the motor is stuck")
+            if self.kind == "hang":
+                time.sleep(60)
+            if self.kind == "abort":
+                os.abort()
+            if self.kind == "reward":
+                reward = float("nan")
+            if self.kind == "nan_sound":
+                observation["audio"][3] = np.nan
+            if self.kind == "shape":
+                observation["video"] = observation["video"][:9]
+            if self.kind == "dtype":
+                observation["video"] = observation["video"].astype(np.float64)
+        return observation, reward, self.count == 12, False, {}
+
+    def _is_due(self) -> bool:
+        if self.once is None:
+            return True
+        try:
+            open(self.once, "x").close()
+        except FileExistsError:
+            return False
+        return True
+
+    def _observe(self, action: int = 0) -> dict[str, Any]:
+        sound = np.sin(np.arange(160, dtype=np.float32) * (0.1 + self.tone)) * 0.5
+        return {"video": np.full((16, 16), 7 * self.count + action, np.uint8), "audio": sound}

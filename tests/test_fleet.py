@@ -1,0 +1,178 @@
+"""Several environments at once: seeds, true final observations, going back, and every way to fail."""
+
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from spl.config import RunError, UsageError
+from spl.envs.adapter import EnvConfig
+from spl.envs.catalog import make_env
+from spl.envs.fleet import Fleet, Position, digest_of, episode_seed
+from spl.records import Observation
+
+EPISODE = 12  # steps of a faulty world's episode
+
+
+@pytest.fixture(autouse=True)
+def _worlds_can_be_imported(request, monkeypatch):
+    monkeypatch.syspath_prepend(request.path.parent)
+
+
+def fleet_of(kind="none", *, num_envs=1, is_apart=False, timeout_s=None, seed=3, **kwargs) -> Fleet:
+    config = EnvConfig(
+        id="faulty_worlds:FaultyWorld",
+        kwargs={"kind": kind, **kwargs},
+        video_size=(16, 16),
+        num_mels=8,
+        audio_frames=2,
+    )
+    return Fleet(config, num_envs=num_envs, seed=seed, is_apart=is_apart, timeout_s=timeout_s)
+
+
+def are_equal(one: Observation, two: Observation) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_each_environment_has_seeds_of_its_own_that_repeat():
+    seeds = {episode_seed(run, episode, env) for run in range(5) for episode in range(20) for env in range(4)}
+    assert len(seeds) == 400
+    assert episode_seed(2, 5, 1) == episode_seed(2, 5, 1)
+    assert episode_seed(2, 5) == episode_seed(2, 5, 0)
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
+def test_steps_are_those_of_the_environments_alone(is_apart):
+    fleet = fleet_of(num_envs=2, is_apart=is_apart)
+    alone = [make_env(fleet.config) for _ in range(2)]
+    begun = fleet.start().begun
+    actions = np.random.default_rng(0).integers(3, size=(2 * EPISODE + 3, 2))
+    for env in range(2):
+        assert are_equal(begun[env], alone[env].reset(seed=episode_seed(3, 0, env))[0])
+    for step, pair in enumerate(actions):
+        arrival = fleet.step(pair.tolist())
+        assert arrival.faults == []
+        for env in range(2):
+            observation, reward, terminated, truncated, _ = alone[env].step(int(pair[env]))
+            assert are_equal(arrival.reached[env], observation)  # at the end, the true final one
+            assert arrival.rewards[env] == reward
+            assert (arrival.terminated[env], arrival.truncated[env]) == (terminated, truncated)
+            assert terminated == ((step + 1) % EPISODE == 0)
+            assert (env in arrival.begun) == terminated
+            if terminated:
+                first, _ = alone[env].reset(seed=episode_seed(3, (step + 1) // EPISODE, env))
+                assert are_equal(arrival.begun[env], first)
+    assert [place.episode for place in fleet.positions()] == [2, 2]
+    assert fleet.positions()[1].actions == tuple(actions[-3:, 1].tolist())
+    fleet.close()
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
+def test_a_fleet_sent_to_a_position_goes_on_from_there(is_apart):
+    first, second = fleet_of(num_envs=2), fleet_of(num_envs=2, is_apart=is_apart)
+    first.start()
+    for _ in range(EPISODE + 4):
+        first.step([2, 1])
+    arrival = second.go_to(first.positions())
+    assert arrival.begun == {}
+    assert arrival.faults == []
+    assert second.positions() == first.positions()
+    for _ in range(EPISODE):
+        one, two = first.step([0, 2]), second.step([0, 2])
+        assert all(are_equal(a, b) for a, b in zip(one.reached, two.reached, strict=True))
+    second.close()
+
+
+def test_an_environment_that_does_not_repeat_is_told_and_begins_anew():
+    first = fleet_of("unseeded")
+    first.start()
+    for _ in range(4):
+        first.step([1])
+    second = fleet_of("unseeded")
+    arrival = second.go_to(first.positions())
+    assert list(arrival.begun) == [0]
+    assert arrival.faults[0].episode == 0
+    assert arrival.faults[0].step == 4
+    assert "does not repeat with the same seed and actions" in str(arrival.faults[0])
+    (place,) = second.positions()
+    assert place == Position(1, (), digest_of(arrival.begun[0]))
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("raise", "RuntimeError: the motor is stuck"),
+        ("reward", "the reward must be finite, got nan"),
+        ("nan_sound", "the audio must be finite, got NaN or infinity"),
+        ("shape", r"the video must be uint8 of shape \(16, 16\) .* got uint8 of shape \(9, 16\)"),
+        ("dtype", "the video must be uint8 .* got float64"),
+    ],
+)
+def test_a_fault_is_told_and_only_its_environment_begins_anew(kind, told, is_apart, tmp_path):
+    fleet = fleet_of(kind, num_envs=2, is_apart=is_apart, once=str(tmp_path / "once"))
+    fleet.start()
+    for _ in range(4):
+        assert fleet.step([1, 1]).faults == []
+    arrival = fleet.step([1, 1])
+    (fault,) = arrival.faults
+    assert re.search(told, str(fault))
+    assert (fault.step, fault.seed) == (4, episode_seed(3, 0, fault.env))
+    assert arrival.reached[fault.env] is None
+    assert list(arrival.begun) == [fault.env]
+    other = 1 - fault.env
+    assert arrival.reached[other] is not None
+    places = fleet.positions()
+    assert (places[fault.env].episode, places[fault.env].actions) == (1, ())
+    assert (places[other].episode, places[other].actions) == (0, (1,) * 5)
+    for _ in range(2 * EPISODE):
+        assert fleet.step([0, 2]).faults == []
+    fleet.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("abort", "its process died with exit code -6"), ("hang", "longer than step_timeout_s=1")],
+)
+def test_a_worker_that_dies_or_hangs_is_replaced_and_the_others_go_on(kind, told, tmp_path):
+    fleet = fleet_of(kind, num_envs=3, is_apart=True, timeout_s=1.0, once=str(tmp_path / "once"))
+    alone = fleet_of(num_envs=3)
+    fleet.start()
+    alone.start()
+    for _ in range(4):
+        fleet.step([1, 1, 1])
+        alone.step([1, 1, 1])
+    started = time.monotonic()
+    arrival = fleet.step([2, 2, 2])
+    assert time.monotonic() - started < 20
+    (fault,) = arrival.faults
+    assert told in str(fault)
+    assert arrival.reached == [None] * 3  # the step is taken again
+    assert list(arrival.begun) == [fault.env]
+    one, two = fleet.step([0, 0, 0]), alone.step([0, 0, 0])
+    for env in {0, 1, 2} - {fault.env}:
+        assert are_equal(one.reached[env], two.reached[env])
+    fleet.close()
+
+
+def test_an_environment_that_cannot_be_reset_ends_the_run_in_one_sentence():
+    with pytest.raises(RunError, match="could not be reset, twice: RuntimeError: no reset today"):
+        fleet_of("no reset").start()
+
+
+def test_a_time_limit_needs_workers():
+    with pytest.raises(ValueError, match="env_workers=true"):
+        fleet_of(timeout_s=1.0)
+
+
+def test_an_unknown_environment_is_refused_before_any_worker_starts():
+    with pytest.raises(UsageError, match="there is no environment"):
+        Fleet(EnvConfig(id="Nowhere-v0"), num_envs=2, seed=0, is_apart=True, timeout_s=None)
+
+
+def test_workers_import_no_torch():
+    code = "import spl.envs.fleet, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
