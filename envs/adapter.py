@@ -217,7 +217,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             (
                 spaces.Box(0, 255, video_shape, np.uint8),
                 spaces.Box(-np.inf, np.inf, audio_shape, np.float16),
-                spaces.Box(0, 1, (2,), np.bool_),
+                spaces.Box(0, 1, (2,), np.bool_),  # type: ignore[arg-type]
             )
         )
 

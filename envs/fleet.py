@@ -6,7 +6,6 @@ arrives as a :class:`Fault` beside the others' steps, never as a transition. Not
 
 import functools
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import warnings
@@ -306,18 +305,26 @@ class Fleet:
         episode = self._episodes[env]
         return Fault(env, episode, episode_seed(self.seed, episode, env), step, what)
 
+    def _lost(self, *, is_hanging: bool) -> dict[int, str]:
+        """Return what happened to each environment that does not answer any more."""
+        assert isinstance(self._envs, AsyncVectorEnv)
+        lost = {}
+        for env, (process, pipe) in enumerate(
+            zip(self._envs.processes, self._envs.parent_pipes, strict=True)
+        ):
+            try:
+                if pipe.poll(0):
+                    pipe.recv()
+                elif is_hanging:
+                    lost[env] = f"its step took longer than step_timeout_s={self.timeout_s:g}"
+            except (EOFError, OSError):  # its end of the pipe is closed
+                process.join(PARTING_S)
+                lost[env] = f"its process died with exit code {process.exitcode}"
+        return lost
+
     def _replace_lost(self, error: Exception) -> Arrival:
         """Give up environments that hang or whose process died; put all others back to where they were."""
-        assert isinstance(self._envs, AsyncVectorEnv)
-        processes = self._envs.processes
-        multiprocessing.connection.wait([process.sentinel for process in processes], timeout=0.5)
-        is_hanging = isinstance(error, multiprocessing.TimeoutError)
-        lost = {}
-        for env, (process, pipe) in enumerate(zip(processes, self._envs.parent_pipes, strict=True)):
-            if not process.is_alive():
-                lost[env] = f"its process died with exit code {process.exitcode}"
-            elif is_hanging and not pipe.poll(0):
-                lost[env] = f"its step took longer than step_timeout_s={self.timeout_s:g}"
+        lost = self._lost(is_hanging=isinstance(error, multiprocessing.TimeoutError))
         goals = [
             Position(place.episode + 1) if env in lost else place
             for env, place in enumerate(self.positions())

@@ -135,10 +135,10 @@ def test_a_fault_is_told_and_only_its_environment_begins_anew(kind, told, is_apa
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("abort", "its process died with exit code -6"), ("hang", "longer than step_timeout_s=1")],
+    [("abort", "its process died with exit code -6"), ("hang", "longer than step_timeout_s=3")],
 )
 def test_a_worker_that_dies_or_hangs_is_replaced_and_the_others_go_on(kind, told, tmp_path):
-    fleet = fleet_of(kind, num_envs=3, is_apart=True, timeout_s=1.0, once=str(tmp_path / "once"))
+    fleet = fleet_of(kind, num_envs=3, is_apart=True, timeout_s=3.0, once=str(tmp_path / "once"))
     alone = fleet_of(num_envs=3)
     fleet.start()
     alone.start()
@@ -147,7 +147,7 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_the_others_go_on(kind, told
         alone.step([1, 1, 1])
     started = time.monotonic()
     arrival = fleet.step([2, 2, 2])
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     (fault,) = arrival.faults
     assert told in str(fault)
     assert arrival.reached == [None] * 3  # the step is taken again
