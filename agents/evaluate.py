@@ -22,7 +22,7 @@ from spl.agents.run import build_agent, generator_of, pick_device, read_run
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
-from spl.envs.fleet import episode_seed
+from spl.envs.fleet import reset_seed
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 from spl.report import print_table
 
@@ -137,7 +137,7 @@ def play(
     stacks = History(envs[0].spec_of_streams, history=history, num_envs=len(envs))
     totals, lengths = [0.0] * len(envs), [0] * len(envs)
     for position, env in enumerate(envs):
-        observation, _ = env.reset(seed=episode_seed(seed, position))
+        observation, _ = env.reset(seed=reset_seed(seed, position))
         stacks.push(spoil(observation, 0, generator), position, is_first=True)
     running = list(range(len(envs)))
     while running:

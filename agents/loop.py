@@ -166,7 +166,7 @@ class Collector:
         return {
             "positions": [
                 {
-                    "episode": place.episode,
+                    "seeding": place.seeding,
                     "actions": np.array(place.actions, np.int16),
                     "digest": place.digest,
                 }
@@ -186,7 +186,7 @@ class Collector:
         self._observations = [self.history.newest(env) for env in range(self.fleet.num_envs)]
         arrival = self.fleet.go_to(
             [
-                Position(one["episode"], tuple(one["actions"].tolist()), one["digest"])
+                Position(one["seeding"], tuple(one["actions"].tolist()), one["digest"])
                 for one in state["positions"]
             ]
         )

@@ -184,7 +184,7 @@ class Watch:
 
     def tell(self, fault: Fault) -> None:
         """Say what went wrong in an environment, on the terminal and in ``metrics.jsonl``."""
-        self.report.say(f"fault      {fault}; it begins its next episode")
+        self.report.say(f"fault      {fault}; it begins a new episode")
         self.report.row(self.parts.progress.step, {"fault": str(fault)})
 
     def after_update(self, loss: Tensor) -> None:

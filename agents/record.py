@@ -102,7 +102,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         collector.start()
         while progress.step < config.steps and not stop.has_come():
             for fault in collector.step().faults:
-                report.say(f"fault      {fault}; it begins its next episode")
+                report.say(f"fault      {fault}; it begins a new episode")
             if report.is_due():
                 report.show(progress.step, {"steps/s": progress.step / report.elapsed_s})
     memory.meta = {

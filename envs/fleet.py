@@ -24,10 +24,11 @@ from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
 from spl.records import Observation, StreamSpec
 
+SEED_EVERY_STEPS = 1_000  # at the least; what a resumed run steps again is that and an episode
 PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 UNREPEATED = (
-    "does not repeat with the same seed and actions, so the episode under way is given up; "
+    "does not repeat with the same seed and actions, so its episode under way is given up; "
     "'spl check env' tells where it differs"
 )
 
@@ -35,22 +36,21 @@ UNREPEATED = (
 class Position(NamedTuple):
     """Where an environment stands: enough to bring another one there."""
 
-    episode: int  # counts the environment's resets
-    actions: tuple[int, ...] = ()  # taken since that reset
+    seeding: int  # counts the environment's seeded resets
+    actions: tuple[int, ...] = ()  # taken since the last of them, over all episodes that ended meanwhile
     digest: int | None = None  # of the observation that they led to; None: not compared
 
 
 class Fault(NamedTuple):
-    """What went wrong in one environment, which then began an episode anew."""
+    """What went wrong in one environment, which was then reset with its next seed."""
 
     env: int
-    episode: int  # the one that was given up
     seed: int  # with which it had been reset
-    step: int  # actions taken in it before the fault
+    step: int  # actions taken since then
     what: str
 
     def __str__(self) -> str:
-        return f"environment {self.env}, step {self.step} of the episode with seed {self.seed}: {self.what}"
+        return f"environment {self.env}, {self.step} steps after its reset with seed {self.seed}: {self.what}"
 
 
 class Arrival(NamedTuple):
@@ -64,9 +64,9 @@ class Arrival(NamedTuple):
     faults: list[Fault]
 
 
-def episode_seed(seed: int, episode: int, env: int = 0) -> int:
-    """Return the seed with which environment ``env`` of a run is reset for its given episode."""
-    return int(np.random.SeedSequence([seed, episode, env]).generate_state(1)[0])
+def reset_seed(seed: int, seeding: int, env: int = 0) -> int:
+    """Return the seed with which environment ``env`` of a run is reset for the given time."""
+    return int(np.random.SeedSequence([seed, seeding, env]).generate_state(1)[0])
 
 
 def digest_of(observation: Observation) -> int:
@@ -74,11 +74,13 @@ def digest_of(observation: Observation) -> int:
     return zlib.crc32(observation.audio.tobytes(), zlib.crc32(observation.video.tobytes()))
 
 
-class Episodes(gymnasium.Wrapper[Observation, int, Observation, int]):
-    """Seeds every episode by its number, can be sent to a :class:`Position`, and outlives a fault.
+class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
+    """Seeds itself from a run's seed, can be sent to a :class:`Position`, and outlives a fault.
 
-    An environment that raises is made again and begins its next episode; ``info["fault"]`` says why, and
-    ``info["episode"]`` comes with each episode's first observation. Other infos are dropped.
+    A seed is given at the first episode that begins ``SEED_EVERY_STEPS`` after the last one (a seeded reset
+    of an ALE game takes as long as a hundred steps). An environment that raises is made again and reset with
+    its next seed; ``info["fault"]`` says why. With each episode's first observation comes
+    ``info["seeding"]``; other infos are dropped.
     """
 
     def __init__(self, config: EnvConfig, seed: int, index: int) -> None:
@@ -86,39 +88,50 @@ class Episodes(gymnasium.Wrapper[Observation, int, Observation, int]):
         self.config = config
         self.seed = seed
         self.index = index
-        self.goal = Position(0)  # where the next reset leads
+        self.goal: Position | None = None  # where the next reset leads; None: it begins the next episode
+        self._seeding = self._num_taken = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Go to ``goal``, where that can be reached, else to the episode after it."""
-        goal, info = self.goal, {}
+        """Go to ``goal``, where that can be reached, or begin the next episode."""
+        goal, self.goal = self.goal, None
+        fault = None
         try:
-            observation = self._go(goal)
+            observation = self._next_episode() if goal is None else self._go(goal)
+            if goal is not None and goal.digest not in (None, digest_of(observation)):
+                fault = UNREPEATED
         except Exception as error:  # whatever an environment raises
             self._make_again()
-            goal, info = Position(goal.episode + 1), {"fault": _told(error)}
-            observation = self._go(goal)
-        if goal.digest not in (None, digest_of(observation)):
-            goal, info = Position(goal.episode + 1), {"fault": UNREPEATED}
-            observation = self._go(goal)
-        self.goal = Position(goal.episode + 1)
-        return observation, {"episode": goal.episode, **info}
+            fault = _told(error)
+        if fault is None:
+            return observation, {"seeding": self._seeding}
+        observation = self._go(Position(self._seeding + 1))
+        return observation, {"seeding": self._seeding, "fault": fault}
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Take one action; after a fault, the first observation of the next episode is returned."""
+        """Take one action; after a fault, the first observation after the next seeded reset is returned."""
+        self._num_taken += 1
         try:
             observation, reward, terminated, truncated, _ = self.env.step(action)
         except Exception as error:  # whatever an environment raises
             self._make_again()
-            observation, info = self.reset()
-            return observation, 0.0, False, False, {**info, "fault": _told(error)}
+            observation = self._go(Position(self._seeding + 1))
+            return observation, 0.0, False, False, {"seeding": self._seeding, "fault": _told(error)}
         return observation, float(reward), terminated, truncated, {}
 
+    def _next_episode(self) -> Observation:
+        if self._num_taken >= SEED_EVERY_STEPS:
+            return self._go(Position(self._seeding + 1))
+        return self.env.reset()[0]
+
     def _go(self, goal: Position) -> Observation:
-        observation, _ = self.env.reset(seed=episode_seed(self.seed, goal.episode, self.index))
+        self._seeding, self._num_taken = goal.seeding, len(goal.actions)
+        observation, _ = self.env.reset(seed=reset_seed(self.seed, goal.seeding, self.index))
         for action in goal.actions:
-            observation = self.env.step(action)[0]
+            observation, _, terminated, truncated, _ = self.env.step(action)
+            if terminated or truncated:
+                observation, _ = self.env.reset()
         return observation
 
     def _make_again(self) -> None:
@@ -131,11 +144,11 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _make_episodes(config: EnvConfig, seed: int, index: int) -> Episodes:
+def _make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
     """Make one environment, in this process or in a worker, which leaves Ctrl-C to the process above it."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return Episodes(config, seed, index)
+    return Seeded(config, seed, index)
 
 
 @contextmanager
@@ -154,7 +167,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 class Fleet:
-    """``E`` environments of one kind; ``i`` resets its episode ``k`` with ``episode_seed(seed, k, i)``.
+    """``E`` environments of one kind; number ``i`` seeds itself with ``reset_seed(seed, 0, i)``, and so on.
 
     Args:
         config: of each environment.
@@ -179,7 +192,7 @@ class Fleet:
         self.timeout_s = timeout_s
         self.is_apart = is_apart
         self._envs = self._make()
-        self._episodes = [0] * num_envs
+        self._seedings = [0] * num_envs
         self._actions: list[list[int]] = [[] for _ in range(num_envs)]
         self._newest: list[Observation] = []
         self.spec_of_streams = StreamSpec(*self._envs.get_attr("spec_of_streams")[0])
@@ -187,7 +200,7 @@ class Fleet:
 
     def _make(self) -> SyncVectorEnv | AsyncVectorEnv:
         makers = [
-            functools.partial(_make_episodes, self.config, self.seed, index) for index in range(self.num_envs)
+            functools.partial(_make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
         ]
         if not self.is_apart:
             return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -211,13 +224,13 @@ class Fleet:
         return arrival._replace(begun=dict(enumerate(self._newest)))
 
     def go_to(self, positions: Sequence[Position]) -> Arrival:
-        """Put each environment to a position; those that cannot get there have ``begun`` the next episode.
+        """Put each environment to a position; those that cannot get there were reset with the next seed.
 
         Raises:
             RunError: if an environment cannot be reset.
         """
         self._envs.set_attr("goal", list(positions))
-        self._episodes = [position.episode for position in positions]
+        self._seedings = [position.seeding for position in positions]
         self._actions = [list(position.actions) for position in positions]
         num_taken = [len(position.actions) for position in positions]
         try:
@@ -229,7 +242,7 @@ class Fleet:
         nothing = np.zeros(self.num_envs)
         arrival = self._arrival([None] * self.num_envs, nothing, nothing > 0, nothing > 0, infos, num_taken)
         for env, position in enumerate(positions):
-            if self._episodes[env] == position.episode:
+            if self._seedings[env] == position.seeding:
                 self._actions[env] = list(position.actions)
                 del arrival.begun[env]
         return arrival
@@ -237,8 +250,8 @@ class Fleet:
     def positions(self) -> list[Position]:
         """Return where each environment stands."""
         return [
-            Position(episode, tuple(actions), digest_of(newest))
-            for episode, actions, newest in zip(self._episodes, self._actions, self._newest, strict=True)
+            Position(seeding, tuple(actions), digest_of(newest))
+            for seeding, actions, newest in zip(self._seedings, self._actions, self._newest, strict=True)
         ]
 
     def step(self, actions: Sequence[int]) -> Arrival:
@@ -289,21 +302,21 @@ class Fleet:
         infos: dict[str, Any],
         num_taken: list[int],
     ) -> Arrival:
-        """Put together what the step brought, and take note of the episodes that it began."""
+        """Put together what the step brought, and take note of episodes and seeds that it began."""
         begun, faults = {}, []
         is_faulty = infos.get("_fault", np.zeros(self.num_envs, np.bool_))
-        for env in np.flatnonzero(infos.get("_episode", [])).tolist():
+        for env in np.flatnonzero(infos.get("_seeding", [])).tolist():
             if is_faulty[env]:
                 faults.append(self._fault(env, num_taken[env], str(infos["fault"][env])))
                 if not (terminated[env] or truncated[env]):
                     reached[env] = None
-            self._episodes[env], self._actions[env] = int(infos["episode"][env]), []
+            if (seeding := int(infos["seeding"][env])) != self._seedings[env]:
+                self._seedings[env], self._actions[env] = seeding, []
             begun[env] = self._newest[env]
         return Arrival(reached, rewards, terminated, truncated, begun, faults)
 
     def _fault(self, env: int, step: int, what: str) -> Fault:
-        episode = self._episodes[env]
-        return Fault(env, episode, episode_seed(self.seed, episode, env), step, what)
+        return Fault(env, reset_seed(self.seed, self._seedings[env], env), step, what)
 
     def _lost(self, *, is_hanging: bool) -> dict[int, str]:
         """Return what happened to each environment that does not answer any more."""
@@ -326,7 +339,7 @@ class Fleet:
         """Give up environments that hang or whose process died; put all others back to where they were."""
         lost = self._lost(is_hanging=isinstance(error, multiprocessing.TimeoutError))
         goals = [
-            Position(place.episode + 1) if env in lost else place
+            Position(place.seeding + 1) if env in lost else place
             for env, place in enumerate(self.positions())
         ]
         faults = [self._fault(env, len(self._actions[env]), what) for env, what in lost.items()]

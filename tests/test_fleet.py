@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from spl.config import RunError, UsageError
+from spl.envs import fleet as fleet_module
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
-from spl.envs.fleet import Fleet, Position, digest_of, episode_seed
+from spl.envs.fleet import Fleet, Position, digest_of, reset_seed
 from spl.records import Observation
 
 EPISODE = 12  # steps of a faulty world's episode
@@ -38,10 +39,10 @@ def are_equal(one: Observation, two: Observation) -> bool:
 
 
 def test_each_environment_has_seeds_of_its_own_that_repeat():
-    seeds = {episode_seed(run, episode, env) for run in range(5) for episode in range(20) for env in range(4)}
+    seeds = {reset_seed(run, episode, env) for run in range(5) for episode in range(20) for env in range(4)}
     assert len(seeds) == 400
-    assert episode_seed(2, 5, 1) == episode_seed(2, 5, 1)
-    assert episode_seed(2, 5) == episode_seed(2, 5, 0)
+    assert reset_seed(2, 5, 1) == reset_seed(2, 5, 1)
+    assert reset_seed(2, 5) == reset_seed(2, 5, 0)
 
 
 @pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
@@ -51,7 +52,7 @@ def test_steps_are_those_of_the_environments_alone(is_apart):
     begun = fleet.start().begun
     actions = np.random.default_rng(0).integers(3, size=(2 * EPISODE + 3, 2))
     for env in range(2):
-        assert are_equal(begun[env], alone[env].reset(seed=episode_seed(3, 0, env))[0])
+        assert are_equal(begun[env], alone[env].reset(seed=reset_seed(3, 0, env))[0])
     for step, pair in enumerate(actions):
         arrival = fleet.step(pair.tolist())
         assert arrival.faults == []
@@ -63,10 +64,10 @@ def test_steps_are_those_of_the_environments_alone(is_apart):
             assert terminated == ((step + 1) % EPISODE == 0)
             assert (env in arrival.begun) == terminated
             if terminated:
-                first, _ = alone[env].reset(seed=episode_seed(3, (step + 1) // EPISODE, env))
+                first, _ = alone[env].reset()
                 assert are_equal(arrival.begun[env], first)
-    assert [place.episode for place in fleet.positions()] == [2, 2]
-    assert fleet.positions()[1].actions == tuple(actions[-3:, 1].tolist())
+    assert [place.seeding for place in fleet.positions()] == [0, 0]
+    assert fleet.positions()[1].actions == tuple(actions[:, 1].tolist())
     fleet.close()
 
 
@@ -86,6 +87,21 @@ def test_a_fleet_sent_to_a_position_goes_on_from_there(is_apart):
     second.close()
 
 
+def test_a_new_seed_is_given_at_the_first_episode_that_begins_late_enough(monkeypatch):
+    monkeypatch.setattr(fleet_module, "SEED_EVERY_STEPS", EPISODE + 1)
+    fleet = fleet_of()
+    fleet.start()
+    seedings = []
+    for _ in range(4 * EPISODE):
+        begun = fleet.step([1]).begun
+        (place,) = fleet.positions()
+        seedings.append(place.seeding)
+    assert seedings == [0] * (2 * EPISODE - 1) + [1] * (2 * EPISODE) + [2]
+    first, _ = make_env(fleet.config).reset(seed=reset_seed(3, 2))
+    assert are_equal(begun[0], first)
+    assert place.actions == ()
+
+
 def test_an_environment_that_does_not_repeat_is_told_and_begins_anew():
     first = fleet_of("unseeded")
     first.start()
@@ -94,7 +110,7 @@ def test_an_environment_that_does_not_repeat_is_told_and_begins_anew():
     second = fleet_of("unseeded")
     arrival = second.go_to(first.positions())
     assert list(arrival.begun) == [0]
-    assert arrival.faults[0].episode == 0
+    assert arrival.faults[0].seed == reset_seed(3, 0)
     assert arrival.faults[0].step == 4
     assert "does not repeat with the same seed and actions" in str(arrival.faults[0])
     (place,) = second.positions()
@@ -120,14 +136,14 @@ def test_a_fault_is_told_and_only_its_environment_begins_anew(kind, told, is_apa
     arrival = fleet.step([1, 1])
     (fault,) = arrival.faults
     assert re.search(told, str(fault))
-    assert (fault.step, fault.seed) == (4, episode_seed(3, 0, fault.env))
+    assert (fault.step, fault.seed) == (4, reset_seed(3, 0, fault.env))
     assert arrival.reached[fault.env] is None
     assert list(arrival.begun) == [fault.env]
     other = 1 - fault.env
     assert arrival.reached[other] is not None
     places = fleet.positions()
-    assert (places[fault.env].episode, places[fault.env].actions) == (1, ())
-    assert (places[other].episode, places[other].actions) == (0, (1,) * 5)
+    assert (places[fault.env].seeding, places[fault.env].actions) == (1, ())
+    assert (places[other].seeding, places[other].actions) == (0, (1,) * 5)
     for _ in range(2 * EPISODE):
         assert fleet.step([0, 2]).faults == []
     fleet.close()

@@ -11,7 +11,7 @@ from spl.agents.record import RecordConfig, record
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
-from spl.envs.fleet import episode_seed
+from spl.envs.fleet import reset_seed
 
 
 def quiet() -> Console:
@@ -30,7 +30,7 @@ def test_a_recording_holds_every_step_in_plain_arrays(tmp_path):
     assert memory.meta["steps"] == 70
     env = make_env(config.env)
     actions = np.load(tmp_path / "rec" / "action.npy")[:, 0]
-    observation, _ = env.reset(seed=episode_seed(5, 0))
+    observation, _ = env.reset(seed=reset_seed(5, 0))
     assert np.array_equal(video[0, 0], observation.video)
     for step in range(32):
         observation, *_ = env.step(int(actions[step]))

@@ -174,7 +174,7 @@ def test_a_run_outlives_faults_of_its_environment_and_tells_them(smoke, monkeypa
     (row,) = rows_of(result.folder, "fault")
     assert row["step"] == 4
     assert re.search(
-        r"environment 0, step 4 of the episode with seed \d+: ValueError: the audio", row["fault"]
+        r"environment 0, 4 steps after its reset with seed \d+: ValueError: the audio", row["fault"]
     )
     assert row["fault"] in console.file.getvalue()
     memory = ReplayMemory.load(result.folder / "memory")
