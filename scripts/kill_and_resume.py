@@ -33,11 +33,15 @@ def train(*argv: str) -> "subprocess.Popen[bytes]":
     )
 
 
-def finish(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for a run that nobody kills."""
+def finish(process: "subprocess.Popen[bytes]", runs: Path) -> float:
+    """Wait for a run that nobody kills; return the seconds from its folder's begin to its end."""
+    while run_in(runs) is None and process.poll() is None:
+        time.sleep(0.01)
+    started = time.monotonic()
     _, told = process.communicate()
     if process.returncode != 0:
         sys.exit(f"a run failed with exit code {process.returncode}:\n{told.decode()}")
+    return time.monotonic() - started
 
 
 def run_in(runs: Path) -> Path | None:
@@ -45,9 +49,9 @@ def run_in(runs: Path) -> Path | None:
     return next((path.parent for path in runs.glob("agent/*/env.json")), None)
 
 
-def saves_of(run: Path) -> set[str]:
-    """Return the names of what a save writes beside, seen only while it goes on."""
-    return {path.name for path in (run / "checkpoints").glob(".*tmp*")}
+def is_saving(run: Path) -> bool:
+    """Whether a save goes on: what it writes beside the last one is there."""
+    return any((run / "checkpoints").glob(".*tmp*"))
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -87,50 +91,49 @@ def _digest(tree: object) -> str:
     return total.hexdigest()[:16]
 
 
-def kill_once(argv: list[str], runs: Path, run: Path | None, longest_s: float) -> tuple[Path, str]:
-    """Start or resume a run and kill it after a random time; return its folder and the moment."""
-    process = train(*(["--resume", str(run)] if run else [*argv, "--runs", str(runs)]))
-    while (found := run or run_in(runs)) is None and process.poll() is None:
+def kill_once(argv: list[str], runs: Path, longest_s: float, *, while_saving: bool) -> tuple[Path, str]:
+    """Start a run and kill it after a random time, at the next save if asked; return its folder and when."""
+    process = train(*argv, "--runs", str(runs))
+    while (run := run_in(runs)) is None and process.poll() is None:
         time.sleep(0.01)
     time.sleep(random.uniform(0.0, longest_s))
-    is_saving = found is not None and bool(saves_of(found))
+    while while_saving and run is not None and not is_saving(run) and process.poll() is None:
+        pass
+    time.sleep(random.uniform(0.0, 0.01) if while_saving else 0.0)
+    was_saving = run is not None and is_saving(run)
     os.killpg(process.pid, signal.SIGKILL)
     _, told = process.communicate()
-    if found is None or process.returncode not in (0, -signal.SIGKILL):
+    if run is None or process.returncode not in (0, -signal.SIGKILL):
         sys.exit(f"a run failed with exit code {process.returncode}:\n{told.decode()}")
-    last = checkpoint.latest(found / "checkpoints")
+    last = checkpoint.latest(run / "checkpoints")
     when = "before the first save" if last is None else f"after {last.name}"
-    return found, when + (", while saving" if is_saving else "")
+    return run, "at its end" if process.returncode == 0 else when + (", while saving" if was_saving else "")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="runs, each killed once at a random moment")
-    parser.add_argument("--kills_per_run", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=20, help="runs, each killed at a random moment")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments; every other lies in a save")
     parser.add_argument("options", nargs="*", help="of spl train agent, after --")
     args = parser.parse_args()
     random.seed(args.seed)
     argv = [*args.options, "--num_threads", "1"]
     with tempfile.TemporaryDirectory() as folder:
-        started = time.monotonic()
-        finish(train(*argv, "--runs", f"{folder}/alone"))
-        alone_s = time.monotonic() - started
-        alone = run_in(Path(folder, "alone"))
+        runs = Path(folder, "alone")
+        seconds = finish(train(*argv, "--runs", str(runs)), runs)
+        alone = run_in(runs)
         assert alone is not None
         expected, rows, num_unequal = digests(alone), [], 0
         for number in range(args.kills):
-            runs, run, moments = Path(folder, str(number)), None, []
-            for _ in range(args.kills_per_run):
-                run, when = kill_once(argv, runs, run, alone_s)
-                moments.append(when)
-            finish(train("--resume", str(run)))
+            runs = Path(folder, str(number))
+            run, when = kill_once(argv, runs, 0.9 * seconds, while_saving=number % 2 == 1)
+            finish(train("--resume", str(run)), runs)
             found = digests(run)
             unequal = [name for name, value in expected.items() if found[name] != value]
             num_unequal += bool(unequal)
-            rows.append([str(number), "; ".join(moments), found["weights"], ", ".join(unequal) or "none"])
+            rows.append([str(number), when, found["weights"], ", ".join(unequal) or "nothing"])
             print(*rows[-1], sep="  ", file=sys.stderr)
-    title = f"Left alone: weights {expected['weights']} in {alone_s:.1f} s"
+    title = f"Left alone: weights {expected['weights']}"
     print_table(title, ["run", "killed", "weights in the end", "unequal"], rows)
     sys.exit(1 if num_unequal else 0)
 
