@@ -23,6 +23,7 @@ from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
 from spl.envs.fleet import reset_seed
+from spl.files import replace_text
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 from spl.report import print_table
 
@@ -236,7 +237,7 @@ def evaluate_agent(
     }
     for env in envs:
         env.close()
-    (run / "evaluation.json").write_text(json.dumps(result, indent=1) + "\n")
+    replace_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
     return result
 
 

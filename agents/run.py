@@ -1,5 +1,7 @@
 """What describes a run of an agent: its configuration, its folder, and the agent built from them."""
 
+import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -16,6 +18,7 @@ from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwo
 from spl.config import UsageError
 from spl.encoders import EncoderConfig, TwoStreamEncoder
 from spl.envs.adapter import EnvConfig
+from spl.files import replace_text
 from spl.records import StreamSpec
 
 GIB = 1024**3
@@ -191,17 +194,23 @@ def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[
     stamp = time.strftime("%Y%m%d-%H%M%S")
     parent = Path(config.runs) / "agent"
     try:
-        for attempt in range(100):
-            again = f"-{attempt}" if attempt else ""
-            folder = parent / f"{short}-s{config.seed}-{stamp}{again}"
-            if not folder.exists():
-                break
-        folder.mkdir(parents=True)
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = _new_folder(parent, f"{short}-s{config.seed}-{stamp}")
     except OSError as error:
         raise UsageError(
             f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
         ) from error
     describe_run(folder, config, streams, command)
+    return folder
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """Make and return a folder of that name, or with ``-1``, ``-2``, ... behind it where it is taken."""
+    for attempt in itertools.count():
+        folder = parent / (f"{name}-{attempt}" if attempt else name)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            break
     return folder
 
 
@@ -212,9 +221,9 @@ def describe_run(folder: Path, config: TrainAgentConfig, streams: dict[str, Any]
         UsageError: if the folder cannot be written.
     """
     try:
-        (folder / "config.yaml").write_text(configuration.dump(config))
-        (folder / "env.json").write_text(json.dumps(streams, indent=2) + "\n")
-        with (folder / "command.txt").open("a") as file:
+        replace_text(folder / "config.yaml", configuration.dump(config))
+        replace_text(folder / "env.json", json.dumps(streams, indent=2) + "\n")
+        with (folder / "command.txt").open("a", encoding="utf-8") as file:
             file.write(shlex.join(command) + "\n")
     except OSError as error:
         raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spl import __version__
+from spl.files import not_saved, sync
 
 FORMAT, VERSION = "spl-checkpoint", 1
 _TENSORS, _STATE, _LAST = "tensors.safetensors", "state.json", "last"
@@ -62,7 +63,7 @@ def save(
         _write(temporary, document, tensors)
         _publish(temporary, target)
     except (OSError, SafetensorError) as error:
-        raise OSError(f"cannot save step {step} in {folder}, the last one stays: {error}") from error
+        raise not_saved(f"step {step}", folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _prune(folder, target, keep)
@@ -134,7 +135,7 @@ def _write(folder: Path, document: Mapping[str, Any], tensors: dict[str, Tensor]
     save_file(_separate(tensors), folder / _TENSORS)
     (folder / _STATE).write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
     for path in (folder / _TENSORS, folder / _STATE, folder):
-        _sync(path)
+        sync(path)
 
 
 def _publish(temporary: Path, target: Path) -> None:
@@ -155,16 +156,8 @@ def _publish(temporary: Path, target: Path) -> None:
         os.replace(link, target.with_name(_LAST))
     finally:
         link.unlink(missing_ok=True)
-    _sync(target.parent)
+    sync(target.parent)
     shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_temporaries(folder: Path) -> None:

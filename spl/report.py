@@ -15,6 +15,8 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from spl.files import replace_text
+
 REFRESH_S = 0.25  # between two drawings of the panel
 PLAIN_S = 5.0  # between two plain lines
 RESERVED = ("step", "seconds")
@@ -67,7 +69,7 @@ class Report:
         self._seconds_before = 0.0  # of the stretches before this one
         if is_logged:
             self._keep_rows_until(first_step)
-            self._file = self._path.open("a")
+            self._file = self._path.open("a", encoding="utf-8")
             self._writer = _tensorboard(folder, first_step)
         self._live: Live | None = None
         self._started = self._shown = time.monotonic()
@@ -147,17 +149,17 @@ class Report:
     def _keep_rows_until(self, step: int) -> None:
         if not self._path.exists():
             return
-        lines = self._path.read_text().splitlines()
-        kept = [line for line in lines if _step_of(line) <= step] if step else []
-        if len(kept) != len(lines):
-            self._path.write_text("".join(line + "\n" for line in kept))
+        before = self._path.read_text(encoding="utf-8", errors="replace")
+        kept = [line for line in before.splitlines() if _step_of(line) <= step] if step else []
+        if (text := "".join(line + "\n" for line in kept)) != before:
+            replace_text(self._path, text)
         self._seconds_before = float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
 
 
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return float("inf")  # a line cut by a kill
 
 
