@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spl.agents import recording
 from spl.agents.recording import Fields, layout_of
+from spl.agents.saves import Saves
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 HISTORY, N_STEP, GAMMA = 4, 1, 0.99  # defaults of a new memory and of a loaded one
@@ -41,6 +42,7 @@ class ReplayMemory:
 
     Raises:
         ValueError: if a number is out of range or ``folder`` already holds a recording.
+        OSError: if the disk of ``folder`` has no room for all slots.
     """
 
     meta: dict[str, Any]  # anything JSON holds (environment id, sample rate); saved with the arrays
@@ -66,7 +68,7 @@ class ReplayMemory:
         if folder is None:
             arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
         else:
-            arrays = recording.create_files(folder, layout)
+            arrays = recording.create_arrays(folder, layout)
         self._adopt(arrays, [0] * num_envs, folder)
 
     def _configure(
@@ -92,7 +94,7 @@ class ReplayMemory:
         self.usable = ceil(capacity / num_envs)  # live slots per environment
         self.slots = self.usable + slack
         self.meta = {}
-        self._saves = recording.Saves()
+        self._saves = Saves()
         self._can_write = True
         self._steps_ahead = np.arange(n_step)
         self._powers = gamma ** np.arange(n_step + 1, dtype=np.float64)
@@ -325,6 +327,7 @@ class ReplayMemory:
         Raises:
             ValueError: if ``folder`` holds a recording that this memory did not leave there.
             TypeError: if JSON cannot hold ``meta``.
+            OSError: if the disk refuses; the last save stays.
         """
         layout = layout_of(self.spec, self.slots, self.num_envs)
         header = recording.describe(

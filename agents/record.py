@@ -83,7 +83,8 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
             fleet.spec_of_streams, max(2, MAX_EPISODE_EDGES * config.steps), history=history, folder=folder
         )
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written: {error.strerror}; choose another --out") from error
+        why = f"{folder} cannot be written: {error.strerror}; choose another --out"
+        raise UsageError(why if error.strerror else str(error)) from error
     progress = Progress()
     collector = Collector(
         agent,

@@ -6,12 +6,14 @@ What the fields mean for sampling is the memory's; here they are laid out, writt
 import io
 import json
 import os
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.files import free_bytes, replace_text
 from spl.records import Observation, StreamSpec
 
 FORMAT, VERSION, HEADER = "spl-recording", 1, "recording.json"
@@ -31,73 +33,6 @@ class Fields(NamedTuple):
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     age: NDArray[np.int32]  # steps since the episode's first observation
-
-
-class _Save(NamedTuple):
-    header: str  # the text the memory left in the folder
-    num_clean: list[int]  # per env: slots ever written that the folder holds as the memory does
-
-
-class Saves:
-    """The recordings that one memory has left, and how much of each it need not write again."""
-
-    def __init__(self) -> None:
-        self._by_place: dict[Path, _Save] = {}
-
-    def add(self, folder: Path, written: list[int]) -> None:
-        """Take the recording in ``folder`` as this memory's own, holding ``written`` observations of it."""
-        self._by_place[folder.resolve()] = _Save((folder / HEADER).read_text(), list(written))
-
-    def go_back(self, written: list[int]) -> None:
-        """Count as clean only what lies before ``written``, per environment."""
-        for place, (header, num_clean) in self._by_place.items():
-            lower = [min(pair) for pair in zip(num_clean, written, strict=True)]
-            self._by_place[place] = _Save(header, lower)
-
-    def write(
-        self, folder: Path, header: str, fields: Fields, written: list[int], layout: Layout, home: Path | None
-    ) -> None:
-        """Bring the recording in ``folder`` up to date: the changed slots of the arrays, then the header.
-
-        Args:
-            folder: made if missing.
-            header: what :func:`describe` says of the memory.
-            fields: the memory's arrays.
-            written: observations ever written, per environment.
-            layout: of ``fields``.
-            home: where the arrays lie on disk, None for RAM; these files need no writing.
-
-        Raises:
-            ValueError: if ``folder`` holds a recording that this memory did not leave there.
-        """
-        place, found = folder.resolve(), folder / HEADER
-        save = self._by_place.get(place)
-        if not found.exists():
-            save = None
-        elif save is None or found.read_text() != save.header:
-            raise ValueError(f"folder {folder} holds a recording of another memory; save to a new folder")
-        if home is None or place != home.resolve():
-            _write_changes(folder, fields, written, layout, None if save is None else save.num_clean)
-        for array in fields:
-            if isinstance(array, np.memmap) and array.flags.writeable:
-                array.flush()
-        _write_header(folder, header)
-        self._by_place[place] = _Save(header, list(written))
-
-
-def _write_changes(
-    folder: Path, fields: Fields, written: list[int], layout: Layout, num_clean: list[int] | None
-) -> None:
-    if num_clean is None:
-        create_files(folder, layout)
-    for name, kind in layout.items():
-        source: NDArray[Any] = getattr(fields, name)
-        target = open_array(folder, name, *kind, mode="r+")
-        for env, count in enumerate(written):
-            clean = 0 if num_clean is None else num_clean[env]
-            for rows in _changed_rows(clean, count, len(source)):
-                target[rows, env] = source[rows, env]
-        target.flush()
 
 
 def describe(
@@ -132,7 +67,7 @@ def trim(folder: Path) -> None:
     for name, kind in layout.items():
         open_array(folder, name, *kind, may_be_longer=True)
     header |= {"slots": used, "capacity": used * num_envs, "arrays": _describe_arrays(layout)}
-    _write_header(folder, json.dumps(header | {"is_trimming": True}, indent=1))
+    replace_text(folder / HEADER, json.dumps(header | {"is_trimming": True}, indent=1))
     for name, (shape, dtype) in layout.items():
         text = io.BytesIO()
         described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
@@ -146,7 +81,7 @@ def trim(folder: Path) -> None:
             file.seek(0)
             file.write(text.getvalue())
             file.truncate(length)
-    _write_header(folder, json.dumps(header | {"is_trimming": False}, indent=1))
+    replace_text(folder / HEADER, json.dumps(header | {"is_trimming": False}, indent=1))
 
 
 def layout_of(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
@@ -174,23 +109,45 @@ def _describe_arrays(layout: Layout) -> dict[str, Any]:
     return {name: {"shape": list(shape), "dtype": dtype.str} for name, (shape, dtype) in layout.items()}
 
 
-def _changed_rows(clean: int, count: int, slots: int) -> list[slice]:
-    """Return the rows of one ring that changed since ``clean`` observations, the newest of them included.
+def create_files(folder: Path, layout: Layout) -> None:
+    """Create the arrays as sparse files, which take disk space as they are written.
 
-    That one's action and reward came later.
+    On a full disk, writing to a map of one kills the process (SIGBUS): write to the file, or reserve it.
     """
-    start = max(0, clean - 1, count - slots)
-    first, stop = start % slots, start % slots + count - start
-    return [slice(first, min(stop, slots)), slice(0, max(0, stop - slots))]
-
-
-def create_files(folder: Path, layout: Layout) -> dict[str, NDArray[Any]]:
-    """Create the arrays as sparse files, which take disk space as they are written; return them mapped."""
     folder.mkdir(parents=True, exist_ok=True)
-    return {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-        for name, (shape, dtype) in layout.items()
-    }
+    for name, (shape, dtype) in layout.items():
+        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
+
+def create_arrays(folder: Path, layout: Layout) -> dict[str, NDArray[Any]]:
+    """Create the arrays as files whose disk space is reserved, and return them mapped.
+
+    Raises:
+        OSError: if the disk has no room for them; no file is left behind.
+    """
+    try:
+        create_files(folder, layout)
+        _reserve(folder, layout)
+    except OSError as error:
+        for name in layout:
+            (folder / f"{name}.npy").unlink(missing_ok=True)
+        raise _no_room(folder, layout, error) from error
+    return {name: open_array(folder, name, *kind, mode="r+") for name, kind in layout.items()}
+
+
+def _reserve(folder: Path, layout: Layout) -> None:
+    """Take the disk space of the arrays, where the system can; what they hold stays."""
+    for name in layout if hasattr(os, "posix_fallocate") else ():
+        with open(folder / f"{name}.npy", "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+
+def _no_room(folder: Path, layout: Layout, error: OSError) -> OSError:
+    needed = sum(dtype.itemsize * prod(shape) for shape, dtype in layout.values())
+    return OSError(
+        f"the memory needs {needed:,} bytes in {folder}, where {free_bytes(folder):,} are free: "
+        f"{error.strerror}; make room there, choose another folder, or ask for fewer observations"
+    )
 
 
 def open_recording(
@@ -202,19 +159,26 @@ def open_recording(
 
     Raises:
         ValueError: if a file is missing, cut, longer or of another shape, dtype or format than expected.
+        OSError: if ``writable`` and the disk has no room for all slots.
     """
     header = _read_header(folder)
+    slots, used = header["slots"], min(max(header["written"]), header["slots"])
+    layout = layout_of(spec_of(header), slots, header["num_envs"])
     if writable and (not mmap or header["is_trimming"]):
         raise ValueError("writable must come with mmap=True and a recording that is not half trimmed")
     arrays: dict[str, NDArray[Any]] = {}
-    slots, used = header["slots"], min(max(header["written"]), header["slots"])
-    for name, kind in layout_of(spec_of(header), slots, header["num_envs"]).items():
+    for name, kind in layout.items():
         mode: Literal["r", "r+"] = "r+" if writable else "r"
         mapped = open_array(folder, name, *kind, mode=mode, may_be_longer=header["is_trimming"])
         arrays[name] = mapped[:slots]
         if not mmap or (not writable and name not in StreamSpec._fields):
             arrays[name] = np.zeros(*kind)
             arrays[name][:used] = mapped[:used]
+    if writable:
+        try:
+            _reserve(folder, layout)  # it may be sparse: written by a memory in RAM
+        except OSError as error:
+            raise _no_room(folder, layout, error) from error
     return header, arrays
 
 
@@ -282,13 +246,3 @@ def _read_header(folder: Path) -> dict[str, Any]:
             f"{path} must list arrays that follow from spec, slots and num_envs; record it again"
         )
     return header
-
-
-def _write_header(folder: Path, text: str) -> None:
-    """Write the header beside and rename it, so that a kill leaves the old one or the new one."""
-    beside = folder / f"{HEADER}.new"
-    with open(beside, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, folder / HEADER)

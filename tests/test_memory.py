@@ -290,10 +290,13 @@ def test_going_on_after_loading_equals_not_having_stopped(tmp_path: Path) -> Non
     check_all(parts)
 
 
+@pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("is_on_disk", [False, True])
-def test_slack_keeps_the_last_save_readable_through_a_kill(is_on_disk: bool, tmp_path: Path) -> None:
+def test_slack_keeps_the_last_save_readable_through_a_kill(
+    is_on_disk: bool, num_envs: int, tmp_path: Path
+) -> None:
     live, before, killed = (tmp_path / name for name in ("live", "before", "killed"))
-    world = World(make(12, slack=6, folder=live if is_on_disk else None))
+    world = World(make(12 * num_envs, num_envs=num_envs, slack=6, folder=live if is_on_disk else None))
     for num_steps in (50, 4, 11, 25):
         world.play(num_steps)
         world.memory.save(live)
