@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import spl
 from spl import checkpoint
+from spl.agents.described import check_environment, read_environment
 from spl.agents.history import History
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.protocol import Agent
@@ -22,10 +23,11 @@ from spl.agents.run import build_agent, generator_of, pick_device, read_run
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
-from spl.envs.fleet import reset_seed
+from spl.envs.seeded import reset_seed
 from spl.files import replace_text
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 from spl.report import print_table
+from spl.state import check_fits
 
 NUM_RESAMPLES = 2_000  # of the bootstrap
 VIDEO_NOISE = 64.0  # standard deviation, of 255
@@ -179,9 +181,11 @@ def load_agent(
         raise UsageError(f"{run} has no checkpoint yet: let it train for longer")
     env = make_env(config.env)
     try:
+        check_environment(read_environment(run), env.describe(), run)
         device = pick_device(device_name)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
         state = checkpoint.load(path)
+        check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")
         agent.load_state_dict(state["agent"])
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"the checkpoint {path} cannot be used: {error}") from error

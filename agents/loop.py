@@ -19,7 +19,8 @@ from spl.agents.memory import ReplayMemory
 from spl.agents.protocol import Agent
 from spl.agents.run import LoopConfig
 from spl.descent import NonFiniteError, descend
-from spl.envs.fleet import Arrival, Fault, Fleet, Position
+from spl.envs.fleet import Arrival, Fault, Fleet
+from spl.envs.seeded import Position
 from spl.records import Batch, Observation, Transition
 
 RECENT_EPISODES = 100  # over which a run tells its mean return
@@ -112,10 +113,6 @@ class Collector:
         self.lengths = [0] * fleet.num_envs
         self._observations = [self.history.newest(env) for env in range(fleet.num_envs)]
 
-    def start(self) -> None:
-        """Begin the first episode of each environment."""
-        self._begin(self.fleet.start().begun)
-
     def step(self) -> Collected:
         """Act once in each environment; count the steps and the episodes that ended."""
         actions = self.agent.act(self.history.stack(), self.epsilon_at(self.progress.step))
@@ -128,7 +125,7 @@ class Collector:
             transitions.append(transition)
             if transition.terminated or transition.truncated:
                 episodes.append(Episode(self.totals[env], self.lengths[env]))
-        self._begin(arrival.begun)
+        self.begin(arrival.begun)
         self.progress.step += len(transitions)
         self.progress.episode += len(episodes)
         self.progress.recent.extend(episodes)
@@ -152,8 +149,8 @@ class Collector:
         self.lengths[env] += 1
         return transition
 
-    def _begin(self, begun: dict[int, Observation]) -> None:
-        """Let episodes begin; one that was open in the memory stays there without an end."""
+    def begin(self, begun: dict[int, Observation]) -> None:
+        """Let episodes begin with these observations; one that was open stays without an end."""
         for env, first in begun.items():
             observation = self.dropout(first, env, is_first=True)
             self.memory.begin(observation, env)
@@ -193,7 +190,7 @@ class Collector:
         for env in range(self.fleet.num_envs):
             if not self.memory.is_open(env) and env not in arrival.begun:  # the memory was not saved
                 self.memory.begin(self._observations[env], env)
-        self._begin(arrival.begun)
+        self.begin(arrival.begun)
         return arrival.faults
 
 

@@ -357,7 +357,10 @@ class ReplayMemory:
         Raises:
             ValueError: if a file is missing, cut, longer or of another shape, dtype or format than expected.
         """
-        header, arrays = recording.open_recording(folder, mmap=mmap, writable=writable)
+        try:
+            header, arrays = recording.open_recording(folder, mmap=mmap, writable=writable)
+        except ValueError as error:
+            raise ValueError(f"{error}; or move {folder} away and go on without it") from error
         slots, num_envs = header["slots"], header["num_envs"]
         capacity = header["capacity"] if capacity is None else capacity
         slack = slots - ceil(capacity / num_envs)
@@ -391,7 +394,10 @@ class ReplayMemory:
         for env, (count, newest) in enumerate(zip(written, self._written, strict=True)):
             oldest = max(0, count - self.usable)
             if not newest - self.slots <= oldest <= count <= newest:
-                raise ValueError(f"written[{env}] must lie at most the slack behind {newest}, got {count}")
+                raise ValueError(
+                    f"written[{env}] must lie at most the slack behind {newest}, got {count}: these are not "
+                    "the observations that were remembered then; move the memory away to collect anew"
+                )
         self._saves.go_back(written)
         self._restore(written)
 

@@ -100,7 +100,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         Report(folder, title, config.steps, console=console, is_logged=False) as report,
         StopSignals() as stop,
     ):
-        collector.start()
+        collector.begin(fleet.start().begun)
         while progress.step < config.steps and not stop.has_come():
             for fault in collector.step().faults:
                 report.say(f"fault      {fault}; it begins a new episode")

@@ -240,6 +240,8 @@ def read_run(folder: Path) -> TrainAgentConfig:
         known = sorted(Path("runs/agent").glob("*/config.yaml"), key=lambda found: found.stat().st_mtime)
         newest = f"; the newest run here is {known[-1].parent}" if known else ""
         raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml{newest}")
+    if not path.read_bytes().endswith(b"\n"):
+        raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
     return configuration.parse(TrainAgentConfig, ["--config", str(path)], prog="spl")
 
 

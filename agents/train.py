@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
 from spl import checkpoint
+from spl.agents.described import check_environment, read_environment
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector, NonFiniteBatch, Progress, learn
 from spl.agents.memory import ReplayMemory
@@ -34,7 +35,10 @@ from spl.agents.run import (
 from spl.config import RunError, UsageError
 from spl.curriculum import CURRICULA
 from spl.envs.fleet import Fault, Fleet
+from spl.files import hold
+from spl.records import StreamSpec
 from spl.report import Report
+from spl.state import check_fits
 
 
 class Result(NamedTuple):
@@ -84,10 +88,12 @@ def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memor
     return Parts(agent, optimizer, memory, progress, collector, generator_of(config.seed, "replay"), Meter())
 
 
-def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path | None) -> ReplayMemory:
+def new_memory(
+    config: TrainAgentConfig, spec: StreamSpec, streams: dict[str, Any], folder: Path
+) -> ReplayMemory:
     """Return an empty memory, in RAM or in ``folder``."""
     memory = ReplayMemory(
-        fleet.spec_of_streams,
+        spec,
         config.memory.capacity,
         num_envs=config.num_envs,
         history=config.memory.history,
@@ -96,7 +102,7 @@ def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path | None) -> R
         folder=folder if config.memory.on_disk else None,
         slack=slack_of(config),
     )
-    memory.meta = fleet.describe()
+    memory.meta = streams
     return memory
 
 
@@ -106,9 +112,11 @@ def restore(
     """Return the parts as the last checkpoint of ``folder`` left them, and what went wrong on the way.
 
     Raises:
-        UsageError: if checkpoint or memory cannot be read.
+        UsageError: if checkpoint or memory cannot be read, or the environment is another one.
     """
+    streams = fleet.describe()
     try:
+        check_environment(read_environment(folder), streams, folder)
         state = checkpoint.load(folder / "checkpoints")
         if (folder / "memory").is_dir():
             memory = ReplayMemory.load(
@@ -120,13 +128,43 @@ def restore(
                 mmap=config.memory.on_disk,
                 writable=config.memory.on_disk,
             )
+            check_environment(memory.meta, streams, folder / "memory")
             memory.load_state_dict(state["memory"])
         else:
-            memory = new_memory(config, fleet, folder / "memory")
+            memory = new_memory(config, fleet.spec_of_streams, streams, folder / "memory")
         parts = assemble(config, agent, fleet, memory)
+        check_fits(state, parts.state_dict(), "checkpoint")
         return parts, parts.load_state_dict(state)
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"the run in {folder} cannot be resumed: {error}") from error
+
+
+def begin(
+    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path | None, command: list[str]
+) -> tuple[Path, Parts]:
+    """Return folder and parts of a run that begins: in a new folder, or in one that was never saved into.
+
+    Raises:
+        UsageError: if the folder cannot be written; none is left behind then.
+        RunError: if an environment cannot be reset; likewise.
+    """
+    streams = fleet.describe()  # before the first sound, which may tell more of it
+    begun = fleet.start().begun
+    if folder is None:
+        path = create_run(config, streams, command)
+    else:
+        path = folder
+        shutil.rmtree(path / "memory", ignore_errors=True)
+        describe_run(path, config, streams, command)
+    try:
+        memory = new_memory(config, fleet.spec_of_streams, streams, path / "memory")
+    except OSError:
+        if folder is None:
+            shutil.rmtree(path)
+        raise
+    parts = assemble(config, agent, fleet, memory)
+    parts.collector.begin(begun)
+    return path, parts
 
 
 def prepare(
@@ -136,27 +174,20 @@ def prepare(
 
     Raises:
         UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
-        RunError: if an environment cannot be reset.
+        RunError: if an environment cannot be reset; likewise.
     """
     check_ram(config, fleet.spec_of_streams)
     try:
         device = pick_device(config.device)
         agent = build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
-        if resume is not None and checkpoint.latest(resume / "checkpoints") is not None:
-            parts, faults = restore(config, fleet, agent, resume)
-            describe_run(resume, config, fleet.describe(), command)
-            return resume, parts, faults
-        if resume is None:
-            folder = create_run(config, fleet.describe(), command)
-        else:  # it was killed before its first save
-            folder = resume
-            shutil.rmtree(folder / "memory", ignore_errors=True)
-            describe_run(folder, config, fleet.describe(), command)
-        parts = assemble(config, agent, fleet, new_memory(config, fleet, folder / "memory"))
+        if resume is None or checkpoint.latest(resume / "checkpoints") is None:
+            return *begin(config, fleet, agent, resume, command), []
     except ValueError as error:
         raise UsageError(str(error)) from error
-    parts.collector.start()
-    return folder, parts, []
+    streams = fleet.describe()
+    parts, faults = restore(config, fleet, agent, resume)
+    describe_run(resume, config, streams, command)
+    return resume, parts, faults
 
 
 def train_agent(
@@ -178,9 +209,13 @@ def train_agent(
         config = replace(config, num_threads=free_cores())
     torch.set_num_threads(config.num_threads or 1)
     torch.set_flush_denormal(True)
-    fleet = make_fleet(config)
-    with contextlib.closing(fleet):
+    with contextlib.ExitStack() as held:
+        if resume is not None:
+            held.enter_context(hold(resume))
+        fleet = held.enter_context(contextlib.closing(make_fleet(config)))
         folder, parts, faults = prepare(config, fleet, resume, sys.argv if command is None else command)
+        if resume is None:
+            held.enter_context(hold(folder))
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         first_step = parts.progress.step
         report = Report(folder, title, config.num_steps, first_step=first_step, console=console)

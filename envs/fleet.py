@@ -9,36 +9,21 @@ import multiprocessing
 import os
 import signal
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
-from spl.envs.catalog import make_env
+from spl.envs.seeded import Position, Seeded, digest_of, reset_seed, told
 from spl.records import Observation, StreamSpec
 
-SEED_EVERY_STEPS = 1_000  # at the least; what a resumed run steps again is that and an episode
 PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-UNREPEATED = (
-    "does not repeat with the same seed and actions, so its episode under way is given up; "
-    "'spl check env' tells where it differs"
-)
-
-
-class Position(NamedTuple):
-    """Where an environment stands: enough to bring another one there."""
-
-    seeding: int  # counts the environment's seeded resets
-    actions: tuple[int, ...] = ()  # taken since the last of them, over all episodes that ended meanwhile
-    digest: int | None = None  # of the observation that they led to; None: not compared
 
 
 class Fault(NamedTuple):
@@ -62,86 +47,6 @@ class Arrival(NamedTuple):
     truncated: NDArray[np.bool_]  # (E,)
     begun: dict[int, Observation]  # environments that stand at an episode's begin now
     faults: list[Fault]
-
-
-def reset_seed(seed: int, seeding: int, env: int = 0) -> int:
-    """Return the seed with which environment ``env`` of a run is reset for the given time."""
-    return int(np.random.SeedSequence([seed, seeding, env]).generate_state(1)[0])
-
-
-def digest_of(observation: Observation) -> int:
-    """Return a checksum of what is seen and heard."""
-    return zlib.crc32(observation.audio.tobytes(), zlib.crc32(observation.video.tobytes()))
-
-
-class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
-    """Seeds itself from a run's seed, can be sent to a :class:`Position`, and outlives a fault.
-
-    A seed is given at the first episode that begins ``SEED_EVERY_STEPS`` after the last one (a seeded reset
-    of an ALE game takes as long as a hundred steps). An environment that raises is made again and reset with
-    its next seed; ``info["fault"]`` says why. With each episode's first observation comes
-    ``info["seeding"]``; other infos are dropped.
-    """
-
-    def __init__(self, config: EnvConfig, seed: int, index: int) -> None:
-        super().__init__(make_env(config))
-        self.config = config
-        self.seed = seed
-        self.index = index
-        self.goal: Position | None = None  # where the next reset leads; None: it begins the next episode
-        self._seeding = self._num_taken = 0
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Go to ``goal``, where that can be reached, or begin the next episode."""
-        goal, self.goal = self.goal, None
-        fault = None
-        try:
-            observation = self._next_episode() if goal is None else self._go(goal)
-            if goal is not None and goal.digest not in (None, digest_of(observation)):
-                fault = UNREPEATED
-        except Exception as error:  # whatever an environment raises
-            self._make_again()
-            fault = _told(error)
-        if fault is None:
-            return observation, {"seeding": self._seeding}
-        observation = self._go(Position(self._seeding + 1))
-        return observation, {"seeding": self._seeding, "fault": fault}
-
-    def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Take one action; after a fault, the first observation after the next seeded reset is returned."""
-        self._num_taken += 1
-        try:
-            observation, reward, terminated, truncated, _ = self.env.step(action)
-        except Exception as error:  # whatever an environment raises
-            self._make_again()
-            observation = self._go(Position(self._seeding + 1))
-            return observation, 0.0, False, False, {"seeding": self._seeding, "fault": _told(error)}
-        return observation, float(reward), terminated, truncated, {}
-
-    def _next_episode(self) -> Observation:
-        if self._num_taken >= SEED_EVERY_STEPS:
-            return self._go(Position(self._seeding + 1))
-        return self.env.reset()[0]
-
-    def _go(self, goal: Position) -> Observation:
-        self._seeding, self._num_taken = goal.seeding, len(goal.actions)
-        observation, _ = self.env.reset(seed=reset_seed(self.seed, goal.seeding, self.index))
-        for action in goal.actions:
-            observation, _, terminated, truncated, _ = self.env.step(action)
-            if terminated or truncated:
-                observation, _ = self.env.reset()
-        return observation
-
-    def _make_again(self) -> None:
-        with suppress(Exception):  # it may be too broken to be closed
-            self.env.close()
-        self.env = make_env(self.config)
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
@@ -237,7 +142,7 @@ class Fleet:
             batched, infos = self._reset(max(num_taken))
         except Exception as error:  # whatever an environment raises, twice
             self.close()
-            raise RunError(f"{self.config.id} could not be reset, twice: {_told(error)}") from error
+            raise RunError(f"{self.config.id} could not be reset, twice: {told(error)}") from error
         self._newest = self._apart(batched)
         nothing = np.zeros(self.num_envs)
         arrival = self._arrival([None] * self.num_envs, nothing, nothing > 0, nothing > 0, infos, num_taken)
@@ -249,9 +154,12 @@ class Fleet:
 
     def positions(self) -> list[Position]:
         """Return where each environment stands."""
+        digests: list[int | None] = [digest_of(newest) for newest in self._newest]
         return [
-            Position(seeding, tuple(actions), digest_of(newest))
-            for seeding, actions, newest in zip(self._seedings, self._actions, self._newest, strict=True)
+            Position(seeding, tuple(actions), digest)
+            for seeding, actions, digest in zip(
+                self._seedings, self._actions, digests or [None] * self.num_envs, strict=True
+            )
         ]
 
     def step(self, actions: Sequence[int]) -> Arrival:
@@ -265,7 +173,7 @@ class Fleet:
         except (multiprocessing.TimeoutError, EOFError, ConnectionError) as error:
             return self._replace_lost(error)
         except Exception as error:  # whatever an environment raises, twice
-            raise RunError(f"{self.config.id} failed and could not begin anew: {_told(error)}") from error
+            raise RunError(f"{self.config.id} failed and could not begin anew: {told(error)}") from error
         num_taken = [len(taken) for taken in self._actions]
         for taken, action in zip(self._actions, actions, strict=True):
             taken.append(int(action))

@@ -4,7 +4,6 @@ A folder belongs to one run, and one process saves into it. Which state a run ha
 """
 
 import json
-import math
 import os
 import re
 import shutil
@@ -12,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from spl import __version__
 from spl.files import not_saved, sync
+from spl.state import decode, encode
 
 FORMAT, VERSION = "spl-checkpoint", 1
 _TENSORS, _STATE, _LAST = "tensors.safetensors", "state.json", "last"
@@ -54,7 +53,7 @@ def save(
     tensors: dict[str, Tensor] = {}
     meta = {"spl": __version__, "torch": str(torch.__version__), **(meta or {})}
     document = {"format": FORMAT, "version": VERSION, "step": step}
-    document |= {"meta": _encode(meta, "meta", tensors), "state": _encode(state, "state", tensors)}
+    document |= {"meta": encode(meta, "meta", tensors), "state": encode(state, "state", tensors)}
     target = folder / f"step-{step:09d}"
     temporary = folder / f".{target.name}.tmp-{os.getpid()}"
     try:
@@ -86,26 +85,42 @@ def load(path: Path) -> dict[str, Any]:
         path: a checkpoint, or a folder of checkpoints, of which `latest` is read.
 
     Raises:
-        CheckpointError: if there is no checkpoint, or it is cut, corrupt or of another format or version.
+        CheckpointError: if there is no checkpoint, or it is cut, corrupt or of another format or version; it
+            names another one of the same folder that is whole.
     """
     folder = path if any((path / name).exists() for name in (_STATE, _TENSORS)) else latest(path)
     if folder is None:
         raise CheckpointError(
             f"{path} is not a checkpoint: expected a folder with {_STATE}, or one of step-... folders"
         )
+    try:
+        return _read(folder)
+    except CheckpointError as error:
+        others = [other for other in _complete(folder.parent) if not other.samefile(folder)]
+        whole = next((other.name for other in reversed(others) if _is_whole(other)), None)
+        advice = f"{whole} beside it is whole: move {folder.name} away to go on from there"
+        raise CheckpointError(f"{error}; {'use another one' if whole is None else advice}") from error
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        _read(folder)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Return the state in the folder of one checkpoint."""
     document = _read_document(folder / _STATE)
     try:
         tensors = load_file(folder / _TENSORS)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{folder / _TENSORS} is missing, cut or corrupt: {error}; use another one"
-        ) from error
+        raise CheckpointError(f"{folder / _TENSORS} is missing, cut or corrupt: {error}") from error
     try:
-        state = _decode(document["state"], tensors)
+        state = decode(document["state"], tensors)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder / _STATE} does not fit {_TENSORS}: {error}; use another one"
-        ) from error
+        raise CheckpointError(f"{folder / _STATE} does not fit {_TENSORS}: {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{folder / _STATE} must hold a state with keys, got {type(state).__name__}")
     return state
@@ -116,7 +131,7 @@ def _read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is missing, cut or corrupt: {error}; use another one") from error
+        raise CheckpointError(f"{path} is missing, cut or corrupt: {error}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
         raise CheckpointError(
@@ -150,10 +165,12 @@ def _publish(temporary: Path, target: Path) -> None:
         if replaced.exists():
             replaced.rename(target)
         raise
-    link = target.with_name(f".{_LAST}.tmp-{os.getpid()}")
+    link, last = target.with_name(f".{_LAST}.tmp-{os.getpid()}"), target.with_name(_LAST)
     try:
         link.symlink_to(target.name)
-        os.replace(link, target.with_name(_LAST))
+        if last.is_dir() and not last.is_symlink():  # a copy of the run that followed the link
+            shutil.rmtree(last)
+        os.replace(link, last)
     finally:
         link.unlink(missing_ok=True)
     sync(target.parent)
@@ -186,60 +203,6 @@ def _complete(folder: Path) -> list[Path]:
     return [path for _, path in found if _is_complete(path)]
 
 
-def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Return ``value`` as JSON holds it; tensors go to ``tensors`` and leave their key behind.
-
-    What JSON has no word for is a dict with one key that starts with ``$``.
-    """
-    if isinstance(value, Mapping):
-        items = [(key, _encode(item, f"{path}/{key}", tensors)) for key, item in value.items()]
-        if all(isinstance(key, str) and not key.startswith("$") for key, _ in items):
-            return dict(items)
-        return {"$items": [[_encode_key(key, path), item] for key, item in items]}
-    if isinstance(value, list | tuple):
-        encoded = [_encode(item, f"{path}/{index}", tensors) for index, item in enumerate(value)]
-        return encoded if isinstance(value, list) else {"$tuple": encoded}
-    if isinstance(value, Tensor):
-        return {"$tensor": _put(value.detach(), path, tensors)}
-    if isinstance(value, np.ndarray | np.generic):
-        word = "$array" if isinstance(value, np.ndarray) else "$scalar"
-        return {word: _put(np.asarray(value), path, tensors)}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": repr(value)}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise _unfit(path, type(value).__name__)
-
-
-def _encode_key(key: Any, path: str) -> Any:
-    if isinstance(key, bool | int | str):
-        return key
-    raise _unfit(f"a key of {path}", type(key).__name__)
-
-
-def _put(value: Any, path: str, tensors: dict[str, Tensor]) -> str:
-    """Put a tensor or an array under a key of its own, and return that key."""
-    if isinstance(value, np.ndarray):
-        if not value.flags["CARRAY"] or not value.dtype.isnative:  # read-only, reversed, foreign bytes
-            value = value.astype(value.dtype.newbyteorder("="), order="C")
-        try:
-            value = torch.from_numpy(value)
-        except TypeError as error:
-            raise _unfit(path, f"an array of {value.dtype}") from error
-    if value.layout is not torch.strided or value.is_quantized or value.dtype is torch.complex128:
-        raise _unfit(path, f"a {value.dtype} tensor of layout {value.layout}")
-    key = path
-    while key in tensors:  # {"a/b": ...} beside {"a": {"b": ...}}
-        key += "'"
-    tensors[key] = value
-    return key
-
-
-def _unfit(path: str, found: str) -> TypeError:
-    expected = "a number, text, bool, None, dense tensor, array, dict, list or tuple"
-    return TypeError(f"{path} must be {expected}, got {found}; convert it before saving")
-
-
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors on the CPU, contiguous, none sharing memory with another."""
     separate: dict[str, Tensor] = {}
@@ -251,29 +214,3 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         taken.add(tensor.untyped_storage().data_ptr())
         separate[key] = tensor
     return separate
-
-
-def _decode(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Undo `_encode`; `ValueError` or `KeyError` for a tree that it never wrote."""
-    if isinstance(tree, list):
-        return [_decode(item, tensors) for item in tree]
-    if not isinstance(tree, dict):
-        return tree
-    word = next(iter(tree), "")
-    if not word.startswith("$"):
-        return {key: _decode(item, tensors) for key, item in tree.items()}
-    content = tree[word]
-    if word == "$items":
-        return {key: _decode(item, tensors) for key, item in content}
-    if word == "$tuple":
-        return tuple(_decode(item, tensors) for item in content)
-    if word == "$float":
-        return float(content)
-    if word not in ("$tensor", "$array", "$scalar"):
-        raise ValueError(f"unknown word {word!r}")
-    if content not in tensors:
-        raise ValueError(f"the tensor {content!r} is missing")
-    tensor = tensors[content].clone()  # not the file's pages, which later saves may delete
-    if word == "$tensor":
-        return tensor
-    return tensor.numpy() if word == "$array" else tensor.numpy()[()]

@@ -231,6 +231,31 @@ def test_without_last_the_highest_complete_step_is_loaded(tmp_path: Path) -> Non
     assert load(tmp_path) == {"step": 2}
 
 
+def test_a_copy_that_followed_the_link_goes_on(tmp_path: Path) -> None:
+    save(tmp_path / "a", {"x": 1}, step=1)
+    shutil.copytree(tmp_path / "a", tmp_path / "b", symlinks=False)
+    assert (tmp_path / "b" / "last").is_dir()
+    assert not (tmp_path / "b" / "last").is_symlink()
+    assert load(tmp_path / "b") == {"x": 1}
+    save(tmp_path / "b", {"x": 2}, step=2)
+    assert load(tmp_path / "b") == {"x": 2}
+    assert (tmp_path / "b" / "last").is_symlink()
+
+
+def test_a_whole_one_beside_a_corrupt_one_is_named(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, {"step": step, "x": torch.zeros(9)}, step=step, keep=3)
+    for step, sentence in (
+        (3, "step-000000002 beside it is whole: move step-000000003 away"),
+        (2, "use ano"),
+    ):
+        (tmp_path / f"step-00000000{step}" / "tensors.safetensors").write_bytes(b"cut")
+        if step == 2:
+            (tmp_path / "step-000000001" / "state.json").write_text("{")
+        with pytest.raises(CheckpointError, match=sentence):
+            load(tmp_path)
+
+
 def test_a_moved_folder_still_loads(tmp_path: Path) -> None:
     save(tmp_path / "a", {"x": 1}, step=1)
     shutil.move(tmp_path / "a", tmp_path / "b")

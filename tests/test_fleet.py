@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from spl.config import RunError, UsageError
-from spl.envs import fleet as fleet_module
+from spl.envs import seeded
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
-from spl.envs.fleet import Fleet, Position, digest_of, reset_seed
+from spl.envs.fleet import Fleet
+from spl.envs.seeded import Position, digest_of, reset_seed
 from spl.records import Observation
 
 EPISODE = 12  # steps of a faulty world's episode
@@ -88,7 +89,7 @@ def test_a_fleet_sent_to_a_position_goes_on_from_there(is_apart):
 
 
 def test_a_new_seed_is_given_at_the_first_episode_that_begins_late_enough(monkeypatch):
-    monkeypatch.setattr(fleet_module, "SEED_EVERY_STEPS", EPISODE + 1)
+    monkeypatch.setattr(seeded, "SEED_EVERY_STEPS", EPISODE + 1)
     fleet = fleet_of()
     fleet.start()
     seedings = []

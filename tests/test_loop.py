@@ -59,7 +59,7 @@ class Bench:
 
     def collect(self, num_steps: int, **options: Any) -> list[Transition]:
         collector = self.collector(**options)
-        collector.start()
+        collector.begin(self.fleet.start().begun)
         return [transition for _ in range(num_steps) for transition in collector.step().transitions]
 
     def learning(self, *, loop: LoopConfig | None = None, **options: Any) -> Iterator[Tensor]:
@@ -222,7 +222,7 @@ def test_epsilon_is_asked_at_the_step_that_is_played() -> None:
         return 1.0
 
     collector.epsilon_at = epsilon_at
-    collector.start()
+    collector.begin(bench.fleet.start().begun)
     for _ in range(ROUNDS + 2):
         collector.step()
     assert asked == list(range(ROUNDS + 2))
@@ -258,7 +258,7 @@ def test_a_collector_put_back_goes_on_as_if_it_had_never_stopped(num_envs: int) 
 
     whole, parts = (Bench(num_envs=num_envs, dropout=0.4) for _ in range(2))
     first = whole.collector()
-    first.start()
+    first.begin(whole.fleet.start().begun)
     for _ in range(ROUNDS + 2):
         first.step()
     state = first.state_dict(), whole.progress.state_dict(), whole.agent.state_dict()

@@ -11,7 +11,7 @@ from spl.agents.record import RecordConfig, record
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
-from spl.envs.fleet import reset_seed
+from spl.envs.seeded import reset_seed
 
 
 def quiet() -> Console:
