@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -352,3 +354,19 @@ def test_an_environment_of_one_sense_trains(smoke, monkeypatch, tmp_path):
 def test_env_config_defaults_to_the_world_of_the_demo():
     assert EnvConfig().id == "spl/Beacon-v0"
     assert np.prod(EnvConfig().video_size) == 84 * 84
+
+
+def test_a_run_that_another_process_trains_is_refused(smoke):
+    config = smoke("--num_steps", "60")
+    folder = train_agent(config, console=quiet()).folder
+    code = (
+        f"import sys; from pathlib import Path; from spl.files import hold\nwith hold(Path({str(folder)!r})):"
+    )
+    code += "\n    print('held', flush=True)\n    sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(UsageError, match=f"is being trained by process {other.pid}"):
+            train_agent(config, resume=folder, console=quiet())
+        other.stdin.close()
+    assert train_agent(config, resume=folder, console=quiet()).is_finished
