@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents import recording
+from spl.agents.mirror import Mirror
 from spl.agents.recording import Fields, layout_of
 from spl.agents.saves import Saves
 from spl.records import Batch, Observation, StreamSpec, Transition
@@ -96,6 +97,7 @@ class ReplayMemory:
         self.meta = {}
         self._saves = Saves()
         self._can_write = True
+        self._mirror: Mirror | None = None
         self._steps_ahead = np.arange(n_step)
         self._powers = gamma ** np.arange(n_step + 1, dtype=np.float64)
         self._around = np.arange(1 - history, 2)  # steps from the oldest of a stack to the next observation
@@ -203,6 +205,8 @@ class ReplayMemory:
             self._retire(number - self.usable, number, env)
         flat, slot = self._flat, number % self.slots * self.num_envs + env
         flat.video[slot], flat.audio[slot], flat.present[slot] = observation
+        if self._mirror is not None:
+            self._mirror.write(slot, observation)
         flat.action[slot] = -1
         flat.reward[slot] = 0.0
         flat.terminated[slot] = flat.truncated[slot] = False
@@ -311,9 +315,11 @@ class ReplayMemory:
     ) -> tuple[Tensor, Tensor]:
         """Return video and audio ``steps`` (T,) away from ``newest`` (B,), zeros before the episode began."""
         slots = newest[:, None] + steps * self.num_envs  # (B, T), wrapped by take
+        is_before = age[:, None] + steps < 0
+        if self._mirror is not None:
+            return self._mirror.stack(slots, is_before)
         video = self._flat.video.take(slots, axis=0, mode="wrap")  # (B, T, C, H, W)
         audio = self._flat.audio.take(slots, axis=0, mode="wrap")  # (B, T, C, M, F)
-        is_before = age[:, None] + steps < 0
         if is_before.any():
             video[is_before] = 0
             audio[is_before] = 0
@@ -375,6 +381,10 @@ class ReplayMemory:
         if memory._can_write and not header["is_trimming"]:
             memory._saves.add(folder, header["written"])
         return memory
+
+    def mirror_on(self, device: torch.device) -> None:
+        """Keep pictures and sounds on ``device`` as well: their stacks are made there from now on."""
+        self._mirror = Mirror(self._flat.video, self._flat.audio, device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts; the arrays are what ``save`` writes."""

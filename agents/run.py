@@ -32,6 +32,7 @@ class MemoryConfig:
     min_size: int = 500  # transitions before the first update
     history: int = 4  # steps stacked
     on_disk: bool = False  # keep the arrays in the run's folder instead of in RAM
+    on_device: bool = False  # keep pictures and sounds on the device as well, and stack them there
 
     def __post_init__(self) -> None:
         if self.history < 1:
@@ -284,6 +285,7 @@ def ram_bytes() -> int:
 
 MAY_CHANGE = (
     "num_steps",
+    "memory.on_device",
     "env_workers",
     "step_timeout_s",
     "max_faults",

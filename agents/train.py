@@ -63,6 +63,8 @@ def make_fleet(config: TrainAgentConfig) -> Fleet:
 
 def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memory: ReplayMemory) -> Parts:
     """Return the parts of a fresh run; every generator follows from the seed."""
+    if config.memory.on_device:
+        memory.mirror_on(agent.device)
     optimizer = torch.optim.Adam(
         agent.network.parameters(),
         lr=config.agent.learning_rate,

@@ -109,6 +109,13 @@ def test_a_memory_on_disk_learns_the_same_as_one_in_ram(smoke):
     assert all(torch.equal(ram[name], disk[name]) for name in ram)
 
 
+def test_a_memory_kept_on_the_device_learns_the_same(smoke):
+    on_host = train_agent(smoke(), console=quiet()).folder
+    on_device = train_agent(smoke("--memory.on_device", "true"), console=quiet()).folder
+    host, device = weights_of(on_host), weights_of(on_device)
+    assert all(torch.equal(host[name], device[name]) for name in host)
+
+
 def test_a_changed_configuration_is_refused_by_name(smoke):
     with pytest.raises(UsageError, match=r"--agent.gamma 0.5 \(the run has 0.95\)"):
         check_resumable(smoke(), smoke("--agent.gamma", "0.5"))
