@@ -3,12 +3,16 @@
 No computation lives here beyond blanking a sense.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # environments speak in these tuples and need no torch
+    import torch
+    from torch import Tensor
 
 VIDEO, AUDIO = 0, 1  # positions in ``present``
 
@@ -40,7 +44,7 @@ class Observation(NamedTuple):
     audio: NDArray[np.float16]  # (C, M, F), log-mel level: 0 is silence (-100 dB), 1 is full scale
     present: NDArray[np.bool_]  # (2,): video, audio
 
-    def without(self, *senses: int) -> "Observation":
+    def without(self, *senses: int) -> Observation:
         """Return a copy in which the given senses (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
         video = np.zeros_like(self.video) if VIDEO in senses else self.video
         audio = np.zeros_like(self.audio) if AUDIO in senses else self.audio
@@ -81,10 +85,10 @@ class Batch(NamedTuple):
         """``B``, the number of transitions."""
         return int(self.action.shape[0])
 
-    def part(self, start: int, stop: int) -> "Batch":
+    def part(self, start: int, stop: int) -> Batch:
         """Return the transitions ``start..stop`` as views."""
         return Batch(*(field[start:stop] for field in self))
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device`` (itself when it is there already)."""
         return Batch(*(field.to(device) for field in self))
