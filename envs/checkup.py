@@ -1,11 +1,13 @@
-"""The examination of one environment, in this process: episodes by chance, then the first one again.
+"""The examination of one environment, in this process: episodes by chance, then the first of it again.
 
 What the answers say is judged in ``symptoms`` and ``hearing``; a process that may die of it is the doctor's.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import gymnasium
@@ -21,15 +23,16 @@ from spl.envs.symptoms import Endings, Finding, Health, Moment, difference, judg
 STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
 ALE_FRAME_RATE_HZ = 60.0  # its own render_fps says 30
 SKIPS = ("frameskip", "frame_skip")  # how environments call the frames of a step
-KEPT_BYTES, KEPT_STEPS = 64 * 2**20, 200  # of the first episode, to compare with when it is played again
+KEPT_BYTES, NUM_KEPT = 64 * 2**20, 200  # of the first observations, to compare with when played again
 BOOKKEEPING_BYTES = 15  # of the replay memory per observation: action, reward, flags, age
-SLACK = 25  # the memory has a 25th of room beyond its capacity
+MIN_SLACK, SLACK_SHARE = 64, 25  # the memory has a 25th of room beyond its capacity, 64 at the least
 CURED = {  # by our own wrappers
     ALE: "of lost sound by its own frame skip and of a step in its first sound; --raw true: as shipped",
     DOOM: "of death by sound effects, a blank last picture and both end flags; --raw true: as shipped",
 }
 
 Say = Callable[[str], None]
+Make = Callable[..., gymnasium.Env[Any, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,11 @@ class CheckEnvConfig:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.step_timeout_s <= 0:
             raise ValueError(f"step_timeout_s must be positive, got {self.step_timeout_s}")
+
+    @property
+    def options(self) -> EnvConfig:
+        """What the environment is made with."""
+        return self.env if self.raw else settle(self.env)
 
 
 class EnvFailure(Exception):
@@ -76,8 +84,36 @@ def examine(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[F
         yield Finding("errors", "fault", what, f"mend it where it was raised{at}")
 
 
+def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
+    """Yield one note: a digest of the first observations, to compare with that of another process."""
+    adapted, _ = _adapt(config, _maker(config, say))
+    digest = hashlib.sha256()
+    for moment in islice(play(adapted.env, adapted, config, say), NUM_KEPT):
+        digest.update(repr((moment.step, moment.reward, moment.terminated, moment.truncated)).encode())
+        for part in moment.parts.values():
+            digest.update(b"" if part is None else part.tobytes())
+    adapted.env.close()
+    yield Finding("seed", "note", digest.hexdigest())
+
+
 def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
-    options = config.env if config.raw else settle(config.env)
+    make = _maker(config, say)
+    adapted, rate = _adapt(config, make)
+    yield from _of_streams(adapted, is_told=not rate)
+    yield from rate
+    if adapted.streams.audio is not None:
+        rate_hz = None if rate else adapted.sample_rate_hz
+        yield _of_skipping(adapted.env, adapted.streams.audio, rate_hz, config.options, make)
+    yield from _of_episodes(adapted, config, say, make)
+    yield _of_memory(adapted, config.capacity)
+    if not config.raw:
+        cured = (what for family, what in CURED.items() if config.env.id.startswith(family))
+        yield from (Finding("cured", "ok", what) for what in cured)
+
+
+def _maker(config: CheckEnvConfig, say: Say) -> Make:
+    """Return what makes the environment anew, with some arguments changed."""
+    options = config.options
 
     def make(where: str, **changes: Any) -> gymnasium.Env[Any, Any]:
         say(where)
@@ -88,34 +124,22 @@ def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
         except Exception as error:  # an author's constructor may fail in any way; the finding names it
             raise EnvFailure(where) from error
 
-    env = make("making it")
+    return make
+
+
+def _adapt(config: CheckEnvConfig, make: Make) -> tuple[AudioVisualEnv, list[Finding]]:
+    """Return the environment, adapted, and a fault where the sound's rate is not told."""
+    options, env, rate = config.options, make("making it"), []
     try:
-        streams = find_streams(env.observation_space, options)
-        rate = list(_of_rate(env, options, streams))
-        stand_in = replace(options, sample_rate_hz=STAND_IN_HZ) if rate else options
-        adapted = AudioVisualEnv(env, stand_in)
+        if find_streams(env.observation_space, options).audio is not None:
+            try:
+                sample_rate_of(env, options)
+            except ValueError as error:
+                rate = [Finding("rate", "fault", *str(error).split("; ", 1))]
+                options = replace(options, sample_rate_hz=STAND_IN_HZ)
+        return AudioVisualEnv(env, options), rate
     except ValueError as error:
         raise UsageError(str(error)) from error
-    yield from _of_streams(adapted, is_told=not rate)
-    yield from rate
-    if streams.audio is not None:
-        rate_hz = None if rate else adapted.sample_rate_hz
-        yield _of_skipping(env, streams.audio, rate_hz, options, make)
-    yield from _of_episodes(adapted, config, say, make)
-    yield _of_memory(adapted, config.capacity)
-    if not config.raw:
-        yield from (
-            Finding("cured", "ok", what) for family, what in CURED.items() if options.id.startswith(family)
-        )
-
-
-def _of_rate(env: gymnasium.Env[Any, Any], options: EnvConfig, streams: Streams) -> Iterator[Finding]:
-    """Yield a fault where the sound's rate is not told."""
-    if streams.audio is not None:
-        try:
-            sample_rate_of(env, options)
-        except ValueError as error:
-            yield Finding("rate", "fault", *str(error).split("; ", 1))
 
 
 def _of_streams(adapted: AudioVisualEnv, *, is_told: bool) -> Iterator[Finding]:
@@ -143,7 +167,7 @@ def _of_skipping(
     sound: spaces.Box,
     rate_hz: int | None,
     options: EnvConfig,
-    make: Callable[..., gymnasium.Env[Any, Any]],
+    make: Make,
 ) -> Finding:
     """Return whether the environment's own frame skip loses sound, compared with itself made without."""
     arguments = options.kwargs if env.spec is None else env.spec.kwargs | options.kwargs
@@ -170,11 +194,9 @@ class _Chart:
         self.health = Health({name: box for name, box in boxes.items() if box is not None})
         self.endings = Endings(None if env.spec is None else env.spec.max_episode_steps)
         self.hearing = None
+        rest = told_by(env, "sound_rest_level") if options.rest_level is None else options.rest_level
         if streams.audio is not None:
-            told_level = told_by(env, "sound_rest_level")
-            self.hearing = Hearing(
-                streams.audio, told_level if options.rest_level is None else options.rest_level
-            )
+            self.hearing = Hearing(streams.audio, rest)
 
     def look(self, moment: Moment) -> None:
         healthy = self.health.look(moment)
@@ -190,51 +212,60 @@ class _Chart:
         yield from self.endings.findings()
 
 
-def _of_episodes(
-    adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say, make: Callable[[str], gymnasium.Env[Any, Any]]
-) -> Iterator[Finding]:
-    """Yield what episodes of chance actions show, and whether the first of them repeats."""
+def _of_episodes(adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say, make: Make) -> Iterator[Finding]:
+    """Yield what episodes of chance actions show, and whether they repeat."""
     chart = _Chart(adapted.env, adapted.streams, adapted.config)
-    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.steps)
-    actions = [adapted.first_action + int(action) for action in draws]
     kept: list[Moment] = []
-    failure, num_done = None, 0
+    failure = None
     try:
-        for episode in range(config.episodes):
-            for moment in play(adapted.env, adapted.streams, actions[num_done:], config.seed + episode, say):
-                chart.look(moment)
-                if episode == 0 and _has_room(kept):
-                    kept.append(moment)
-                num_done += moment.step > 0
+        for moment in play(adapted.env, adapted, config, say):
+            chart.look(moment)
+            if _has_room(kept):
+                kept.append(moment)
     except EnvFailure as error:
         failure = error
     yield from chart.findings()
     if failure is not None:
         raise failure
-    repeat = actions[: len(kept) - 1], config.seed, say
-    same = difference(kept, list(play(adapted.env, adapted.streams, *repeat)))
+    same = difference(kept, list(islice(play(adapted.env, adapted, config, say), len(kept))))
     say("closing it")
     adapted.env.close()
     fresh_env = make("making it a second time")
-    fresh = difference(kept, list(play(fresh_env, adapted.streams, *repeat)))
+    fresh = difference(kept, list(islice(play(fresh_env, adapted, config, say), len(kept))))
     fresh_env.close()
-    yield judge_repeats(same, fresh, config.seed, len(repeat[0]))
+    yield judge_repeats(same, fresh, len(kept))
 
 
 def _has_room(kept: list[Moment]) -> bool:
     """Whether one more moment may be kept."""
-    size = sum(part.nbytes for part in kept[0].parts.values() if part is not None) if kept else 0
-    return len(kept) <= KEPT_STEPS and len(kept) * size < KEPT_BYTES
+    size = sum(part.nbytes for moment in kept[:1] for part in moment.parts.values() if part is not None)
+    return len(kept) < 2 or (len(kept) < NUM_KEPT and len(kept) * size < KEPT_BYTES)
 
 
 def play(
-    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
+    env: gymnasium.Env[Any, Any], adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say
 ) -> Iterator[Moment]:
-    """Yield an episode's moments, its reset first, until it ends or the actions do; no actions, no episode.
+    """Yield the moments of all episodes; ``env`` is that of ``adapted`` or another one made alike.
 
     Raises:
         EnvFailure: if the environment raises.
     """
+    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.steps)
+    actions = [adapted.first_action + int(action) for action in draws]
+    for episode in range(config.episodes):
+        step = 0
+        for moment in _play_episode(env, adapted.streams, actions, config.seed + episode, say):
+            step = moment.step
+            yield moment
+        actions = actions[step:]
+        if not actions:
+            return
+
+
+def _play_episode(
+    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
+) -> Iterator[Moment]:
+    """Yield the reset and then the steps, until the episode or the actions end."""
     keys = {"picture": streams.video_key, "sound": streams.audio_key}
     has = {"picture": streams.video is not None, "sound": streams.audio is not None}
 
@@ -243,7 +274,7 @@ def play(
             return np.array(raw)
         return np.array(raw[keys[name]]) if isinstance(raw, dict) and keys[name] in raw else None
 
-    for step in range(len(actions) + 1 if actions else 0):
+    for step in range(len(actions) + 1):
         where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
         say(where)
         reward: Any = 0.0
@@ -266,6 +297,6 @@ def _of_memory(adapted: AudioVisualEnv, capacity: int) -> Finding:
     """Return what a transition takes in the replay memory, where each observation is stored once."""
     video, audio = adapted.spec_of_streams
     size = int(np.prod(video)) + 2 * int(np.prod(audio)) + BOOKKEEPING_BYTES
-    mebibytes = size * (capacity + capacity // SLACK) / 2**20
+    mebibytes = size * (capacity + max(MIN_SLACK, capacity // SLACK_SHARE)) / 2**20
     what = f"{size:,} bytes a transition; a memory of {capacity:,} takes {mebibytes:,.0f} MiB of RAM"
     return Finding("memory", "ok", what)

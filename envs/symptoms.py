@@ -120,7 +120,7 @@ class Endings:
     def findings(self) -> Iterator[Finding]:
         """Yield what was seen of end flags and of last observations."""
         if not self.num_terminated + self.num_truncated:
-            what = "no episode ended: end flags and last observations were not seen; --steps gives it longer"
+            what = "no episode ended, so that no end was seen; more --steps may show one"
             yield Finding("endings", "note", what)
             return
         if self.both:
@@ -137,7 +137,7 @@ class Endings:
 
 
 def difference(moments: list[Moment], again: list[Moment]) -> str:
-    """Return where two playings of one episode differ first and in what, empty where they do not."""
+    """Return where two playings of the same differ first and in what, empty where they do not."""
     for one, other in zip(moments, again, strict=False):
         for name, part in one.parts.items():
             if apart := _apart(part, other.parts[name]):
@@ -149,23 +149,19 @@ def difference(moments: list[Moment], again: list[Moment]) -> str:
     return "" if len(moments) == len(again) else f"length, {len(moments)} and {len(again)}"
 
 
-def judge_repeats(same: str, fresh: str, seed: int, num_steps: int) -> Finding:
-    """Return whether an episode repeats, given its ``difference`` in the same and in a fresh environment."""
-    cure = (
-        "draw everything from self.np_random, which reset(seed=...) seeds, and clear what an episode leaves"
-    )
+def judge_repeats(same: str, fresh: str, num_moments: int) -> Finding:
+    """Return whether a seed repeats, given the ``difference`` in the same and in a fresh environment."""
+    cure = "draw everything from self.np_random, which reset(seed=...) seeds, and keep nothing in the module"
     if fresh and same:
-        return Finding("seed", "fault", f"seed {seed} does not repeat: {fresh}", cure)
+        return Finding("seed", "fault", f"the seed does not repeat: {fresh}", cure)
     if fresh:
-        what = f"seed {seed} repeats in the same environment, not in a fresh one: {fresh}"
+        what = f"the seed repeats in the same environment, not in a fresh one: {fresh}"
         return Finding("seed", "fault", what, cure)
     if same:
-        what = f"seed {seed} repeats in a fresh environment only; in the same one differs {same}"
-        cure = (
-            "let reset clear what an episode leaves; where a library keeps it, only a new environment repeats"
-        )
+        what = f"the seed repeats in a fresh environment only; in the same one differs {same}"
+        cure = "let reset clear what an episode leaves; what a library keeps, only a new environment clears"
         return Finding("seed", "warning", what, cure)
-    what = f"seed {seed} repeats to the bit for {num_steps:,} steps, in the same and in a fresh environment"
+    what = f"{num_moments:,} observations repeat to the bit, in the same and in a fresh environment"
     return Finding("seed", "ok", what)
 
 

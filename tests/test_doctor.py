@@ -14,6 +14,7 @@ from rich.console import Console
 
 from spl import cli
 from spl.agents.memory import ReplayMemory
+from spl.agents.run import MemoryConfig, TrainAgentConfig, slack_of
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
@@ -100,12 +101,14 @@ def test_both_flags_at_gymnasiums_own_time_limit_are_right():
 
 def test_the_bytes_told_are_those_of_the_memory():
     env = make_env(EnvConfig())
-    memory = ReplayMemory(env.spec_of_streams, 500, slack=20)
+    memory = ReplayMemory(
+        env.spec_of_streams, 500, slack=slack_of(TrainAgentConfig(memory=MemoryConfig(capacity=500)))
+    )
     told = next(
         one.what for one in examine(config("spl/Beacon-v0", steps=3, capacity=500)) if one.name == "memory"
     )
-    assert memory.nbytes == 520 * 8_095
-    assert told == f"8,095 bytes a transition; a memory of 500 takes {520 * 8_095 / 2**20:,.0f} MiB of RAM"
+    assert memory.nbytes == (500 + 64) * 8_095
+    assert told == f"8,095 bytes a transition; a memory of 500 takes {memory.nbytes / 2**20:,.0f} MiB of RAM"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +163,16 @@ def test_the_death_of_the_process_becomes_a_sentence(capfd):
         == "the whole process died of SIGABRT at step 6 (seed 0): libear: assertion failed: gain > 0"
     )
     assert capfd.readouterr().err == ""  # its last words are in the sentence only
+
+
+def test_a_seed_that_only_a_fresh_process_repeats_is_told_from_one_that_nothing_does():
+    built, unseeded = (
+        next(one for one in check_env(config(name, episodes=1)) if one.name == "seed")
+        for name in ("Built", "Unseeded")
+    )
+    assert built.what.startswith("repeats in a fresh process only; the seed repeats in the same environment")
+    assert unseeded.what.startswith("the seed does not repeat")
+    assert built.verdict == unseeded.verdict == "fault"
 
 
 def test_a_hang_becomes_a_sentence_and_ends():
