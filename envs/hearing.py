@@ -29,7 +29,7 @@ class Hearing:
         self.first: NDArray[Any] | None = None
         self.begins_at: float | None = None  # level of a constant first chunk
         self.low, self.high, self.is_stuck = np.inf, -np.inf, True
-        self.means: list[float] = []
+        self.chunks: list[tuple[float, float, float]] = []  # lowest, mean and highest level of each
         self.constants: Counter[float] = Counter()  # levels of later chunks that are constant
 
     def hear(self, chunk: NDArray[Any]) -> None:
@@ -42,13 +42,13 @@ class Hearing:
             self.is_stuck = self.is_stuck and np.array_equal(self.first, chunk)
             self.constants.update([low] if low == high else [])
         self.low, self.high = min(self.low, low), max(self.high, high)
-        self.means.append(float(chunk.mean()))
+        self.chunks.append((low, float(chunk.mean()), high))
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong with the sound, or that it is to be heard."""
-        if not self.means:
+        if not self.chunks:
             return
-        num_chunks = len(self.means)
+        num_chunks = len(self.chunks)
         if self.low == self.high:
             yield self._of_one_level(num_chunks)
         elif self.is_stuck:
@@ -85,7 +85,7 @@ class Hearing:
         level, number = self.constants.most_common(1)[0] if self.constants else (0.0, 0)
         rests_at = self.rest_level
         if rests_at is None:
-            rests_at = level if number > len(self.means) // 4 else self.begins_at
+            rests_at = level if number > len(self.chunks) // 4 else self.begins_at
         rests_at = 128.0 if rests_at is None else rests_at
         if self.begins_at is not None and abs(self.begins_at - rests_at) > NEAR * self.scale:
             step = abs(self.begins_at - rests_at) / self.scale
@@ -96,7 +96,9 @@ class Hearing:
                 f"let reset return a chunk at rest, and tell the level: --env.rest_level {rests_at:.4g} or "
                 "the attribute sound_rest_level",
             )
-        offset = (float(np.median(self.means)) - rests_at) / self.scale
+        # pulses from the rest level to one side, as game consoles make them, are no offset
+        beside = [0.0 if rests_at in (low, high) else mean - rests_at for low, mean, high in self.chunks]
+        offset = float(np.median(beside)) / self.scale
         if abs(offset) > NEAR:
             return Finding(
                 "hearing",

@@ -156,6 +156,14 @@ def test_the_rest_level_of_an_unsigned_sound(levels, rest_level, verdict):
     assert found.verdict == verdict
 
 
+def test_pulses_to_one_side_of_the_rest_level_are_no_offset():
+    hearing = Hearing(spaces.Box(0, 255, (64,), np.uint8), 128)
+    for period in (2, 3, 4):
+        hearing.hear((128 + 100 * (np.arange(64) % period > 0)).astype(np.uint8))
+    (found,) = hearing.findings()
+    assert found.verdict == "ok"
+
+
 def test_the_death_of_the_process_becomes_a_sentence(capfd):
     (died,) = [found for found in check_env(config("Aborts")) if found.verdict == "fault"]
     assert (
