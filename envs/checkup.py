@@ -163,11 +163,7 @@ def _of_streams(adapted: AudioVisualEnv, *, is_told: bool) -> Iterator[Finding]:
 
 
 def _of_skipping(
-    env: gymnasium.Env[Any, Any],
-    sound: spaces.Box,
-    rate_hz: int | None,
-    options: EnvConfig,
-    make: Make,
+    env: gymnasium.Env[Any, Any], sound: spaces.Box, rate_hz: int | None, options: EnvConfig, make: Make
 ) -> Finding:
     """Return whether the environment's own frame skip loses sound, compared with itself made without."""
     arguments = options.kwargs if env.spec is None else env.spec.kwargs | options.kwargs
