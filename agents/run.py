@@ -259,8 +259,7 @@ def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
     Raises:
         UsageError: with the bytes that are needed and that there are.
     """
-    audio_bytes = np.dtype(spec.audio_dtype).itemsize * int(np.prod(spec.audio))
-    observation = int(np.prod(spec.video)) + audio_bytes
+    observation = spec.nbytes
     needed = (config.memory.capacity + config.num_envs * slack_of(config)) * observation
     there = ram_bytes()
     if not config.memory.on_disk and needed > there:

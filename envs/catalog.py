@@ -25,13 +25,7 @@ def make_env(config: EnvConfig) -> AudioVisualEnv:
     Raises:
         UsageError: if it is unknown, cannot be imported or made, or has nothing that serves.
     """
-    if config.id.startswith(ALE):
-        frame_skip = FRAME_SKIP if config.frame_skip is None else config.frame_skip
-        max_pool = frame_skip > 1 if config.max_pool is None else config.max_pool
-        config = replace(config, frame_skip=frame_skip, max_pool=max_pool)
-    if config.id.startswith(DOOM) and config.frame_skip is not None:  # the engine skips, and keeps the sound
-        kwargs = {**config.kwargs, "frame_skip": config.frame_skip}
-        config = replace(config, frame_skip=None, kwargs=kwargs)
+    config = settle(config)
     env = make_raw(config.id, config.kwargs)
     try:
         return AudioVisualEnv(env, config)
@@ -40,18 +34,36 @@ def make_env(config: EnvConfig) -> AudioVisualEnv:
         raise UsageError(str(error)) from error
 
 
-def make_raw(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Return the environment as its author wrote it (ALE games with all their sound)."""
+def settle(config: EnvConfig) -> EnvConfig:
+    """Return the config with what its family of environments wants where it says nothing itself."""
+    if config.id.startswith(ALE):
+        frame_skip = FRAME_SKIP if config.frame_skip is None else config.frame_skip
+        max_pool = frame_skip > 1 if config.max_pool is None else config.max_pool
+        config = replace(config, frame_skip=frame_skip, max_pool=max_pool)
+    if config.id.startswith(DOOM) and config.frame_skip is not None:  # the engine skips, and keeps the sound
+        kwargs = {**config.kwargs, "frame_skip": config.frame_skip}
+        config = replace(config, frame_skip=None, kwargs=kwargs)
+    return config
+
+
+def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> gymnasium.Env[Any, Any]:
+    """Return the environment as its author wrote it, ALE games and ViZDoom cured of what spoils their sound.
+
+    Args:
+        env_id: as ``EnvConfig.id``.
+        kwargs: passed to the environment.
+        is_cured: False makes them as they are shipped, faults and all; for others there is no difference.
+    """
     if ":" in env_id:
         maker = _from_module(env_id)
     elif env_id.startswith(ALE):
         if importlib.util.find_spec("ale_py") is None:
             raise UsageError(f"{env_id} needs ale-py: pip install 'spl[atari]'")
-        maker = make_atari
+        maker = make_atari if is_cured else _shipped
     elif env_id.startswith(DOOM):
         if importlib.util.find_spec("vizdoom") is None:
             raise UsageError(f"{env_id} needs vizdoom: pip install 'spl[doom]'")
-        maker = make_doom
+        maker = make_doom if is_cured else _shipped
     else:
         maker = gymnasium.make
     try:
@@ -63,6 +75,16 @@ def make_raw(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     except (gymnasium.error.Error, TypeError, ValueError, KeyError) as error:
         told = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
         raise UsageError(f"{env_id} could not be made with {told}: {error}") from error
+
+
+def _shipped(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Make an ALE game or a ViZDoom scenario without our cures; a game gets its sound, off by default."""
+    if env_id.startswith(ALE):
+        ale_ids()  # registers the games
+        kwargs = {"sound_obs": True, **kwargs}
+    else:
+        importlib.import_module("vizdoom.gymnasium_wrapper")  # registers the scenarios
+    return gymnasium.make(env_id, **kwargs)
 
 
 def _from_module(env_id: str) -> Callable[..., gymnasium.Env[Any, Any]]:

@@ -18,6 +18,7 @@ spl: agents that see and hear
   spl evaluate agent RUN               its return with all senses, one, noise, a failing one
   spl record --out FOLDER              roll an environment out into a recording
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
+  spl check env ID                     the doctor: what ails an environment, and its cure
 
 Every command takes --config FILE.yaml, then --a.b VALUE; --help lists its options with their defaults.
 --debug shows the traceback of a mistake; --version the version.
@@ -85,11 +86,27 @@ def envs(argv: list[str]) -> int:
     return OK
 
 
+def check_env(argv: list[str]) -> int:
+    """``spl check env ID [options]``."""
+    from spl.envs.checkup import CheckEnvConfig
+    from spl.envs.doctor import check_env as check
+    from spl.envs.doctor import print_findings
+
+    if not argv or (argv[0].startswith("-") and argv[0] != "--help"):
+        raise UsageError("give the environment's id: spl check env spl/Beacon-v0")
+    words = argv if argv[0] == "--help" else ["--env.id", *argv]
+    config = parse(CheckEnvConfig, words, prog="spl check env ID")
+    findings = check(config)
+    print_findings(config, findings)
+    return FAILURE if any(finding.verdict == "fault" for finding in findings) else OK
+
+
 COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("train", "agent"): train_agent,
     ("evaluate", "agent"): evaluate_agent,
     ("record",): record,
     ("envs",): envs,
+    ("check", "env"): check_env,
 }
 
 

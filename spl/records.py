@@ -3,12 +3,15 @@
 No computation lives here beyond blanking a sense.
 """
 
+from __future__ import annotations
+
+import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # environments live in processes that need no torch
+if TYPE_CHECKING:  # environments speak in these tuples and need no torch
     import torch
     from torch import Tensor
 
@@ -35,6 +38,11 @@ class StreamSpec(NamedTuple):
         """Whether the environment can be heard."""
         return 0 not in self.audio
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one step's picture and sound."""
+        return math.prod(self.video) + math.prod(self.audio) * np.dtype(self.audio_dtype).itemsize
+
 
 class Observation(NamedTuple):
     """What one step shows and sounds like: the newest frame and the newest step's sound, no history.
@@ -48,7 +56,7 @@ class Observation(NamedTuple):
     audio: NDArray[np.float16] | NDArray[np.int8]
     present: NDArray[np.bool_]  # (2,): video, audio
 
-    def without(self, *senses: int) -> "Observation":
+    def without(self, *senses: int) -> Observation:
         """Return a copy in which the given senses (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
         video = np.zeros_like(self.video) if VIDEO in senses else self.video
         audio = np.zeros_like(self.audio) if AUDIO in senses else self.audio
@@ -74,25 +82,25 @@ class Batch(NamedTuple):
     ``next_*`` lie ``m <= n_step`` decisions ahead, where ``m`` is cut at the episode's end.
     """
 
-    video: "Tensor"  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
-    audio: "Tensor"  # (B, T, C, M, F) float16 or int8, likewise
-    present: "Tensor"  # (B, 2) bool, of the newest step
-    action: "Tensor"  # (B,) int64
-    reward: "Tensor"  # (B,) float32: sum of gamma^k r_{t+k} for k < m
-    discount: "Tensor"  # (B,) float32: gamma^m, or 0 where the task terminated within the window
-    next_video: "Tensor"  # (B, T, C, H, W) uint8
-    next_audio: "Tensor"  # (B, T, C, M, F) float16 or int8
-    next_present: "Tensor"  # (B, 2) bool
+    video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
+    audio: Tensor  # (B, T, C, M, F) float16 or int8, likewise
+    present: Tensor  # (B, 2) bool, of the newest step
+    action: Tensor  # (B,) int64
+    reward: Tensor  # (B,) float32: sum of gamma^k r_{t+k} for k < m
+    discount: Tensor  # (B,) float32: gamma^m, or 0 where the task terminated within the window
+    next_video: Tensor  # (B, T, C, H, W) uint8
+    next_audio: Tensor  # (B, T, C, M, F) float16 or int8
+    next_present: Tensor  # (B, 2) bool
 
     @property
     def size(self) -> int:
         """``B``, the number of transitions."""
         return int(self.action.shape[0])
 
-    def part(self, start: int, stop: int) -> "Batch":
+    def part(self, start: int, stop: int) -> Batch:
         """Return the transitions ``start..stop`` as views."""
         return Batch(*(field[start:stop] for field in self))
 
-    def to(self, device: "torch.device") -> "Batch":
+    def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device`` (itself when it is there already)."""
         return Batch(*(field.to(device) for field in self))

@@ -172,11 +172,22 @@ def _tensorboard(folder: Path, first_step: int) -> Any:
     return SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]], file: TextIO | None = None) -> None:
-    """Print a table to standard output: the first column to the left, the others to the right."""
+def print_table(
+    title: str,
+    columns: list[str],
+    rows: list[list[str]],
+    file: TextIO | None = None,
+    *,
+    is_prose: bool = False,
+) -> None:
+    """Print a table to standard output: the first column to the left, the others to the right.
+
+    ``is_prose``: cells hold sentences with Rich's markup; all are to the left, and the last column is folded.
+    """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+        is_left, is_last = position == 0 or is_prose, position == len(columns) - 1
+        table.add_column(column, justify="left" if is_left else "right", no_wrap=not (is_prose and is_last))
     for row in rows:
         table.add_row(*row)
     console = Console(file=sys.stdout if file is None else file)

@@ -30,6 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.cli": {
         "spl.report",
         "spl.envs.catalog",
+        "spl.envs.checkup",
+        "spl.envs.doctor",
         "spl.agents.run",
         "spl.agents.train",
         "spl.agents.evaluate",
@@ -45,6 +47,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.envs.seeded": {"spl.envs.adapter", "spl.envs.catalog"},
     "spl.envs.fleet": {"spl.envs.adapter", "spl.envs.seeded"},
     "spl.envs.catalog": {"spl.envs", "spl.envs.adapter", "spl.envs.atari", "spl.envs.doom"},
+    "spl.envs.symptoms": set(),
+    "spl.envs.hearing": {"spl.envs.symptoms"},
+    "spl.envs.checkup": {
+        "spl.envs.adapter",
+        "spl.envs.catalog",
+        "spl.envs.hearing",
+        "spl.envs.symptoms",
+    },
+    "spl.envs.doctor": {"spl.envs.catalog", "spl.envs.checkup", "spl.envs.symptoms", "spl.report"},
     "spl.agents": set(),
     "spl.agents.recording": set(),
     "spl.agents.saves": {"spl.agents.recording"},
@@ -180,7 +191,7 @@ def test_packages_are_those_of_the_tree():
 
 def test_environments_import_no_torch():
     code = (
-        "import sys, spl.envs, spl.spectrogram, spl.envs.worlds; "
+        "import sys, spl.spectrogram, spl.envs.worlds, spl.envs.catalog, spl.envs.checkup; "
         "assert 'torch' not in sys.modules, 'a worker would load torch'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

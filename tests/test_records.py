@@ -59,3 +59,9 @@ def test_a_part_of_a_batch_is_a_view_of_every_field() -> None:
     assert batch.action[3] == 99
     moved = batch.to(torch.device("cpu"))
     assert all(a is b for a, b in zip(moved, batch, strict=True))
+
+
+def test_the_bytes_of_an_observation():
+    assert StreamSpec((1, 84, 84), (1, 64, 8)).nbytes == 84 * 84 + 2 * 64 * 8
+    assert StreamSpec((1, 84, 84), (1, 1, 512), "int8").nbytes == 84 * 84 + 512
+    assert StreamSpec((0, 0, 0), (2, 1, 3)).nbytes == 12

@@ -1,0 +1,297 @@
+"""The examination of one environment, in this process: episodes by chance, then the first of it again.
+
+What the answers say is judged in ``symptoms`` and ``hearing``; a process that may die of it is the doctor's.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from spl.config import UsageError
+from spl.envs.adapter import AudioVisualEnv, EnvConfig, Streams, find_streams, sample_rate_of, told_by
+from spl.envs.catalog import ALE, DOOM, make_raw, settle
+from spl.envs.hearing import Hearing, Skipping, judge_skipping
+from spl.envs.symptoms import Endings, Finding, Health, Moment, difference, judge_repeats, told
+
+STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
+ALE_FRAME_RATE_HZ = 60.0  # its own render_fps says 30
+SKIPS = ("frameskip", "frame_skip")  # how environments call the frames of a step
+KEPT_BYTES, NUM_KEPT = 64 * 2**20, 200  # of the first observations, to compare with when played again
+BOOKKEEPING_BYTES = 15  # of the replay memory per observation: action, reward, flags, age
+MIN_SLACK, SLACK_SHARE = 64, 25  # the memory has a 25th of room beyond its capacity, 64 at the least
+CURED = {  # by our own wrappers
+    ALE: "of lost sound by its own frame skip and of a step in its first sound; --raw true: as shipped",
+    DOOM: "of death by sound effects, a blank last picture and both end flags; --raw true: as shipped",
+}
+
+Say = Callable[[str], None]
+Make = Callable[..., gymnasium.Env[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckEnvConfig:
+    """Which environment is examined, and for how long."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    raw: bool = False  # ALE and ViZDoom as they are shipped, without our cures
+    steps: int = 2_000  # at the most, over all episodes; no action is repeated
+    episodes: int = 3  # at the most
+    seed: int = 0  # resets and actions follow from it
+    step_timeout_s: float = 60.0  # for making it, one reset or one step; what takes longer hangs
+    capacity: int = 50_000  # observations of the replay memory whose size is told
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "episodes", "capacity"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.step_timeout_s <= 0:
+            raise ValueError(f"step_timeout_s must be positive, got {self.step_timeout_s}")
+
+    @property
+    def options(self) -> EnvConfig:
+        """What the environment is made with."""
+        return self.env if self.raw else settle(self.env)
+
+
+class EnvFailure(Exception):
+    """The environment raised while it was being made, reset or stepped; the cause is its error."""
+
+
+def examine(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
+    """Yield what is found; ``say`` is told what is about to be done, before it is done.
+
+    Raises:
+        UsageError: if the environment is unknown or cannot be made, or its streams or actions do not serve.
+    """
+    try:
+        yield from _examine(config, say)
+    except EnvFailure as failure:
+        error = failure.__cause__
+        trace = None if error is None else error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        at = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+        what = f"{failure} raised {type(error).__name__}: {error}"
+        yield Finding("errors", "fault", what, f"mend it where it was raised{at}")
+
+
+def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
+    """Yield one note: a digest of the first observations, to compare with that of another process."""
+    adapted, _ = _adapt(config, _maker(config, say))
+    digest = hashlib.sha256()
+    for moment in islice(play(adapted.env, adapted, config, say), NUM_KEPT):
+        digest.update(repr((moment.step, moment.reward, moment.terminated, moment.truncated)).encode())
+        for part in moment.parts.values():
+            digest.update(b"" if part is None else part.tobytes())
+    adapted.env.close()
+    yield Finding("seed", "note", digest.hexdigest())
+
+
+def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
+    make = _maker(config, say)
+    adapted, rate = _adapt(config, make)
+    yield from _of_streams(adapted, is_told=not rate)
+    yield from rate
+    if adapted.streams.audio is not None:
+        rate_hz = None if rate else adapted.sample_rate_hz
+        yield _of_skipping(adapted.env, adapted.streams.audio, rate_hz, config.options, make)
+    yield from _of_episodes(adapted, config, say, make)
+    yield _of_memory(adapted, config.capacity)
+    if not config.raw:
+        cured = (what for family, what in CURED.items() if config.env.id.startswith(family))
+        yield from (Finding("cured", "ok", what) for what in cured)
+
+
+def _maker(config: CheckEnvConfig, say: Say) -> Make:
+    """Return what makes the environment anew, with some arguments changed."""
+    options = config.options
+
+    def make(where: str, **changes: Any) -> gymnasium.Env[Any, Any]:
+        say(where)
+        try:
+            return make_raw(options.id, options.kwargs | changes, is_cured=not config.raw)
+        except UsageError:
+            raise
+        except Exception as error:  # an author's constructor may fail in any way; the finding names it
+            raise EnvFailure(where) from error
+
+    return make
+
+
+def _adapt(config: CheckEnvConfig, make: Make) -> tuple[AudioVisualEnv, list[Finding]]:
+    """Return the environment, adapted, and a fault where the sound's rate is not told."""
+    options, env, rate = config.options, make("making it"), []
+    try:
+        if find_streams(env.observation_space, options).audio is not None:
+            try:
+                sample_rate_of(env, options)
+            except ValueError as error:
+                rate = [Finding("rate", "fault", *str(error).split("; ", 1))]
+                options = replace(options, sample_rate_hz=STAND_IN_HZ)
+        return AudioVisualEnv(env, options), rate
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _of_streams(adapted: AudioVisualEnv, *, is_told: bool) -> Iterator[Finding]:
+    """Yield each stream's key, shape and rate, and what it becomes."""
+    chosen = adapted.describe()
+    for name, sense, box in (
+        ("picture", "video", adapted.streams.video),
+        ("sound", "audio", adapted.streams.audio),
+    ):
+        if box is None:
+            yield Finding(name, "ok", "none")
+            continue
+        key, becomes = chosen[sense]["key"], " x ".join(map(str, chosen[sense]["to"]))
+        what = told(box) if key is None else f"{key!r}, {told(box)}"
+        if sense == "audio" and is_told and adapted.sample_rate_hz is not None:
+            rate_hz = adapted.sample_rate_hz
+            num_samples = chosen[sense]["samples_per_step"] // adapted.frame_skip
+            joined = f"{adapted.frame_skip} x " if adapted.frame_skip > 1 else ""
+            what += f", {rate_hz:,} Hz ({joined}{1_000 * num_samples / rate_hz:.4g} ms)"
+        yield Finding(name, "ok", f"{what} -> {becomes}")
+
+
+def _of_skipping(
+    env: gymnasium.Env[Any, Any], sound: spaces.Box, rate_hz: int | None, options: EnvConfig, make: Make
+) -> Finding:
+    """Return whether the environment's own frame skip loses sound, compared with itself made without."""
+    arguments = options.kwargs if env.spec is None else env.spec.kwargs | options.kwargs
+    skips = {name: arguments.get(name, told_by(env, name)) for name in SKIPS}
+    name, skip = next(((name, skip) for name, skip in skips.items() if skip is not None), ("", None))
+    skip = min(skip) if isinstance(skip, tuple | list) else skip  # drawn anew at each step
+    num_unskipped = None
+    if skip is not None and skip > 1:
+        with suppress(UsageError, EnvFailure):  # it may not take the argument
+            unskipped = make("making it without frame skip", **{name: 1})
+            box = find_streams(unskipped.observation_space, options).audio
+            num_unskipped = None if box is None else max(box.shape)
+            unskipped.close()
+    is_ale = type(env.unwrapped).__module__.startswith("ale_py")
+    frame_rate_hz = ALE_FRAME_RATE_HZ if is_ale else (env.metadata or {}).get("render_fps")
+    return judge_skipping(Skipping(max(sound.shape), num_unskipped, rate_hz, frame_rate_hz, skip))
+
+
+class _Chart:
+    """What is seen and heard of an environment over its episodes."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], streams: Streams, options: EnvConfig) -> None:
+        boxes = {"picture": streams.video, "sound": streams.audio}
+        self.health = Health({name: box for name, box in boxes.items() if box is not None})
+        self.endings = Endings(None if env.spec is None else env.spec.max_episode_steps)
+        self.hearing = None
+        rest = told_by(env, "sound_rest_level") if options.rest_level is None else options.rest_level
+        if streams.audio is not None:
+            self.hearing = Hearing(streams.audio, rest)
+
+    def look(self, moment: Moment) -> None:
+        healthy = self.health.look(moment)
+        self.endings.look(moment)
+        heard = moment.parts.get("sound")
+        if self.hearing is not None and heard is not None and "sound" in healthy:
+            self.hearing.hear(heard)
+
+    def findings(self) -> Iterator[Finding]:
+        if self.hearing is not None:
+            yield from self.hearing.findings()
+        yield from self.health.findings()
+        yield from self.endings.findings()
+
+
+def _of_episodes(adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say, make: Make) -> Iterator[Finding]:
+    """Yield what episodes of chance actions show, and whether they repeat."""
+    chart = _Chart(adapted.env, adapted.streams, adapted.config)
+    kept: list[Moment] = []
+    failure = None
+    try:
+        for moment in play(adapted.env, adapted, config, say):
+            chart.look(moment)
+            if _has_room(kept):
+                kept.append(moment)
+    except EnvFailure as error:
+        failure = error
+    yield from chart.findings()
+    if failure is not None:
+        raise failure
+    same = difference(kept, list(islice(play(adapted.env, adapted, config, say), len(kept))))
+    say("closing it")
+    adapted.env.close()
+    fresh_env = make("making it a second time")
+    fresh = difference(kept, list(islice(play(fresh_env, adapted, config, say), len(kept))))
+    fresh_env.close()
+    yield judge_repeats(same, fresh, len(kept))
+
+
+def _has_room(kept: list[Moment]) -> bool:
+    """Whether one more moment may be kept."""
+    size = sum(part.nbytes for moment in kept[:1] for part in moment.parts.values() if part is not None)
+    return len(kept) < 2 or (len(kept) < NUM_KEPT and len(kept) * size < KEPT_BYTES)
+
+
+def play(
+    env: gymnasium.Env[Any, Any], adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say
+) -> Iterator[Moment]:
+    """Yield the moments of all episodes; ``env`` is that of ``adapted`` or another one made alike.
+
+    Raises:
+        EnvFailure: if the environment raises.
+    """
+    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.steps)
+    actions = [adapted.first_action + int(action) for action in draws]
+    for episode in range(config.episodes):
+        step = 0
+        for moment in _play_episode(env, adapted.streams, actions, config.seed + episode, say):
+            step = moment.step
+            yield moment
+        actions = actions[step:]
+        if not actions:
+            return
+
+
+def _play_episode(
+    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
+) -> Iterator[Moment]:
+    """Yield the reset and then the steps, until the episode or the actions end."""
+    keys = {"picture": streams.video_key, "sound": streams.audio_key}
+    has = {"picture": streams.video is not None, "sound": streams.audio is not None}
+
+    def part(raw: Any, name: str) -> Any:
+        if keys[name] is None:
+            return np.array(raw)
+        return np.array(raw[keys[name]]) if isinstance(raw, dict) and keys[name] in raw else None
+
+    for step in range(len(actions) + 1):
+        where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
+        say(where)
+        reward: Any = 0.0
+        terminated = truncated = False
+        try:
+            if step == 0:
+                raw, _ = env.reset(seed=seed)
+            else:
+                raw, reward, terminated, truncated, _ = env.step(actions[step - 1])
+        except Exception as error:  # an author's environment may fail in any way; the finding names it
+            raise EnvFailure(where) from error
+        parts = {name: part(raw, name) for name in keys if has[name]}
+        moment = Moment(where, step, parts, reward, bool(terminated), bool(truncated))
+        yield moment
+        if moment.is_last:
+            return
+
+
+def _of_memory(adapted: AudioVisualEnv, capacity: int) -> Finding:
+    """Return what a transition takes in the replay memory, where each observation is stored once."""
+    size = adapted.spec_of_streams.nbytes + BOOKKEEPING_BYTES
+    mebibytes = size * (capacity + max(MIN_SLACK, capacity // SLACK_SHARE)) / 2**20
+    what = f"{size:,} bytes a transition; a memory of {capacity:,} takes {mebibytes:,.0f} MiB of RAM"
+    return Finding("memory", "ok", what)

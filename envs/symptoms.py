@@ -1,0 +1,192 @@
+"""What an environment's answers show of its faults: drift, NaN, zeros at the end, both end flags, no repeat.
+
+Judged from what resets and steps returned. Sound is judged in ``hearing``; ``checkup`` plays.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+Verdict = Literal["ok", "note", "warning", "fault"]
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Verdict
+    what: str  # was found
+    cure: str = ""  # one sentence; empty where nothing ails
+
+
+class Moment(NamedTuple):
+    """What came of one reset or step."""
+
+    where: str  # "step 3 (seed 0)"
+    step: int  # of the episode; 0 is its reset
+    parts: dict[str, NDArray[Any] | None]  # picture and sound as they came, None where they are missing
+    reward: Any
+    terminated: bool
+    truncated: bool
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the episode ended here."""
+        return self.terminated or self.truncated
+
+
+class Health:
+    """Whether streams keep to their spaces and hold numbers only; the first slip of each kind is kept.
+
+    Args:
+        boxes: space of each stream by its name.
+    """
+
+    def __init__(self, boxes: dict[str, spaces.Box]) -> None:
+        self.boxes = boxes
+        self.num_moments = 0
+        self.drifts: list[str] = []
+        self.not_finite: list[str] = []
+        self.too_bright: list[str] = []
+
+    def look(self, moment: Moment) -> set[str]:
+        """Take in one moment; return the names of the streams that are sound."""
+        self.num_moments += 1
+        sound = set()
+        for name, box in self.boxes.items():
+            array = moment.parts[name]
+            if array is None or array.shape != box.shape or array.dtype != box.dtype:
+                came = "missing" if array is None else f"{told(array)} instead of {told(box)}"
+                self.drifts.append(f"{name} is {came} at {moment.where}")
+            elif not np.isfinite(array).all():
+                self.not_finite.append(f"{name} holds NaN or infinity at {moment.where}")
+            else:
+                sound.add(name)
+                if name == "picture" and array.dtype.kind == "f" and (array.min() < 0 or array.max() > 1):
+                    span = f"from {array.min():.4g} to {array.max():.4g}"
+                    self.too_bright.append(f"picture of floats goes {span} at {moment.where}")
+        if not _is_finite(moment.reward):
+            self.not_finite.append(f"reward is {moment.reward!r} at {moment.where}")
+        return sound
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what was seen of shapes and of numbers."""
+        if self.drifts:
+            cure = "return the shape and dtype that observation_space promises at every step"
+            yield Finding("shapes", "fault", _first_of(self.drifts), cure)
+        else:
+            yield Finding("shapes", "ok", f"shape and dtype hold for {self.num_moments:,} observations")
+        if self.not_finite:
+            cure = "find what divides by zero or reads nothing: a network that learns from one NaN is lost"
+            yield Finding("numbers", "fault", _first_of(self.not_finite), cure)
+        elif self.too_bright:
+            cure = "scale it to [0, 1], or return uint8: what lies beyond is cut off"
+            yield Finding("numbers", "fault", _first_of(self.too_bright), cure)
+        else:
+            yield Finding("numbers", "ok", "every value and reward is finite")
+
+
+class Endings:
+    """How episodes end: by which flag, and with which last observation.
+
+    Args:
+        max_steps: length at which Gymnasium's own time limit truncates an episode, None where none does.
+    """
+
+    def __init__(self, max_steps: int | None) -> None:
+        self.max_steps = max_steps
+        self.num_terminated = self.num_truncated = 0
+        self.had_zeros = False
+        self.zeros: list[str] = []
+        self.both: list[str] = []
+
+    def look(self, moment: Moment) -> None:
+        """Take in one moment, a reset or a step."""
+        seen = next((part for part in moment.parts.values() if part is not None), None)  # the picture, if any
+        is_zero = seen is not None and not seen.any()
+        if not moment.is_last:
+            self.had_zeros = self.had_zeros or is_zero
+            return
+        if is_zero:
+            self.zeros.append(f"all zeros at {moment.where}")
+        if moment.terminated and moment.truncated and moment.step != self.max_steps:
+            self.both.append(f"terminated and truncated are both true at {moment.where}")
+        self.num_terminated += moment.terminated
+        self.num_truncated += moment.truncated and not moment.terminated
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what was seen of end flags and of last observations."""
+        if not self.num_terminated + self.num_truncated:
+            what = "no episode ended, so that no end was seen; more --steps may show one"
+            yield Finding("endings", "note", what)
+            return
+        if self.both:
+            cure = "set only truncated at a time limit and only terminated where the task ends"
+            yield Finding("endings", "fault", _first_of(self.both), cure)
+        else:
+            what = f"{self.num_terminated:,} terminated, {self.num_truncated:,} truncated"
+            yield Finding("endings", "ok", what)
+        if self.zeros and not self.had_zeros:
+            cure = "return the true last observation, or repeat the one before: the agent learns from it"
+            yield Finding("last observation", "fault", _first_of(self.zeros), cure)
+        else:
+            yield Finding("last observation", "ok", "the last observation of an episode is not blank")
+
+
+def difference(moments: list[Moment], again: list[Moment]) -> str:
+    """Return where two playings of the same differ first and in what, empty where they do not."""
+    for one, other in zip(moments, again, strict=False):
+        for name, part in one.parts.items():
+            if apart := _apart(part, other.parts[name]):
+                return f"{name} at {one.where}{apart}"
+        if _apart(np.asarray(one.reward), np.asarray(other.reward)):
+            return f"reward at {one.where}, {one.reward} and {other.reward}"
+        if (one.terminated, one.truncated) != (other.terminated, other.truncated):
+            return f"end flags at {one.where}"
+    return "" if len(moments) == len(again) else f"length, {len(moments)} and {len(again)}"
+
+
+def judge_repeats(same: str, fresh: str, num_moments: int) -> Finding:
+    """Return whether a seed repeats, given the ``difference`` in the same and in a fresh environment."""
+    cure = "draw everything from self.np_random, which reset(seed=...) seeds, and keep nothing in the module"
+    if fresh and same:
+        return Finding("seed", "fault", f"the seed does not repeat: {fresh}", cure)
+    if fresh:
+        what = f"the seed repeats in the same environment, not in a fresh one: {fresh}"
+        return Finding("seed", "fault", what, cure)
+    if same:
+        what = f"the seed repeats in a fresh environment only; in the same one differs {same}"
+        cure = "let reset clear what an episode leaves; what a library keeps, only a new environment clears"
+        return Finding("seed", "warning", what, cure)
+    what = f"{num_moments:,} observations repeat to the bit, in the same and in a fresh environment"
+    return Finding("seed", "ok", what)
+
+
+def _apart(one: NDArray[Any] | None, other: NDArray[Any] | None) -> str:
+    """Return by how much two arrays differ, empty where they are equal to the bit (NaN is equal to NaN)."""
+    if one is None or other is None:
+        return "" if one is other else ", missing once"
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return f", {told(one)} and {told(other)}"
+    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+        return ""
+    return f", by {np.abs(one.astype(np.float64) - other.astype(np.float64)).max():.4g} at most"
+
+
+def _is_finite(reward: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(reward)))
+    except (TypeError, ValueError):
+        return False
+
+
+def told(thing: NDArray[Any] | spaces.Box) -> str:
+    """Return ``64 x 64 uint8`` for an array or a space."""
+    return f"{' x '.join(map(str, thing.shape)) or 'a number'} {thing.dtype}"
+
+
+def _first_of(slips: list[str]) -> str:
+    return slips[0] if len(slips) == 1 else f"{slips[0]}, {len(slips):,} times in all"
