@@ -91,7 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.envs.fleet",
         "spl.report",
     },
-    "spl.agents.train": {
+    "spl.agents.start": {
         "spl.agents.described",
         "spl.agents.exploration",
         "spl.agents.loop",
@@ -100,10 +100,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.parts",
         "spl.agents.run",
         "spl.checkpoint",
-        "spl.curriculum",
         "spl.envs.fleet",
-        "spl.report",
         "spl.state",
+    },
+    "spl.agents.train": {
+        "spl.agents.loop",
+        "spl.agents.parts",
+        "spl.agents.run",
+        "spl.agents.start",
+        "spl.curriculum",
+        "spl.files",
+        "spl.report",
     },
     "spl.agents.evaluate": {
         "spl.agents.described",

@@ -1,0 +1,171 @@
+"""How a run begins, or goes on from where it was saved: its environments, its memory, its parts."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spl import checkpoint
+from spl.agents.described import check_environment, read_environment
+from spl.agents.exploration import ModalityDropout
+from spl.agents.loop import Collector, Progress
+from spl.agents.memory import ReplayMemory
+from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.agents.parts import Meter, Parts
+from spl.agents.run import (
+    TrainAgentConfig,
+    build_agent,
+    check_ram,
+    create_run,
+    describe_run,
+    generator_of,
+    pick_device,
+    slack_of,
+)
+from spl.config import UsageError
+from spl.envs.fleet import Fault, Fleet
+from spl.records import StreamSpec
+from spl.state import check_fits
+
+
+def make_fleet(config: TrainAgentConfig) -> Fleet:
+    """Return the environments of a run."""
+    return Fleet(
+        config.env,
+        num_envs=config.num_envs,
+        seed=config.seed,
+        is_apart=config.is_apart,
+        timeout_s=config.step_timeout_s,
+    )
+
+
+def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memory: ReplayMemory) -> Parts:
+    """Return the parts of a fresh run; every generator follows from the seed."""
+    if config.memory.on_device:
+        memory.mirror_on(agent.device)
+    optimizer = torch.optim.Adam(
+        agent.network.parameters(),
+        lr=config.agent.learning_rate,
+        eps=config.agent.adam_epsilon,
+        fused=agent.device.type in ("cpu", "cuda"),
+    )
+    dropout = ModalityDropout(
+        config.agent.modality_dropout,
+        config.agent.modality_dropout_steps,
+        generator_of(config.seed, "dropout"),
+        num_envs=config.num_envs,
+    )
+    progress = Progress()
+    collector = Collector(
+        agent,
+        fleet,
+        memory,
+        progress,
+        epsilon_at=config.agent.epsilon_at,
+        dropout=dropout,
+        keep_reward=config.agent.kept_reward,
+    )
+    return Parts(agent, optimizer, memory, progress, collector, generator_of(config.seed, "replay"), Meter())
+
+
+def new_memory(
+    config: TrainAgentConfig, spec: StreamSpec, streams: dict[str, Any], folder: Path
+) -> ReplayMemory:
+    """Return an empty memory, in RAM or in ``folder``."""
+    memory = ReplayMemory(
+        spec,
+        config.memory.capacity,
+        num_envs=config.num_envs,
+        history=config.memory.history,
+        n_step=config.agent.n_step,
+        gamma=config.agent.gamma,
+        folder=folder if config.memory.on_disk else None,
+        slack=slack_of(config),
+    )
+    memory.meta = streams
+    return memory
+
+
+def restore(
+    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path
+) -> tuple[Parts, list[Fault]]:
+    """Return the parts as the last checkpoint of ``folder`` left them, and what went wrong on the way.
+
+    Raises:
+        UsageError: if checkpoint or memory cannot be read, or the environment is another one.
+    """
+    streams = fleet.describe()
+    try:
+        check_environment(read_environment(folder), streams, folder)
+        state = checkpoint.load(folder / "checkpoints")
+        if (folder / "memory").is_dir():
+            memory = ReplayMemory.load(
+                folder / "memory",
+                history=config.memory.history,
+                n_step=config.agent.n_step,
+                gamma=config.agent.gamma,
+                capacity=config.memory.capacity,
+                mmap=config.memory.on_disk,
+                writable=config.memory.on_disk,
+            )
+            check_environment(memory.meta, streams, folder / "memory")
+            memory.load_state_dict(state["memory"])
+        else:
+            memory = new_memory(config, fleet.spec_of_streams, streams, folder / "memory")
+        parts = assemble(config, agent, fleet, memory)
+        check_fits(state, parts.state_dict(), "checkpoint")
+        return parts, parts.load_state_dict(state)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(f"the run in {folder} cannot be resumed: {error}") from error
+
+
+def begin(
+    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path | None, command: list[str]
+) -> tuple[Path, Parts]:
+    """Return folder and parts of a run that begins: in a new folder, or in one that was never saved into.
+
+    Raises:
+        UsageError: if the folder cannot be written; none is left behind then.
+        RunError: if an environment cannot be reset; likewise.
+    """
+    streams = fleet.describe()  # before the first sound, which may tell more of it
+    begun = fleet.start().begun
+    if folder is None:
+        path = create_run(config, streams, command)
+    else:
+        path = folder
+        shutil.rmtree(path / "memory", ignore_errors=True)
+        describe_run(path, config, streams, command)
+    try:
+        memory = new_memory(config, fleet.spec_of_streams, streams, path / "memory")
+    except OSError:
+        if folder is None:
+            shutil.rmtree(path)
+        raise
+    parts = assemble(config, agent, fleet, memory)
+    parts.collector.begin(begun)
+    return path, parts
+
+
+def prepare(
+    config: TrainAgentConfig, fleet: Fleet, resume: Path | None, command: list[str]
+) -> tuple[Path, Parts, list[Fault]]:
+    """Return the run's folder and its parts, fresh or as the run to ``resume`` left them.
+
+    Raises:
+        UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
+        RunError: if an environment cannot be reset; likewise.
+    """
+    check_ram(config, fleet.spec_of_streams)
+    try:
+        device = pick_device(config.device)
+        agent = build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
+        if resume is None or checkpoint.latest(resume / "checkpoints") is None:
+            return *begin(config, fleet, agent, resume, command), []
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    streams = fleet.describe()
+    parts, faults = restore(config, fleet, agent, resume)
+    describe_run(resume, config, streams, command)
+    return resume, parts, faults
