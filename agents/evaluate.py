@@ -236,22 +236,25 @@ def evaluate_agent(
         outcomes["random actions"] = outcome(policy_of(agent, 1.0), untouched, "random actions")
         if envs[0].has_wrapper_attr("oracle_action"):
             outcomes["oracle"] = outcome(oracle, untouched, "oracle")
-    result = {
-        "run": str(run),
-        "step": step,
+    for env in envs:
+        env.close()
+    made = {"run": str(run), "step": step, "fails_midway_at_step": half_length}
+    result = made | told_outcomes(outcomes, config)
+    replace_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def told_outcomes(outcomes: dict[str, Outcome], config: EvaluateAgentConfig) -> dict[str, Any]:
+    """Return all conditions' figures and how they were made, as JSON holds them."""
+    return {
         "episodes": config.episodes,
-        "seeds": list(seeds),
+        "seeds": list(range(config.first_seed, config.first_seed + config.seeds)),
         "epsilon": config.epsilon,
-        "fails_midway_at_step": half_length,
         "spl": spl.__version__,
         "torch": str(torch.__version__),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
         "conditions": {name: told(one, config.first_seed) for name, one in outcomes.items()},
     }
-    for env in envs:
-        env.close()
-    replace_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
-    return result
 
 
 def told(outcome: Outcome, seed: int) -> dict[str, Any]:

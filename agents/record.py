@@ -1,5 +1,6 @@
 """``spl record``: an environment rolled out, by chance or by a trained agent, into a recording."""
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from spl.agents.memory import ReplayMemory
 from spl.agents.parts import StopSignals
 from spl.agents.recording import trim
 from spl.agents.run import generator_of, read_run
-from spl.config import UsageError
+from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet
+from spl.records import StreamSpec
 from spl.report import Report
 
+MAX_FAULTS = 10  # of the environment, before recording is given up
 MAX_EPISODE_EDGES = 2  # slots per step at the most: every step could end its episode
 
 
@@ -55,9 +58,50 @@ class RandomAgent:
         return [int(a) for a in self.generator.integers(self.num_actions, size=len(stack.present))]
 
 
-def one_env(config: EnvConfig, seed: int) -> Fleet:
-    """Return a single environment, in this process."""
-    return Fleet(config, num_envs=1, seed=seed, is_apart=False, timeout_s=None)
+def actor_of(config: RecordConfig) -> tuple[Any, Fleet, int]:
+    """Return who acts, the environment (in this process) and the actor's history."""
+    exploration = generator_of(config.seed, "exploration")
+    env = config.env if config.agent is None else read_run(Path(config.agent)).env
+    fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=False, timeout_s=None)
+    if config.agent is None:
+        return RandomAgent(fleet.num_actions, exploration), fleet, 1
+    agent, _, history, _ = load_agent(Path(config.agent))
+    agent.generator = exploration
+    return agent, fleet, history
+
+
+def open_memory(folder: Path, spec: StreamSpec, num_steps: int, history: int) -> ReplayMemory:
+    """Return an empty memory in ``folder`` with room for ``num_steps`` steps.
+
+    Raises:
+        UsageError: if the folder is taken or cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"the folder {folder} is not empty: choose another with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return ReplayMemory(spec, max(2, MAX_EPISODE_EDGES * num_steps), history=history, folder=folder)
+    except OSError as error:
+        why = f"{folder} cannot be written: {error.strerror}; choose another --out"
+        raise UsageError(why if error.strerror else str(error)) from error
+
+
+def roll_out(collector: Collector, num_steps: int, report: Report, stop: StopSignals) -> None:
+    """Let ``collector`` take ``num_steps`` steps, or fewer when told to stop.
+
+    Raises:
+        RunError: if the environment fails too often.
+    """
+    progress, num_faults = collector.progress, 0
+    collector.begin(collector.fleet.start().begun)
+    while progress.step < num_steps and not stop.has_come():
+        for fault in collector.step().faults:
+            report.say(f"fault      {fault}; it begins a new episode")
+            num_faults += 1
+            if num_faults > MAX_FAULTS:
+                raise RunError(f"the environment failed {num_faults} times, the last time in {fault}")
+        if report.is_due():
+            report.show(progress.step, {"steps/s": progress.step / report.elapsed_s})
 
 
 def record(config: RecordConfig, *, console: Console | None = None) -> dict[str, Any]:
@@ -65,26 +109,11 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
 
     Raises:
         UsageError: if the folder is taken or cannot be written, or environment or agent do not serve.
+        RunError: if the environment fails too often; what was recorded until then is kept.
     """
     folder = Path(config.out)
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"the folder {folder} is not empty: choose another with --out")
-    if config.agent is None:
-        fleet = one_env(config.env, config.seed)
-        agent: Any = RandomAgent(fleet.num_actions, generator_of(config.seed, "exploration"))
-        history = 1
-    else:
-        agent, _, history, _ = load_agent(Path(config.agent))
-        agent.generator = generator_of(config.seed, "exploration")
-        fleet = one_env(read_run(Path(config.agent)).env, config.seed)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        memory = ReplayMemory(
-            fleet.spec_of_streams, max(2, MAX_EPISODE_EDGES * config.steps), history=history, folder=folder
-        )
-    except OSError as error:
-        why = f"{folder} cannot be written: {error.strerror}; choose another --out"
-        raise UsageError(why if error.strerror else str(error)) from error
+    agent, fleet, history = actor_of(config)
+    memory = open_memory(folder, fleet.spec_of_streams, config.steps, history)
     progress = Progress()
     collector = Collector(
         agent,
@@ -96,29 +125,17 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         keep_reward=float,
     )
     title = f"spl record · {fleet.config.id} · seed {config.seed}"
-    with (
-        Report(folder, title, config.steps, console=console, is_logged=False) as report,
-        StopSignals() as stop,
-    ):
-        collector.begin(fleet.start().begun)
-        while progress.step < config.steps and not stop.has_come():
-            for fault in collector.step().faults:
-                report.say(f"fault      {fault}; it begins a new episode")
-            if report.is_due():
-                report.show(progress.step, {"steps/s": progress.step / report.elapsed_s})
-    memory.meta = {
-        **fleet.describe(),
-        "actor": config.agent or "random",
-        "seed": config.seed,
-        "steps": progress.step,
-    }
-    memory.save(folder)
-    del memory, collector
-    trim(folder)
-    fleet.close()
-    return {
-        "folder": folder,
-        "steps": progress.step,
-        "episodes": progress.episode,
-        "is_finished": progress.step >= config.steps,
-    }
+    report = Report(folder, title, config.steps, console=console, is_logged=False)
+    try:
+        with contextlib.closing(fleet), report, StopSignals() as stop:
+            roll_out(collector, config.steps, report, stop)
+    finally:
+        actor = {"actor": config.agent or "random", "seed": config.seed}
+        memory.meta = {**fleet.streams, **actor, "steps": progress.step}
+        memory.save(folder)
+        del memory, collector
+        if progress.step:
+            trim(folder)
+    is_finished = progress.step >= config.steps
+    counts = {"steps": progress.step, "episodes": progress.episode}
+    return {"folder": folder, **counts, "is_finished": is_finished}

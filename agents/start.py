@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,7 +24,6 @@ from spl.agents.run import (
 )
 from spl.config import UsageError
 from spl.envs.fleet import Fault, Fleet
-from spl.records import StreamSpec
 from spl.state import check_fits
 
 
@@ -69,12 +67,10 @@ def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memor
     return Parts(agent, optimizer, memory, progress, collector, generator_of(config.seed, "replay"), Meter())
 
 
-def new_memory(
-    config: TrainAgentConfig, spec: StreamSpec, streams: dict[str, Any], folder: Path
-) -> ReplayMemory:
+def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path) -> ReplayMemory:
     """Return an empty memory, in RAM or in ``folder``."""
     memory = ReplayMemory(
-        spec,
+        fleet.spec_of_streams,
         config.memory.capacity,
         num_envs=config.num_envs,
         history=config.memory.history,
@@ -83,7 +79,7 @@ def new_memory(
         folder=folder if config.memory.on_disk else None,
         slack=slack_of(config),
     )
-    memory.meta = streams
+    memory.meta = dict(fleet.streams)
     return memory
 
 
@@ -95,9 +91,8 @@ def restore(
     Raises:
         UsageError: if checkpoint or memory cannot be read, or the environment is another one.
     """
-    streams = fleet.describe()
     try:
-        check_environment(read_environment(folder), streams, folder)
+        check_environment(read_environment(folder), fleet.streams, folder)
         state = checkpoint.load(folder / "checkpoints")
         if (folder / "memory").is_dir():
             memory = ReplayMemory.load(
@@ -109,10 +104,10 @@ def restore(
                 mmap=config.memory.on_disk,
                 writable=config.memory.on_disk,
             )
-            check_environment(memory.meta, streams, folder / "memory")
+            check_environment(memory.meta, fleet.streams, folder / "memory")
             memory.load_state_dict(state["memory"])
         else:
-            memory = new_memory(config, fleet.spec_of_streams, streams, folder / "memory")
+            memory = new_memory(config, fleet, folder / "memory")
         parts = assemble(config, agent, fleet, memory)
         check_fits(state, parts.state_dict(), "checkpoint")
         return parts, parts.load_state_dict(state)
@@ -129,16 +124,15 @@ def begin(
         UsageError: if the folder cannot be written; none is left behind then.
         RunError: if an environment cannot be reset; likewise.
     """
-    streams = fleet.describe()  # before the first sound, which may tell more of it
     begun = fleet.start().begun
     if folder is None:
-        path = create_run(config, streams, command)
+        path = create_run(config, fleet.streams, command)
     else:
         path = folder
         shutil.rmtree(path / "memory", ignore_errors=True)
-        describe_run(path, config, streams, command)
+        describe_run(path, config, fleet.streams, command)
     try:
-        memory = new_memory(config, fleet.spec_of_streams, streams, path / "memory")
+        memory = new_memory(config, fleet, path / "memory")
     except OSError:
         if folder is None:
             shutil.rmtree(path)
@@ -165,7 +159,6 @@ def prepare(
             return *begin(config, fleet, agent, resume, command), []
     except ValueError as error:
         raise UsageError(str(error)) from error
-    streams = fleet.describe()
     parts, faults = restore(config, fleet, agent, resume)
-    describe_run(resume, config, streams, command)
+    describe_run(resume, config, fleet.streams, command)
     return resume, parts, faults

@@ -82,7 +82,7 @@ def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
     num_parameters = sum(parameter.numel() for parameter in parts.agent.network.parameters())
     fleet, say = parts.collector.fleet, watch.report.say
     say(f"run        {watch.folder}")
-    say(f"streams    {told_streams(fleet.spec_of_streams, fleet.describe())}")
+    say(f"streams    {told_streams(fleet.spec_of_streams, fleet.streams)}")
     if fleet.num_envs > 1 or fleet.is_apart:
         say(f"envs       {fleet.num_envs}" + (", each in a process of its own" if fleet.is_apart else ""))
     say(f"network    {num_parameters:,} parameters on {parts.agent.device}")

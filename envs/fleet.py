@@ -102,6 +102,7 @@ class Fleet:
         self._newest: list[Observation] = []
         self.spec_of_streams = StreamSpec(*self._envs.get_attr("spec_of_streams")[0])
         self.num_actions = int(self._envs.get_attr("num_actions")[0])
+        self.streams: dict[str, Any] = self._envs.call("describe")[0]  # what was chosen of its streams
 
     def _make(self) -> SyncVectorEnv | AsyncVectorEnv:
         makers = [
@@ -117,11 +118,6 @@ class Fleet:
                 f"{self.config.id} could not be made in a process of its own: in a script, start the run "
                 "under if __name__ == '__main__'; else choose --env_workers false"
             ) from error
-
-    def describe(self) -> dict[str, Any]:
-        """Return what was chosen of the environments' streams."""
-        described: dict[str, Any] = self._envs.call("describe")[0]
-        return described
 
     def start(self) -> Arrival:
         """Begin the first episode of each environment."""

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from spl.agents.memory import ReplayMemory
 from spl.agents.record import RecordConfig, record
-from spl.config import UsageError
+from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
 from spl.envs.seeded import reset_seed
@@ -42,6 +42,21 @@ def test_a_folder_in_use_is_refused(tmp_path):
     (tmp_path / "note.txt").touch()
     with pytest.raises(UsageError, match="is not empty: choose another with --out"):
         record(RecordConfig(out=str(tmp_path)), console=quiet())
+
+
+def test_an_environment_that_fails_again_and_again_ends_the_recording_which_is_kept(
+    tmp_path, monkeypatch, request
+):
+    monkeypatch.syspath_prepend(request.path.parent)
+    env = EnvConfig(
+        id="faulty_worlds:FaultyWorld", kwargs={"kind": "raise"}, video_size=(16, 16), audio_frames=2
+    )
+    console = quiet()
+    with pytest.raises(RunError, match=r"failed 11 times, the last time in .*the motor is stuck"):
+        record(RecordConfig(env=env, steps=200, out=str(tmp_path / "rec")), console=console)
+    assert console.file.getvalue().count("it begins a new episode") == 11
+    memory = ReplayMemory.load(tmp_path / "rec")
+    assert memory.meta["steps"] == len(memory) == 11 * 4
 
 
 def test_ranges():
