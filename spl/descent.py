@@ -36,6 +36,17 @@ def descend(
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if max_grad_norm is not None:
-        torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        _clip(parameters, max_grad_norm)
     optimizer.step()
     return loss.detach()
+
+
+def _clip(parameters: Sequence[nn.Parameter], max_norm: float) -> None:
+    """Scale the gradients down to ``max_norm``, as ``clip_grad_norm_`` does to the bit.
+
+    It multiplies by 1 where nothing is to be clipped, which spares a GPU the wait for the norm. On the CPU
+    there is no wait, and a twentieth of an update is saved by leaving the gradients alone.
+    """
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if norm.device.type != "cpu" or not max_norm / (norm + 1e-6) >= 1.0:  # NaN is passed on
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)

@@ -47,7 +47,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.history": set(),
     "spl.agents.exploration": set(),
     "spl.agents.protocol": {"spl.agents.history"},
-    "spl.agents.multimodal_dqn": {"spl.agents.history", "spl.encoders", "spl.losses"},
+    "spl.agents.precision": set(),
+    "spl.agents.compilation": set(),
+    "spl.agents.multimodal_dqn": {
+        "spl.agents.compilation",
+        "spl.agents.history",
+        "spl.agents.precision",
+        "spl.encoders",
+        "spl.losses",
+    },
     "spl.agents.run": {"spl.agents.multimodal_dqn", "spl.encoders", "spl.envs.adapter"},
     "spl.agents.loop": {
         "spl.agents.exploration",
