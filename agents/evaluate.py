@@ -27,7 +27,7 @@ from spl.report import print_table
 
 NUM_RESAMPLES = 2_000  # of the bootstrap
 VIDEO_NOISE = 64.0  # standard deviation, of 255
-AUDIO_NOISE = 0.25  # standard deviation, in levels of 100 dB
+AUDIO_NOISE = 0.25  # standard deviation, in levels of 100 dB; of a waveform, in full scales
 Spoil = Callable[[Observation, int, np.random.Generator], Observation]
 Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
 
@@ -82,15 +82,23 @@ def bootstrap_interval(values: NDArray[np.float64], generator: np.random.Generat
     return float(low), float(high)
 
 
-def noisy(sense: int) -> Spoil:
-    """Return a condition that adds Gaussian noise to one sense, which still counts as present."""
+def noisy(sense: int, *, is_waveform: bool = False) -> Spoil:
+    """Return a condition that adds Gaussian noise to one sense, which still counts as present.
+
+    A log-mel level is cut at 0, which is silence; a waveform swings about it and is cut at full scale.
+    """
 
     def spoil(observation: Observation, step: int, generator: np.random.Generator) -> Observation:
         if sense == VIDEO:
             noise = generator.normal(0.0, VIDEO_NOISE, observation.video.shape)
             return observation._replace(video=np.clip(observation.video + noise, 0, 255).astype(np.uint8))
-        noise = generator.normal(0.0, AUDIO_NOISE, observation.audio.shape)
-        return observation._replace(audio=np.maximum(observation.audio + noise, 0).astype(np.float16))
+        audio = observation.audio
+        noise = generator.normal(0.0, AUDIO_NOISE, audio.shape)
+        if audio.dtype == np.int8:
+            levels = np.clip(np.rint(audio + 128.0 * noise), -128, 127)
+            return observation._replace(audio=levels.astype(np.int8))
+        spoilt = np.clip(audio + noise, -1.0, 1.0) if is_waveform else np.maximum(audio + noise, 0)
+        return observation._replace(audio=spoilt.astype(np.float16))
 
     return spoil
 
@@ -109,20 +117,20 @@ def untouched(observation: Observation, step: int, generator: np.random.Generato
     return observation
 
 
-def conditions(spec: StreamSpec, half_length: int) -> dict[str, Spoil]:
+def conditions(spec: StreamSpec, half_length: int, *, is_waveform: bool = False) -> dict[str, Spoil]:
     """Return what is done to the senses that ``spec`` has, by the name of the condition."""
     if not (spec.has_video and spec.has_audio):
         sense, name = (VIDEO, "video") if spec.has_video else (AUDIO, "audio")
         return {
             "blind" if spec.has_video else "deaf": missing(sense),
-            f"noise on {name}": noisy(sense),
+            f"noise on {name}": noisy(sense, is_waveform=is_waveform),
             f"{name} fails midway": missing(sense, half_length),
         }
     return {
         "video only": missing(AUDIO),
         "audio only": missing(VIDEO),
         "noise on video": noisy(VIDEO),
-        "noise on audio": noisy(AUDIO),
+        "noise on audio": noisy(AUDIO, is_waveform=is_waveform),
         "video fails midway": missing(VIDEO, half_length),
         "audio fails midway": missing(AUDIO, half_length),
     }
@@ -216,7 +224,8 @@ def evaluate_agent(
     with torch.inference_mode(), Progress(*columns, console=console, transient=True) as bar:
         outcomes = {"all senses": outcome(policy, untouched, "all senses")}
         half_length = max(1, round(float(outcomes["all senses"].lengths.mean()) / 2))
-        for name, spoil in conditions(envs[0].spec_of_streams, half_length).items():
+        is_waveform = envs[0].config.audio_features == "waveform"
+        for name, spoil in conditions(envs[0].spec_of_streams, half_length, is_waveform=is_waveform).items():
             outcomes[name] = outcome(policy, spoil, name)
         outcomes["random actions"] = outcome(policy_of(agent, 1.0), untouched, "random actions")
         if envs[0].has_wrapper_attr("oracle_action"):

@@ -1,6 +1,6 @@
 """The last ``T`` observations of each environment, stacked as a model takes them while acting."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ class Stack(NamedTuple):
     """History of ``E`` environments, oldest first; equal to what the memory puts together for learning."""
 
     video: Tensor  # (E, T, C, H, W) uint8, zeros before the episode began
-    audio: Tensor  # (E, T, C, M, F) float16, likewise
+    audio: Tensor  # (E, T, C, M, F) float16 or int8, likewise
     present: Tensor  # (E, 2) bool, of the newest step
 
     def to(self, device: torch.device) -> "Stack":
@@ -27,7 +27,7 @@ class History:
 
     def __init__(self, spec: StreamSpec, *, history: int, num_envs: int = 1) -> None:
         self._video: NDArray[np.uint8] = np.zeros((num_envs, history, *spec.video), np.uint8)
-        self._audio: NDArray[np.float16] = np.zeros((num_envs, history, *spec.audio), np.float16)
+        self._audio: NDArray[Any] = np.zeros((num_envs, history, *spec.audio), spec.audio_dtype)
         self._present: NDArray[np.bool_] = np.zeros((num_envs, 2), np.bool_)
 
     def push(self, observation: Observation, env: int = 0, *, is_first: bool) -> None:

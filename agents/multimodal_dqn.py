@@ -152,7 +152,7 @@ class MultimodalQNetwork(nn.Module):
 
         Args:
             video: ``(B, T, C, H, W)`` uint8.
-            audio: ``(B, T, C, M, F)`` log-mel levels.
+            audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
             present: ``(B, 2)`` flags of video and audio.
         """
         values = self.values(video, audio, present)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spl.records import Observation, StreamSpec
 
 FORMAT, VERSION, HEADER = "spl-recording", 1, "recording.json"
+_STREAMS, _AUDIO_KINDS = ("video", "audio"), {"float16": "<f2", "int8": "|i1"}
 _HEADER_KINDS = {"slots": int, "num_envs": int, "capacity": int, "meta": dict, "is_trimming": bool}
 
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -24,7 +25,7 @@ class Fields(NamedTuple):
     """The arrays of a memory, ``(slots, num_envs, ...)``; each is one ``.npy`` file of a recording."""
 
     video: NDArray[np.uint8]  # (slots, num_envs, C, H, W)
-    audio: NDArray[np.float16]  # (slots, num_envs, C, M, F)
+    audio: NDArray[np.float16] | NDArray[np.int8]  # (slots, num_envs, C, M, F)
     present: NDArray[np.bool_]  # (slots, num_envs, 2)
     action: NDArray[np.int16]  # taken after the observation of the same slot; -1: none (yet)
     reward: NDArray[np.float32]
@@ -152,7 +153,7 @@ def trim(folder: Path) -> None:
 def layout_of(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
     """Return shape and dtype of each array by name; bytes are little-endian everywhere."""
     shapes = {"video": spec.video, "audio": spec.audio, "present": (2,)}
-    kinds = ("|u1", "<f2", "|b1", "<i2", "<f4", "|b1", "|b1", "<i4")
+    kinds = ("|u1", _AUDIO_KINDS[spec.audio_dtype], "|b1", "<i2", "<f4", "|b1", "|b1", "<i4")
     return {
         name: ((slots, num_envs, *shapes.get(name, ())), np.dtype(kind))
         for name, kind in zip(Fields._fields, kinds, strict=True)
@@ -166,8 +167,8 @@ def check_fits(observation: Observation, layout: Layout) -> None:
         if not isinstance(array, np.ndarray) or array.shape != tuple(shape) or array.dtype != dtype:
             came = f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
             raise ValueError(f"{name} must be a {dtype} array of shape {tuple(shape)}, got {came}")
-    if not np.isfinite(observation.audio).all():
-        raise ValueError("audio must be finite, got NaN or infinity; mend the spectrogram")
+    if observation.audio.dtype.kind == "f" and not np.isfinite(observation.audio).all():
+        raise ValueError("audio must be finite, got NaN or infinity; mend the environment's sound")
 
 
 def _describe_arrays(layout: Layout) -> dict[str, Any]:
@@ -212,7 +213,7 @@ def open_recording(
         mode: Literal["r", "r+"] = "r+" if writable else "r"
         mapped = open_array(folder, name, *kind, mode=mode, may_be_longer=header["is_trimming"])
         arrays[name] = mapped[:slots]
-        if not mmap or (not writable and name not in StreamSpec._fields):
+        if not mmap or (not writable and name not in _STREAMS):
             arrays[name] = np.zeros(*kind)
             arrays[name][:used] = mapped[:used]
     return header, arrays
@@ -254,7 +255,8 @@ def are_counts(value: Any, length: int) -> bool:
 
 
 def spec_of(header: dict[str, Any]) -> StreamSpec:
-    return StreamSpec(tuple(header["spec"]["video"]), tuple(header["spec"]["audio"]))
+    spec = header["spec"]  # one without audio_dtype is older than int8
+    return StreamSpec(tuple(spec["video"]), tuple(spec["audio"]), spec.get("audio_dtype", "float16"))
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
@@ -275,8 +277,12 @@ def _read_header(folder: Path) -> dict[str, Any]:
     slots, num_envs, spec = header["slots"], header["num_envs"], header.get("spec")
     if min(slots, num_envs) < 1 or not are_counts(header.get("written"), num_envs):
         raise ValueError(f"{path} must hold {num_envs} counts as written, got {header.get('written')!r}")
-    if not isinstance(spec, dict) or not all(are_counts(spec.get(name), 3) for name in StreamSpec._fields):
+    if not isinstance(spec, dict) or not all(are_counts(spec.get(name), 3) for name in _STREAMS):
         raise ValueError(f"{path} must hold spec as the shapes of video and audio, got {spec!r}")
+    if spec.get("audio_dtype", "float16") not in [*_AUDIO_KINDS]:
+        raise ValueError(
+            f"{path} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
+        )
     if header.get("arrays") != _describe_arrays(layout_of(spec_of(header), slots, num_envs)):
         raise ValueError(
             f"{path} must list arrays that follow from spec, slots and num_envs; record it again"

@@ -133,6 +133,7 @@ def build_agent(
             video_stream=config.encoder.video_stream,
             attention=config.encoder.attention,
             video_features=config.encoder.video_features,
+            audio_stream=config.encoder.audio_stream,
             audio_features=config.encoder.audio_features,
             features=config.encoder.features,
         )
@@ -222,7 +223,8 @@ def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
     Raises:
         UsageError: with the bytes that are needed and that there are.
     """
-    observation = int(np.prod(spec.video)) + 2 * int(np.prod(spec.audio))
+    audio_bytes = np.dtype(spec.audio_dtype).itemsize * int(np.prod(spec.audio))
+    observation = int(np.prod(spec.video)) + audio_bytes
     needed = (config.memory.capacity + slack_of(config)) * observation
     there = ram_bytes()
     if not config.memory.on_disk and needed > there:

@@ -5,7 +5,7 @@ Choosing the streams, cutting them to shape and skipping frames without losing s
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,7 @@ from spl.records import Observation, StreamSpec
 from spl.spectrogram import LogMel
 
 MIN_SAMPLES = 64  # a shorter vector is a list of numbers, not a sound
+LIMITS = {"float16": (-np.inf, np.inf), "int8": (-128, 127)}  # of a kept sound
 MIN_SIDE = 8  # pixels; a smaller array is not a picture
 VIDEO_NAMES = ("video", "image", "screen", "rgb", "pixels", "frame", "camera")
 AUDIO_NAMES = ("audio", "sound", "waveform", "wave", "mic", "microphone")
@@ -37,8 +38,9 @@ class EnvConfig:
     sample_rate_hz: int | None = None  # of the sound; null asks the environment
     video_size: tuple[int, int] = (84, 84)  # rows, columns after resizing by area
     grey: bool = True  # one channel instead of three
-    num_mels: int = 64  # mel bands
-    audio_frames: int = 8  # log-mel frames per step
+    audio_features: Literal["log_mel", "waveform"] = "log_mel"  # or the newest frame's samples as they are
+    num_mels: int = 64  # mel bands; not of a waveform
+    audio_frames: int = 8  # log-mel frames per step; not of a waveform
     rest_level: float | None = None  # of an unsigned sound; null asks the environment, else finds it
     stereo: bool = False  # keep left and right apart
     frame_skip: int | None = None  # frames an action is repeated; null: 4 for ALE, else 1
@@ -170,6 +172,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
 
     ``waveform`` holds the newest step's ``(C, N)`` float32 samples. A skipped frame's sound is kept; a
     step cut short by the episode's end is followed by silence, the first observation preceded by it.
+    With ``audio_features="waveform"`` the observation holds the newest frame's samples alone.
 
     Raises:
         ValueError: if the environment has no usable stream, no sample rate or no discrete actions.
@@ -189,6 +192,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         self.sample_rate_hz: int | None = None
         self._eye = self._ear = self._log_mel = None
         video_shape = audio_shape = (0, 0, 0)
+        audio_dtype: Literal["float16", "int8"] = "float16"
         if self.streams.video is not None:
             self._eye = Eye(self.streams.video, config.video_size, grey=config.grey)
             video_shape = self._eye.shape
@@ -198,16 +202,20 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 rest_level = told_by(env, "sound_rest_level")
             self._ear = Ear(self.streams.audio, stereo=config.stereo, rest_level=rest_level)
             self.sample_rate_hz = sample_rate_of(env, config)
-            self._log_mel = LogMel(
-                sample_rate_hz=self.sample_rate_hz,
-                num_samples=self._ear.num_samples * self.frame_skip,
-                num_mels=config.num_mels,
-                num_frames=config.audio_frames,
-                num_channels=self._ear.shape[0],
-            )
-            audio_shape = self._log_mel.shape
-            self.waveform = np.zeros((self._ear.shape[0], self._log_mel.num_samples), np.float32)
-        self.spec_of_streams = StreamSpec(video_shape, audio_shape)
+            num_channels, num_samples = self._ear.shape
+            self.waveform = np.zeros((num_channels, num_samples * self.frame_skip), np.float32)
+            if config.audio_features == "waveform":
+                audio_shape, audio_dtype = (num_channels, 1, num_samples), self._ear.kept_dtype
+            else:
+                self._log_mel = LogMel(
+                    sample_rate_hz=self.sample_rate_hz,
+                    num_samples=self.waveform.shape[1],
+                    num_mels=config.num_mels,
+                    num_frames=config.audio_frames,
+                    num_channels=num_channels,
+                )
+                audio_shape = self._log_mel.shape
+        self.spec_of_streams = StreamSpec(video_shape, audio_shape, audio_dtype)
         self._refuse_idle_options()
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
         self.num_actions = int(env.action_space.n)
@@ -215,7 +223,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         self.observation_space = spaces.Tuple(  # type: ignore[assignment]
             (
                 spaces.Box(0, 255, video_shape, np.uint8),
-                spaces.Box(-np.inf, np.inf, audio_shape, np.float16),
+                spaces.Box(*LIMITS[audio_dtype], audio_shape, np.dtype(audio_dtype).type),
                 spaces.MultiBinary(2),
             )
         )
@@ -234,6 +242,10 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 "is for a sound of uint8",
             ),
             "sample_rate_hz": (self.config.sample_rate_hz is not None and audio is None, "needs a sound"),
+            "audio_features=waveform": (
+                self.config.audio_features == "waveform" and audio is None,
+                "needs a sound",
+            ),
         }
         for option, (is_idle, why) in idle.items():
             if is_idle:
@@ -273,16 +285,18 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 "from": [list(video.shape), str(video.dtype)],
                 "to": list(self.spec_of_streams.video),
             }
-        if audio is not None and self._log_mel is not None:
+        if audio is not None and self._ear is not None:
             chosen["audio"] = {
                 "key": self.streams.audio_key,
                 "from": [list(audio.shape), str(audio.dtype)],
                 "sample_rate_hz": self.sample_rate_hz,
-                "samples_per_step": self._log_mel.num_samples,
-                "window_samples": self._log_mel.window_size,
-                "rest_level": None if self._ear is None else self._ear.rest,
+                "samples_per_step": self.waveform.shape[1],
+                "features": self.config.audio_features,
+                "rest_level": self._ear.rest,
                 "to": list(self.spec_of_streams.audio),
             }
+            if self._log_mel is not None:
+                chosen["audio"]["window_samples"] = self._log_mel.window_size
             if (warning := told_by(self.env, "sound_warning")) is not None:
                 chosen["audio"]["warning"] = warning
         return chosen
@@ -298,19 +312,22 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
 
     def _observe(self, frames: Sequence[Frame], *, at_reset: bool = False) -> Observation:
         video = np.zeros((0, 0, 0), np.uint8)
-        audio = np.zeros((0, 0, 0), np.float16)
+        audio: NDArray[np.float16] | NDArray[np.int8] = np.zeros((0, 0, 0), np.float16)
         if self._eye is not None:
             pictures = [picture for picture, _ in frames[-2:] if picture is not None]
             pools = self.config.max_pool and len(pictures) == 2
             video = self._eye(np.maximum(*pictures) if pools else pictures[-1])
-        if self._log_mel is not None:
+        if self._ear is not None:
             heard = np.concatenate([waveform for _, waveform in frames if waveform is not None], axis=1)
-            self.waveform = np.zeros((heard.shape[0], self._log_mel.num_samples), np.float32)
+            self.waveform = np.zeros_like(self.waveform)
             if at_reset:
                 self.waveform[:, -heard.shape[1] :] = heard
             else:
                 self.waveform[:, : heard.shape[1]] = heard
-            audio = self._log_mel.step(self.waveform)
+            if self._log_mel is None:
+                audio = self._ear.keep(heard[:, -self._ear.num_samples :])
+            else:
+                audio = self._log_mel.step(self.waveform)
         return Observation(video, audio, self._present.copy())
 
     @staticmethod

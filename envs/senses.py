@@ -1,6 +1,6 @@
 """Cutting one environment's pictures and sounds to shape: grey, area, rest level, channels."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
@@ -64,6 +64,7 @@ class Ear:
         self.mixes = self.num_channels == 2 and not stereo
         self.shape = (1 if self.mixes else self.num_channels, self.num_samples)
         self.rest = rest_level if space.dtype == np.uint8 else 0.0  # None: found in the first sound heard
+        self.kept_dtype: Literal["float16", "int8"] = "int8" if space.dtype == np.uint8 else "float16"
 
     def __call__(self, sound: NDArray[Any]) -> NDArray[np.float32]:
         """Return ``(C, N)``; an unsigned sound rests where its first, constant chunk lies, else at 128."""
@@ -76,3 +77,13 @@ class Ear:
             wave = wave / 32768.0
         wave = wave[None] if wave.ndim == 1 else (wave.T if self.time_axis == 0 else wave)
         return wave.mean(axis=0, keepdims=True) if self.mixes else wave
+
+    def keep(self, wave: NDArray[np.float32]) -> NDArray[np.float16] | NDArray[np.int8]:
+        """Return ``(C, 1, N)`` of ``wave (C, N)`` as it is remembered: bytes stay bytes, rest is 0.
+
+        An unsigned sound that rests at 0 is cut at half of its range.
+        """
+        if self.kept_dtype == "int8":
+            levels: NDArray[np.int8] = np.clip(np.rint(128.0 * wave), -128.0, 127.0).astype(np.int8)
+            return levels[:, None]
+        return wave.astype(np.float16)[:, None]

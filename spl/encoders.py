@@ -1,5 +1,6 @@
 """The two-stream encoder that autoencoder and Q-network share: video stream, audio stream, fusion."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -30,6 +31,7 @@ VIDEO_STREAMS: dict[str, tuple[Conv, ...]] = {
     "mdqn": (Conv(16, 9, 3, 1, 2), Conv(32, 5, 1, 0, 2), Conv(64, 5, 1, 0, 2)),
 }
 AUDIO_STREAM = (Conv(16, 3, 2, 1, 1), Conv(32, 3, 2, 1, 1), Conv(32, 3, 2, 1, 1))
+AUDIO_HIDDEN = 256  # of the perceptron
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class EncoderConfig:
 
     video_stream: Literal["nature", "small", "mdqn"] = "small"  # convolutions
     attention: Literal["csm", "none"] = "csm"  # after the video stream's convolutions
+    audio_stream: Literal["conv", "mlp"] = "conv"  # convolutions over a log-mel, or a perceptron
     video_features: int = 256  # of the video stream
     audio_features: int = 128  # of the audio stream
     features: int = 256  # of the joint code
@@ -126,6 +129,11 @@ class AudioStream(nn.Module):
     def __init__(self, shape: tuple[int, int, int], *, history: int, features: int) -> None:
         super().__init__()
         channels, bands, frames = shape
+        if bands == 1:
+            raise ValueError(
+                "encoder.audio_stream=conv reads several mel bands, got one, as a waveform has it: "
+                "set --encoder.audio_stream mlp"
+            )
         self.convs, positions = conv_stream(channels, (bands, history * frames), AUDIO_STREAM)
         self.project = nn.Linear(AUDIO_STREAM[-1].channels * positions, features)
 
@@ -133,6 +141,25 @@ class AudioStream(nn.Module):
         """Return ``(B, D)`` for ``audio (B, T, C, M, F)``."""
         x = audio.to(self.project.weight.dtype).permute(0, 2, 3, 1, 4).flatten(3)  # (B, C, M, T F)
         return torch.relu(self.project(self.convs(x).flatten(1)))  # (B, D)
+
+
+class AudioMlp(nn.Module):
+    """All values of ``T`` steps, a waveform's or log-mel levels -> two linear layers -> ``(B, D)``."""
+
+    def __init__(self, shape: tuple[int, int, int], *, history: int, features: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(history * math.prod(shape), AUDIO_HIDDEN)
+        self.project = nn.Linear(AUDIO_HIDDEN, features)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Return ``(B, D)`` for ``audio (B, T, C, M, F)``; int8 is read as -1..1."""
+        x = audio.flatten(1).to(self.hidden.weight.dtype)  # (B, T C M F)
+        if audio.dtype == torch.int8:  # here the input is smaller than the weight
+            x = x / 128
+        return torch.relu(self.project(torch.relu(self.hidden(x))))  # (B, D)
+
+
+AUDIO_STREAMS = {"conv": AudioStream, "mlp": AudioMlp}
 
 
 class TwoStreamEncoder(nn.Module):
@@ -150,6 +177,7 @@ class TwoStreamEncoder(nn.Module):
         video_stream: str,
         attention: str,
         video_features: int,
+        audio_stream: str,
         audio_features: int,
         features: int,
     ) -> None:
@@ -164,7 +192,7 @@ class TwoStreamEncoder(nn.Module):
                 features=video_features,
             )
         if spec.has_audio:
-            self.audio = AudioStream(spec.audio, history=history, features=audio_features)
+            self.audio = AUDIO_STREAMS[audio_stream](spec.audio, history=history, features=audio_features)
         self.stream_features = (
             video_features if spec.has_video else 0,
             audio_features if spec.has_audio else 0,
@@ -184,7 +212,7 @@ class TwoStreamEncoder(nn.Module):
 
         Args:
             video: ``(B, T, C, H, W)`` uint8.
-            audio: ``(B, T, C, M, F)`` log-mel levels.
+            audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
             present: ``(B, 2)`` flags of video and audio.
         """
         parts = [part for part in self.streams(video, audio, present) if part is not None]

@@ -3,7 +3,7 @@
 No computation lives here beyond blanking a sense.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +14,14 @@ VIDEO, AUDIO = 0, 1  # positions in ``present``
 
 
 class StreamSpec(NamedTuple):
-    """Shapes of one step's observation; a stream that an environment lacks has a zero in its shape."""
+    """Shapes of one step's observation; a stream that an environment lacks has a zero in its shape.
+
+    Bytes of a waveform are kept as int8, read as 1/128 each; log-mel and every other waveform as float16.
+    """
 
     video: tuple[int, int, int]  # (C, H, W): C = 1 grey, 3 colour
     audio: tuple[int, int, int]  # (C, M, F): C = 1 mono, 2 stereo; M mel bands, F audio frames a step
+    audio_dtype: Literal["float16", "int8"] = "float16"  # of a waveform M = 1, and F are samples
 
     @property
     def has_video(self) -> bool:
@@ -31,13 +35,15 @@ class StreamSpec(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What one step shows and sounds like: the newest frame and the newest step's log-mel, no history.
+    """What one step shows and sounds like: the newest frame and the newest step's sound, no history.
 
     A stream may carry a leading axis of environments; ``present`` then carries it too.
     """
 
     video: NDArray[np.uint8]  # (C, H, W), 0..255
-    audio: NDArray[np.float16]  # (C, M, F), log-mel level: 0 is silence (-100 dB), 1 is full scale
+    # (C, M, F), log-mel level: 0 is silence (-100 dB), 1 is full scale; or (C, 1, N), the newest chunk of the
+    # waveform: 0 is silence, full scale is 1, of int8 128
+    audio: NDArray[np.float16] | NDArray[np.int8]
     present: NDArray[np.bool_]  # (2,): video, audio
 
     def without(self, *senses: int) -> "Observation":
@@ -67,13 +73,13 @@ class Batch(NamedTuple):
     """
 
     video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
-    audio: Tensor  # (B, T, C, M, F) float16, likewise
+    audio: Tensor  # (B, T, C, M, F) float16 or int8, likewise
     present: Tensor  # (B, 2) bool, of the newest step
     action: Tensor  # (B,) int64
     reward: Tensor  # (B,) float32: sum of gamma^k r_{t+k} for k < m
     discount: Tensor  # (B,) float32: gamma^m, or 0 where the task terminated within the window
     next_video: Tensor  # (B, T, C, H, W) uint8
-    next_audio: Tensor  # (B, T, C, M, F) float16
+    next_audio: Tensor  # (B, T, C, M, F) float16 or int8
     next_present: Tensor  # (B, 2) bool
 
     @property

@@ -448,11 +448,16 @@ def test_the_description_says_what_was_chosen():
             "from": [[64], "int16"],
             "sample_rate_hz": 8_000,
             "samples_per_step": 128,
+            "features": "log_mel",
             "window_samples": 256,
             "rest_level": 0.0,
             "to": [1, 8, 4],
         },
     }
+    heard = adapt(BOTH, frame_skip=2, audio_features="waveform").describe()["audio"]
+    assert heard["features"] == "waveform"
+    assert heard["to"] == [1, 1, 64]
+    assert "window_samples" not in heard
 
 
 @pytest.mark.parametrize(
@@ -493,6 +498,65 @@ def test_more_audio_frames_than_samples_are_refused():
 def test_an_option_that_nothing_can_follow_is_refused(option, sentence):
     with pytest.raises(UsageError, match=sentence):
         make_env(EnvConfig(id="spl/Beacon-v0", **option))
+
+
+def test_a_waveform_of_nothing_is_refused():
+    with pytest.raises(
+        ValueError, match=r"env\.audio_features=waveform needs a sound, which .* does not have"
+    ):
+        adapt(PICTURE, audio_features="waveform")
+
+
+def newest(space: spaces.Box, *sounds: np.ndarray, **changes: Any) -> tuple[AudioVisualEnv, np.ndarray]:
+    """Return the world of these sounds and what is kept of the last, the others being one step before it."""
+    env = adapt(space, [*sounds], audio_features="waveform", frame_skip=len(sounds) - 1, **changes)
+    env.reset()
+    return env, env.step(0)[0].audio
+
+
+@pytest.mark.parametrize("stereo", [True, False])
+def test_a_waveform_keeps_the_newest_frame_of_bytes_as_they_are(stereo):
+    space = spaces.Box(0, 255, (NUM_SAMPLES, 2), np.uint8)
+    rest, loud = np.full((NUM_SAMPLES, 2), 100, np.uint8), np.full((NUM_SAMPLES, 2), 250, np.uint8)
+    sound = np.stack([LEFT, 3 * LEFT], axis=1).astype(np.uint8)  # -100..-69 and -100..-7 from rest
+    env, kept = newest(space, rest, loud, loud, sound, stereo=stereo)
+    assert env.spec_of_streams == StreamSpec((0, 0, 0), (1 + stereo, 1, NUM_SAMPLES), "int8")
+    assert kept.dtype == np.int8
+    expected = np.stack([LEFT, 3 * LEFT]) - 100 if stereo else 2 * LEFT[None] - 100
+    np.testing.assert_array_equal(kept[:, 0], expected)
+    silent, _ = env.reset()
+    assert (silent.audio == 0).all()
+    assert env.observation_space.contains(silent)
+    assert env.waveform.shape == (1 + stereo, 3 * NUM_SAMPLES)  # all of it is heard, the newest is kept
+
+
+def test_the_bytes_of_a_waveform_are_cut_at_the_ends_of_their_range():
+    sound = np.resize(np.array([0, 50, 177, 178, 255], np.uint8), NUM_SAMPLES)
+    _, kept = newest(BYTES, sound, sound, rest_level=50.0)
+    assert kept[0, 0, :5].tolist() == [-50, 0, 127, 127, 127]
+    _, kept = newest(BYTES, sound, sound, rest_level=200.0)
+    assert kept[0, 0, :5].tolist() == [-128, -128, -23, -22, 55]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_waveform_of_other_kinds_is_kept_at_half_precision(dtype):
+    low, high, scale = (-32768, 32767, 32768) if dtype == np.int16 else (-1, 1, 1)
+    space = spaces.Box(low, high, (2, NUM_SAMPLES), dtype)
+    sounds = [space.sample() for _ in range(3)]
+    env, kept = newest(space, *sounds, stereo=True)
+    assert env.spec_of_streams == StreamSpec((0, 0, 0), (2, 1, NUM_SAMPLES), "float16")
+    assert kept.dtype == np.float16
+    np.testing.assert_array_equal(kept[:, 0], (sounds[-1] / np.float32(scale)).astype(np.float16))
+
+
+def test_the_waveform_of_a_step_cut_short_is_its_last_frames():
+    script = random_script(4)  # the reset's frame and three more: steps of two and one
+    env = adapt(BOTH, script, audio_features="waveform", frame_skip=2)
+    observations, _ = play(env)
+    for observation, frame in zip(observations, (0, 2, 3), strict=True):
+        expected = (script[frame]["sound"] / np.float32(32_768)).astype(np.float16)
+        np.testing.assert_array_equal(observation.audio[0, 0], expected)
+        assert env.observation_space.contains(observation)
 
 
 class Reusing(gymnasium.Env[Any, Any]):

@@ -90,6 +90,20 @@ def test_a_game_begins_in_silence_however_the_last_one_ended():
     env.close()
 
 
+def test_a_waveform_is_the_games_own_last_chunk():
+    _, sounds, _ = plain_frames("ALE/SpaceInvaders-v5", 4)
+    env = make_env(EnvConfig(id="ALE/SpaceInvaders-v5", audio_features="waveform"))
+    assert env.spec_of_streams == StreamSpec((1, 84, 84), (1, 1, 512), "int8")
+    observation, _ = env.reset(seed=4)
+    assert (observation.audio == 0).all()
+    heard = [env.step(action)[0] for action in actions(env.num_actions)]
+    assert any(observation.audio.any() for observation in heard)
+    for observation, chunk in zip(heard, sounds[3::4], strict=True):
+        assert observation.audio.dtype == np.int8
+        np.testing.assert_array_equal(observation.audio[0, 0], chunk.astype(np.int16) - 128)
+    env.close()
+
+
 def test_the_raw_game_rests_at_128():
     env = make_atari(PONG)
     for _ in range(2):

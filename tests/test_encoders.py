@@ -11,7 +11,9 @@ from torch.nn import functional
 
 from spl.encoders import (
     AUDIO_STREAM,
+    AUDIO_STREAMS,
     VIDEO_STREAMS,
+    AudioMlp,
     AudioStream,
     ByteConv2d,
     Conv,
@@ -24,7 +26,8 @@ from spl.records import StreamSpec
 
 MDQN = json.loads((Path(__file__).parent / "data" / "mdqn.json").read_text())["stream"]
 SPEC = StreamSpec(video=(1, 36, 36), audio=(1, 16, 4))
-SIZES: dict[str, Any] = {"video_features": 12, "audio_features": 10, "features": 14}
+WAVEFORM = SPEC._replace(audio=(1, 1, 64), audio_dtype="int8")
+SIZES: dict[str, Any] = {"video_features": 12, "audio_stream": "conv", "audio_features": 10, "features": 14}
 
 
 def make(spec: StreamSpec = SPEC, **changes: Any) -> TwoStreamEncoder:
@@ -36,8 +39,10 @@ def make(spec: StreamSpec = SPEC, **changes: Any) -> TwoStreamEncoder:
 def draw(spec: StreamSpec = SPEC, history: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     video = torch.randint(256, (3, history, *spec.video), dtype=torch.uint8, generator=generator)
-    audio = torch.rand(3, history, *spec.audio, generator=generator).half()
-    return video, audio
+    if spec.audio_dtype == "int8":
+        size = (3, history, *spec.audio)
+        return video, torch.randint(-128, 128, size, dtype=torch.int8, generator=generator)
+    return video, torch.rand(3, history, *spec.audio, generator=generator).half()
 
 
 def count(module: nn.Module) -> int:
@@ -115,6 +120,47 @@ def test_audio_steps_are_laid_end_to_end_in_time() -> None:
     assert not torch.equal(stream(audio.flip(1)), expected)
     sides = (2 * 2) * AUDIO_STREAM[-1].channels  # 16 -> 8 -> 4 -> 2 bands, 12 -> 6 -> 3 -> 2 frames
     assert stream.project.in_features == sides
+
+
+@pytest.mark.parametrize("name", AUDIO_STREAMS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_audio_stream_gives_features(name: str, channels: int) -> None:
+    stream = AUDIO_STREAMS[name]((channels, 16, 4), history=3, features=7)
+    features = stream(torch.rand(2, 3, channels, 16, 4).half())
+    assert features.shape == (2, 7)
+    assert features.dtype == torch.float32
+    assert (features >= 0).all()
+
+
+def test_a_perceptron_reads_bytes_as_128ths_by_hand() -> None:
+    stream = AudioMlp((1, 1, 3), history=2, features=1)
+    for parameter in stream.parameters():
+        nn.init.zeros_(parameter)
+    stream.hidden.weight.data[:2] = torch.tensor([[1.0, 2, 4, 8, 16, 32], [-1, 0, 0, 0, 0, 0]])
+    stream.project.weight.data[0, :2] = torch.tensor([1.0, 100.0])
+    stream.project.bias.data.fill_(0.5)
+    audio = torch.tensor([[64, 0, 0], [0, -32, 127]], dtype=torch.int8).reshape(1, 2, 1, 1, 3)
+    # 0.5 * 1 - 0.25 * 16 + 127/128 * 32 = 28.25; the second unit's -0.5 is cut to 0
+    assert stream(audio).item() == 28.75
+    assert stream((audio / 128).half()).item() == 28.75  # full scale is 1 in every other kind
+
+
+def test_gradient_reaches_every_parameter_of_a_perceptron() -> None:
+    encoder = make(WAVEFORM, audio_stream="mlp")
+    encoder(*draw(WAVEFORM), torch.ones(3, 2, dtype=torch.bool)).square().sum().backward()
+    for name, parameter in encoder.audio.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_perceptron_of_four_chunks_has_2048_256_128() -> None:
+    stream = AudioMlp((1, 1, 512), history=4, features=128)
+    assert count(stream) == (2048 + 1) * 256 + (256 + 1) * 128
+
+
+def test_a_waveform_has_no_bands_to_convolve() -> None:
+    message = r"audio_stream=conv reads several mel bands, got one, .* set --encoder\.audio_stream mlp"
+    with pytest.raises(ValueError, match=message):
+        make(WAVEFORM)
 
 
 @pytest.mark.parametrize(

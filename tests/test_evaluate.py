@@ -64,6 +64,23 @@ def test_noise_spoils_one_sense_and_leaves_it_present(observation):
     assert untouched(observation, 0, generator) is observation
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.float16])
+def test_noise_on_a_waveform_swings_about_silence_and_keeps_its_kind(dtype):
+    full_scale = 128 if dtype == np.int8 else 1
+    silence = np.zeros((1, 1, 40_000), dtype)
+    observation = Observation(np.zeros(BOTH.video, np.uint8), silence, np.array([True, True]))
+    spoil = conditions(BOTH, 3, is_waveform=True)["noise on audio"]
+    levels = spoil(observation, 0, np.random.default_rng(0)).audio
+    assert levels.dtype == dtype
+    scaled = levels.astype(np.float64) / full_scale
+    assert scaled.mean() == pytest.approx(0.0, abs=0.01)
+    assert scaled.std() == pytest.approx(0.25, rel=0.02)
+    loud = observation._replace(audio=np.full_like(silence, 0.99 * full_scale))
+    cut = spoil(loud, 0, np.random.default_rng(0)).audio
+    assert cut.max() == (127 if dtype == np.int8 else 1)
+    assert cut.min() > -0.5 * full_scale, "what is too loud is cut, and does not wrap"
+
+
 def test_conditions_follow_the_senses_there_are():
     assert list(conditions(BOTH, 3))[:2] == ["video only", "audio only"]
     assert list(conditions(StreamSpec((1, 8, 8), (0, 0, 0)), 3)) == [

@@ -51,6 +51,15 @@ def test_equals_the_memory_on_random_episodes(history: int, num_envs: int) -> No
     assert numbers_of_zeros == set(range(history))
 
 
+def test_bytes_of_sound_stay_bytes() -> None:
+    rolled = History(SPEC._replace(audio=(1, 1, 2), audio_dtype="int8"), history=2)
+    sound = np.array([[[-128, 127]]], np.int8)
+    rolled.push(Observation(np.ones(SPEC.video, np.uint8), sound, np.ones(2, np.bool_)), is_first=True)
+    stack = rolled.stack()
+    assert stack.audio.dtype == torch.int8
+    assert stack.audio[0].flatten().tolist() == [0, 0, -128, 127]
+
+
 def test_a_stack_by_hand() -> None:
     rolled = History(SPEC, history=3)
     for number, is_first in ((1, True), (2, False), (3, False), (4, False)):

@@ -17,6 +17,7 @@ from spl.agents.recording import HEADER, Fields, trim
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 SPEC = StreamSpec(video=(1, 3, 2), audio=(1, 2, 2))
+BYTES = StreamSpec(video=(1, 3, 2), audio=(1, 1, 3), audio_dtype="int8")
 GAMMA = 0.5
 KEPT = {"history": 3, "n_step": 2, "gamma": GAMMA}
 
@@ -24,7 +25,7 @@ KEPT = {"history": 3, "n_step": 2, "gamma": GAMMA}
 def observe(number: int, spec: StreamSpec = SPEC) -> Observation:
     """Return an observation that says its number, never zero."""
     video = np.full(spec.video, number % 255 + 1, np.uint8)
-    audio = np.full(spec.audio, number + 1, np.float16)
+    audio = np.full(spec.audio, number % 127 + 1 if spec == BYTES else number + 1, spec.audio_dtype)
     return Observation(video, audio, np.array([True, number % 2 == 0]))
 
 
@@ -267,6 +268,36 @@ def test_save_append_and_load_are_equal_also_after_wrapping(
         assert_equal(world.memory, ReplayMemory.load(tmp_path / "recording", mmap=mmap, **KEPT))
 
 
+@pytest.mark.parametrize("mmap", [False, True])
+def test_bytes_of_sound_are_kept_saved_and_drawn_as_bytes(mmap: bool, tmp_path: Path) -> None:
+    memory = ReplayMemory(BYTES, 20, **KEPT)
+    memory.begin(observe(126, BYTES)._replace(audio=np.array([[[-128, 0, 127]]], np.int8)))
+    for number in range(40):
+        memory.add(transition(number, next_observation=observe(number, BYTES)))
+        if number == 2:
+            batch = memory.gather(*memory.indices())
+            assert batch.audio.dtype == batch.next_audio.dtype == torch.int8
+            assert batch.audio[0].flatten(1).tolist() == [[0] * 3, [0] * 3, [-128, 0, 127]]
+            assert batch.next_audio[0].flatten(1).tolist() == [[-128, 0, 127], [1] * 3, [2] * 3]
+    memory.save(tmp_path / "recording")
+    loaded = ReplayMemory.load(tmp_path / "recording", mmap=mmap, **KEPT)
+    assert loaded.spec == BYTES
+    assert loaded.fields.audio.dtype == np.int8
+    assert_equal(memory, loaded)
+    with pytest.raises(ValueError, match=r"audio must be a int8 array of shape \(1, 1, 3\), got float16"):
+        memory.begin(observe(1, BYTES)._replace(audio=np.zeros(BYTES.audio, np.float16)))
+
+
+def test_a_recording_older_than_bytes_of_sound_is_loaded(tmp_path: Path) -> None:
+    world = World(make(15))
+    world.play(20)
+    world.memory.save(tmp_path)
+    edit_header(tmp_path, spec={"video": list(SPEC.video), "audio": list(SPEC.audio)})
+    loaded = ReplayMemory.load(tmp_path, **KEPT)
+    assert loaded.spec == SPEC
+    assert_equal(world.memory, loaded)
+
+
 def test_saving_again_writes_only_what_changed(tmp_path: Path) -> None:
     world = World(make(40))
     world.play(20)
@@ -496,6 +527,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text as slots": (lambda folder: edit_header(folder, slots="9"), "must hold slots as int"),
     "negative count": (lambda folder: edit_header(folder, written=[-1]), "counts as written"),
     "no spec": (lambda folder: edit_header(folder, spec={}), "must hold spec"),
+    "other sound": (
+        lambda folder: edit_header(folder, spec={**SPEC._asdict(), "audio_dtype": "int64"}),
+        "must hold audio_dtype as float16 or int8, got 'int64'",
+    ),
+    "a list of sounds": (
+        lambda folder: edit_header(folder, spec={**SPEC._asdict(), "audio_dtype": ["int8"]}),
+        "must hold audio_dtype as",
+    ),
+    "bytes of sound": (
+        lambda folder: edit_header(folder, spec={**SPEC._asdict(), "audio_dtype": "int8"}),
+        "must list arrays",
+    ),
     "other arrays": (lambda folder: edit_header(folder, slots=9), "must list arrays"),
     "no capacity": (lambda folder: edit_header(folder, capacity=0), "capacity must be at least 2"),
 }

@@ -77,7 +77,7 @@ def network_of(
     *, dueling: bool = False, fusion: str = "joint", spec: StreamSpec = SPEC
 ) -> MultimodalQNetwork:
     torch.manual_seed(0)
-    sizes = {"video_features": 6, "audio_features": 5, "features": 7}
+    sizes = {"video_features": 6, "audio_stream": "conv", "audio_features": 5, "features": 7}
     encoder = TwoStreamEncoder(spec, history=2, video_stream="small", attention="none", **sizes)
     return MultimodalQNetwork(encoder, 4, dueling=dueling, fusion=fusion)
 

@@ -28,6 +28,7 @@ def test_a_stream_with_a_zero_is_lacking(
 ) -> None:
     spec = StreamSpec(video, audio)
     assert (spec.has_video, spec.has_audio) == has
+    assert spec.audio_dtype == "float16"
 
 
 @pytest.mark.parametrize("leading", [(), (3,)], ids=["one", "three environments"])
@@ -39,6 +40,9 @@ def test_without_blanks_and_flags_a_copy(senses: tuple[int, ...], leading: tuple
         assert np.array_equal(stream, np.zeros_like(before) if sense in senses else before)
         assert stream.dtype == before.dtype
         assert (blanked.present[..., sense] == (sense not in senses)).all()
+    heard = whole._replace(audio=np.full_like(whole.audio, -7, np.int8)).without(*senses).audio
+    assert heard.dtype == np.int8
+    assert (heard == (0 if AUDIO in senses else -7)).all()
     assert whole.present.all()
     assert (whole.video == 9).all()
     assert (whole.audio == 0.5).all()

@@ -42,6 +42,19 @@ def test_weights_follow_from_the_seed_whatever_was_drawn_before(smoke):
     assert torch.equal(first.target.encoder.fuse.weight, first.network.encoder.fuse.weight)
 
 
+def test_the_network_of_the_benchmark_can_be_asked_for(smoke):
+    sizes = {"video_features": "512", "audio_features": "128", "features": "512", "attention": "none"}
+    chosen = {"video_stream": "nature", "audio_stream": "mlp", **sizes}
+    argv = [word for name, value in chosen.items() for word in (f"--encoder.{name}", value)]
+    spec = StreamSpec((1, 84, 84), (1, 1, 512), "int8")
+    agent = build_agent(smoke(*argv, "--agent.dueling", "false"), spec, 4, torch.device("cpu"))
+    video = (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64 + (7 * 7 * 64 + 1) * 512
+    audio = (4 * 512 + 1) * 256 + (256 + 1) * 128
+    joint = (512 + 128 + 2 + 1) * 512 + (512 + 1) * 4
+    assert sum(parameter.numel() for parameter in agent.network.parameters()) == video + audio + joint
+    assert video + audio + joint == 2_572_836
+
+
 def test_each_purpose_has_a_generator_of_its_own():
     draws = {purpose: generator_of(3, purpose).random() for purpose in ("replay", "exploration", "dropout")}
     assert len(set(draws.values())) == 3
@@ -58,6 +71,8 @@ def test_ram_is_checked_before_the_start():
         check_ram(config, SPEC)  # 36 * 36 + 2 * 64 * 8 = 2,320 bytes
     with pytest.raises(UsageError, match=r"needs 2,412,800,000,000,000 bytes"):  # 4 % of slack
         check_ram(replace(config, save_memory=True), SPEC)
+    with pytest.raises(UsageError, match=r"observations of 1,808 bytes"):  # 36 * 36 + 512
+        check_ram(config, SPEC._replace(audio=(1, 1, 512), audio_dtype="int8"))
     check_ram(TrainAgentConfig(memory=MemoryConfig(capacity=10**12, on_disk=True)), SPEC)
     with pytest.raises(UsageError) as caught:
         check_ram(config, SPEC)

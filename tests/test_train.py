@@ -124,6 +124,26 @@ def test_a_refused_dropout_leaves_no_folder_behind(smoke, tmp_path):
     assert not list(tmp_path.glob("runs/agent/*"))
 
 
+def test_a_waveform_that_nothing_can_read_leaves_no_folder_behind(smoke, tmp_path):
+    with pytest.raises(UsageError, match=r"got one, as a waveform has it: set --encoder\.audio_stream mlp"):
+        train_agent(smoke("--env.audio_features", "waveform"), console=quiet())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_game_is_learned_resumed_and_evaluated_from_its_bytes(smoke):
+    pytest.importorskip("ale_py")
+    options = ("--env.audio_features", "waveform", "--encoder.audio_stream", "mlp")
+    config = smoke(*options, "--env.kwargs.max_num_frames_per_episode", "200", name="atari")
+    folder = train_agent(config, console=quiet()).folder
+    assert json.loads((folder / "env.json").read_text())["audio"]["features"] == "waveform"
+    train_agent(replace(config, num_steps=130), resume=folder, console=quiet())
+    memory = ReplayMemory.load(folder / "memory")
+    assert memory.spec == ((1, 84, 84), (1, 1, 512), "int8")
+    assert len(memory) == 130
+    result = evaluate_agent(folder, EvaluateAgentConfig(episodes=1, seeds=1), console=quiet())
+    assert np.isfinite(result["conditions"]["noise on audio"]["mean"])
+
+
 def test_a_run_that_cannot_be_saved_does_not_say_that_it_was(smoke, monkeypatch):
     def full(*args, **kwargs):
         raise OSError("no space left on the device")
