@@ -5,7 +5,8 @@ The same work for both, in one run: ALE/Breakout-v5 with sound, four frames a st
 parameters; Adam 1e-4, Huber, gradient norm 10; one update of 32 every four steps (of 256 every 32 with eight
 environments), target copied every 1,000 steps, one action in ten random. The peer gets its environment from
 our adapter too, so that only the agents differ. Each stretch is a process of its own, the contenders take
-turns, medians are told. The first stretch of each fills the memory before it is timed. Extra: bench.
+turns, medians are told. The first stretch of each fills the memory before it is timed. "others" is the
+share of the machine that other processes took meanwhile: figures count where it is small. Extra: bench.
 """
 
 import argparse
@@ -29,7 +30,7 @@ CAPACITY, FULL, FEW = (
 ENV = ["--env.id", "ALE/Breakout-v5", "--env.audio_features", "waveform"]
 SIZES = {"video_stream": "nature", "attention": "none", "audio_stream": "mlp", "video_features": 512}
 SIZES |= {"audio_features": 128, "features": 512}
-Mark = tuple[int, int, float, float]  # step, updates, wall and CPU seconds
+Mark = tuple[int, int, float, float, float]  # step, updates; seconds: wall, CPU of ours, CPU of all
 
 
 def processes() -> list[Path]:
@@ -49,6 +50,12 @@ def cpu_s() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def machine_cpu_s() -> float:
+    """Return the CPU seconds that all processes of the machine have taken so far."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # but idle and waiting for a disk
+
+
 def peak_bytes() -> int:
     """Return the largest resident sizes so far of this process and its environments' processes, added up."""
     told = [process.joinpath("status").read_text() for process in processes()]
@@ -57,7 +64,7 @@ def peak_bytes() -> int:
 
 def mark(marks: list[Mark], step: int, num_updates: int) -> None:
     """Note the clocks."""
-    marks.append((step, num_updates, time.perf_counter(), cpu_s()))
+    marks.append((step, num_updates, time.perf_counter(), cpu_s(), machine_cpu_s()))
 
 
 def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
@@ -204,12 +211,13 @@ def run_one(args: argparse.Namespace) -> dict[str, float]:
         busy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     run = run_sb3 if args.only == "sb3" else run_ours
     marks = [one for one in run(args, args.fill, num_steps) if one[0] >= first]
-    steps, updates, wall, cpu = (end - start for start, end in zip(marks[0], marks[-1], strict=True))
+    steps, updates, wall, cpu, all_cpu = (end - start for start, end in zip(marks[0], marks[-1], strict=True))
     told = {
         "steps_per_second": steps / wall,
         "updates_per_second": updates / wall,
         "cpu_ms_per_step": 1e3 * cpu / steps,
         "peak_gb": peak_bytes() / 1e9,
+        "others_percent": 100 * max(0.0, all_cpu - cpu) / (wall * (os.cpu_count() or 1)),
     }
     if busy is not None:
         busy.terminate()
@@ -262,7 +270,7 @@ def tell(args: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> 
         values = [row[key] for row in found[name] if key in row]
         return float((np.max if key == "peak_gb" else np.median)(values)) if values else float("nan")
 
-    keys = ["steps_per_second", "updates_per_second", "cpu_ms_per_step", "peak_gb"]
+    keys = ["steps_per_second", "updates_per_second", "cpu_ms_per_step", "peak_gb", "others_percent"]
     keys += ["gpu_busy_percent"] if args.device.startswith("cuda") else []
     rows = []
     for name in found:
