@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spl import descent
 from spl.descent import descend
 
 
@@ -62,3 +63,26 @@ def test_shapes_must_agree(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="must both be"):
         descend(losses_of(weight)[:, None], torch.ones(2, 1), sgd, [weight], max_grad_norm=None)
     assert weight.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("max_norm", [1e-3, 2.0, 1e3, math.hypot(1.5, 1.0)])
+def test_clipping_is_that_of_the_library_to_the_bit(max_norm: float) -> None:
+    gradients = [torch.tensor([1.5, 1.0]), torch.tensor([[3.0], [-0.1]])]
+    weights = [[nn.Parameter(torch.zeros_like(one)) for one in gradients] for _ in range(2)]
+    for group in weights:
+        for weight, gradient in zip(group, gradients, strict=True):
+            weight.grad = gradient.clone()
+    ours, theirs = ([*group, nn.Parameter(torch.zeros(1))] for group in weights)  # one without a gradient
+    descent._clip(ours, max_norm)
+    torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+    for one, two in zip(ours[:2], theirs[:2], strict=True):
+        assert one.grad is not None
+        assert two.grad is not None
+        assert torch.equal(one.grad, two.grad)
+
+
+def test_a_gradient_that_is_not_finite_is_not_hidden() -> None:
+    weight = parameter()
+    weight.grad = torch.tensor([float("nan"), 1.0])
+    descent._clip([weight], 10.0)
+    assert weight.grad.isnan().all()
