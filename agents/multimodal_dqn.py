@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spl.agents.compilation import compiled
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.history import Stack
+from spl.agents.precision import LowPrecision
 from spl.encoders import TwoStreamEncoder
 from spl.losses import temporal_difference
 from spl.records import Batch
@@ -30,6 +32,8 @@ class DqnConfig:
     reward_clip: float | None = None  # and then cut to [-c, c]; null leaves them
     huber: bool = True  # clip each sample's gradient at 1
     fusion: Literal["joint", "mdqn"] = "joint"  # one code, or each stream's own Q-values averaged
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
+    compile: bool = False  # the losses, by torch.compile: half a minute at the start
     target_every_updates: int = 250  # between copies into the target network
     target_tau: float = 1.0  # share copied each time; 1 copies all
     epsilon_start: float = 1.0  # chance of a random action at first
@@ -93,7 +97,8 @@ class QHead(nn.Module):
         self.value = nn.Linear(features, 1) if dueling else None
 
     def forward(self, code: Tensor) -> Tensor:
-        """Return ``(B, A)`` for ``code (B, D)``."""
+        """Return ``(B, A)`` for ``code (B, D)``, in the precision of the weights."""
+        code = code.to(self.advantage.weight.dtype)
         advantage: Tensor = self.advantage(code)  # (B, A)
         if self.value is None:
             return advantage
@@ -190,6 +195,11 @@ class MultimodalDqn:
         self.device = device
         self.num_actions = int(network.heads[0].advantage.out_features)  # type: ignore[union-attr, arg-type]
         self.num_updates = 0
+        self._low: tuple[LowPrecision, LowPrecision] | None = None  # of network and target
+        if config.precision == "bfloat16":
+            self._low = LowPrecision(self.network), LowPrecision(self.target)
+        self._is_stale = False  # whether the network has moved since its copy was made
+        self._losses = compiled(self._losses_of, device) if config.compile else self._losses_of
 
     def act(self, stack: Stack, epsilon: float) -> list[int]:
         """Return one action per environment: uniform with chance ``epsilon``, else the best."""
@@ -197,13 +207,15 @@ class MultimodalDqn:
         explores = self.generator.random(num_envs) < epsilon
         actions = self.generator.integers(self.num_actions, size=num_envs)
         if not explores.all():
+            self._refresh()
+            acting = self.network if self._low is None else self._low[0].copied
             with torch.inference_mode():
-                greedy = self.network(*stack.to(self.device)).argmax(dim=1).cpu().numpy()
+                greedy = acting(*stack.to(self.device)).argmax(dim=1).cpu().numpy()
             actions = np.where(explores, actions, greedy)
         return [int(action) for action in actions]
 
     def losses(self, batch: Batch) -> Tensor:
-        """Return ``(B,)``: the temporal-difference loss of each transition.
+        """Return ``(B,)``: the temporal-difference loss of each transition, in float32.
 
         ``delta = R + discount * Q_target(s', a*) - Q(s, a)``, where ``discount`` is ``gamma^m`` or 0 after
         the task's end, and ``a*`` maximises ``Q_target(s', .)``, or with ``double`` ``Q(s', .)``. With
@@ -211,11 +223,18 @@ class MultimodalDqn:
 
         Source: Mnih et al. (2015), Methods; van Hasselt et al. (2016), Deep RL with double Q-learning, eq. 4.
         """
+        self._refresh()
+        return self._losses(batch)
+
+    def _losses_of(self, batch: Batch) -> Tensor:
+        trained, choosing, rating = self.network.values, self.network, self.target
+        if self._low is not None:
+            trained, choosing, rating = self._low[0].values, self._low[0].copied, self._low[1].copied
         following = (batch.next_video, batch.next_audio, batch.next_present)
         with torch.no_grad():
-            rated = self.target.values(*following)
-            chosen = self.network.values(*following) if self.config.double else rated
-        values = self.network.values(batch.video, batch.audio, batch.present)
+            rated = rating.values(*following)
+            chosen = choosing.values(*following) if self.config.double else rated
+        values = trained(batch.video, batch.audio, batch.present)
         total = torch.zeros_like(batch.reward)
         for stream, (value, rate, choice) in enumerate(zip(values, rated, chosen, strict=True)):
             best = rate.gather(1, choice.argmax(dim=1, keepdim=True)).squeeze(1)  # (B,)
@@ -227,14 +246,23 @@ class MultimodalDqn:
             total = total + loss
         return total
 
+    def _refresh(self) -> None:
+        """Bring the copy that acts up to date, at most once per update."""
+        if self._low is not None and self._is_stale:
+            self._low[0].refresh()
+        self._is_stale = False
+
     def sync(self) -> None:
         """Count an update, and move the target network when it is due."""
         self.num_updates += 1
+        self._is_stale = True
         if self.num_updates % self.config.target_every_updates:
             return
         with torch.no_grad():
             for kept, newest in zip(self.target.parameters(), self.network.parameters(), strict=True):
                 kept.lerp_(newest, self.config.target_tau)
+        if self._low is not None:
+            self._low[1].refresh()
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, counter and generator."""
@@ -249,5 +277,8 @@ class MultimodalDqn:
         """Go on from :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.target.load_state_dict(state["target"])
+        if self._low is not None:
+            self._low[1].refresh()
+        self._is_stale = True
         self.num_updates = int(state["num_updates"])
         self.generator.bit_generator.state = state["generator"]

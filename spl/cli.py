@@ -1,5 +1,6 @@
 """The command line: one function a command, which imports what it needs only when it is chosen."""
 
+import os
 import sys
 import textwrap
 import traceback
@@ -110,6 +111,24 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
 }
 
 
+# A thread that waits for work spins, and beside a busy neighbour it spins on the core that the work needs.
+# These let it sleep after some ten microseconds (OpenMP: PyTorch) or have none that waits (OpenBLAS: NumPy).
+CALM = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def calm_threads() -> None:
+    """Keep waiting threads from spinning for long, where the user has not said otherwise.
+
+    Does nothing once torch is loaded, which reads these variables once. How many threads there are stays as
+    it is, so that sums come out the same to the bit.
+    """
+    if "torch" in sys.modules:
+        return
+    for name, value in CALM.items():
+        if name != "GOMP_SPINCOUNT" or "OMP_WAIT_POLICY" not in os.environ:
+            os.environ.setdefault(name, value)
+
+
 def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:
     """Return ``argv`` without ``name VALUE`` (or ``name=VALUE``), and the value."""
     for position, word in enumerate(argv):
@@ -142,6 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         print(__version__)
         return OK
+    calm_threads()
     sys.path.insert(0, "")  # so that --env module:Id finds a file beside the user, as python -m would
     try:
         command, rest = choose(argv)

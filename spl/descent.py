@@ -40,9 +40,10 @@ def descend(
     loss = (losses * weights).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    limit = float("inf") if max_grad_norm is None else max_grad_norm
-    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if not (loss + norm).isfinite():
         raise NonFiniteError(f"the loss is {loss.item()} and its gradient's norm {norm.item()}")
+    if max_grad_norm is not None and max_grad_norm / (norm + 1e-6) < 1.0:  # a factor of 1 costs as much
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
     optimizer.step()
     return loss.detach()

@@ -56,9 +56,22 @@ class ByteConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, C', H', W')`` for ``x (B, C, H, W)`` uint8."""
-        pixels = x.to(self.weight.dtype, memory_format=torch.channels_last)
-        out: Tensor = self._conv_forward(pixels, self.weight / 255, self.bias)
+        out: Tensor = self._conv_forward(as_floats(x, self.weight.dtype), self.weight / 255, self.bias)
         return out
+
+
+def as_floats(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return bytes ``(B, C, H, W)`` as floats 0..255 with the channels last in memory.
+
+    On the CPU one channel after the other: half the time of the library's own permuting copy (0.6 ms at
+    32 x 4 x 84 x 84), which has its inner loop over the four channels.
+    """
+    if x.device.type != "cpu":
+        return x.to(dtype, memory_format=torch.channels_last)
+    floats = torch.empty(x.shape, dtype=dtype, memory_format=torch.channels_last)
+    for channel in range(x.shape[1]):
+        floats[:, channel].copy_(x[:, channel])
+    return floats
 
 
 def conv_stream(

@@ -64,9 +64,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.history": set(),
     "spl.agents.exploration": set(),
     "spl.agents.protocol": {"spl.agents.history"},
+    "spl.agents.precision": set(),
+    "spl.agents.compilation": set(),
     "spl.agents.multimodal_dqn": {
+        "spl.agents.compilation",
         "spl.agents.exploration",
         "spl.agents.history",
+        "spl.agents.precision",
         "spl.encoders",
         "spl.losses",
     },

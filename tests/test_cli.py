@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, sentences, interrupts."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -158,3 +159,42 @@ def test_an_interrupted_run_is_saved_and_goes_on_to_its_end(number, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "finished" in done.stderr
     assert json.loads((run / "checkpoints/last/state.json").read_text())["step"] == step + 60
+
+
+def variables_after(tmp_path: Path, **given: str) -> dict[str, str]:
+    """Return what of the thread variables a command finds in a fresh process, told by an environment."""
+    (tmp_path / "told.py").write_text(
+        "import json, os\n"
+        "names = ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY', 'OPENBLAS_NUM_THREADS')\n"
+        "print(json.dumps({name: os.environ[name] for name in names if name in os.environ}))\n"
+    )
+    code = (
+        "import sys; from spl import cli; assert 'torch' not in sys.modules\n"
+        "cli.COMMANDS['train', 'agent'] = lambda argv: __import__('told') and 0\n"
+        "sys.exit(cli.main(['train', 'agent']))"
+    )
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS")
+    env = {name: value for name, value in os.environ.items() if name not in names}
+    env |= {"PYTHONPATH": os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=env | given,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def test_waiting_threads_are_calmed_where_the_user_says_nothing(tmp_path):
+    assert variables_after(tmp_path) == cli.CALM
+    own = {"GOMP_SPINCOUNT": "7", "OPENBLAS_NUM_THREADS": "2"}
+    assert variables_after(tmp_path, **own) == own
+    patient = variables_after(tmp_path, OMP_WAIT_POLICY="active")
+    assert patient == {"OMP_WAIT_POLICY": "active", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def test_importing_the_command_line_sets_no_variable():
+    code = "import os; before = dict(os.environ); import spl.cli; assert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

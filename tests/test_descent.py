@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.descent import descend
+from spl.descent import NonFiniteError, descend
 
 
 def parameter() -> nn.Parameter:
@@ -61,4 +61,39 @@ def test_shapes_must_agree(shape: tuple[int, ...]) -> None:
         descend(losses_of(weight), torch.ones(shape), sgd, [weight], max_grad_norm=None)
     with pytest.raises(ValueError, match="must both be"):
         descend(losses_of(weight)[:, None], torch.ones(2, 1), sgd, [weight], max_grad_norm=None)
+    assert weight.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("max_norm", [1e-3, 2.0, 1e3, math.hypot(1.5, 1.0)])
+def test_clipping_is_that_of_the_library_to_the_bit(max_norm: float) -> None:
+    gradients = [torch.tensor([1.5, 1.0]), torch.tensor([[3.0], [-0.1]])]
+    ours, theirs = ([nn.Parameter(torch.zeros_like(one)) for one in gradients] for _ in range(2))
+    losses = sum((weight * gradient).sum() for weight, gradient in zip(ours, gradients, strict=True))
+    assert isinstance(losses, torch.Tensor)
+    idle = nn.Parameter(torch.zeros(1))  # has no gradient
+    sgd = torch.optim.SGD([*ours, idle], lr=1.0)
+    descend(losses[None], torch.ones(1), sgd, [*ours, idle], max_grad_norm=max_norm)
+    for weight, gradient in zip(theirs, gradients, strict=True):
+        weight.grad = gradient.clone()
+    torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+    for one, two in zip(ours, theirs, strict=True):
+        assert two.grad is not None
+        assert torch.equal(one.detach(), -two.grad)
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 10.0])
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+@pytest.mark.parametrize("place", ["loss", "gradient"])
+def test_what_is_not_finite_is_refused_before_the_step(
+    place: str, factor: float, max_grad_norm: float | None
+) -> None:
+    weight = parameter()
+    sgd = torch.optim.SGD([weight], lr=0.1)
+    losses = losses_of(weight)
+    if place == "gradient":
+        losses.register_hook(lambda gradient: gradient * factor)
+    else:
+        losses = losses * factor
+    with pytest.raises(NonFiniteError, match=r"its gradient's norm (nan|inf)"):
+        descend(losses, torch.ones(2), sgd, [weight], max_grad_norm=max_grad_norm)
     assert weight.tolist() == [1.0, 2.0]

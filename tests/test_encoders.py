@@ -20,6 +20,7 @@ from spl.encoders import (
     EncoderConfig,
     TwoStreamEncoder,
     VideoStream,
+    as_floats,
     conv_stream,
 )
 from spl.records import StreamSpec
@@ -240,3 +241,12 @@ def test_too_small_a_picture_says_what_to_do() -> None:
 def test_sizes_must_be_positive(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be positive, got 0"):
         EncoderConfig(**{name: 0})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bytes_become_floats_with_channels_last_to_the_bit(dtype: torch.dtype) -> None:
+    video = torch.randint(256, (3, 5, 9, 7), dtype=torch.uint8)
+    for x in (video, video[:, 1:], video[:1, :1]):
+        floats, expected = as_floats(x, dtype), x.to(dtype, memory_format=torch.channels_last)
+        assert torch.equal(floats, expected)
+        assert floats.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,55 @@
+"""Computing in bfloat16 with weights that stay float32: cast with a graph to learn, copied once to act.
+
+The heads stay in float32: with eight bits, Q-values that differ by less than 1/256 would be equal, and the
+choice among them arbitrary.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LOW = torch.bfloat16
+
+
+class _Values(nn.Module):
+    """Makes ``network.values`` what a module is called for, as ``functional_call`` wants it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *senses: Tensor) -> list[Tensor]:
+        """Return the ``(B, A)`` that are trained."""
+        values: list[Tensor] = self.network.values(*senses)  # type: ignore[operator]
+        return values
+
+
+class LowPrecision:
+    """A network whose encoder computes in bfloat16; what is trained are its float32 weights, the masters.
+
+    Args:
+        network: has an ``encoder`` and ``values``; neither its weights nor its ``state_dict`` are touched.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._masters = network
+        self._values = _Values(network)
+        self.copied: Any = copy.deepcopy(network).requires_grad_(False)  # computes without a graph
+        self.copied.encoder.to(LOW)
+
+    def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
+        """Return the ``(B, A)`` that are trained, float32; their gradients reach the masters in float32."""
+        cast = {
+            f"network.encoder.{name}": weight.to(LOW)
+            for name, weight in self._masters.encoder.named_parameters()  # type: ignore[union-attr]
+        }
+        values: list[Tensor] = torch.func.functional_call(self._values, cast, (video, audio, present))
+        return values
+
+    def refresh(self) -> None:
+        """Bring the copy up to date with the masters."""
+        with torch.no_grad():
+            for kept, newest in zip(self.copied.parameters(), self._masters.parameters(), strict=True):
+                kept.copy_(newest)

@@ -1,0 +1,284 @@
+"""A whole training run of ours beside Stable-Baselines3's DQN: steps and updates a second, CPU time, memory.
+
+The same work for both, in one run: ALE/Breakout-v5 with sound, four frames a step, 84 x 84 grey by area and
+512 bytes of sound a step, the last four of both; Nature CNN -> 512, sound 2048-256-128, joint 512, 2.57 M
+parameters; Adam 1e-4, Huber, gradient norm 10; one update of 32 every four steps (of 256 every 32 with eight
+environments), target copied every 1,000 steps, one action in ten random. The peer gets its environment from
+our adapter too, so that only the agents differ. Each stretch is a process of its own, the contenders take
+turns, medians are told. The first stretch of each fills the memory before it is timed. "others" is the
+share of the machine that other processes took meanwhile: figures count where it is small. Extra: bench.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+EVERY = 250  # steps between two looks at the clocks
+CAPACITY, FULL, FEW = (
+    20_000,
+    19_000,
+    1_000,
+)  # transitions: of the memory, before the first stretch, the others
+ENV = ["--env.id", "ALE/Breakout-v5", "--env.audio_features", "waveform"]
+SIZES = {"video_stream": "nature", "attention": "none", "audio_stream": "mlp", "video_features": 512}
+SIZES |= {"audio_features": 128, "features": 512}
+Mark = tuple[int, int, float, float, float]  # step, updates; seconds: wall, CPU of ours, CPU of all
+
+
+def processes() -> list[Path]:
+    """Return this process and its children in ``/proc``."""
+    own = Path("/proc/self")
+    children = "".join(path.read_text() for path in own.glob("task/*/children"))
+    return [own, *(Path("/proc", number) for number in children.split())]
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds of this process and its environments' processes so far."""
+    ticks = 0
+    for process in processes():
+        ticks += sum(
+            int(word) for word in process.joinpath("stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        )
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def machine_cpu_s() -> float:
+    """Return the CPU seconds that all processes of the machine have taken so far."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # but idle and waiting for a disk
+
+
+def peak_bytes() -> int:
+    """Return the largest resident sizes so far of this process and its environments' processes, added up."""
+    told = [process.joinpath("status").read_text() for process in processes()]
+    return sum(1024 * int(text.split("VmHWM:")[1].split()[0]) for text in told)
+
+
+def mark(marks: list[Mark], step: int, num_updates: int) -> None:
+    """Note the clocks."""
+    marks.append((step, num_updates, time.perf_counter(), cpu_s(), machine_cpu_s()))
+
+
+def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
+    """Train with ``train_agent`` and return the marks that its rows leave."""
+    from spl.cli import calm_threads
+
+    calm_threads()
+    from rich.console import Console
+
+    from spl.agents import train
+    from spl.agents.run import TrainAgentConfig
+    from spl.config import parse
+    from spl.report import Report
+
+    marks: list[Mark] = []
+
+    class Marked(Report):
+        def row(self, step: int, values: Any) -> None:
+            super().row(step, values)
+            if "train/n_updates" in values:
+                mark(marks, step, int(values["train/n_updates"]))
+
+    train.Report = Marked  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        words = {**{f"encoder.{key}": value for key, value in SIZES.items()}, **loop_of(args.num_envs)}
+        words |= {
+            "agent.precision": args.only,
+            "agent.compile": str(args.compile).lower(),
+            "agent.learning_rate": 1e-4,
+            "agent.double": "false",
+            "agent.dueling": "false",
+            "agent.gamma": 0.99,
+            "agent.epsilon_end": 0.1,
+            "agent.epsilon_warmup_steps": fill,
+            "agent.epsilon_decay_steps": 1,
+            "memory.capacity": CAPACITY,
+            "memory.min_size": fill,
+            "num_steps": num_steps,
+            "report_every_steps": EVERY,
+            "checkpoint_every_steps": 10 * num_steps,
+            "save_memory": "false",
+            "num_threads": args.threads,
+            "device": args.device,
+            "runs": folder,
+        }
+        options = [word for name, value in words.items() for word in (f"--{name}", str(value))]
+        config = parse(TrainAgentConfig, [*ENV, *options], prog="bench_agent")
+        train.train_agent(config, command=sys.argv, console=Console(file=nowhere))
+    return marks
+
+
+def loop_of(num_envs: int) -> dict[str, Any]:
+    """Return our options for one update of 32 every four steps, or of 256 every four steps of eight."""
+    from spl.agents.run import TrainAgentConfig
+
+    batch = 32 * num_envs
+    words: dict[str, Any] = {"loop.batch_size": batch, "loop.mini_buffer": batch}
+    words |= {"loop.collect_steps": 4 * num_envs, "agent.target_every_updates": 250 // num_envs}
+    if num_envs > 1:
+        if "num_envs" not in {field.name for field in dataclasses.fields(TrainAgentConfig)}:
+            raise SystemExit("bench_agent: this version of spl has no --num_envs; leave it out")
+        words["num_envs"] = num_envs
+    return words
+
+
+def run_sb3(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
+    """Train Stable-Baselines3's DQN and return the marks of its callback."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our adapter's; its spinning would slow the peer
+    import torch
+    from peer_sb3 import Told, train_peer
+
+    from spl.agents.run import TrainAgentConfig
+    from spl.config import parse
+
+    torch.set_num_threads(args.threads)
+    marks: list[Mark] = []
+    train_peer(
+        parse(TrainAgentConfig, ENV, prog="bench_agent").env,
+        num_steps=num_steps,
+        learning_starts=fill,
+        capacity=CAPACITY,
+        num_envs=args.num_envs,
+        in_processes=args.peer_envs == "subproc",
+        device=args.device,
+        told=Told(EVERY, functools.partial(mark, marks)),
+    )
+    return marks
+
+
+def run_floor(args: argparse.Namespace) -> dict[str, float]:
+    """Return the rate of a compiled update on a ready batch: what no loop around it can beat."""
+    import torch
+
+    from spl.agents.run import TrainAgentConfig, build_agent, pick_device
+    from spl.config import parse
+    from spl.descent import descend
+    from spl.envs.catalog import make_env
+    from spl.records import Batch
+
+    torch.set_num_threads(args.threads)
+    words = {f"encoder.{key}": value for key, value in SIZES.items()}
+    words |= {"agent.compile": "true", "agent.double": "false", "agent.dueling": "false"}
+    options = [word for name, value in words.items() for word in (f"--{name}", str(value))]
+    config = parse(TrainAgentConfig, [*ENV, *options], prog="bench_agent")
+    device, size = pick_device(args.device), 32 * args.num_envs
+    agent = build_agent(config, make_env(config.env).spec_of_streams, 4, device)
+    parameters = list(agent.network.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=1e-4, fused=True)
+    video, audio = (
+        torch.randint(256, (size, 4, 1, *shape), dtype=torch.uint8) for shape in ((84, 84), (1, 512))
+    )
+    senses = video, audio, torch.ones(size, 2, dtype=torch.bool)
+    numbers = torch.zeros(size, dtype=torch.int64), torch.randn(size), torch.full((size,), 0.99)
+    batch, weights = Batch(*senses, *numbers, *senses).to(device), torch.ones(size, device=device)
+
+    def updates(count: int) -> None:
+        for _ in range(count):
+            descend(agent.losses(batch), weights, optimizer, parameters, max_grad_norm=10.0)
+            agent.sync()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    updates(20)
+    started, count = time.perf_counter(), args.steps // (4 * args.num_envs)
+    updates(count)
+    return {"updates_per_second": count / (time.perf_counter() - started)}
+
+
+def run_one(args: argparse.Namespace) -> dict[str, float]:
+    """Return the figures of one stretch: this process's whole work."""
+    if args.only == "floor":
+        return run_floor(args)
+    first = args.fill + EVERY  # the first updates allocate and choose kernels
+    num_steps = -(-(first + args.steps) // EVERY) * EVERY + EVERY
+    busy = None
+    if args.device.startswith("cuda"):
+        command = [
+            "nvidia-smi",
+            "--query-gpu=utilization.gpu",
+            "--format=csv,noheader,nounits",
+            "-lms",
+            "200",
+        ]
+        busy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    run = run_sb3 if args.only == "sb3" else run_ours
+    marks = [one for one in run(args, args.fill, num_steps) if one[0] >= first]
+    steps, updates, wall, cpu, all_cpu = (end - start for start, end in zip(marks[0], marks[-1], strict=True))
+    told = {
+        "steps_per_second": steps / wall,
+        "updates_per_second": updates / wall,
+        "cpu_ms_per_step": 1e3 * cpu / steps,
+        "peak_gb": peak_bytes() / 1e9,
+        "others_percent": 100 * max(0.0, all_cpu - cpu) / (wall * (os.cpu_count() or 1)),
+    }
+    if busy is not None:
+        busy.terminate()
+        samples = [float(line) for line in busy.communicate()[0].split()]
+        kept = samples[-max(1, int(wall * 5)) :]
+        told["gpu_busy_percent"] = sum(kept) / len(kept)
+    return told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument("--num_envs", type=int, default=1, help="8: one update of 256 every 32 steps")
+    parser.add_argument("--peer_envs", choices=["dummy", "subproc"], default="dummy")
+    parser.add_argument("--steps", type=int, default=1_000, help="timed in each stretch")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--compile", action="store_true", help="ours with agent.compile")
+    parser.add_argument("--json", type=Path, help="also write every stretch there")
+    parser.add_argument("--only", help=argparse.SUPPRESS)  # what the processes are started with
+    parser.add_argument("--fill", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only is not None:
+        print(json.dumps(run_one(args)))
+        return
+    contenders = ["sb3", *args.precision, *(["floor"] if args.device.startswith("cuda") else [])]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    for repeat in range(args.repeats):
+        for name in contenders:
+            fill = str(FEW if repeat else FULL)
+            command = [sys.executable, *sys.argv, "--only", name, "--fill", fill]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"{repeat + 1} {name}: {found[name][-1]}", file=sys.stderr)
+    if args.json is not None:
+        args.json.write_text(
+            json.dumps({"options": vars(args) | {"json": None}, "found": found}, indent=2) + "\n"
+        )
+    tell(args, found)
+
+
+def tell(args: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> None:
+    """Print medians (peak memory: the largest) and the ratios of steps a second."""
+    import numpy as np
+
+    from spl.report import print_table
+
+    def middle(name: str, key: str) -> float:
+        values = [row[key] for row in found[name] if key in row]
+        return float((np.max if key == "peak_gb" else np.median)(values)) if values else float("nan")
+
+    keys = ["steps_per_second", "updates_per_second", "cpu_ms_per_step", "peak_gb", "others_percent"]
+    keys += ["gpu_busy_percent"] if args.device.startswith("cuda") else []
+    rows = []
+    for name in found:
+        ratio = middle(name, "steps_per_second") / middle("sb3", "steps_per_second")
+        rows.append([name, *(f"{middle(name, key):.3g}" for key in keys), f"{ratio:.2f}"])
+    title = f"{args.num_envs} x Breakout, {args.threads} threads, {args.device}, medians of {args.repeats}"
+    print_table(title, ["", *(key.replace("_", " ") for key in keys), "ratio"], rows)
+
+
+if __name__ == "__main__":
+    main()
