@@ -103,7 +103,8 @@ class ReplayMemory:
         size = self.slots * self.num_envs
         flat = {name: np.asarray(array).reshape(size, *array.shape[2:]) for name, array in arrays.items()}
         self._flat = Fields(**flat)  # axis 0: slot * num_envs + env
-        self._expected = layout_of(self.spec, 1, 1)
+        layout = layout_of(self.spec, 1, 1)
+        self._expected = {name: (shape[2:], dtype) for name, (shape, dtype) in layout.items()}
         self._sampleable = np.zeros(size, np.bool_)
         self._restore(written)
 
@@ -176,10 +177,10 @@ class ReplayMemory:
         newest = number % self.slots * self.num_envs + env
         flat.action[newest] = action
         flat.reward[newest] = reward
-        flat.terminated[newest] = terminated
-        flat.truncated[newest] = truncated
-        age = int(flat.age[newest])
         has_ended = bool(terminated or truncated)
+        if has_ended:  # else they are False since it was appended
+            flat.terminated[newest], flat.truncated[newest] = terminated, truncated
+        age = int(flat.age[newest])
         self._append(observation, env, age + 1)
         self._is_open[env] = not has_ended
         self._admit(number, env, age, has_ended)
