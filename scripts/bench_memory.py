@@ -2,8 +2,8 @@
 
 The same work for all: 84 x 84 grey bytes and 512 bytes of sound (or 64 x 8 float16 log-mel), both as stacks
 of 4 with the next stacks, episodes of 500 steps. Each peer is set up as sparingly as it can be. In every
-repetition each memory is timed in turn, so that noise hits all alike; medians, and in brackets theirs over
-ours. Extra: bench.
+repetition each memory is timed in turn, in an order drawn anew, so that noise hits all alike; medians, and in
+brackets theirs over ours. Extra: bench.
 
 What is not the same: Stable-Baselines3's and cpprb's ``add`` are given finished stacks, whose making is not
 timed. cpprb hands out its stacks with the history as the last axis. Tianshou keeps no last observation of an
@@ -255,9 +255,10 @@ def measure(spec: StreamSpec, num_steps: int, repetitions: int) -> dict[str, lis
         num_bytes[name] = contenders[name].bytes_per_transition()
         check_same_work(contenders[name], spec)
     times: dict[str, tuple[list[float], ...]] = {name: ([], [], []) for name in contenders}
+    generator = np.random.default_rng(0)
     for _ in range(repetitions):
-        for name, contender in contenders.items():
-            adds, few, many = times[name]
+        for name in generator.permutation([*contenders]):  # each follows each of the others
+            contender, (adds, few, many) = contenders[name], times[name]
             adds.extend(time_us(contender.add) for _ in range(ADDS_PER_REPETITION))
             few.append(time_us(lambda contender=contender: contender.draw(32)))
             many.append(time_us(lambda contender=contender: contender.draw(256)))
