@@ -107,7 +107,8 @@ class ReplayMemory:
         size = self.slots * self.num_envs
         flat = {name: np.asarray(array).reshape(size, *array.shape[2:]) for name, array in arrays.items()}
         self._flat = Fields(**flat)  # axis 0: slot * num_envs + env
-        self._expected = layout_of(self.spec, 1, 1)
+        layout = layout_of(self.spec, 1, 1)
+        self._expected = {name: (shape[2:], dtype) for name, (shape, dtype) in layout.items()}
         self._sampleable = np.zeros(size, np.bool_)
         self._restore(written)
 
@@ -184,10 +185,10 @@ class ReplayMemory:
         newest = number % self.slots * self.num_envs + env
         flat.action[newest] = action
         flat.reward[newest] = reward
-        flat.terminated[newest] = terminated
-        flat.truncated[newest] = truncated
-        age = int(flat.age[newest])
         has_ended = bool(terminated or truncated)
+        if has_ended:  # else they are False since it was appended
+            flat.terminated[newest], flat.truncated[newest] = terminated, truncated
+        age = int(flat.age[newest])
         self._append(observation, env, age + 1)
         self._is_open[env] = not has_ended
         self._admit(number, env, age, has_ended)
@@ -279,17 +280,9 @@ class ReplayMemory:
 
     def at(self, newest: NDArray[np.int64]) -> Batch:
         """Return the transitions at places that :meth:`draw` chose; none may have been overwritten since."""
-        flat, num_envs = self._flat, self.num_envs
-        window = newest[:, None] + self._steps_ahead * num_envs  # (B, n_step), wrapped by take
-        terminated = flat.terminated.take(window, mode="wrap")
-        has_ended = terminated | flat.truncated.take(window, mode="wrap")
-        has_ended[:, -1] = True
-        num_ahead = has_ended.argmax(axis=1) + 1  # (B,): m, in 1..n_step
-        rewards = flat.reward.take(window, mode="wrap") * self._powers[:-1]
-        rewards[self._steps_ahead >= num_ahead[:, None]] = 0.0
-        is_cut = terminated[np.arange(newest.size), num_ahead - 1]
-        discount = np.where(is_cut, 0.0, self._powers[num_ahead])
-        age, following = flat.age.take(newest), newest + num_ahead * num_envs
+        flat, age = self._flat, self._flat.age.take(newest)
+        num_ahead, reward, discount = self._look_ahead(newest)
+        following = newest + num_ahead * self.num_envs
         if self.n_step == 1:  # both stacks overlap in all but one observation
             video, audio = self._stack(newest, age, self._around)
             stacks = video[:, :-1], audio[:, :-1], video[:, 1:], audio[:, 1:]
@@ -303,12 +296,31 @@ class ReplayMemory:
             audio=stacks[1],
             present=torch.from_numpy(flat.present.take(newest, axis=0)),
             action=torch.from_numpy(flat.action.take(newest).astype(np.int64)),
-            reward=torch.from_numpy(rewards.sum(axis=1).astype(np.float32)),
-            discount=torch.from_numpy(discount.astype(np.float32)),
+            reward=torch.from_numpy(reward),
+            discount=torch.from_numpy(discount),
             next_video=stacks[2],
             next_audio=stacks[3],
             next_present=torch.from_numpy(flat.present.take(following, axis=0, mode="wrap")),
         )
+
+    def _look_ahead(
+        self, newest: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64] | int, NDArray[np.float32], NDArray[np.float32]]:
+        """Return ``m`` in 1..n_step, the summed reward and the discount of each transition, ``(B,)``."""
+        flat = self._flat
+        if self.n_step == 1:
+            discount = np.where(flat.terminated.take(newest), np.float32(0.0), np.float32(self.gamma))
+            return 1, flat.reward.take(newest), discount
+        window = newest[:, None] + self._steps_ahead * self.num_envs  # (B, n_step), wrapped by take
+        terminated = flat.terminated.take(window, mode="wrap")
+        has_ended = terminated | flat.truncated.take(window, mode="wrap")
+        has_ended[:, -1] = True
+        num_ahead = has_ended.argmax(axis=1) + 1  # (B,)
+        rewards = flat.reward.take(window, mode="wrap") * self._powers[:-1]
+        rewards[self._steps_ahead >= num_ahead[:, None]] = 0.0
+        is_cut = terminated[np.arange(newest.size), num_ahead - 1]
+        discount = np.where(is_cut, 0.0, self._powers[num_ahead]).astype(np.float32)
+        return num_ahead, rewards.sum(axis=1).astype(np.float32), discount
 
     def _stack(
         self, newest: NDArray[np.int64], age: NDArray[np.int32], steps: NDArray[np.int64]

@@ -96,12 +96,16 @@ def layout_of(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
 
 
 def check_fits(observation: Observation, layout: Layout) -> None:
-    """Raise ``ValueError`` if an observation is not finite or does not have the shapes of ``layout``."""
-    for name, array in zip(observation._fields, observation, strict=True):
-        (_, _, *shape), dtype = layout[name]
-        if not isinstance(array, np.ndarray) or array.shape != tuple(shape) or array.dtype != dtype:
+    """Raise ``ValueError`` if an observation is not finite or does not have the shapes of ``layout``.
+
+    Args:
+        layout: of one observation, without the axes of slots and environments.
+    """
+    for name, array in zip(Observation._fields, observation, strict=True):
+        shape, dtype = layout[name]
+        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
             came = f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
-            raise ValueError(f"{name} must be a {dtype} array of shape {tuple(shape)}, got {came}")
+            raise ValueError(f"{name} must be a {dtype} array of shape {shape}, got {came}")
     if observation.audio.dtype.kind == "f" and not np.isfinite(observation.audio).all():
         raise ValueError("audio must be finite, got NaN or infinity; mend the environment's sound")
 
