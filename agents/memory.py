@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from spl.agents import recording
 from spl.agents.mirror import Mirror
 from spl.agents.recording import Fields, layout_of
 from spl.agents.saves import Saves
+from spl.agents.windows import Windows, find_sampleable
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 HISTORY, N_STEP, GAMMA = 4, 1, 0.99  # defaults of a new memory and of a loaded one
@@ -97,10 +97,6 @@ class ReplayMemory:
         self.meta = {}
         self._saves = Saves()
         self._can_write = True
-        self._mirror: Mirror | None = None
-        self._steps_ahead = np.arange(n_step)
-        self._powers = gamma ** np.arange(n_step + 1, dtype=np.float64)
-        self._around = np.arange(1 - history, 2)  # steps from the oldest of a stack to the next observation
 
     def _adopt(self, arrays: dict[str, NDArray[Any]], written: list[int], folder: Path | None) -> None:
         self.fields, self.folder = Fields(**arrays), folder
@@ -109,6 +105,7 @@ class ReplayMemory:
         self._flat = Fields(**flat)  # axis 0: slot * num_envs + env
         layout = layout_of(self.spec, 1, 1)
         self._expected = {name: (shape[2:], dtype) for name, (shape, dtype) in layout.items()}
+        self._windows = Windows(self._flat, self.num_envs, self.history, self.n_step, self.gamma)
         self._sampleable = np.zeros(size, np.bool_)
         self._restore(written)
 
@@ -127,7 +124,7 @@ class ReplayMemory:
             action, age = self._flat.action[live], self._flat.age[live]
             ended = self._flat.terminated[live] | self._flat.truncated[live]
             self._is_open[env] = age[-1] == 0 or not ended[-2]
-            self._sampleable[live] = _find_sampleable(action, age, ended, self.history, self.n_step)
+            self._sampleable[live] = find_sampleable(action, age, ended, self.history, self.n_step)
         self._num_sampleable = int(np.count_nonzero(self._sampleable))
 
     def __len__(self) -> int:
@@ -206,8 +203,8 @@ class ReplayMemory:
             self._retire(number - self.usable, number, env)
         flat, slot = self._flat, number % self.slots * self.num_envs + env
         flat.video[slot], flat.audio[slot], flat.present[slot] = observation
-        if self._mirror is not None:
-            self._mirror.write(slot, observation)
+        if self._windows.mirror is not None:
+            self._windows.mirror.write(slot, observation)
         flat.action[slot] = -1
         flat.reward[slot] = 0.0
         flat.terminated[slot] = flat.truncated[slot] = False
@@ -280,62 +277,7 @@ class ReplayMemory:
 
     def at(self, newest: NDArray[np.int64]) -> Batch:
         """Return the transitions at places that :meth:`draw` chose; none may have been overwritten since."""
-        flat, age = self._flat, self._flat.age.take(newest)
-        num_ahead, reward, discount = self._look_ahead(newest)
-        following = newest + num_ahead * self.num_envs
-        if self.n_step == 1:  # both stacks overlap in all but one observation
-            video, audio = self._stack(newest, age, self._around)
-            stacks = video[:, :-1], audio[:, :-1], video[:, 1:], audio[:, 1:]
-        else:
-            stacks = (
-                *self._stack(newest, age, self._around[:-1]),
-                *self._stack(following, age + num_ahead, self._around[:-1]),
-            )
-        return Batch(
-            video=stacks[0],
-            audio=stacks[1],
-            present=torch.from_numpy(flat.present.take(newest, axis=0)),
-            action=torch.from_numpy(flat.action.take(newest).astype(np.int64)),
-            reward=torch.from_numpy(reward),
-            discount=torch.from_numpy(discount),
-            next_video=stacks[2],
-            next_audio=stacks[3],
-            next_present=torch.from_numpy(flat.present.take(following, axis=0, mode="wrap")),
-        )
-
-    def _look_ahead(
-        self, newest: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64] | int, NDArray[np.float32], NDArray[np.float32]]:
-        """Return ``m`` in 1..n_step, the summed reward and the discount of each transition, ``(B,)``."""
-        flat = self._flat
-        if self.n_step == 1:
-            discount = np.where(flat.terminated.take(newest), np.float32(0.0), np.float32(self.gamma))
-            return 1, flat.reward.take(newest), discount
-        window = newest[:, None] + self._steps_ahead * self.num_envs  # (B, n_step), wrapped by take
-        terminated = flat.terminated.take(window, mode="wrap")
-        has_ended = terminated | flat.truncated.take(window, mode="wrap")
-        has_ended[:, -1] = True
-        num_ahead = has_ended.argmax(axis=1) + 1  # (B,)
-        rewards = flat.reward.take(window, mode="wrap") * self._powers[:-1]
-        rewards[self._steps_ahead >= num_ahead[:, None]] = 0.0
-        is_cut = terminated[np.arange(newest.size), num_ahead - 1]
-        discount = np.where(is_cut, 0.0, self._powers[num_ahead]).astype(np.float32)
-        return num_ahead, rewards.sum(axis=1).astype(np.float32), discount
-
-    def _stack(
-        self, newest: NDArray[np.int64], age: NDArray[np.int32], steps: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor]:
-        """Return video and audio ``steps`` (T,) away from ``newest`` (B,), zeros before the episode began."""
-        slots = newest[:, None] + steps * self.num_envs  # (B, T), wrapped by take
-        is_before = age[:, None] + steps < 0
-        if self._mirror is not None:
-            return self._mirror.stack(slots, is_before)
-        video = self._flat.video.take(slots, axis=0, mode="wrap")  # (B, T, C, H, W)
-        audio = self._flat.audio.take(slots, axis=0, mode="wrap")  # (B, T, C, M, F)
-        if is_before.any():
-            video[is_before] = 0
-            audio[is_before] = 0
-        return torch.from_numpy(video), torch.from_numpy(audio)
+        return self._windows.batch(newest)
 
     def save(self, folder: Path) -> None:
         """Bring the recording in ``folder`` up to date, writing only the slots that changed since last time.
@@ -396,7 +338,7 @@ class ReplayMemory:
 
     def mirror_on(self, device: torch.device) -> None:
         """Keep pictures and sounds on ``device`` as well: their stacks are made there from now on."""
-        self._mirror = Mirror(self._flat.video, self._flat.audio, device)
+        self._windows.mirror = Mirror(self._flat.video, self._flat.audio, device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts; the arrays are what ``save`` writes."""
@@ -422,16 +364,3 @@ class ReplayMemory:
                 )
         self._saves.go_back(written)
         self._restore(written)
-
-
-def _find_sampleable(
-    action: NDArray[np.int16], age: NDArray[np.int32], ended: NDArray[np.bool_], history: int, n_step: int
-) -> NDArray[np.bool_]:
-    """Return which of one environment's live slots, oldest first, can be sampled; all are ``(L,)``."""
-    has_window = np.zeros(age.size, np.bool_)
-    for ahead in range(min(n_step + 1, age.size)):
-        first = age.size - ahead
-        is_same_episode = age[ahead:] == age[:first] + ahead
-        has_window[:first] |= is_same_episode & (ended[ahead:] if ahead < n_step else True)
-    has_history = np.arange(age.size) >= np.minimum(age, history - 1)
-    return has_window & has_history & (action >= 0)

@@ -15,9 +15,10 @@ import numpy as np
 from gymnasium import spaces
 
 from spl.config import UsageError
-from spl.envs.adapter import AudioVisualEnv, EnvConfig, Streams, find_streams, sample_rate_of, told_by
+from spl.envs.adapter import AudioVisualEnv, EnvConfig, sample_rate_of, streams_of, told_by
 from spl.envs.catalog import ALE, DOOM, make_raw, settle
 from spl.envs.hearing import Hearing, Skipping, judge_skipping
+from spl.envs.streams import Streams
 from spl.envs.symptoms import Endings, Finding, Health, Moment, difference, judge_repeats, told
 
 STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
@@ -131,7 +132,7 @@ def _adapt(config: CheckEnvConfig, make: Make) -> tuple[AudioVisualEnv, list[Fin
     """Return the environment, adapted, and a fault where the sound's rate is not told."""
     options, env, rate = config.options, make("making it"), []
     try:
-        if find_streams(env.observation_space, options).audio is not None:
+        if streams_of(env, options).audio is not None:
             try:
                 sample_rate_of(env, options)
             except ValueError as error:
@@ -174,7 +175,7 @@ def _of_skipping(
     if skip is not None and skip > 1:
         with suppress(UsageError, EnvFailure):  # it may not take the argument
             unskipped = make("making it without frame skip", **{name: 1})
-            box = find_streams(unskipped.observation_space, options).audio
+            box = streams_of(unskipped, options).audio
             num_unskipped = None if box is None else max(box.shape)
             unskipped.close()
     is_ale = type(env.unwrapped).__module__.startswith("ale_py")

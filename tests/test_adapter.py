@@ -9,9 +9,10 @@ import pytest
 from gymnasium import spaces
 
 from spl.config import UsageError
-from spl.envs.adapter import AudioVisualEnv, EnvConfig, is_audio
+from spl.envs.adapter import AudioVisualEnv, EnvConfig
 from spl.envs.catalog import make_env
 from spl.envs.senses import area_weights
+from spl.envs.streams import is_audio
 from spl.records import Observation, StreamSpec
 from spl.spectrogram import LogMel
 

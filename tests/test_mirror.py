@@ -55,8 +55,8 @@ def test_a_mirror_is_a_copy_that_follows(tmp_path):
     memory = ReplayMemory(SPECS[0], 40, num_envs=2)
     memory.mirror_on(torch.device("cpu"))
     play(memory, 5, seed=0)
-    assert memory._mirror is not None
-    before = memory._mirror.video.clone()
+    assert memory._windows.mirror is not None
+    before = memory._windows.mirror.video.clone()
     memory.fields.video[:] = 0
-    assert torch.equal(memory._mirror.video, before)
+    assert torch.equal(memory._windows.mirror.video, before)
     assert before.any()
