@@ -97,7 +97,7 @@ def test_our_worlds_are_found_and_take_arguments():
     assert our_ids() == ["spl/Beacon-v0", "spl/Greeting-v0"]
     for env_id in our_ids():
         env = make_env(EnvConfig(id=env_id))
-        assert env.spec_of_streams == ((1, 84, 84), (1, 64, 8))
+        assert env.spec_of_streams == ((1, 84, 84), (1, 64, 8), "float16")
         assert (env.frame_skip, env.config.max_pool, env.sample_rate_hz) == (1, None, 16_000)
     assert make_env(EnvConfig(kwargs={"sense": "ear", "num_rounds": 3})).unwrapped.num_rounds == 3
 
