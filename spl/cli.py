@@ -112,8 +112,10 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
 
 
 # A thread that waits for work spins, and beside a busy neighbour it spins on the core that the work needs.
-# These let it sleep after some ten microseconds (OpenMP: PyTorch) or have none that waits (OpenBLAS: NumPy).
-CALM = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
+# These let it sleep sooner than by default, 300,000 turns (OpenMP: PyTorch), or have none that waits
+# (OpenBLAS: NumPy). A tenth of this would lose a quarter of the updates where no neighbour is: see "Speed"
+# in docs/results.md.
+CALM = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def calm_threads() -> None:
