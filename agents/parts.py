@@ -16,6 +16,7 @@ from spl.agents.loop import Collected, Collector, NonFiniteBatch, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.run import TrainAgentConfig
+from spl.agents.threads import Threads
 from spl.config import RunError
 from spl.envs.fleet import Fault
 from spl.records import StreamSpec
@@ -145,13 +146,20 @@ class Watch:
     """What happens beside learning when it is due: rows, the panel, checkpoints; and the wish to stop."""
 
     def __init__(
-        self, config: TrainAgentConfig, parts: Parts, folder: Path, report: Report, stop: StopSignals
+        self,
+        config: TrainAgentConfig,
+        parts: Parts,
+        folder: Path,
+        report: Report,
+        stop: StopSignals,
+        threads: Threads,
     ) -> None:
         self.config = config
         self.parts = parts
         self.folder = folder
         self.report = report
         self.stop = stop
+        self.threads = threads
         self.num_faults = 0
         self.saved_step = parts.progress.step
         self._saved_written, self._saved_at = parts.memory.written, time.monotonic()
@@ -179,8 +187,7 @@ class Watch:
                     f"{self.config.max_faults}), the last time in {collected.faults[-1]}; "
                     "'spl check env' examines it"
                 )
-        self._save_if_due()
-        self._show()
+        self._do_what_is_due()
 
     def tell(self, fault: Fault) -> None:
         """Say what went wrong in an environment, on the terminal and in ``metrics.jsonl``."""
@@ -190,8 +197,7 @@ class Watch:
     def after_update(self, loss: Tensor) -> None:
         """Count an update and do what is due."""
         self.parts.meter.add(loss)
-        self._save_if_due()
-        self._show()
+        self._do_what_is_due()
 
     def set_aside(self, error: NonFiniteBatch) -> Path:
         """Write the batch of an update that was not taken; return the file."""
@@ -223,7 +229,10 @@ class Watch:
         self._saved_at = time.monotonic()
         self.parts.meter.saving_s += self._saved_at - started
 
-    def _show(self) -> None:
+    def _do_what_is_due(self) -> None:
+        self._save_if_due()
+        if (change := self.threads.look()) is not None:
+            self.report.say(f"threads    {change}")
         if self.report.is_due():
             self.report.show(self.parts.progress.step, self.status())
 
@@ -232,6 +241,7 @@ class Watch:
         values: dict[str, float | int] = {
             "rollout/exploration_rate": self.parts.collector.epsilon_at(progress.step),
             "rollout/episodes": progress.episode,
+            "time/threads": self.threads.count,
             "train/n_updates": self.parts.agent.num_updates,
             "memory/transitions": len(self.parts.memory),
         }

@@ -77,7 +77,7 @@ class TrainAgentConfig:
     max_faults: int = 10  # environments begun anew after a fault before the run gives up
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    num_threads: int | None = None  # of torch on the CPU; null: the cores that are idle, at most 8
+    num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
     runs: str = "runs"  # folder that holds all runs
     report_every_steps: int = 1_000  # between two rows of metrics.jsonl
     checkpoint_every_steps: int = 10_000  # at the latest: sooner where the memory's slack is spent
@@ -129,24 +129,6 @@ def pick_device(name: str) -> torch.device:
             f"device must be cpu, cuda, cuda:N or auto, got {name!r}, which is not here"
         ) from error
     return device
-
-
-def free_cores(sample_s: float = 0.2) -> int:
-    """Return how many cores are idle just now, from 1 to 8; all of them where that cannot be told.
-
-    A second thread beside a busy neighbour waits for it at every operation: measured on 2 cores, two
-    threads made 4 updates a second where one made 25.
-    """
-    cores = min(8, os.cpu_count() or 1)
-    path = Path("/proc/stat")
-    if not path.is_file():
-        return cores
-    before = [int(ticks) for ticks in path.read_text().split("\n", 1)[0].split()[1:]]
-    time.sleep(sample_s)
-    after = [int(ticks) for ticks in path.read_text().split("\n", 1)[0].split()[1:]]
-    spent = [new - old for new, old in zip(after, before, strict=True)]
-    idle = (spent[3] + spent[4]) / max(1, sum(spent))  # idle and waiting for a disk
-    return min(cores, max(1, round(idle * (os.cpu_count() or 1))))
 
 
 def build_agent(

@@ -5,7 +5,6 @@ import math
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from spl.agents.loop import NonFiniteBatch, learn
 from spl.agents.parts import Parts, StopSignals, Watch, told_streams
-from spl.agents.run import TrainAgentConfig, free_cores
+from spl.agents.run import TrainAgentConfig
 from spl.agents.start import make_fleet, prepare
+from spl.agents.threads import Threads
 from spl.config import RunError
 from spl.curriculum import CURRICULA
 from spl.files import hold
@@ -47,9 +47,7 @@ def train_agent(
         UsageError: if the environment, the memory or the folder does not serve; nothing was started then.
         RunError: if the environments fail too often, or a loss is not finite.
     """
-    if config.num_threads is None:  # written into the run's config.yaml: sums depend on it in the last bit
-        config = replace(config, num_threads=free_cores())
-    torch.set_num_threads(config.num_threads or 1)
+    threads = Threads(config.num_threads)
     torch.set_flush_denormal(True)
     with contextlib.ExitStack() as held:
         if resume is not None:
@@ -61,7 +59,7 @@ def train_agent(
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         first_step = parts.progress.step
         report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
-        watch = Watch(config, parts, folder, report, StopSignals())
+        watch = Watch(config, parts, folder, report, StopSignals(), threads)
         try:
             with report, watch.stop:
                 say_hello(config, parts, watch)
@@ -86,7 +84,9 @@ def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
     if fleet.num_envs > 1 or fleet.is_apart:
         say(f"envs       {fleet.num_envs}" + (", each in a process of its own" if fleet.is_apart else ""))
     say(f"network    {num_parameters:,} parameters on {parts.agent.device}")
-    say(f"threads    {config.num_threads} (--num_threads)")
+    count = watch.threads.count
+    fixed = "" if watch.threads.is_fixed else f" just now; --num_threads {count} repeats to the bit"
+    say(f"threads    {count}{fixed}")
     if parts.progress.step and not len(parts.memory):
         say(f"memory     was not saved: {config.memory.min_size:,} transitions come before learning")
 

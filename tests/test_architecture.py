@@ -94,7 +94,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.envs.fleet",
         "spl.envs.seeded",
     },
+    "spl.agents.threads": set(),
     "spl.agents.parts": {
+        "spl.agents.threads",
         "spl.agents.loop",
         "spl.agents.memory",
         "spl.agents.multimodal_dqn",
@@ -120,6 +122,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.parts",
         "spl.agents.run",
         "spl.agents.start",
+        "spl.agents.threads",
         "spl.curriculum",
         "spl.files",
         "spl.report",

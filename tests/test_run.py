@@ -16,7 +16,6 @@ from spl.agents.run import (
     TrainAgentConfig,
     build_agent,
     check_ram,
-    free_cores,
     generator_of,
     pick_device,
     ram_bytes,
@@ -75,20 +74,6 @@ def test_ram_is_checked_before_the_start():
     fits = int(re.search(r"--memory.capacity (\d+) or less", str(caught.value)).group(1))
     check_ram(TrainAgentConfig(memory=MemoryConfig(capacity=fits)), SPEC)
     assert 2**28 < ram_bytes() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.parametrize(("idle_ticks", "expected"), [(400, 4), (200, 2), (90, 1), (0, 1)])
-def test_a_run_takes_the_cores_that_are_idle(idle_ticks, expected, monkeypatch, tmp_path):
-    stat = tmp_path / "stat"
-    stat.write_text("cpu 100 0 100 1000 0 0 0\ncpu0 1\n")
-
-    def sleep(seconds):
-        stat.write_text(f"cpu {100 + 400 - idle_ticks} 0 100 {1000 + idle_ticks} 0 0 0\n")
-
-    monkeypatch.setattr(run.time, "sleep", sleep)
-    monkeypatch.setattr(run.os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(run, "Path", lambda name: stat if name == "/proc/stat" else Path(name))
-    assert free_cores() == expected
 
 
 def test_devices():
