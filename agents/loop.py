@@ -212,7 +212,7 @@ def learn(
     Raises:
         NonFiniteBatch: if a loss or its gradient is not finite; the weights are left as they are.
     """
-    parameters = list(agent.network.parameters())
+    parameters = optimizer.param_groups[0]["params"]  # as a list; gathering them anew walks the whole network
     device = parameters[0].device
     while progress.replays_due or progress.drawn.size:
         if not progress.drawn.size:

@@ -10,7 +10,6 @@ share of the machine that other processes took meanwhile: figures count where it
 """
 
 import argparse
-import dataclasses
 import functools
 import json
 import os
@@ -118,16 +117,9 @@ def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
 
 def loop_of(num_envs: int) -> dict[str, Any]:
     """Return our options for one update of 32 every four steps, or of 256 every four steps of eight."""
-    from spl.agents.run import TrainAgentConfig
-
     batch = 32 * num_envs
-    words: dict[str, Any] = {"loop.batch_size": batch, "loop.mini_buffer": batch}
-    words |= {"loop.collect_steps": 4 * num_envs, "agent.target_every_updates": 250 // num_envs}
-    if num_envs > 1:
-        if "num_envs" not in {field.name for field in dataclasses.fields(TrainAgentConfig)}:
-            raise SystemExit("bench_agent: this version of spl has no --num_envs; leave it out")
-        words["num_envs"] = num_envs
-    return words
+    words: dict[str, Any] = {"loop.batch_size": batch, "loop.mini_buffer": batch, "num_envs": num_envs}
+    return words | {"loop.collect_steps": 4 * num_envs, "agent.target_every_updates": 250 // num_envs}
 
 
 def run_sb3(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
