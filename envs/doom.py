@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium
 
 FRAME_SKIP = 4  # tics per step; the engine skips them itself and keeps the sound of each
+ENGINE_STEPS = 1_000  # at most what lies between two seeds of a run, so that each finds a new engine
 NO_SOUND = "silent: ViZDoom finds no OpenAL on this machine; install it (Debian: libopenal1)"
 
 
@@ -14,7 +15,8 @@ class StraightEnds(gymnasium.Wrapper[Any, int, Any, int]):
 
     The engine has no state after the last tic and its wrapper returns zeros instead: here the last true
     picture stays and the sound falls silent. A time-out comes as ``terminated`` and ``truncated`` both:
-    here it is ``truncated`` alone.
+    here it is ``truncated`` alone. In an engine that has played before, the same seed gives the same sound
+    but for 2 of 32,768: one that has played for ``ENGINE_STEPS`` is started anew with its next seed.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -24,14 +26,19 @@ class StraightEnds(gymnasium.Wrapper[Any, int, Any, int]):
         self.sample_rate_hz = int(game.get_audio_sampling_rate())
         self.sound_warning = NO_SOUND if ctypes.util.find_library("openal") is None else None
         self._last: dict[str, Any] = {}
+        self._num_steps = 0  # of the engine
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         """Begin an episode."""
+        if seed is not None and self._num_steps >= ENGINE_STEPS:
+            self.env.unwrapped.game.close()  # type: ignore[attr-defined]  # it opens itself at its reset
+            self._num_steps = 0
         self._last, info = self.env.reset(seed=seed, options=options)
         return self._last, info
 
     def step(self, action: int) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one action for ``frame_skip`` tics."""
+        self._num_steps += 1
         observation, reward, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:
             observation = {**observation, "screen": self._last["screen"]}

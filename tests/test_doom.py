@@ -7,7 +7,8 @@ import pytest
 
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
-from spl.envs.doom import NO_SOUND, make_doom
+from spl.envs.doom import ENGINE_STEPS, NO_SOUND, make_doom
+from spl.envs.seeded import SEED_EVERY_STEPS
 
 pytest.importorskip("vizdoom")
 HAS_OPENAL = ctypes.util.find_library("openal") is not None
@@ -46,3 +47,25 @@ def test_without_openal_the_silence_is_reported(monkeypatch):
     env = make_env(EnvConfig(id="VizdoomBasicAudio-v1"))
     assert "libopenal1" in env.describe()["audio"]["warning"]
     env.close()
+
+
+def test_an_engine_that_has_played_long_gives_the_same_to_the_bit_with_its_next_seed():
+    played, fresh = make_doom("VizdoomBasicAudio-v1"), make_doom("VizdoomBasicAudio-v1")
+    played.reset(seed=1)
+    for _ in range(ENGINE_STEPS):
+        _, _, terminated, truncated, _ = played.step(0)
+        if terminated or truncated:
+            played.reset()
+    pair = [env.reset(seed=7)[0] for env in (played, fresh)]
+    for step in range(30):
+        assert np.array_equal(pair[0]["audio"], pair[1]["audio"])
+        assert np.array_equal(pair[0]["screen"], pair[1]["screen"])
+        taken = [env.step(step % 3) for env in (played, fresh)]
+        has_ended = taken[0][2] or taken[0][3]
+        pair = [env.reset()[0] for env in (played, fresh)] if has_ended else [one[0] for one in taken]
+    played.close()
+    fresh.close()
+
+
+def test_each_seed_of_a_run_finds_a_new_engine():
+    assert ENGINE_STEPS <= SEED_EVERY_STEPS
