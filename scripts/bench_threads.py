@@ -57,22 +57,31 @@ def rate(call: Callable[[], None], seconds: float) -> float:
     while (elapsed := time.perf_counter() - started) < seconds:
         call()
         done += 1
-    return done / elapsed
+    return done / max(elapsed, 1e-9)
 
 
 def alone_and_beside(num_threads: int, seconds: float) -> tuple[float, float]:
-    """Return the updates a second of this process alone, and beside a loop that never sleeps."""
-    import torch
+    """Return the updates a second of this process alone, and beside a loop that never sleeps.
 
-    torch.set_num_threads(num_threads)
-    update = maker_of_updates()
+    With 0 threads, their number follows the neighbours, which are given the time that this takes.
+    """
+    from spl.agents.threads import LOOK_EVERY_S, NUM_AGREEING, Threads
+
+    threads, make = Threads(num_threads or None), maker_of_updates()
+    settling = 0.0 if num_threads else (NUM_AGREEING + 1) * LOOK_EVERY_S
+
+    def update() -> None:
+        make()
+        threads.look()
+
     rate(update, seconds / 4)
     alone = rate(update, seconds)
     # ends by itself too, should this process be killed
-    loop = f"import time; end = time.time() + {2 * seconds + 5}\nwhile time.time() < end: pass"
+    loop = f"import time; end = time.time() + {2 * seconds + settling + 5}\nwhile time.time() < end: pass"
     busy = subprocess.Popen([sys.executable, "-c", loop])
     try:
         time.sleep(0.2)
+        rate(update, settling)
         return alone, rate(update, seconds)
     finally:
         busy.kill()
@@ -92,7 +101,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="of updates in each process")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, os.cpu_count() or 1])
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="*",
+        default=[1, os.cpu_count() or 1, 0],
+        help="0: following the neighbours",
+    )
     parser.add_argument("--settings", nargs="*", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)  # what the processes are started with
     args = parser.parse_args()
@@ -109,7 +124,9 @@ def main() -> None:
     rows = []
     for (number, name), pairs in found.items():
         alone, beside = np.median(pairs, axis=0)
-        rows.append([f"{number}, {name}", f"{alone:.1f}", f"{beside:.1f}", f"{beside / alone:.2f}"])
+        rows.append(
+            [f"{number or 'following'}, {name}", f"{alone:.1f}", f"{beside:.1f}", f"{beside / alone:.2f}"]
+        )
     print_table("Updates a second, batch 32", ["threads, waiting", "alone", "beside one", "ratio"], rows)
 
 

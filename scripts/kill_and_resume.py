@@ -7,6 +7,7 @@ Weights, optimizer, exploration, where the environments stand, the memory's arra
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -101,7 +102,8 @@ def kill_once(argv: list[str], runs: Path, longest_s: float, *, while_saving: bo
         pass
     time.sleep(random.uniform(0.0, 0.01) if while_saving else 0.0)
     was_saving = run is not None and is_saving(run)
-    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has just come to its end
+        os.killpg(process.pid, signal.SIGKILL)
     _, told = process.communicate()
     if run is None or process.returncode not in (0, -signal.SIGKILL):
         sys.exit(f"a run failed with exit code {process.returncode}:\n{told.decode()}")
