@@ -123,7 +123,10 @@ def test_an_environment_that_does_not_repeat_is_told_and_begins_anew():
     ("kind", "told"),
     [
         ("raise", "RuntimeError: the motor is stuck"),
-        ("reward", "the reward must be finite, got nan"),
+        ("exit", "SystemExit: 0$"),
+        ("reward", "the reward must be finite as a float32, got nan"),
+        ("big_reward", r"the reward must be finite as a float32, got 1e\+39"),
+        ("loud", r"the audio must lie in \[-1, 1\], got \d.*e\+29"),
         ("nan_sound", "the audio must be finite, got NaN or infinity"),
         ("shape", r"the video must be uint8 of shape \(16, 16\) .* got uint8 of shape \(9, 16\)"),
         ("dtype", "the video must be uint8 .* got float64"),
@@ -178,6 +181,27 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_the_others_go_on(kind, told
 def test_an_environment_that_cannot_be_reset_ends_the_run_in_one_sentence():
     with pytest.raises(RunError, match="could not be reset, twice: RuntimeError: no reset today"):
         fleet_of("no reset").start()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("no reset apart", "could not be reset, twice: Untransportable: its file is open$"),
+        ("death at reset", "environment 0 of .* could not be reset: its process died with exit code 9"),
+    ],
+)
+def test_a_worker_that_cannot_be_reset_ends_the_run_in_one_sentence(kind, told):
+    fleet = fleet_of(kind, num_envs=2, is_apart=True)
+    with pytest.raises(RunError, match=told):
+        fleet.start()
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
+def test_what_an_environment_raises_while_it_is_closed_concerns_nobody(is_apart, capfd):
+    fleet = fleet_of("no close", num_envs=2, is_apart=is_apart)
+    fleet.start()
+    fleet.close()
+    assert "no close today" not in capfd.readouterr().err
 
 
 def test_a_time_limit_needs_workers():
