@@ -13,9 +13,9 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
-from spl.agents.parts import StopSignals
 from spl.agents.recording import trim
 from spl.agents.run import generator_of, read_run
+from spl.agents.signals import StopSignals
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet

@@ -8,6 +8,8 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -51,10 +53,16 @@ class Arrival(NamedTuple):
 
 
 def _make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
-    """Make one environment, in this process or in a worker, which leaves Ctrl-C to the process above it."""
-    if multiprocessing.parent_process() is not None:
+    """Make an environment, here or in a worker; that leaves Ctrl-C to the process above and ends with it."""
+    if (above := multiprocessing.parent_process()) is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_end_with, args=(above,), daemon=True).start()
     return Seeded(config, seed, index)
+
+
+def _end_with(above: Any) -> None:
+    above.join()
+    os._exit(1)
 
 
 @contextmanager
@@ -109,6 +117,8 @@ class Fleet:
         makers = [
             functools.partial(_make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
         ]
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            sys.exit(1)  # a worker that imports the script which started it: the process above tells
         if not self.is_apart:
             return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
         try:
