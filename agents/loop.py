@@ -63,6 +63,11 @@ class Progress:
         )  # places in the memory, drawn and not yet learned
 
     @property
+    def is_learning(self) -> bool:
+        """Whether something of this phase is still to be learned."""
+        return bool(self.replays_due or self.drawn.size)
+
+    @property
     def returns(self) -> NDArray[np.float64]:
         """Returns of the recent episodes, ``(E,)``, oldest first."""
         return np.array([episode.total for episode in self.recent], np.float64)
@@ -112,11 +117,14 @@ class Collector:
         self.totals = [0.0] * fleet.num_envs  # of the episodes under way
         self.lengths = [0] * fleet.num_envs
         self._observations = [self.history.newest(env) for env in range(fleet.num_envs)]
+        self._chosen: list[int] | None = None  # actions that are not yet taken: a step may be interrupted
 
     def step(self) -> Collected:
         """Act once in each environment; count the steps and the episodes that ended."""
-        actions = self.agent.act(self.history.stack(), self.epsilon_at(self.progress.step))
-        arrival = self.fleet.step(actions)
+        if self._chosen is None:
+            self._chosen = self.agent.act(self.history.stack(), self.epsilon_at(self.progress.step))
+        arrival = self.fleet.step(self._chosen)
+        actions, self._chosen = self._chosen, None
         transitions, episodes = [], []
         for env, reached in enumerate(arrival.reached):
             if reached is None:  # a fault: the step was not taken
@@ -173,6 +181,7 @@ class Collector:
             "totals": list(self.totals),
             "lengths": list(self.lengths),
             "dropout": self.dropout.state_dict(),
+            "chosen": self._chosen,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
@@ -180,6 +189,7 @@ class Collector:
         self.history.load_state_dict(state["history"])
         self.totals, self.lengths = list(state["totals"]), list(state["lengths"])
         self.dropout.load_state_dict(state["dropout"])
+        self._chosen = state["chosen"]
         self._observations = [self.history.newest(env) for env in range(self.fleet.num_envs)]
         arrival = self.fleet.go_to(
             [
@@ -214,7 +224,7 @@ def learn(
     """
     parameters = optimizer.param_groups[0]["params"]  # as a list; gathering them anew walks the whole network
     device = parameters[0].device
-    while progress.replays_due or progress.drawn.size:
+    while progress.is_learning:
         if not progress.drawn.size:
             progress.drawn = memory.draw(config.mini_buffer, generator)
             progress.replays_due -= 1

@@ -1,10 +1,8 @@
 """What a run is made of, and what it tells of itself while it goes on."""
 
-import signal
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from spl.agents.loop import Collected, Collector, NonFiniteBatch, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.run import TrainAgentConfig
+from spl.agents.signals import StopSignals
 from spl.agents.threads import Threads
 from spl.config import RunError
 from spl.envs.fleet import Fault
@@ -104,35 +103,6 @@ class Parts(NamedTuple):
         self.meter.load_state_dict(state["meter"], self.agent.device)
         self.meter.first_step = self.meter.row_step = self.progress.step
         return self.collector.load_state_dict(state["collector"])
-
-
-class StopSignals:
-    """Turns Ctrl-C and SIGTERM into a flag that is looked at between steps; a second Ctrl-C interrupts."""
-
-    def __init__(self) -> None:
-        self._received: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._receive)
-            except ValueError:  # not in the main thread: the caller keeps its own handling
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._received = number
-
-    def has_come(self) -> bool:
-        """Whether the run has been told to stop."""
-        return self._received is not None
 
 
 def save(parts: Parts, folder: Path, *, with_memory: bool) -> None:
@@ -224,7 +194,8 @@ class Watch:
 
     def _save(self) -> None:
         started = time.monotonic()
-        save(self.parts, self.folder, with_memory=self.config.save_memory)
+        with self.stop.patience():
+            save(self.parts, self.folder, with_memory=self.config.save_memory)
         self.saved_step, self._saved_written = self.parts.progress.step, self.parts.memory.written
         self._saved_at = time.monotonic()
         self.parts.meter.saving_s += self._saved_at - started

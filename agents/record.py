@@ -13,9 +13,9 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
-from spl.agents.parts import StopSignals
 from spl.agents.recording import trim
 from spl.agents.run import generator_of, read_run
+from spl.agents.signals import StopSignals
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet
@@ -93,7 +93,6 @@ def roll_out(collector: Collector, num_steps: int, report: Report, stop: StopSig
         RunError: if the environment fails too often.
     """
     progress, num_faults = collector.progress, 0
-    collector.begin(collector.fleet.start().begun)
     while progress.step < num_steps and not stop.has_come():
         for fault in collector.step().faults:
             report.say(f"fault      {fault}; it begins a new episode")
@@ -113,6 +112,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
     """
     folder = Path(config.out)
     agent, fleet, history = actor_of(config)
+    begun = fleet.start().begun  # before there is a folder: one that cannot be reset leaves none
     memory = open_memory(folder, fleet.spec_of_streams, config.steps, history)
     progress = Progress()
     collector = Collector(
@@ -124,6 +124,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         dropout=ModalityDropout(0.0, 1.0, generator_of(config.seed, "dropout")),
         keep_reward=float,
     )
+    collector.begin(begun)
     title = f"spl record · {fleet.config.id} · seed {config.seed}"
     report = Report(folder, title, config.steps, console=console, is_logged=False)
     try:

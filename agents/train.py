@@ -13,8 +13,9 @@ from rich.console import Console
 from torch import Tensor
 
 from spl.agents.loop import NonFiniteBatch, learn
-from spl.agents.parts import Parts, StopSignals, Watch, told_streams
+from spl.agents.parts import Parts, Watch, told_streams
 from spl.agents.run import TrainAgentConfig
+from spl.agents.signals import StopSignals
 from spl.agents.start import make_fleet, prepare
 from spl.agents.threads import Threads
 from spl.config import RunError
@@ -72,7 +73,12 @@ def train_agent(
         finally:
             report.say(closing_words(config, watch))
     mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
-    return Result(folder, parts.progress.step, parts.progress.step >= config.num_steps, mean_return)
+    return Result(folder, parts.progress.step, is_finished(config, parts), mean_return)
+
+
+def is_finished(config: TrainAgentConfig, parts: Parts) -> bool:
+    """Whether all steps are taken, and what they are for is learned."""
+    return parts.progress.step >= config.num_steps and not parts.progress.is_learning
 
 
 def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
@@ -97,9 +103,9 @@ def closing_words(config: TrainAgentConfig, watch: Watch) -> str:
     if watch.saved_step != step:
         return (
             f"stopped at step {step:,}, which could not be saved (the last save is of step "
-            f"{watch.saved_step:,}); make room, then: spl train agent --resume {path}"
+            f"{watch.saved_step:,}); go on from there with: spl train agent --resume {path}"
         )
-    if step >= config.num_steps:
+    if is_finished(config, watch.parts):
         return f"finished; evaluate with: spl evaluate agent {path}"
     return f"stopped and saved at step {step:,}; go on with: spl train agent --resume {path}"
 

@@ -3,8 +3,8 @@
 Cutting the streams to shape and skipping frames without losing sound live here.
 """
 
-import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from spl.records import Observation, StreamSpec
 from spl.spectrogram import LogMel
 
 LIMITS = {"float16": (-np.inf, np.inf), "int8": (-128, 127)}  # of a kept sound
+MAX_ACTIONS = 2**15  # an action is remembered as int16
+MAX_REWARD = float(np.finfo(np.float32).max)  # and a reward as float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,11 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 f"{config.id} has the action space {env.action_space}; "
                 "only Discrete is supported: wrap the environment so that each action is one of a list"
             )
+        if env.action_space.n > MAX_ACTIONS:
+            raise ValueError(
+                f"{config.id} has {env.action_space.n:,} actions; at most {MAX_ACTIONS:,} can be remembered: "
+                "wrap the environment so that it offers fewer"
+            )
         self.config = config
         self.streams = streams_of(env, config)
         self.frame_skip = 1 if config.frame_skip is None else config.frame_skip
@@ -115,6 +122,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             if rest_level is None:
                 rest_level = told_by(env, "sound_rest_level")
             self._ear = Ear(self.streams.audio, stereo=config.stereo, rest_level=rest_level)
+            if self._ear.rest is None:
+                self._find_rest_level()
             self.sample_rate_hz = sample_rate_of(env, config)
             num_channels, num_samples = self._ear.shape
             self.waveform = np.zeros((num_channels, num_samples * self.frame_skip), np.float32)
@@ -141,6 +150,12 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 spaces.Box(0, 1, (2,), np.bool_),
             )
         )
+
+    def _find_rest_level(self) -> None:
+        """Hear where the sound rests after a reset with seed 0, so that all copies of it agree."""
+        assert self._ear is not None
+        with suppress(Exception):  # one that cannot be reset says so when its first episode shall begin
+            self._ear(self._part(self.env.reset(seed=0)[0], "audio"))
 
     def _refuse_idle_options(self) -> None:
         """Raise where an option was given that nothing here can follow."""
@@ -187,8 +202,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             total += float(reward)
             if terminated or truncated:
                 break
-        if not math.isfinite(total):
-            raise ValueError(f"the reward must be finite, got {total}")
+        if not abs(total) <= MAX_REWARD:  # NaN compares false
+            raise ValueError(f"the reward must be finite as a float32, got {total}")
         return self._observe(frames), total, bool(terminated), bool(truncated), info
 
     def describe(self) -> dict[str, Any]:
@@ -244,10 +259,13 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 self.waveform[:, -heard.shape[1] :] = heard
             else:
                 self.waveform[:, : heard.shape[1]] = heard
-            if self._log_mel is None:
-                audio = self._ear.keep(heard[:, -self._ear.num_samples :])
-            else:
-                audio = self._log_mel.step(self.waveform)
+            with np.errstate(over="ignore", invalid="ignore"):  # refused right below
+                if self._log_mel is None:
+                    audio = self._ear.keep(heard[:, -self._ear.num_samples :])
+                else:
+                    audio = self._log_mel.step(self.waveform)
+            if audio.dtype.kind == "f" and not np.isfinite(audio).all():
+                raise ValueError(f"the audio must lie in [-1, 1], got {np.abs(heard).max():g}")
         return Observation(video, audio, self._present.copy())
 
     def _part(self, raw: Any, sense: str) -> NDArray[Any]:

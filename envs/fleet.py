@@ -8,6 +8,8 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +25,7 @@ from spl.envs.seeded import Position, Seeded, digest_of, reset_seed, told
 from spl.records import Observation, StreamSpec
 
 PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
+LOST = (multiprocessing.TimeoutError, EOFError, ConnectionError)  # an environment that answers no more
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -50,10 +53,16 @@ class Arrival(NamedTuple):
 
 
 def _make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
-    """Make one environment, in this process or in a worker, which leaves Ctrl-C to the process above it."""
-    if multiprocessing.parent_process() is not None:
+    """Make an environment, here or in a worker; that leaves Ctrl-C to the process above and ends with it."""
+    if (above := multiprocessing.parent_process()) is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_end_with, args=(above,), daemon=True).start()
     return Seeded(config, seed, index)
+
+
+def _end_with(above: Any) -> None:
+    above.join()
+    os._exit(1)
 
 
 @contextmanager
@@ -108,6 +117,8 @@ class Fleet:
         makers = [
             functools.partial(_make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
         ]
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            sys.exit(1)  # a worker that imports the script which started it: the process above tells
         if not self.is_apart:
             return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
         try:
@@ -130,15 +141,19 @@ class Fleet:
         Raises:
             RunError: if an environment cannot be reset.
         """
-        self._envs.set_attr("goal", list(positions))
         self._seedings = [position.seeding for position in positions]
         self._actions = [list(position.actions) for position in positions]
         num_taken = [len(position.actions) for position in positions]
         try:
+            self._envs.set_attr("goal", list(positions))
             batched, infos = self._reset(max(num_taken))
-        except Exception as error:  # whatever an environment raises, twice
+        except LOST as error:
+            env, what = next(iter(self._lost(error).items()), (0, told(error)))
             self.close()
-            raise RunError(f"{self.config.id} could not be reset, twice: {told(error)}") from error
+            raise RunError(f"environment {env} of {self.config.id} could not be reset: {what}") from error
+        except RunError as error:
+            self.close()
+            raise RunError(f"{self.config.id} could not be reset, twice: {error}") from error
         self._newest = self._apart(batched)
         nothing = np.zeros(self.num_envs)
         arrival = self._arrival([None] * self.num_envs, nothing, nothing > 0, nothing > 0, infos, num_taken)
@@ -166,10 +181,10 @@ class Fleet:
         """
         try:
             batched, rewards, terminated, truncated, infos = self._step(np.array(actions))
-        except (multiprocessing.TimeoutError, EOFError, ConnectionError) as error:
+        except LOST as error:
             return self._replace_lost(error)
-        except Exception as error:  # whatever an environment raises, twice
-            raise RunError(f"{self.config.id} failed and could not begin anew: {told(error)}") from error
+        except RunError as error:
+            raise RunError(f"{self.config.id} failed and could not begin anew: {error}") from error
         num_taken = [len(taken) for taken in self._actions]
         for taken, action in zip(self._actions, actions, strict=True):
             taken.append(int(action))
@@ -222,10 +237,10 @@ class Fleet:
     def _fault(self, env: int, step: int, what: str) -> Fault:
         return Fault(env, reset_seed(self.seed, self._seedings[env], env), step, what)
 
-    def _lost(self, *, is_hanging: bool) -> dict[int, str]:
+    def _lost(self, error: Exception) -> dict[int, str]:
         """Return what happened to each environment that does not answer any more."""
         assert isinstance(self._envs, AsyncVectorEnv)
-        lost = {}
+        is_hanging, lost = isinstance(error, multiprocessing.TimeoutError), {}
         for env, (process, pipe) in enumerate(
             zip(self._envs.processes, self._envs.parent_pipes, strict=True)
         ):
@@ -241,7 +256,7 @@ class Fleet:
 
     def _replace_lost(self, error: Exception) -> Arrival:
         """Give up environments that hang or whose process died; put all others back to where they were."""
-        lost = self._lost(is_hanging=isinstance(error, multiprocessing.TimeoutError))
+        lost = self._lost(error)
         goals = [
             Position(place.seeding + 1) if env in lost else place
             for env, place in enumerate(self.positions())

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from spl.config import RunError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
 from spl.records import Observation
 
 SEED_EVERY_STEPS = 1_000  # at the least; what a resumed run steps again is that and an episode
+RAISED = (Exception, SystemExit)  # whatever an environment raises; a closed window often calls sys.exit
 UNREPEATED = (
     "does not repeat with the same seed and actions, so its episode under way is given up; "
     "'spl check env' tells where it differs"
@@ -42,7 +44,11 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
     A seed is given at the first episode that begins ``SEED_EVERY_STEPS`` after the last one (a seeded reset
     of an ALE game takes as long as a hundred steps). An environment that raises is made again and reset with
     its next seed; ``info["fault"]`` says why. With each episode's first observation comes
-    ``info["seeding"]``; other infos are dropped.
+    ``info["seeding"]``; other infos are dropped. What it raises while it is closed concerns nobody.
+
+    Raises:
+        RunError: from ``step`` and ``reset``, if it fails again while it begins anew; of our own kind, as
+            an error of the environment's may refuse to travel between processes.
     """
 
     def __init__(self, config: EnvConfig, seed: int, index: int) -> None:
@@ -52,6 +58,7 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
         self.index = index
         self.goal: Position | None = None  # where the next reset leads; None: it begins the next episode
         self._seeding = self._num_taken = 0
+        self._is_broken = False  # it raised and was not made again yet
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -63,24 +70,28 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
             observation = self._next_episode() if goal is None else self._go(goal)
             if goal is not None and goal.digest not in (None, digest_of(observation)):
                 fault = UNREPEATED
-        except Exception as error:  # whatever an environment raises
-            self._make_again()
+        except RAISED as error:
             fault = told(error)
+            self._is_broken = True
         if fault is None:
             return observation, {"seeding": self._seeding}
-        observation = self._go(Position(self._seeding + 1))
-        return observation, {"seeding": self._seeding, "fault": fault}
+        return self._begin_anew(), {"seeding": self._seeding, "fault": fault}
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one action; after a fault, the first observation after the next seeded reset is returned."""
         self._num_taken += 1
         try:
             observation, reward, terminated, truncated, _ = self.env.step(action)
-        except Exception as error:  # whatever an environment raises
-            self._make_again()
-            observation = self._go(Position(self._seeding + 1))
+        except RAISED as error:
+            self._is_broken = True
+            observation = self._begin_anew()
             return observation, 0.0, False, False, {"seeding": self._seeding, "fault": told(error)}
         return observation, float(reward), terminated, truncated, {}
+
+    def close(self) -> None:
+        """Close the environment, which may be too broken for that."""
+        with suppress(*RAISED):
+            self.env.close()
 
     def _next_episode(self) -> Observation:
         if self._num_taken >= SEED_EVERY_STEPS:
@@ -96,12 +107,18 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
                 observation, _ = self.env.reset()
         return observation
 
-    def _make_again(self) -> None:
-        with suppress(Exception):  # it may be too broken to be closed
-            self.env.close()
-        self.env = make_env(self.config)
+    def _begin_anew(self) -> Observation:
+        """Reset with the next seed an environment that failed; it is made again first if it raised."""
+        try:
+            if self._is_broken:
+                self.close()
+                self.env = make_env(self.config)
+                self._is_broken = False
+            return self._go(Position(self._seeding + 1))
+        except RAISED as error:
+            raise RunError(told(error)) from error
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """Return what an environment raised, in a line."""
-    return f"{type(error).__name__}: {error}"
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -1,12 +1,21 @@
 """Worlds that fail in one way each, for tests: chosen by ``kind``, failing at step ``at`` of an episode."""
 
 import os
+import sys
 import time
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+
+class Untransportable(Exception):
+    """An error that cannot be sent from one process to another."""
+
+    def __init__(self) -> None:
+        super().__init__("its file\nis open")
+        self.file = open(os.devnull)  # noqa: SIM115  this is what cannot be sent
 
 
 class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
@@ -34,6 +43,10 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
         self.count, self.tone = 0, self.np_random.random()
         if self.kind == "no reset":
             raise RuntimeError("no reset today")
+        if self.kind == "no reset apart":
+            raise Untransportable
+        if self.kind == "death at reset":
+            os._exit(9)
         return self._observe(), {}
 
     def step(self, action: int) -> Any:
@@ -44,10 +57,16 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
                 raise RuntimeError("the motor is stuck")
             if self.kind == "hang":
                 time.sleep(60)
+            if self.kind == "exit":
+                sys.exit(0)
             if self.kind == "abort":
                 os.abort()
             if self.kind == "reward":
                 reward = float("nan")
+            if self.kind == "big_reward":
+                reward = 1e39
+            if self.kind == "loud":
+                observation["audio"] *= np.float32(1e30)
             if self.kind == "nan_sound":
                 observation["audio"][3] = np.nan
             if self.kind == "shape":
@@ -55,6 +74,10 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
             if self.kind == "dtype":
                 observation["video"] = observation["video"].astype(np.float64)
         return observation, reward, self.count == 12, False, {}
+
+    def close(self) -> None:
+        if self.kind == "no close":
+            raise RuntimeError("no close today")
 
     def _is_due(self) -> bool:
         if self.once is None:

@@ -221,6 +221,34 @@ def test_where_an_unsigned_sound_rests():
     assert (first_waveform(constant, attribute=0) == 100 / 128).all()  # zero is a level, not an absence
 
 
+class Restless(gymnasium.Env[np.ndarray, int]):
+    """Begins with silence at 0 after a reset with an even seed, in mid-sound after all others."""
+
+    metadata = {"audio_sample_rate_hz": 8_000}
+    observation_space, action_space = BYTES, spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        is_silent = seed is not None and seed % 2 == 0
+        return np.zeros(64, np.uint8) if is_silent else np.arange(64, dtype=np.uint8), {}
+
+
+@pytest.mark.parametrize("seed", [1, 2, None])
+def test_copies_of_an_environment_agree_where_its_sound_rests_whatever_they_heard_first(seed):
+    raw = Restless()
+    env = AudioVisualEnv(raw, small(raw.observation_space))
+    assert env.describe()["audio"]["rest_level"] == 0
+    env.reset(seed=seed)
+    env.reset(seed=3)
+    np.testing.assert_allclose(env.waveform[0], np.arange(64) / 128)
+
+
+def test_more_actions_than_can_be_remembered_are_refused():
+    raw = Scripted(PICTURE, [])
+    raw.action_space = spaces.Discrete(2**15 + 1)
+    with pytest.raises(ValueError, match="has 32,769 actions; at most 32,768 can be remembered"):
+        AudioVisualEnv(raw, small(raw.observation_space))
+
+
 @pytest.mark.parametrize("in_dict", [False, True])
 @pytest.mark.parametrize("sense", ["video", "audio"])
 def test_one_sense_alone_leaves_the_other_absent(sense, in_dict):

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,7 +124,10 @@ def test_an_environment_that_does_not_repeat_is_told_and_begins_anew():
     ("kind", "told"),
     [
         ("raise", "RuntimeError: the motor is stuck"),
-        ("reward", "the reward must be finite, got nan"),
+        ("exit", "SystemExit: 0$"),
+        ("reward", "the reward must be finite as a float32, got nan"),
+        ("big_reward", r"the reward must be finite as a float32, got 1e\+39"),
+        ("loud", r"the audio must lie in \[-1, 1\], got \d.*e\+29"),
         ("nan_sound", "the audio must be finite, got NaN or infinity"),
         ("shape", r"the video must be uint8 of shape \(16, 16\) .* got uint8 of shape \(9, 16\)"),
         ("dtype", "the video must be uint8 .* got float64"),
@@ -180,6 +184,27 @@ def test_an_environment_that_cannot_be_reset_ends_the_run_in_one_sentence():
         fleet_of("no reset").start()
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("no reset apart", "could not be reset, twice: Untransportable: its file is open$"),
+        ("death at reset", "environment 0 of .* could not be reset: its process died with exit code 9"),
+    ],
+)
+def test_a_worker_that_cannot_be_reset_ends_the_run_in_one_sentence(kind, told):
+    fleet = fleet_of(kind, num_envs=2, is_apart=True)
+    with pytest.raises(RunError, match=told):
+        fleet.start()
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
+def test_what_an_environment_raises_while_it_is_closed_concerns_nobody(is_apart, capfd):
+    fleet = fleet_of("no close", num_envs=2, is_apart=is_apart)
+    fleet.start()
+    fleet.close()
+    assert "no close today" not in capfd.readouterr().err
+
+
 def test_a_time_limit_needs_workers():
     with pytest.raises(ValueError, match="env_workers=true"):
         fleet_of(timeout_s=1.0)
@@ -193,3 +218,43 @@ def test_an_unknown_environment_is_refused_before_any_worker_starts():
 def test_workers_import_no_torch():
     code = "import spl.envs.fleet, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_script_without_a_main_guard_is_told_in_one_sentence(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from spl.envs.adapter import EnvConfig\n"
+        "from spl.envs.fleet import Fleet\n"
+        "Fleet(EnvConfig(), num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert "start the run under if __name__ == '__main__'" in done.stderr.splitlines()[-1]
+    assert "bootstrapping phase" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="asks /proc who is alive")
+def test_workers_end_with_the_process_above_them_even_if_they_hang(request):
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(request.path.parent)!r})\n"
+        "from test_fleet import fleet_of\n"
+        "fleet = fleet_of('hang', num_envs=2, is_apart=True, at=1)\n"
+        "fleet.start()\n"
+        "fleet._envs.step_async([0, 0])\n"
+        "print(*(process.pid for process in fleet._envs.processes), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    ends = time.monotonic() + 20
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # a zombie waits for a process that is not ours

@@ -59,6 +59,14 @@ def test_an_environment_that_fails_again_and_again_ends_the_recording_which_is_k
     assert memory.meta["steps"] == len(memory) == 11 * 4
 
 
+def test_an_environment_that_cannot_be_reset_leaves_no_folder_behind(tmp_path, monkeypatch, request):
+    monkeypatch.syspath_prepend(request.path.parent)
+    env = EnvConfig(id="faulty_worlds:FaultyWorld", kwargs={"kind": "no reset"}, video_size=(16, 16))
+    with pytest.raises(RunError, match="no reset today"):
+        record(RecordConfig(env=env, steps=50, out=str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
 def test_ranges():
     with pytest.raises(ValueError, match="steps must be at least 1"):
         RecordConfig(steps=0)

@@ -4,7 +4,6 @@ import io
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +23,7 @@ from spl.agents.run import check_resumable, read_run, slack_of
 from spl.agents.train import train_agent
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
+from spl.envs.fleet import Fleet
 
 
 def quiet() -> Console:
@@ -285,7 +285,7 @@ def test_a_run_stopped_while_it_learns_goes_on_there(smoke, monkeypatch):
     def stop_at_the_third(watch, loss):
         after_update(watch, loss)
         if watch.parts.agent.num_updates == 3:
-            watch.stop._received = signal.SIGTERM
+            watch.stop.stop()
 
     monkeypatch.setattr(Watch, "after_update", stop_at_the_third)
     stopped = train_agent(config, console=quiet())
@@ -294,6 +294,45 @@ def test_a_run_stopped_while_it_learns_goes_on_there(smoke, monkeypatch):
     assert state["agent"]["num_updates"] == 3
     assert (len(state["progress"]["drawn"]), state["progress"]["replays_due"]) == (25, 0)
     assert state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder) == state_of(whole)
+
+
+def test_a_run_stopped_after_its_last_step_is_not_finished_before_it_has_learned(smoke, monkeypatch):
+    config = smoke("--num_steps", "200", name="mdqn")
+    whole = train_agent(config, console=quiet()).folder
+    after_step = Watch.after_step
+
+    def stop_at_the_last(watch, collected):
+        after_step(watch, collected)
+        if watch.parts.progress.step == 200:
+            watch.stop.stop()
+
+    monkeypatch.setattr(Watch, "after_step", stop_at_the_last)
+    console = quiet()
+    stopped = train_agent(config, console=console)
+    monkeypatch.undo()
+    assert not stopped.is_finished
+    assert "stopped and saved at step 200" in console.file.getvalue()
+    assert state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder) == state_of(whole)
+
+
+def test_a_run_interrupted_in_mid_step_takes_the_same_step_when_it_is_resumed(smoke, monkeypatch):
+    config = smoke("--num_steps", "120")
+    whole = train_agent(config, console=quiet()).folder
+    step, taken = Fleet.step, []
+
+    def interrupt_at_the_90th(fleet, actions):
+        taken.append(actions)
+        if len(taken) == 90:
+            raise KeyboardInterrupt
+        return step(fleet, actions)
+
+    monkeypatch.setattr(Fleet, "step", interrupt_at_the_90th)
+    with pytest.raises(KeyboardInterrupt):
+        train_agent(config, console=quiet())
+    monkeypatch.undo()
+    run = max((Path(config.runs) / "agent").iterdir(), key=lambda path: path.stat().st_ctime)
+    assert checkpoint.load(run / "checkpoints")["progress"]["step"] == 89
+    assert state_of(train_agent(config, resume=run, console=quiet()).folder) == state_of(whole)
 
 
 def test_a_run_killed_before_its_first_save_begins_again_in_its_folder(smoke):
