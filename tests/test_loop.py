@@ -278,31 +278,19 @@ def test_learning_stopped_in_the_middle_of_a_mini_buffer_goes_on_there() -> None
         bench.collect(20)
     expected = whole.learn(loop=loop)
     generator = np.random.default_rng(0)
-    first = learn(
-        parts.agent,
-        parts.memory,
-        parts.optimizer,
-        parts.progress,
-        loop,
-        curriculum=uniform,
-        generator=generator,
-        max_grad_norm=None,
-    )
+
+    def learning() -> Iterator[Tensor]:
+        agent, memory, optimizer = parts.agent, parts.memory, parts.optimizer
+        draws = {"curriculum": uniform, "generator": generator, "max_grad_norm": None}
+        return learn(agent, memory, optimizer, parts.progress, loop, **draws)
+
     parts.progress.replays_due = 2
+    first = learning()
     losses = [next(first).item() for _ in range(3)]
     state = parts.progress.state_dict()
     parts.progress = Progress()
     parts.progress.load_state_dict(state)
-    rest = learn(
-        parts.agent,
-        parts.memory,
-        parts.optimizer,
-        parts.progress,
-        loop,
-        curriculum=uniform,
-        generator=generator,
-        max_grad_norm=None,
-    )
+    rest = learning()
     assert losses + [loss.item() for loss in rest] == expected
 
 
