@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from spl.agents.loop import NonFiniteBatch, learn
+from spl.agents.memory import ReplayMemory
 from spl.agents.parts import Parts, Watch, told_streams
 from spl.agents.run import TrainAgentConfig
 from spl.agents.signals import StopSignals
@@ -124,10 +125,26 @@ def run_phases(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
         if (before := parts.progress.step) >= config.num_steps:
             return
         collected = parts.collector.step()
-        if len(parts.memory) >= config.memory.min_size:
+        if is_ready(config, parts.memory):
             phases = parts.progress.step // config.loop.collect_steps - before // config.loop.collect_steps
             parts.progress.replays_due += phases * config.loop.replays
         watch.after_step(collected)
+
+
+def is_ready(config: TrainAgentConfig, memory: ReplayMemory) -> bool:
+    """Whether the memory holds enough to learn from.
+
+    Raises:
+        RunError: if it is full and never will.
+    """
+    if len(memory) >= config.memory.min_size:
+        return True
+    if all(count > memory.usable for count in memory.written):
+        raise RunError(
+            f"the memory is full with {len(memory):,} transitions and would never hold the "
+            f"{config.memory.min_size:,} of memory.min_size: choose a larger memory.capacity"
+        )
+    return False
 
 
 def learn_what_is_due(config: TrainAgentConfig, parts: Parts, watch: Watch) -> Iterator[Tensor]:

@@ -121,6 +121,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "spl.agents.train": {
         "spl.agents.loop",
+        "spl.agents.memory",
         "spl.agents.parts",
         "spl.agents.run",
         "spl.agents.signals",

@@ -238,6 +238,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_saved_with_its_batch_set_aside(
     assert not batch["losses"].isfinite().all()
 
 
+def test_a_memory_that_can_never_hold_enough_ends_the_run_in_one_sentence(smoke):
+    with pytest.raises(RunError, match=r"full with \d+ transitions and would never hold the 100"):
+        train_agent(smoke("--memory.capacity", "100", "--memory.min_size", "100"), console=quiet())
+
+
 def state_of(folder):
     """Return all that a run left which may not depend on whether it was stopped."""
     state = checkpoint.load(folder / "checkpoints")
