@@ -33,4 +33,7 @@ def test_every_file_that_is_named_exists():
     named = re.findall(r"\]\(([^)h][^)]*)\)|--config (\S+)", README)
     files = [first or second for first, second in named if not second.startswith("file")]
     assert len(files) >= 5
-    assert all((ROOT / file).exists() for file in files), files
+    for file, _, heading in (name.partition("#") for name in files):
+        assert (ROOT / file).exists(), file
+        headings = re.findall(r"^#+ (.*)$", (ROOT / file).read_text(), flags=re.M) if heading else [heading]
+        assert heading in [one.lower().replace(" ", "-") for one in headings], heading
