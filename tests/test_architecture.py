@@ -24,8 +24,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.curriculum": set(),
     "spl.descent": set(),
     "spl.spectrogram": set(),
-    "spl.attention": {"spl.attention.csm"},
-    "spl.attention.csm": set(),
+    "spl.attention": {"spl.attention.csm", "spl.attention.maps"},
+    "spl.attention.csm": {"spl.attention.maps"},
+    "spl.attention.maps": set(),
     "spl.encoders": {"spl.attention"},
     "spl.cli": {
         "spl.report",

@@ -1,12 +1,17 @@
 """Attention modules by name: one paper a file, each ``(B, C, H, W) -> (B, C, H, W)``."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
 from spl.attention.csm import CSM
+from spl.attention.maps import AttentionMap, attention_maps
 
-ATTENTION: dict[str, Callable[[int], nn.Module]] = {
+__all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
+
+# Each is called with the number of channels, and with options of its own by keyword.
+ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
-    "csm": lambda channels: CSM(channels, residual=True),
+    "csm": partial(CSM, residual=True),
 }

@@ -1,0 +1,46 @@
+"""Looking at attention maps while a model computes them: no second forward, nothing kept in a model."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class AttentionMap(nn.Identity):
+    """Where a module's attention map passes by: the identity, at which `attention_maps` looks."""
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks: a module that need not make its map for its output makes it only then."""
+        return bool(self._forward_hooks)
+
+
+@contextmanager
+def attention_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Yield a dict that each forward pass of ``model`` in the ``with`` block fills with its attention maps.
+
+    ``with attention_maps(net) as maps: net(images)`` leaves ``maps["layer1.0.attention"]``: the map of the
+    newest pass by the name of the module that made it, detached. Gates of channels are ``(B, C, 1, 1)``, of
+    positions ``(B, 1, H, W)``; each module says what its own map is. A module that `torch.compile` made runs
+    as it was before meanwhile. What was borrowed is given back on every path.
+
+    Raises:
+        ValueError: if no module of ``model`` makes a map.
+    """
+    taps = {name: module for name, module in model.named_modules() if isinstance(module, AttentionMap)}
+    if not taps:
+        raise ValueError(f"{type(model).__name__} has no attention module, so there is no map to look at")
+    maps: dict[str, Tensor] = {}
+
+    def keep(name: str, tap: nn.Module, inputs: Any, output: Tensor) -> None:
+        maps[name] = output.detach()
+
+    with ExitStack() as borrowed:
+        borrowed.enter_context(torch.compiler.set_stance("force_eager"))
+        for name, tap in taps.items():
+            owner = name.removeprefix("_orig_mod.").rpartition(".")[0]
+            borrowed.callback(tap.register_forward_hook(partial(keep, owner)).remove)
+        yield maps
