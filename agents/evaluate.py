@@ -19,7 +19,7 @@ from spl.agents.described import check_environment, read_environment
 from spl.agents.history import History
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.protocol import Agent
-from spl.agents.run import build_agent, generator_of, pick_device, read_run
+from spl.agents.run import build_agent, read_run
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
@@ -27,6 +27,7 @@ from spl.envs.seeded import reset_seed
 from spl.files import replace_text
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 from spl.report import print_table
+from spl.runs import generator_of, pick_device
 from spl.state import check_fits
 
 NUM_RESAMPLES = 2_000  # of the bootstrap

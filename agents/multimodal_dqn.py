@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spl.agents.compilation import compiled
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.history import Stack
 from spl.agents.precision import LowPrecision
+from spl.compilation import compiled
 from spl.encoders import TwoStreamEncoder
 from spl.losses import temporal_difference
 from spl.records import Batch

@@ -14,12 +14,12 @@ from spl.agents.loop import Collected, Collector, NonFiniteBatch, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.run import TrainAgentConfig
-from spl.agents.signals import StopSignals
-from spl.agents.threads import Threads
 from spl.config import RunError
 from spl.envs.fleet import Fault
 from spl.records import StreamSpec
 from spl.report import Report, brief
+from spl.signals import StopSignals
+from spl.threads import Threads
 
 
 class Meter:

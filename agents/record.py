@@ -14,13 +14,14 @@ from spl.agents.history import Stack
 from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.recording import trim
-from spl.agents.run import generator_of, read_run
-from spl.agents.signals import StopSignals
+from spl.agents.run import read_run
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet
 from spl.records import StreamSpec
 from spl.report import Report
+from spl.runs import generator_of
+from spl.signals import StopSignals
 
 MAX_FAULTS = 10  # of the environment, before recording is given up
 MAX_EPISODE_EDGES = 2  # slots per step at the most: every step could end its episode

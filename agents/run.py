@@ -1,25 +1,19 @@
 """What describes a run of an agent: its configuration, its folder, and the agent built from them."""
 
-import contextlib
-import itertools
-import json
 import os
-import shlex
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
-from spl import config as configuration
+from spl import runs
 from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
 from spl.config import UsageError
 from spl.encoders import EncoderConfig, TwoStreamEncoder
 from spl.envs.adapter import EnvConfig
-from spl.files import replace_text
 from spl.records import StreamSpec
+from spl.runs import describe_run, generator_of, new_run
 
 GIB = 1024**3
 
@@ -113,24 +107,6 @@ class TrainAgentConfig:
         return self.env_workers
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; ``auto`` is CUDA where there is one.
-
-    Raises:
-        ValueError: if there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device must be cpu, cuda, cuda:N or auto, got {name!r}, which is not here"
-        ) from error
-    return device
-
-
 def build_agent(
     config: TrainAgentConfig, spec: StreamSpec, num_actions: int, device: torch.device
 ) -> MultimodalDqn:
@@ -158,11 +134,6 @@ def build_agent(
     return MultimodalDqn(network, target, config.agent, generator_of(config.seed, "exploration"), device)
 
 
-def generator_of(seed: int, purpose: str) -> np.random.Generator:
-    """Return the generator that belongs to one purpose of a run, independent of all others."""
-    return np.random.default_rng([seed, *purpose.encode()])
-
-
 def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> Path:
     """Make ``runs/agent/<env>-s<seed>-<time>`` with ``config.yaml``, ``command.txt`` and ``env.json``.
 
@@ -174,43 +145,9 @@ def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[
     Raises:
         UsageError: if the folder cannot be written.
     """
-    short = "".join(letter if letter.isalnum() else "-" for letter in config.env.id.split("/")[-1])
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    parent = Path(config.runs) / "agent"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = _new_folder(parent, f"{short}-s{config.seed}-{stamp}")
-    except OSError as error:
-        raise UsageError(
-            f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
-        ) from error
-    describe_run(folder, config, streams, command)
+    folder = new_run(Path(config.runs) / "agent", f"{config.env.id.split('/')[-1]}-s{config.seed}")
+    describe_run(folder, config, command, {"env": streams})
     return folder
-
-
-def _new_folder(parent: Path, name: str) -> Path:
-    """Make and return a folder of that name, or with ``-1``, ``-2``, ... behind it where it is taken."""
-    for attempt in itertools.count():
-        folder = parent / (f"{name}-{attempt}" if attempt else name)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            break
-    return folder
-
-
-def describe_run(folder: Path, config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> None:
-    """Write ``config.yaml`` and ``env.json``, and add a line to ``command.txt``.
-
-    Raises:
-        UsageError: if the folder cannot be written.
-    """
-    try:
-        replace_text(folder / "config.yaml", configuration.dump(config))
-        replace_text(folder / "env.json", json.dumps(streams, indent=2) + "\n")
-        with (folder / "command.txt").open("a", encoding="utf-8") as file:
-            file.write(shlex.join(command) + "\n")
-    except OSError as error:
-        raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
 
 
 def read_run(folder: Path) -> TrainAgentConfig:
@@ -219,14 +156,7 @@ def read_run(folder: Path) -> TrainAgentConfig:
     Raises:
         UsageError: if it is not the folder of an agent's run.
     """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        known = sorted(Path("runs/agent").glob("*/config.yaml"), key=lambda found: found.stat().st_mtime)
-        newest = f"; the newest run here is {known[-1].parent}" if known else ""
-        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml{newest}")
-    if not path.read_bytes().endswith(b"\n"):
-        raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
-    return configuration.parse(TrainAgentConfig, ["--config", str(path)], prog="spl")
+    return runs.read_run(TrainAgentConfig, folder, Path("runs/agent"))
 
 
 def slack_of(config: TrainAgentConfig) -> int:
@@ -277,19 +207,3 @@ MAY_CHANGE = (
     "device",
     "runs",
 )
-
-
-def check_resumable(before: TrainAgentConfig, now: TrainAgentConfig) -> None:
-    """Refuse to go on with a run whose configuration was changed in what it depends on.
-
-    Raises:
-        UsageError: naming every key that may not change.
-    """
-    fixed = {
-        key: values for key, values in configuration.difference(before, now).items() if key not in MAY_CHANGE
-    }
-    if fixed:
-        told = ", ".join(f"--{key} {new} (the run has {old})" for key, (old, new) in fixed.items())
-        raise UsageError(
-            f"a resumed run keeps its configuration, got {told}; start a new run, or leave it out"
-        )

@@ -17,13 +17,11 @@ from spl.agents.run import (
     build_agent,
     check_ram,
     create_run,
-    describe_run,
-    generator_of,
-    pick_device,
     slack_of,
 )
 from spl.config import UsageError
 from spl.envs.fleet import Fault, Fleet
+from spl.runs import describe_run, generator_of, pick_device
 from spl.state import check_fits
 
 
@@ -130,7 +128,7 @@ def begin(
     else:
         path = folder
         shutil.rmtree(path / "memory", ignore_errors=True)
-        describe_run(path, config, fleet.streams, command)
+        describe_run(path, config, command, {"env": fleet.streams})
     try:
         memory = new_memory(config, fleet, path / "memory")
     except OSError:
@@ -160,5 +158,5 @@ def prepare(
     except ValueError as error:
         raise UsageError(str(error)) from error
     parts, faults = restore(config, fleet, agent, resume)
-    describe_run(resume, config, fleet.streams, command)
+    describe_run(resume, config, command, {"env": fleet.streams})
     return resume, parts, faults

@@ -16,13 +16,13 @@ from spl.agents.loop import NonFiniteBatch, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.parts import Parts, Watch, told_streams
 from spl.agents.run import TrainAgentConfig
-from spl.agents.signals import StopSignals
 from spl.agents.start import make_fleet, prepare
-from spl.agents.threads import Threads
 from spl.config import RunError
 from spl.curriculum import CURRICULA
 from spl.files import hold
 from spl.report import Report
+from spl.signals import StopSignals
+from spl.threads import Threads
 
 
 class Result(NamedTuple):

@@ -150,11 +150,12 @@ def run_floor(args: argparse.Namespace) -> dict[str, float]:
     """Return the rate of a compiled update on a ready batch: what no loop around it can beat."""
     import torch
 
-    from spl.agents.run import TrainAgentConfig, build_agent, pick_device
+    from spl.agents.run import TrainAgentConfig, build_agent
     from spl.config import parse
     from spl.descent import descend
     from spl.envs.catalog import make_env
     from spl.records import Batch
+    from spl.runs import pick_device
 
     torch.set_num_threads(args.threads)
     words = {f"encoder.{key}": value for key, value in SIZES.items()}

@@ -28,8 +28,9 @@ Every command takes --config FILE.yaml, then --a.b VALUE; --help lists its optio
 
 def train_agent(argv: list[str]) -> int:
     """``spl train agent [--resume RUN] [options]``."""
-    from spl.agents.run import TrainAgentConfig, check_resumable, read_run
+    from spl.agents.run import MAY_CHANGE, TrainAgentConfig, read_run
     from spl.agents.train import train_agent as train
+    from spl.runs import check_resumable
 
     rest, run = take_option(argv, "--resume")
     if run is None:
@@ -39,7 +40,7 @@ def train_agent(argv: list[str]) -> int:
         before = read_run(Path(run))
         files = ["--config", str(Path(run) / "config.yaml"), *rest]
         config = parse(TrainAgentConfig, files, prog="spl train agent --resume", aliases={"env": "env.id"})
-        check_resumable(before, config)
+        check_resumable(before, config, MAY_CHANGE)
         result = train(config, resume=Path(run))
     return OK if result.is_finished else INTERRUPTED
 

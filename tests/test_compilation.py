@@ -4,8 +4,8 @@ import pytest
 import torch
 from test_precision import CPU, SPEC, agent_of, batch_of
 
-from spl.agents.compilation import compiled
 from spl.agents.run import build_agent
+from spl.compilation import compiled
 
 
 def test_a_missing_compiler_is_told(smoke, monkeypatch):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from spl.agents.signals import StopSignals
+from spl.signals import StopSignals
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from spl.agents import threads
-from spl.agents.threads import LOOK_EVERY_S, MOST, Threads, allowed_cores, others_s, quota_of_cores
+from spl import threads
+from spl.threads import LOOK_EVERY_S, MOST, Threads, allowed_cores, others_s, quota_of_cores
 
 
 class Machine:

@@ -31,8 +31,8 @@ def compiled(function: Callable[P, R], device: torch.device) -> Callable[P, R]:
     compilers = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
     if not any(shutil.which(name) for name in compilers):
         raise ValueError(
-            f"agent.compile needs a C++ compiler on the CPU, found none of {', '.join(compilers)}; "
-            "install g++, or leave --agent.compile out"
+            f"compile needs a C++ compiler on the CPU, found none of {', '.join(compilers)}; "
+            "install g++, or leave compile out"
         )
     result: Callable[P, R] = torch.compile(function, dynamic=False)
     return result

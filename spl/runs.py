@@ -1,0 +1,115 @@
+"""What every run has: a folder that says how it was made, a device, and a generator for each purpose."""
+
+import contextlib
+import itertools
+import json
+import shlex
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from spl import config as configuration
+from spl.config import UsageError
+from spl.files import replace_text
+
+T = TypeVar("T")
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must be cpu, cuda, cuda:N or auto, got {name!r}, which is not here"
+        ) from error
+    return device
+
+
+def generator_of(seed: int, purpose: str) -> np.random.Generator:
+    """Return the generator that belongs to one purpose of a run, independent of all others."""
+    return np.random.default_rng([seed, *purpose.encode()])
+
+
+def new_run(parent: Path, name: str) -> Path:
+    """Make and return ``parent/<name>-<time>``, with ``-1``, ``-2``, ... behind it where that is taken.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    short = "".join(letter if letter.isalnum() or letter == "." else "-" for letter in name)
+    stamped = f"{short}-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for attempt in itertools.count():
+            folder = parent / (f"{stamped}-{attempt}" if attempt else stamped)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+    except OSError as error:
+        raise UsageError(
+            f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
+        ) from error
+    return folder
+
+
+def describe_run(folder: Path, config: Any, command: list[str], documents: Mapping[str, Any] = {}) -> None:
+    """Write ``config.yaml`` and each document as ``<name>.json``, and add a line to ``command.txt``.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    try:
+        replace_text(folder / "config.yaml", configuration.dump(config))
+        for name, document in documents.items():
+            replace_text(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
+        with (folder / "command.txt").open("a", encoding="utf-8") as file:
+            file.write(shlex.join(command) + "\n")
+    except OSError as error:
+        raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
+
+
+def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
+    """Return the configuration of the run in ``folder``.
+
+    Args:
+        config_class: what describes such a run.
+        folder: of the run.
+        parent: where such runs usually lie, to name the newest one in the sentence.
+
+    Raises:
+        UsageError: if it is not the folder of such a run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        known = sorted(parent.glob("*/config.yaml"), key=lambda found: found.stat().st_mtime)
+        newest = f"; the newest run here is {known[-1].parent}" if known else ""
+        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml{newest}")
+    if not path.read_bytes().endswith(b"\n"):
+        raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
+    return configuration.parse(config_class, ["--config", str(path)], prog="spl")
+
+
+def check_resumable(before: Any, now: Any, may_change: Collection[str]) -> None:
+    """Refuse to go on with a run whose configuration was changed in what it depends on.
+
+    Raises:
+        UsageError: naming every key that may not change.
+    """
+    changed = configuration.difference(before, now)
+    if fixed := {key: values for key, values in changed.items() if key not in may_change}:
+        told = ", ".join(f"--{key} {new} (the run has {old})" for key, (old, new) in fixed.items())
+        raise UsageError(
+            f"a resumed run keeps its configuration, got {told}; start a new run, or leave it out"
+        )

@@ -1,0 +1,31 @@
+"""What every run has: a folder of its own, a device, generators with owners."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from spl.runs import generator_of, new_run, pick_device
+
+
+def test_each_purpose_has_a_generator_of_its_own():
+    draws = {purpose: generator_of(3, purpose).random() for purpose in ("replay", "exploration", "dropout")}
+    assert len(set(draws.values())) == 3
+    assert generator_of(3, "replay").random() == draws["replay"]
+    assert generator_of(4, "replay").random() != draws["replay"]
+
+
+def test_devices():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type in ("cpu", "cuda")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match="device must be cpu, cuda, cuda:N or auto"):
+            pick_device(name)
+
+
+def test_a_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    first, second = (new_run(tmp_path / "runs", "a/b c") for _ in range(2))
+    assert first != second
+    assert first.is_dir()
+    assert second.is_dir()
+    assert first.name.startswith("a-b-c-")
