@@ -24,9 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.curriculum": set(),
     "spl.descent": set(),
     "spl.spectrogram": set(),
-    "spl.attention": {"spl.attention.csm", "spl.attention.maps"},
+    "spl.attention": {
+        "spl.attention.csm",
+        "spl.attention.maps",
+        "spl.attention.shared",
+    },
     "spl.attention.csm": {"spl.attention.maps"},
     "spl.attention.maps": set(),
+    "spl.attention.shared": {"spl.attention.maps"},
     "spl.encoders": {"spl.attention"},
     "spl.cli": {
         "spl.report",

@@ -7,6 +7,7 @@ from torch import nn
 
 from spl.attention.csm import CSM
 from spl.attention.maps import AttentionMap, attention_maps
+from spl.attention.shared import SharedSE
 
 __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
 
@@ -14,4 +15,5 @@ __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
 ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "csm": partial(CSM, residual=True),
+    "shared": SharedSE,
 }
