@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class Cost(NamedTuple):
@@ -66,7 +66,9 @@ def forward_cost(model: nn.Module, input_size: tuple[int, ...]) -> Cost:
         borrowed.enter_context(torch.no_grad())
         borrowed.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         tensors = {
-            name: torch.empty_like(tensor, device="cpu")
+            name: torch.empty_like(
+                tensor, device="cpu", dtype=torch.float32 if tensor.is_floating_point() else None
+            )
             for name, tensor in (*model.named_parameters(), *model.named_buffers())
         }
         x = torch.empty(input_size, device="cpu")
@@ -79,15 +81,16 @@ def forward_cost(model: nn.Module, input_size: tuple[int, ...]) -> Cost:
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
-def _attention_flops(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
+def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *args: Any, **kwargs: Any) -> int:
+    """Return the FLOPs of ``query @ key^T`` and of its product with ``value``, each ``(B, heads, L, D)``."""
+    return 2 * query[:-1].numel() * key[-2] * (query[-1] + value[-1])
 
 
-class _Alive(TorchDispatchMode):
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the storages that operations make; ``peak`` is the largest sum of the bytes of those alive."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._sizes: dict[StorageWeakRef, int] = {}
 
@@ -100,10 +103,11 @@ class _Alive(TorchDispatchMode):
         for leaf in tree_leaves(outputs):
             if isinstance(leaf, Tensor) and (storage := _storage(leaf)) not in given:
                 self._sizes[storage] = leaf.untyped_storage().nbytes()
-        self._sizes = {storage: size for storage, size in self._sizes.items() if not storage.expired()}
+        for storage in [storage for storage in self._sizes if storage.expired()]:  # type: ignore[no-untyped-call]
+            del self._sizes[storage]
         self.peak = max(self.peak, sum(self._sizes.values()))
         return outputs
 
 
 def _storage(tensor: Tensor) -> StorageWeakRef:
-    return StorageWeakRef(tensor.untyped_storage())
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spl.attention import ATTENTION
+from spl.attention.shared import SharedSE
 
 T = TypeVar("T")
 Attend = Callable[[int], nn.Module]  # a number of channels -> an attention module
@@ -140,9 +141,7 @@ class BasicBlock(Block):
 
     def branch(self, x: Tensor) -> Tensor:
         """Return ``(B, outputs, H / stride, W / stride)``."""
-        out: Tensor = functional.relu(self.bn1(self.conv1(x)))
-        out = self.conv2(out)
-        out = self.bn2(out)
+        out: Tensor = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
         return out
 
 
@@ -165,10 +164,9 @@ class Bottleneck(Block):
 
     def branch(self, x: Tensor) -> Tensor:
         """Return ``(B, outputs, H / stride, W / stride)``."""
-        out: Tensor = functional.relu(self.bn1(self.conv1(x)))
-        out = functional.relu(self.bn2(self.conv2(out)))
-        out = self.conv3(out)
-        out = self.bn3(out)
+        x = functional.relu(self.bn1(self.conv1(x)))
+        x = functional.relu(self.bn2(self.conv2(x)))
+        out: Tensor = self.bn3(self.conv3(x))
         return out
 
 
@@ -178,6 +176,7 @@ class GatedStage(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, outputs, H / stride, W / stride)``; the gate lives as long as this pass."""
         *blocks, shared = self
+        assert isinstance(shared, SharedSE)
         gates: list[Tensor] = []
 
         def attention(branch: Tensor) -> Tensor:
@@ -193,7 +192,7 @@ class GatedStage(nn.Sequential):
 def stage(
     spec: ResNetSpec, inputs: int, outputs: int, depth: int, *, stride: int, attend: Attend, place: Place
 ) -> nn.Sequential:
-    """Return ``depth`` blocks, ``0``, ``1``, ...; a module that they have in common is ``attention``, the last."""
+    """Return ``depth`` blocks and, as the last and named ``attention``, the module they have in common."""
     make = BasicBlock if spec.inner is None else Bottleneck
     parts = OrderedDict[str, nn.Module]()
     for position in range(depth):
@@ -211,18 +210,15 @@ class ResNet(nn.Module):
     Args:
         spec: the network, from `RESNETS`.
         num_classes: ``K``.
-        in_channels: of the pictures.
         attend: called with a number of channels, returns an attention module.
         place: where these stand: in each ``block``, behind each ``stage``, one ``gate`` for all blocks of a
             stage, or a ``head`` behind the last stage, of which a quarter of the channels comes out.
     """
 
-    def __init__(
-        self, spec: ResNetSpec, *, num_classes: int, in_channels: int, attend: Attend, place: Place
-    ) -> None:
+    def __init__(self, spec: ResNetSpec, *, num_classes: int, attend: Attend, place: Place) -> None:
         super().__init__()
         kernel, stride = (3, 1) if spec.family == "cifar" else (7, 2)
-        self.conv1 = conv(in_channels, spec.stem, kernel, stride=stride)
+        self.conv1 = conv(3, spec.stem, kernel, stride=stride)
         self.bn1 = nn.BatchNorm2d(spec.stem)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if spec.family == "imagenet" else nn.Identity()
         channels = spec.stem
@@ -235,14 +231,15 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(channels // 4 if place == "head" else channels, num_classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what the classifier sees of the pictures ``x (B, in_channels, H, W)``: ``(B, D)``."""
+        """Return what the classifier sees of the pictures ``x (B, 3, H, W)``: ``(B, D)``."""
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
         for position in range(self.num_stages):
             x = self.get_submodule(f"layer{position + 1}")(x)
-        return self.head(x).mean(dim=(2, 3))  # (B, D)
+        x = self.head(x)
+        return x.mean(dim=(2, 3))  # (B, D)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits ``(B, K)`` of the pictures ``x (B, in_channels, H, W)``."""
+        """Return the logits ``(B, K)`` of the pictures ``x (B, 3, H, W)``."""
         logits: Tensor = self.fc(self.features(x))
         return logits
 
@@ -254,7 +251,6 @@ def build_resnet(
     attention: str = "none",
     attention_options: Mapping[str, Any] = {},
     attention_per: Literal["block", "stage"] = "block",
-    in_channels: int = 3,
 ) -> ResNet:
     """Return a network of `RESNETS` with fresh weights, drawn from torch's global generator.
 
@@ -270,17 +266,14 @@ def build_resnet(
             ``stage``, behind it. Two have places of their own and no choice: ``rcca`` is one head behind the
             last stage, after which the classifier sees a quarter of the channels (so the HAM paper counts
             it); ``shared`` computes one gate per stage, at its first block, and applies it in all its blocks.
-        in_channels: of the pictures.
 
     Raises:
-        ValueError: if a name is unknown, a number is not positive, or ``attention_per`` is not heeded.
+        ValueError: if a name is unknown, ``num_classes`` is not positive, or ``attention_per`` is not heeded.
     """
     spec = lookup(RESNETS, name, "network")
     module = lookup(ATTENTION, attention, "attention")
-    if num_classes < 1 or in_channels < 1:
-        raise ValueError(
-            f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}"
-        )
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if attention_per not in ("block", "stage"):
         raise ValueError(f"attention_per must be 'block' or 'stage', got {attention_per!r}")
     if attention in OWN_PLACES and attention_per != "block":
@@ -288,7 +281,6 @@ def build_resnet(
     return ResNet(
         spec,
         num_classes=num_classes,
-        in_channels=in_channels,
         attend=partial(module, **attention_options),
         place=OWN_PLACES.get(attention, attention_per),
     )

@@ -32,6 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.attention.csm": {"spl.attention.maps"},
     "spl.attention.maps": set(),
     "spl.attention.shared": {"spl.attention.maps"},
+    "spl.resnet": {"spl.attention", "spl.attention.shared"},
+    "spl.counts": set(),
+    "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
     "spl.encoders": {"spl.attention"},
     "spl.cli": {
         "spl.report",
