@@ -16,6 +16,7 @@ from spl.records import StreamSpec
 from spl.runs import describe_run, generator_of, new_run
 
 GIB = 1024**3
+RUNS = Path("runs/agent")  # where runs lie unless told otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ def read_run(folder: Path) -> TrainAgentConfig:
     Raises:
         UsageError: if it is not the folder of an agent's run.
     """
-    return runs.read_run(TrainAgentConfig, folder, Path("runs/agent"))
+    return runs.read_run(TrainAgentConfig, folder, RUNS)
 
 
 def slack_of(config: TrainAgentConfig) -> int:

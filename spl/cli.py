@@ -4,18 +4,21 @@ import os
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from spl import __version__
 from spl.config import RunError, UsageError, parse
 
+T = TypeVar("T")
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 USAGE = """\
 spl: agents that see and hear
 
   spl train agent [--resume RUN]       train a multimodal deep Q-network; no option needed
+  spl train classifier [--resume RUN]  train a residual network with attention; no option needed
   spl evaluate agent RUN               its return with all senses, one, noise, a failing one
   spl record --out FOLDER              roll an environment out into a recording
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
@@ -28,20 +31,25 @@ Every command takes --config FILE.yaml, then --a.b VALUE; --help lists its optio
 
 def train_agent(argv: list[str]) -> int:
     """``spl train agent [--resume RUN] [options]``."""
-    from spl.agents.run import MAY_CHANGE, TrainAgentConfig, read_run
+    from spl.agents.run import MAY_CHANGE, RUNS, TrainAgentConfig
     from spl.agents.train import train_agent as train
-    from spl.runs import check_resumable
 
-    rest, run = take_option(argv, "--resume")
-    if run is None:
-        config = parse(TrainAgentConfig, rest, prog="spl train agent", aliases={"env": "env.id"})
-        result = train(config)
-    else:
-        before = read_run(Path(run))
-        files = ["--config", str(Path(run) / "config.yaml"), *rest]
-        config = parse(TrainAgentConfig, files, prog="spl train agent --resume", aliases={"env": "env.id"})
-        check_resumable(before, config, MAY_CHANGE)
-        result = train(config, resume=Path(run))
+    aliases = {"env": "env.id"}
+    config, resume = parse_run(TrainAgentConfig, argv, "spl train agent", aliases, MAY_CHANGE, RUNS)
+    return OK if train(config, resume=resume).is_finished else INTERRUPTED
+
+
+def train_classifier(argv: list[str]) -> int:
+    """``spl train classifier [--resume RUN] [options]``."""
+    from spl.classify.report import print_result
+    from spl.classify.run import ALIASES, MAY_CHANGE, RUNS, TrainClassifierConfig
+    from spl.classify.train import train_classifier as train
+
+    prog = "spl train classifier"
+    config, resume = parse_run(TrainClassifierConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
+    result = train(config, resume=resume)
+    if result.is_finished:
+        print_result(result.scores, result.folder)
     return OK if result.is_finished else INTERRUPTED
 
 
@@ -105,6 +113,7 @@ def check_env(argv: list[str]) -> int:
 
 COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("train", "agent"): train_agent,
+    ("train", "classifier"): train_classifier,
     ("evaluate", "agent"): evaluate_agent,
     ("record",): record,
     ("envs",): envs,
@@ -130,6 +139,31 @@ def calm_threads() -> None:
     for name, value in CALM.items():
         if name != "GOMP_SPINCOUNT" or "OMP_WAIT_POLICY" not in os.environ:
             os.environ.setdefault(name, value)
+
+
+def parse_run(
+    config_class: type[T],
+    argv: list[str],
+    prog: str,
+    aliases: Mapping[str, str],
+    may_change: Collection[str],
+    parent: Path,
+) -> tuple[T, Path | None]:
+    """Return the config that ``argv`` describes, and the folder of the run that it goes on with, if any.
+
+    Raises:
+        UsageError: if an option is wrong, or one changes what the run to resume depends on.
+    """
+    rest, run = take_option(argv, "--resume")
+    if run is None:
+        return parse(config_class, rest, prog=prog, aliases=aliases), None
+    from spl.runs import check_resumable, read_run
+
+    before = read_run(config_class, Path(run), parent)
+    words = ["--config", str(Path(run) / "config.yaml"), *rest]
+    config = parse(config_class, words, prog=f"{prog} --resume", aliases=aliases)
+    check_resumable(before, config, may_change)
+    return config, Path(run)
 
 
 def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:

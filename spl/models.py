@@ -59,7 +59,7 @@ PRINTED: dict[str, tuple[tuple[float, float], ...]] = {
 }
 WHY_NOT = (
     "Not reproducible: the paper counts moving statistics and the classifier here, and only here.",
-    "Not reproducible: 0.936 M of the paper's weights do no arithmetic, and no network of this name has them.",
+    "Not reproducible: 0.936 M of the paper's weights do no arithmetic, and no net of this name has them.",
     "Not reproducible: the paper counts k weights per channel where a convolution over channels has k.",
     "Not reproducible: the paper's two criss-cross passes do not share their weights.",
 )
@@ -177,8 +177,8 @@ def explained(verdicts: set[str]) -> list[str]:
     ]
     if verdicts - {""}:
         sentences.append(
-            "HAM: as Li et al. (2022) print it, who count no classifier, as the bare millions do. Met: equal by "
-            "rounding or truncation; near: within 0.0135 M. Their GFLOPs are about twice our GMACs, and 1 %."
+            "HAM: as Li et al. (2022) print it, who count no classifier, as the bare millions do. Met: "
+            "equal by rounding or truncation; near: within 0.0135 M. Their GFLOPs are about twice our GMACs, and 1 %."
         )
     reasons = enumerate(WHY_NOT, 1)
     return sentences + [f"({n}) {reason}" for n, reason in reasons if f"no ({n})" in verdicts]

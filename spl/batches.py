@@ -1,0 +1,171 @@
+"""Images varied, ordered and put into batches.
+
+A sample is a pure function of the seed, the epoch and its index, and a batch of the seed and the update:
+whoever knows the update can go on, whatever the number of workers.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import InterpolationMode, v2
+
+from spl.config import UsageError
+from spl.datasets import DataConfig, Split
+
+
+class Images(NamedTuple):
+    """A batch."""
+
+    images: Tensor  # (B, 3, H, W) uint8
+    labels: Tensor  # (B,) int64
+    indices: Tensor  # (B,) int64, which images of the loader they are
+
+
+class _Broken(NamedTuple):
+    reason: str
+
+
+def augmentation(config: DataConfig, size: int) -> v2.Transform:
+    """Return what varies a training image: to ``(3, size, size)`` uint8, drawn from torch's generator."""
+    steps: list[v2.Transform] = []
+    if config.augmentation == "resized-crop-flip":
+        steps.append(v2.RandomResizedCrop(size, antialias=True))
+    else:
+        steps.append(_fitted(config, size))
+        if config.augmentation != "none":
+            steps.append(v2.RandomCrop(size, padding=config.padding))
+    if config.augmentation.endswith("flip"):
+        steps.append(v2.RandomHorizontalFlip())
+    return _as_bytes(steps)
+
+
+def plain(config: DataConfig, size: int) -> v2.Transform:
+    """Return what cuts an image to be judged: to ``(3, size, size)`` uint8, always in the same way."""
+    return _as_bytes([_fitted(config, size)])
+
+
+def _fitted(config: DataConfig, size: int) -> v2.Transform:
+    """Return the cut to ``size``: a photograph's middle 7/8 (ImageNet's custom), any other picture whole."""
+    if config.name in ("imagenet", "folder"):
+        return v2.Compose([v2.Resize(size * 8 // 7, antialias=True), v2.CenterCrop(size)])
+    return v2.Resize((size, size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+
+
+def _as_bytes(steps: list[v2.Transform]) -> v2.Transform:
+    return v2.Compose([v2.ToImage(), *steps, v2.ToDtype(torch.uint8, scale=True), v2.ToPureTensor()])
+
+
+class Pictures(Dataset[Any]):
+    """A split whose samples are asked for by ``(epoch, place)`` and varied accordingly.
+
+    Args:
+        split: the images.
+        transform: to ``(3, H, W)`` uint8.
+        seed: of the variation.
+    """
+
+    def __init__(self, split: Split, transform: v2.Transform, seed: int) -> None:
+        self.split, self.transform, self.seed = split, transform, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | _Broken:
+        epoch, place = key
+        index = self.split.indices[place]
+        try:
+            image, label = self.split.images[index]
+            if isinstance(image, Image.Image):
+                image = image.convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for a broken file
+            return _Broken(_told(self.split.images, index, error))
+        with torch.random.fork_rng(devices=[]):
+            drawn = np.random.SeedSequence([self.seed, epoch, index]).generate_state(2, np.uint32)
+            torch.default_generator.manual_seed(int(drawn[0]) << 32 | int(drawn[1]))
+            return self.transform(image), label, index
+
+
+def _told(images: Any, index: int, error: Exception) -> str:
+    paths = getattr(images, "samples", None)
+    name = paths[index][0] if paths is not None else f"image {index}"
+    return f"{name} cannot be read as an image: {str(error).splitlines()[0]}"
+
+
+class Order(Sampler[list[tuple[int, int]]]):
+    """The keys of each update's batch, from ``first_update`` on: each epoch is a permutation of its own.
+
+    The last batch of an epoch may be smaller; a rest of a single sample is left out, as batch norm needs two.
+
+    Args:
+        num_samples: in an epoch.
+        batch_size: of all batches but the last of an epoch.
+        seed: of the permutations.
+        num_epochs: after which it ends.
+        first_update: where it begins.
+
+    Raises:
+        ValueError: if there are fewer than two samples.
+    """
+
+    def __init__(
+        self, num_samples: int, *, batch_size: int, seed: int, num_epochs: int, first_update: int = 0
+    ) -> None:
+        if num_samples < 2:
+            raise ValueError(f"there must be at least 2 images to learn from, got {num_samples}")
+        self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
+        whole, rest = divmod(num_samples, batch_size)
+        self.updates_per_epoch = whole + (rest > 1)
+        self.first_update, self.num_updates = first_update, num_epochs * self.updates_per_epoch
+
+    def __len__(self) -> int:
+        return self.num_updates - self.first_update
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch_before, places = -1, np.zeros(0, np.int64)
+        for update in range(self.first_update, self.num_updates):
+            epoch, batch = divmod(update, self.updates_per_epoch)
+            if epoch != epoch_before:
+                epoch_before = epoch
+                places = np.random.default_rng([self.seed, epoch]).permutation(self.num_samples)
+            chosen = places[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, int(place)) for place in chosen]
+
+
+def collate(samples: list[Any]) -> Images | _Broken:
+    """Return a batch of samples, or the first that could not be read."""
+    if (broken := next((sample for sample in samples if isinstance(sample, _Broken)), None)) is not None:
+        return broken
+    images, labels, indices = zip(*samples, strict=True)
+    return Images(torch.stack(images), torch.tensor(labels), torch.tensor(indices))
+
+
+def batches(
+    pictures: Pictures, order: Iterable[list[tuple[int, int]]], *, num_workers: int, is_pinned: bool
+) -> Iterator[Images]:
+    """Yield the batches of ``order``; loading goes on in ``num_workers`` processes meanwhile.
+
+    Raises:
+        UsageError: if an image cannot be read.
+    """
+    loader = DataLoader(
+        pictures,
+        batch_sampler=order,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=is_pinned,
+        generator=torch.Generator(),  # else it would draw from the global one
+    )
+    for batch in loader:
+        if isinstance(batch, _Broken):
+            raise UsageError(f"{batch.reason}; replace it or delete it")
+        yield cast(Images, batch)
+
+
+def in_order(num_samples: int, batch_size: int) -> list[list[tuple[int, int]]]:
+    """Return the keys of every sample once, in order, in batches."""
+    return [
+        [(0, place) for place in range(first, min(first + batch_size, num_samples))]
+        for first in range(0, num_samples, batch_size)
+    ]

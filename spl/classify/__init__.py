@@ -1,0 +1,1 @@
+"""Classifiers: networks that name images, trained, restarted, judged and compared."""

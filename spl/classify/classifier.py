@@ -1,0 +1,199 @@
+"""A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from spl.batches import Images
+from spl.classify.schedule import learning_rate_at
+from spl.classify.scores import Scores, Tally
+from spl.descent import descend
+from spl.losses import classification
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """How a classifier is trained: the defaults suit digits; ``configs/classifier`` holds the papers'."""
+
+    epochs: int = 20  # passes over the training images
+    batch_size: int = 64  # images per update
+    learning_rate: float = 0.1  # highest
+    schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate falls
+    milestones: tuple[int, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
+    factor: float = 0.2  # by which
+    warmup_epochs: int = 0  # over which the learning rate grows from 0
+    momentum: float = 0.9  # of stochastic gradient descent
+    nesterov: bool = False  # momentum that looks ahead
+    weight_decay: float = 5e-4  # of all parameters
+    label_smoothing: float = 0.0  # share of the target that is spread over all classes
+    ema_decay: float | None = None  # judge an exponential moving average of the weights; null: the weights
+    max_grad_norm: float | None = None  # clip the gradient's norm; null: leave it
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "factor"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("momentum", "label_smoothing", "ema_decay"):
+            if getattr(self, name) is not None and not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.weight_decay < 0 or not 0 <= self.warmup_epochs <= self.epochs:
+            raise ValueError(
+                f"weight_decay must not be negative and warmup_epochs lie in 0..epochs ({self.epochs}), "
+                f"got {self.weight_decay} and {self.warmup_epochs}"
+            )
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0, got 0")
+
+
+class Classifier:
+    """A model, what trains it, and what is judged of it.
+
+    Args:
+        model: ``(B, 3, H, W) -> (B, K)``; moved to ``device``.
+        recipe: how it is trained.
+        curriculum: one weight per sample from one loss per sample.
+        updates_per_epoch: turns the recipe's epochs into updates.
+        mean, std: of each channel, in 0..1.
+        device: where it computes.
+        is_bfloat16: compute in bfloat16 where that is safe; weights and losses stay float32.
+        is_channels_last: keep the channels of images and weights together in memory.
+        compile_with: makes the model that computes out of the one that holds the weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: RecipeConfig,
+        curriculum: Callable[[Tensor], Tensor],
+        *,
+        updates_per_epoch: int,
+        stats: tuple[tuple[float, ...], tuple[float, ...]],
+        device: torch.device,
+        is_bfloat16: bool = False,
+        is_channels_last: bool = False,
+        compile_with: Callable[[nn.Module], Callable[..., Any]] | None = None,
+    ) -> None:
+        self.layout = torch.channels_last if is_channels_last else torch.contiguous_format
+        self.model = model.to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.recipe, self.curriculum, self.device = recipe, curriculum, device
+        self.updates_per_epoch, self.is_bfloat16 = updates_per_epoch, is_bfloat16
+        self.mean, self.std = (torch.tensor(s, device=device)[:, None, None] * 255.0 for s in stats)
+        self.num_updates = 0
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.SGD(
+            self.parameters,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )
+        self.averaged: AveragedModel | None = None
+        if recipe.ema_decay is not None:
+            average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self._forward: Callable[..., Any] = self.model if compile_with is None else compile_with(self.model)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model whose scores count: the average of the weights where there is one."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def learning_rate_at(self, update: int) -> float:
+        """Return the learning rate of an update, from 0."""
+        recipe, per_epoch = self.recipe, self.updates_per_epoch
+        return learning_rate_at(
+            update,
+            peak=recipe.learning_rate,
+            num_updates=recipe.epochs * per_epoch,
+            schedule=recipe.schedule,
+            milestones=[epoch * per_epoch for epoch in recipe.milestones],
+            factor=recipe.factor,
+            warmup=recipe.warmup_epochs * per_epoch,
+        )
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Return ``(B, 3, H, W)`` uint8 as the model takes them: on the device, mean 0 and deviation 1."""
+        images = images.to(self.device, non_blocking=True)
+        return images.to(torch.float32, memory_format=self.layout).sub_(self.mean).div_(self.std)
+
+    def logits(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Return ``(B, K)`` float32 of images ``(B, 3, H, W)`` uint8."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16):
+            logits = model(self.inputs(images))
+        return logits.float()
+
+    def update(self, batch: Images) -> tuple[Tensor, Tensor]:
+        """Take one step; return the weighted mean loss and the number of images named right, on the device.
+
+        Raises:
+            NonFiniteError: if loss or gradient is not finite; no step was taken.
+        """
+        self.model.train()
+        labels = batch.labels.to(self.device, non_blocking=True)
+        logits = self.logits(self._forward, batch.images)
+        losses = classification(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate_at(self.num_updates)
+        weights = self.curriculum(losses.detach())
+        norm = self.recipe.max_grad_norm
+        loss = descend(losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
+        self.num_updates += 1
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return loss, (logits.detach().argmax(dim=1) == labels).sum()
+
+    def score(self, batches: Iterable[Images], num_classes: int) -> Scores:
+        """Return the scores of the judged model, which stays in the mode it was in."""
+        tally, model = Tally(num_classes, self.device), self.judged
+        compute: Callable[..., Any] = self._forward if self.averaged is None else model
+        with evaluating(model), torch.inference_mode():
+            for batch in batches:
+                labels = batch.labels.to(self.device, non_blocking=True)
+                logits = self.logits(compute, batch.images)
+                tally.add(logits, labels, classification(logits, labels))
+        return tally.scores()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next update depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "num_updates": self.num_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():
+            for name, moment in moments.items():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                    # the fused step walks both through memory side by side
+                    moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
+        self.num_updates = int(state["num_updates"])
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Any:
+    """Put ``model`` into evaluation mode and each of its modules back as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, is_training in modes.items():
+            module.training = is_training

@@ -1,0 +1,116 @@
+"""What describes a run of a classifier: its configuration, and the classifier built from it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from spl.classify.classifier import Classifier, RecipeConfig
+from spl.compilation import compiled
+from spl.config import UsageError
+from spl.curriculum import CURRICULA
+from spl.datasets import DataConfig, ImageSets
+from spl.resnet import build_resnet
+from spl.runs import pick_device
+
+RUNS = Path("runs/classifier")  # where runs lie unless told otherwise
+ALIASES = {"data": "data.name", "model": "model.name", "attention": "model.attention"}
+MAY_CHANGE = (
+    "data.root",
+    "data.download",
+    "data.num_workers",
+    "checkpoint_every_minutes",
+    "debug_anomaly",
+    "num_threads",
+    "device",
+    "runs",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which network."""
+
+    name: str = "resnet20"  # one of those that spl models lists
+    attention: str = "none"  # none, se, eca, cbam, rcca, ham, csm, cam, sam or shared
+    attention_per: Literal["block", "stage"] = "block"  # where its modules stand
+    attention_options: dict[str, Any] = field(default_factory=dict)  # of the attention module
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainClassifierConfig:
+    """Everything that describes a run of ``spl train classifier``."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    curriculum: Literal["uniform"] = "uniform"  # which images count how much
+    restarts: int = 1  # random initialisations, of which the best is kept
+    seed: int = 0  # everything random follows from it
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    precision: Literal["fp32", "bf16"] = "fp32"  # that computes; weights and losses stay fp32
+    channels_last: bool = False  # keep the channels of a pixel together in memory
+    compile: bool = False  # let torch.compile translate the model first
+    debug_anomaly: bool = False  # name the module that makes the first NaN; slow
+    num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
+    runs: str = "runs"  # folder that holds all runs
+    checkpoint_every_minutes: float = 10.0  # at the latest, besides the end of each epoch
+
+    def __post_init__(self) -> None:
+        if self.restarts < 1:
+            raise ValueError(f"restarts must be at least 1, got {self.restarts}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if not self.checkpoint_every_minutes > 0:
+            raise ValueError(
+                f"checkpoint_every_minutes must be positive, got {self.checkpoint_every_minutes}"
+            )
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+
+
+def build_model(config: ModelConfig, num_classes: int, seed: int) -> nn.Module:
+    """Return the network of ``config``; its weights are drawn from the seed, whatever was drawn before.
+
+    Raises:
+        UsageError: if there is no such network, attention or option.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model: nn.Module = build_resnet(
+                config.name,
+                num_classes=num_classes,
+                attention=config.attention,
+                attention_per=config.attention_per,
+                attention_options=config.attention_options,
+            )
+            return model
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"model: {error}") from error
+
+
+def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per_epoch: int) -> Classifier:
+    """Return a fresh classifier.
+
+    Raises:
+        UsageError: if model or device do not serve.
+    """
+    model = build_model(config.model, len(sets.classes), config.seed)
+    try:
+        device = pick_device(config.device)
+        return Classifier(
+            model,
+            config.recipe,
+            CURRICULA[config.curriculum],
+            updates_per_epoch=updates_per_epoch,
+            stats=(sets.mean, sets.std),
+            device=device,
+            is_bfloat16=config.precision == "bf16",
+            is_channels_last=config.channels_last,
+            compile_with=(lambda whole: compiled(whole, device)) if config.compile else None,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,129 @@
+"""``spl train classifier``: one run, or several random initialisations of which the best is kept."""
+
+import json
+import shutil
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from spl.classify.run import TrainClassifierConfig
+from spl.classify.training import Training
+from spl.config import UsageError
+from spl.datasets import ImageSets, load_images
+from spl.files import hold, replace_text
+from spl.runs import describe_run, new_run
+
+
+class Result(NamedTuple):
+    """How a run ended."""
+
+    folder: Path
+    is_finished: bool  # False: it was told to stop, and can be resumed
+    scores: dict[str, Any]  # what result.json holds; empty while the run is not finished
+
+
+def train_classifier(
+    config: TrainClassifierConfig,
+    *,
+    resume: Path | None = None,
+    command: list[str] | None = None,
+    console: Console | None = None,
+) -> Result:
+    """Train as ``config`` says, in a new run folder or on from the one to ``resume``.
+
+    Raises:
+        UsageError: if data, model, device or folder do not serve; nothing was started then.
+        RunError: if a loss is not finite; the run is saved.
+    """
+    command = sys.argv if command is None else command
+    sets = load_images(config.data)
+    if resume is not None:
+        return _train_in(resume, config, sets, command, console)
+    name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"
+    folder = new_run(Path(config.runs) / "classifier", name)
+    try:
+        return _train_in(folder, config, sets, command, console)
+    except UsageError:
+        if not (folder / "metrics.jsonl").exists():  # nothing was started
+            shutil.rmtree(folder)
+        raise
+
+
+def _train_in(
+    folder: Path, config: TrainClassifierConfig, sets: ImageSets, command: list[str], console: Console | None
+) -> Result:
+    train = train_once if config.restarts == 1 else train_restarts
+    with hold(folder):
+        return train(folder, config, sets, command, console)
+
+
+def train_once(
+    folder: Path, config: TrainClassifierConfig, sets: ImageSets, command: list[str], console: Console | None
+) -> Result:
+    """Train one initialisation in ``folder``, on from where it was saved there; at once if it is whole.
+
+    Raises:
+        UsageError: if model, device or folder do not serve, or what was saved does not fit.
+        RunError: if a loss is not finite; the run is saved.
+    """
+    if not (folder / "result.json").exists():
+        training = Training(config, folder, sets, console)
+        describe_run(folder, config, command)
+        training.go()
+        if not training.is_finished:
+            return Result(folder, False, {})
+    return Result(folder, True, read_result(folder))
+
+
+def train_restarts(
+    folder: Path, config: TrainClassifierConfig, sets: ImageSets, command: list[str], console: Console | None
+) -> Result:
+    """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best model.
+
+    The best is the one with the highest accuracy on the held-out images after its last epoch. The
+    others keep their rows and results; their weights are deleted.
+
+    Raises:
+        UsageError, RunError: as `train_once`.
+    """
+    describe_run(folder, config, command)
+    results: list[Result] = []
+    for number in range(config.restarts):
+        place = folder / f"restart-{number}"
+        place.mkdir(exist_ok=True)
+        one = replace(config, restarts=1, seed=config.seed + number)
+        results.append(train_once(place, one, sets, command, console))
+        if not results[-1].is_finished:
+            return Result(folder, False, {})
+    top1 = [result.scores["last"]["top1"] for result in results]
+    kept = results[top1.index(max(top1))]
+    for loser in (result for result in results if result is not kept):
+        for name in ("checkpoints", "best"):
+            shutil.rmtree(loser.folder / name, ignore_errors=True)
+    restarts = {
+        "kept": kept.folder.name,
+        "chosen_on": "held-out images, after the last epoch",
+        "top1": top1,
+        "mean": statistics.mean(top1),
+        "sd": statistics.stdev(top1),
+    }
+    scores = {**kept.scores, "restarts": restarts}
+    replace_text(folder / "result.json", json.dumps(scores, indent=2) + "\n")
+    return Result(folder, True, scores)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return what the finished run in ``folder`` scored.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    path = folder / "result.json"
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"{path} is missing, empty or cut: {error}") from error

@@ -1,0 +1,260 @@
+"""One run of a classifier in its folder: the loop, and what happens beside it when it is due."""
+
+import contextlib
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spl import checkpoint
+from spl.anomaly import name_non_finite
+from spl.batches import Images, Order, Pictures, augmentation, batches, in_order, plain
+from spl.classify.run import TrainClassifierConfig, build_classifier
+from spl.classify.scores import Scores, class_rows, draw_confusion
+from spl.config import RunError, UsageError
+from spl.datasets import ImageSets
+from spl.descent import NonFiniteError
+from spl.files import replace_text
+from spl.report import Report
+from spl.signals import StopSignals
+from spl.state import check_fits
+from spl.threads import Threads
+
+
+class Progress:
+    """Where a run stands between two epochs' ends, and the best of them."""
+
+    def __init__(self) -> None:
+        self.loss_sum: Tensor | float = 0.0  # of the updates of this epoch
+        self.num_right: Tensor | int = 0
+        self.num_seen = 0
+        self.best_top1, self.best_epoch = -1.0, 0
+        self.rows: list[dict[str, float]] = []  # of the epochs so far
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from :meth:`state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, value.to(device) if isinstance(value, Tensor) else value)
+
+
+class Training:
+    """One run in its folder: the loop, and what happens beside it when it is due."""
+
+    def __init__(
+        self, config: TrainClassifierConfig, folder: Path, sets: ImageSets, console: Console | None
+    ) -> None:
+        self.config, self.folder, self.sets = config, folder, sets
+        self.threads = Threads(config.num_threads)
+        self.pictures = Pictures(sets.train, augmentation(config.data, sets.size), config.seed)
+        self.held_out = Pictures(sets.test, plain(config.data, sets.size), config.seed)
+        self.order = self._order(0)
+        self.classifier = build_classifier(config, sets, self.order.updates_per_epoch)
+        self.progress = Progress()
+        if checkpoint.latest(folder / "checkpoints") is not None:
+            self._restore()
+        title = f"spl train classifier · {config.data.name} · {config.model.name}"
+        title += f" · {config.model.attention} · seed {config.seed}"
+        first = self.classifier.num_updates
+        self.report = Report(folder, title, self.order.num_updates, first_step=first, console=console)
+        self.stop = StopSignals()
+        self._saved_at = self._since = time.monotonic()
+        self._saved_update, self._first_update = first, first
+
+    def _order(self, first_update: int) -> Order:
+        recipe = self.config.recipe
+        try:
+            return Order(
+                len(self.sets.train.indices),
+                batch_size=recipe.batch_size,
+                seed=self.config.seed,
+                num_epochs=recipe.epochs,
+                first_update=first_update,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def _restore(self) -> None:
+        try:
+            state = checkpoint.load(self.folder / "checkpoints")
+            check_fits(state, self.state_dict(), "checkpoint")
+            self.classifier.load_state_dict(state["classifier"])
+            self.progress.load_state_dict(state["progress"], self.classifier.device)
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a checkpoint holds; batches and variations follow from the update."""
+        return {"classifier": self.classifier.state_dict(), "progress": self.progress.state_dict()}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all updates were taken."""
+        return self.classifier.num_updates == self.order.num_updates
+
+    def go(self) -> None:
+        """Train to the end, or until told to stop; whatever ends it, it is saved first.
+
+        Raises:
+            RunError: if a loss is not finite, or an image cannot be read.
+        """
+        try:
+            with self.report, self.stop, contextlib.ExitStack() as debugging:
+                self._say_hello()
+                if self.config.debug_anomaly:
+                    debugging.enter_context(name_non_finite(self.classifier.model))
+                try:
+                    self._train()
+                finally:
+                    if self._saved_update != self.classifier.num_updates or not self._saved_update:
+                        self._save()
+        finally:
+            self.report.say(self._closing_words())
+
+    def _train(self) -> None:
+        order, device = self._order(self.classifier.num_updates), self.classifier.device
+        loader = batches(
+            self.pictures, order, num_workers=self.config.data.num_workers, is_pinned=device.type == "cuda"
+        )
+        for batch in loader:
+            self._learn(batch)
+            if self.classifier.num_updates % order.updates_per_epoch == 0:
+                self._end_epoch()
+            elif time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
+                self._save()
+            if (change := self.threads.look()) is not None:
+                self.report.say(f"threads    {change}")
+            if self.report.is_due():
+                self.report.show(self.classifier.num_updates, self._status())
+            if self.stop.has_come():
+                return
+
+    def _learn(self, batch: Images) -> None:
+        """Take one step with ``batch``.
+
+        Raises:
+            RunError: if the loss is not finite; the batch is set aside.
+        """
+        try:
+            loss, num_right = self.classifier.update(batch)
+        except NonFiniteError as error:
+            update = self.classifier.num_updates
+            path = self.folder / f"batch-{update}.safetensors"
+            save_file({name: part.contiguous() for name, part in batch._asdict().items()}, path)
+            advice = "" if self.config.debug_anomaly else "--debug_anomaly true names the module, and "
+            raise RunError(
+                f"update {update + 1} was not taken: {error}; its batch lies in {path}; "
+                f"{advice}a smaller --recipe.learning_rate may help"
+            ) from error
+        self.progress.loss_sum = self.progress.loss_sum + loss * len(batch.labels)
+        self.progress.num_right = self.progress.num_right + num_right
+        self.progress.num_seen += len(batch.labels)
+
+    def _end_epoch(self) -> None:
+        """Judge the model, tell it, and save it; the best one apart."""
+        progress, update = self.progress, self.classifier.num_updates
+        epoch = update // self.order.updates_per_epoch
+        scores = self.score()
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "train/loss": float(progress.loss_sum) / progress.num_seen,
+            "train/top1": float(progress.num_right) / progress.num_seen,
+            "train/learning_rate": self.classifier.learning_rate_at(update - 1),
+            "test/loss": scores.loss,
+            "test/top1": scores.top1,
+            "test/top5": scores.top5,
+        }
+        progress.rows.append(row)
+        progress.loss_sum, progress.num_right, progress.num_seen = 0.0, 0, 0
+        if scores.top1 > progress.best_top1:
+            progress.best_top1, progress.best_epoch = scores.top1, epoch
+            state = {"model": self.classifier.judged.state_dict(), "epoch": epoch}
+            checkpoint.save(self.folder / "best", state, step=update, keep=1)
+        self.report.row(update, {**row, "time/images_per_second": self._rate()})
+        self._save()
+        if self.is_finished:
+            write_result(self, scores)
+
+    def score(self) -> Scores:
+        """Return the scores on the held-out images."""
+        keys = in_order(len(self.sets.test.indices), self.config.recipe.batch_size)
+        is_pinned = self.classifier.device.type == "cuda"
+        loader = batches(self.held_out, keys, num_workers=self.config.data.num_workers, is_pinned=is_pinned)
+        return self.classifier.score(loader, len(self.sets.classes))
+
+    def _save(self) -> None:
+        with self.stop.patience():
+            checkpoint.save(self.folder / "checkpoints", self.state_dict(), step=self.classifier.num_updates)
+        self._saved_at, self._saved_update = time.monotonic(), self.classifier.num_updates
+
+    def _rate(self) -> float:
+        num_updates = self.classifier.num_updates - self._first_update
+        return num_updates * self.config.recipe.batch_size / max(1e-9, time.monotonic() - self._since)
+
+    def _status(self) -> dict[str, Any]:
+        done, last = divmod(self.classifier.num_updates, self.order.updates_per_epoch)
+        told: dict[str, Any] = {"epoch": f"{done + (last > 0)} of {self.config.recipe.epochs}"}
+        told |= {"images/s": self._rate()}
+        if self.progress.num_seen:
+            told["loss"] = float(self.progress.loss_sum) / self.progress.num_seen
+        if self.progress.rows:
+            row = self.progress.rows[-1]
+            told["held out"] = f"top-1 {row['test/top1']:.2%}, top-5 {row['test/top5']:.2%}"
+            told["best"] = f"{self.progress.best_top1:.2%} in epoch {self.progress.best_epoch}"
+        return told
+
+    def _say_hello(self) -> None:
+        say, sets, config = self.report.say, self.sets, self.config
+        num_parameters = sum(parameter.numel() for parameter in self.classifier.parameters)
+        say(f"run        {self.folder}")
+        say(
+            f"data       {config.data.name}: {len(sets.train.indices):,} images to learn from, "
+            f"{len(sets.test.indices):,} held out, {len(sets.classes)} classes, {sets.size} x {sets.size}"
+        )
+        named = f"{config.model.name}, attention {config.model.attention}"
+        say(f"model      {named}: {num_parameters:,} parameters")
+        say(f"device     {self.classifier.device}, {config.precision}")
+        fixed = (
+            ""
+            if self.threads.is_fixed
+            else f" just now; --num_threads {self.threads.count} repeats to the bit"
+        )
+        say(f"threads    {self.threads.count}{fixed}")
+
+    def _closing_words(self) -> str:
+        path = shlex.quote(str(self.folder))
+        if self.is_finished:
+            return f"finished; the last and the best model are in {path}"
+        again = f"go on with: spl train classifier --resume {path}"
+        if self._saved_update != self.classifier.num_updates:
+            return f"stopped; the last save is of update {self._saved_update:,}; {again}"
+        return f"stopped and saved at update {self._saved_update:,}; {again}"
+
+
+def write_result(run: Training, scores: Scores) -> None:
+    """Write ``confusion.png`` and then ``result.json``, which says that the run is whole."""
+    config, progress = run.config, run.progress
+    title = f"{config.data.name}, {config.model.name}, attention {config.model.attention}: {scores.top1:.2%}"
+    draw_confusion(scores.confusion, run.sets.classes, title, run.folder / "confusion.png")
+    result = {
+        "data": config.data.name,
+        "model": config.model.name,
+        "attention": config.model.attention,
+        "seed": config.seed,
+        "parameters": sum(parameter.numel() for parameter in run.classifier.parameters),
+        "epochs": config.recipe.epochs,
+        "last": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
+        "best": {"top1": progress.best_top1, "epoch": progress.best_epoch, "chosen_on": "held-out images"},
+        "classes": class_rows(scores.confusion, run.sets.classes),
+        "confusion": scores.confusion.tolist(),
+    }
+    replace_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")

@@ -1,0 +1,212 @@
+"""Sets of images by name: where they lie and how they are split. How they are varied is not here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import datasets as torchvision_datasets
+
+from spl.config import UsageError
+
+SPLIT_SEED = 0  # of the sets that have no split of their own: every run holds out the same images
+IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images, from where, and how they are varied."""
+
+    name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # which set
+    root: str = "data"  # folder of the set; digits needs none
+    download: bool = False  # fetch cifar10, cifar100 or stl10 if it is not there
+    augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "crop"  # of training images
+    padding: int = 4  # pixels on each side before a crop
+    image_size: int | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
+    test_share: float = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
+    num_workers: int = 0  # processes that load; 0: none of their own
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.test_share < 1.0:
+            raise ValueError(f"test_share must lie between 0 and 1, got {self.test_share}")
+        if self.image_size is not None and self.image_size < 8:
+            raise ValueError(f"image_size must be at least 8, got {self.image_size}")
+        for name in ("padding", "num_workers"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+class Split(NamedTuple):
+    """Images as their loader gives them, and which of them are meant."""
+
+    images: Any  # images[i] -> (PIL image or (3, H, W) uint8, label)
+    indices: Sequence[int]
+
+
+class ImageSets(NamedTuple):
+    """A set of images, split."""
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    size: int  # rows and columns that a model sees
+    mean: tuple[float, ...]  # of each channel, in 0..1
+    std: tuple[float, ...]
+
+
+class Digits:
+    """scikit-learn's bundled handwritten digits: 1,797 pictures of 8 x 8 in grey, brought to 32 x 32.
+
+    Source: E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten Digits, UCI.
+    """
+
+    def __init__(self) -> None:
+        from sklearn.datasets import load_digits
+
+        pictures, self.labels = load_digits(return_X_y=True)
+        grey = torch.from_numpy(pictures).float().reshape(-1, 1, 8, 8) * (255.0 / 16.0)  # 0..16 to bytes
+        grey = torch.nn.functional.interpolate(grey, size=(32, 32), mode="bilinear")
+        self.pictures = grey.round().to(torch.uint8).expand(-1, 3, -1, -1)  # (N, 3, 32, 32)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.pictures[index], int(self.labels[index])
+
+
+def load_images(config: DataConfig) -> ImageSets:
+    """Return the set that ``config`` names, split into images to learn from and images held out.
+
+    CIFAR and ImageNet keep their own split. STL-10's 13,000 labelled images are split 7:3 within each class
+    (Li et al. 2022, HAM, section 4.3); digits and folders by ``test_share``, always in the same way.
+
+    Raises:
+        UsageError: if the set is not there, or cannot be fetched.
+    """
+    try:
+        return _SETS[config.name](config)
+    except (RuntimeError, OSError) as error:
+        told = str(error).splitlines()[0]
+        if config.download:
+            raise UsageError(
+                f"{config.name} could not be fetched into {config.root}: {told}; "
+                "fetch it by hand, or choose another --data.name"
+            ) from error
+        how = "pass --data.download true to fetch it, or " if config.name in _FETCHED else ""
+        raise UsageError(
+            f"{config.name} is not in {config.root} ({told}); {how}say where it lies with --data.root"
+        ) from error
+
+
+def _digits(config: DataConfig) -> ImageSets:
+    images = Digits()
+    train, test = _stratified(images.labels, config.test_share)
+    values = images.pictures[train, 0].double() / 255.0
+    mean, std = (float(value) for value in (values.mean(), values.std()))
+    classes = tuple(str(digit) for digit in range(10))
+    return ImageSets(
+        Split(images, train), Split(images, test), classes, config.image_size or 32, (mean,) * 3, (std,) * 3
+    )
+
+
+def _cifar(config: DataConfig) -> ImageSets:
+    kind = torchvision_datasets.CIFAR10 if config.name == "cifar10" else torchvision_datasets.CIFAR100
+    train, test = (kind(config.root, train=is_train, download=config.download) for is_train in (True, False))
+    stats = {
+        "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    }[config.name]
+    size = config.image_size or 32
+    return ImageSets(_whole(train), _whole(test), tuple(train.classes), size, *stats)
+
+
+def _stl10(config: DataConfig) -> ImageSets:
+    parts = [
+        torchvision_datasets.STL10(config.root, split=split, download=config.download)
+        for split in ("train", "test")
+    ]
+    labels = np.concatenate([part.labels for part in parts])
+    images: Any = torch.utils.data.ConcatDataset(parts)
+    train, test = _stratified(labels, 0.3)
+    stats = ((0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713))
+    size = config.image_size or 96
+    return ImageSets(Split(images, train), Split(images, test), tuple(parts[0].classes), size, *stats)
+
+
+def _imagenet(config: DataConfig) -> ImageSets:
+    train, test = (torchvision_datasets.ImageNet(config.root, split=split) for split in ("train", "val"))
+    classes = tuple(names[0] for names in train.classes)
+    return ImageSets(_whole(train), _whole(test), classes, config.image_size or 224, *IMAGENET_STATS)
+
+
+def _folder(config: DataConfig) -> ImageSets:
+    root, size = Path(config.root), config.image_size or 224
+    held_out = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
+    if (root / "train").is_dir() and held_out is not None:
+        train, test = (_image_folder(path) for path in (root / "train", held_out))
+        if train.classes != test.classes:
+            differing = sorted(set(train.classes) ^ set(test.classes))
+            raise UsageError(
+                f"{root / 'train'} and {held_out} must have the same classes, "
+                f"got {differing[0]!r} in one only"
+            )
+        return ImageSets(_whole(train), _whole(test), tuple(train.classes), size, *IMAGENET_STATS)
+    images = _image_folder(root)
+    train_indices, test_indices = _stratified(np.asarray(images.targets), config.test_share)
+    return ImageSets(
+        Split(images, train_indices),
+        Split(images, test_indices),
+        tuple(images.classes),
+        size,
+        *IMAGENET_STATS,
+    )
+
+
+def _image_folder(path: Path) -> Any:
+    """Return torchvision's image folder at ``path``; without the line that names all endings."""
+    try:
+        return torchvision_datasets.ImageFolder(str(path))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path} must hold one sub-folder of images for each class: {str(error).splitlines()[0]}"
+        ) from error
+
+
+_SETS: dict[str, Callable[[DataConfig], ImageSets]] = {
+    "digits": _digits,
+    "cifar10": _cifar,
+    "cifar100": _cifar,
+    "stl10": _stl10,
+    "imagenet": _imagenet,
+    "folder": _folder,
+}
+_FETCHED = ("cifar10", "cifar100", "stl10")
+
+
+def _whole(images: Any) -> Split:
+    return Split(images, range(len(images)))
+
+
+def _stratified(labels: Any, test_share: float) -> tuple[list[int], list[int]]:
+    """Return the indices to learn from and those held out: ``round(test_share n)`` of each class's ``n``.
+
+    Raises:
+        UsageError: if a class has too few for both.
+    """
+    generator = np.random.default_rng(SPLIT_SEED)
+    train: list[int] = []
+    test: list[int] = []
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        num_test = round(test_share * len(members))
+        if not 0 < num_test < len(members):
+            raise UsageError(
+                f"class {label} has {len(members)} images, too few to hold out {test_share:.0%} of them"
+            )
+        test += members[:num_test].tolist()
+        train += members[num_test:].tolist()
+    return sorted(train), sorted(test)
