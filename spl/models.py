@@ -177,8 +177,8 @@ def explained(verdicts: set[str]) -> list[str]:
     ]
     if verdicts - {""}:
         sentences.append(
-            "HAM: as Li et al. (2022) print it, who count no classifier, as the bare millions do. Met: "
-            "equal by rounding or truncation; near: within 0.0135 M. Their GFLOPs are about twice our GMACs, and 1 %."
+            "HAM: as Li et al. (2022) print it, who count no classifier, as the bare millions do. Met: equal "
+            "by rounding or truncation; near: within 0.0135 M. Its GFLOPs are about twice our GMACs plus 1 %."
         )
     reasons = enumerate(WHY_NOT, 1)
     return sentences + [f"({n}) {reason}" for n, reason in reasons if f"no ({n})" in verdicts]
