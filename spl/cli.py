@@ -20,6 +20,8 @@ spl: agents that see and hear
   spl train agent [--resume RUN]       train a multimodal deep Q-network; no option needed
   spl train classifier [--resume RUN]  train a residual network with attention; no option needed
   spl evaluate agent RUN               its return with all senses, one, noise, a failing one
+  spl evaluate classifier RUN          its scores on held-out images, class by class
+  spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
   spl check env ID                     the doctor: what ails an environment, and its cure
@@ -49,7 +51,7 @@ def train_classifier(argv: list[str]) -> int:
     config, resume = parse_run(TrainClassifierConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
     result = train(config, resume=resume)
     if result.is_finished:
-        print_result(result.scores, result.folder)
+        print_result(result.scores, result.folder / "result.json")
     return OK if result.is_finished else INTERRUPTED
 
 
@@ -58,13 +60,32 @@ def evaluate_agent(argv: list[str]) -> int:
     from spl.agents.evaluate import EvaluateAgentConfig, print_evaluation
     from spl.agents.evaluate import evaluate_agent as evaluate
 
-    if not argv or (argv[0].startswith("-") and argv[0] != "--help"):
-        raise UsageError("give the folder of the run: spl evaluate agent runs/agent/...")
-    run, rest = ("", argv) if argv[0] == "--help" else (argv[0], argv[1:])
+    run, rest = take_run(argv, "spl evaluate agent runs/agent/...")
     config = parse(EvaluateAgentConfig, rest, prog="spl evaluate agent RUN")
-    result = evaluate(Path(run), config)
-    print_evaluation(result)
-    print(f"written to {Path(run) / 'evaluation.json'}")
+    print_evaluation(evaluate(run, config))
+    print(f"written to {run / 'evaluation.json'}")
+    return OK
+
+
+def evaluate_classifier(argv: list[str]) -> int:
+    """``spl evaluate classifier RUN [options]``."""
+    from spl.classify.evaluate import EvaluateClassifierConfig
+    from spl.classify.evaluate import evaluate_classifier as evaluate
+    from spl.classify.report import print_evaluation
+
+    run, rest = take_run(argv, "spl evaluate classifier runs/classifier/...")
+    config = parse(EvaluateClassifierConfig, rest, prog="spl evaluate classifier RUN")
+    print_evaluation(evaluate(run, config), run / f"{config.file}.json")
+    return OK
+
+
+def models(argv: list[str]) -> int:
+    """``spl models [NAME ...] [options]``."""
+    from spl.models import ModelsConfig, print_models
+
+    position = next((index for index, word in enumerate(argv) if word.startswith("-")), len(argv))
+    names = ["--models", ",".join(argv[:position])] if position else []
+    print_models(parse(ModelsConfig, [*names, *argv[position:]], prog="spl models [NAME ...]"))
     return OK
 
 
@@ -115,6 +136,8 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("train", "agent"): train_agent,
     ("train", "classifier"): train_classifier,
     ("evaluate", "agent"): evaluate_agent,
+    ("evaluate", "classifier"): evaluate_classifier,
+    ("models",): models,
     ("record",): record,
     ("envs",): envs,
     ("check", "env"): check_env,
@@ -164,6 +187,13 @@ def parse_run(
     config = parse(config_class, words, prog=f"{prog} --resume", aliases=aliases)
     check_resumable(before, config, may_change)
     return config, Path(run)
+
+
+def take_run(argv: list[str], example: str) -> tuple[Path, list[str]]:
+    """Return the run's folder that ``argv`` begins with, and the rest; no folder before ``--help``."""
+    if not argv or (argv[0].startswith("-") and argv[0] != "--help"):
+        raise UsageError(f"give the folder of the run: {example}")
+    return (Path(), argv) if argv[0] == "--help" else (Path(argv[0]), argv[1:])
 
 
 def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:

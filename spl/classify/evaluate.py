@@ -1,0 +1,96 @@
+"""``spl evaluate classifier``: the scores of a trained classifier on held-out images."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from spl import checkpoint
+from spl.batches import Pictures, batches, in_order, plain
+from spl.classify.classifier import Classifier
+from spl.classify.run import RUNS, TrainClassifierConfig, build_classifier
+from spl.classify.scores import class_rows, draw_confusion
+from spl.config import UsageError
+from spl.datasets import ImageSets, load_images
+from spl.files import replace_text
+from spl.runs import read_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateClassifierConfig:
+    """How a trained classifier is judged."""
+
+    which: Literal["last", "best"] = "last"  # its weights after the last epoch, or after the best one
+    root: str | None = None  # where the images lie now; null: where they lay in training
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+
+    @property
+    def file(self) -> str:
+        """Name of what is written, without ending."""
+        return f"evaluation-{self.which}"
+
+
+def read_classifier(
+    folder: Path, which: Literal["last", "best"], *, root: str | None = None, device: str = "auto"
+) -> tuple[Classifier, ImageSets, TrainClassifierConfig]:
+    """Return the classifier of a run as it was trained, its images, and its configuration.
+
+    Args:
+        folder: of the run; of a run with restarts, the one that was kept is meant.
+        which: the weights after the last epoch, or after the best one.
+        root: where the images lie now; None for where they lay in training.
+        device: as in the configuration.
+
+    Raises:
+        UsageError: if it is not such a run, or has no such weights yet.
+    """
+    config = read_run(TrainClassifierConfig, folder, RUNS)
+    if config.restarts > 1:
+        path = folder / "result.json"
+        if not path.exists():
+            raise UsageError(
+                f"{folder} has {config.restarts} restarts that are not all trained: resume it first"
+            )
+        return read_classifier(
+            folder / json.loads(path.read_bytes())["restarts"]["kept"], which, root=root, device=device
+        )
+    data = config.data if root is None else replace(config.data, root=root)
+    config = replace(config, data=data, device=device)
+    sets = load_images(data)
+    classifier = build_classifier(config, sets, 1)
+    try:
+        state = checkpoint.load(folder / ("checkpoints" if which == "last" else "best"))
+        if which == "last":
+            classifier.load_state_dict(state["classifier"])
+        else:
+            classifier.judged.load_state_dict(state["model"])
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(f"the run in {folder} has no {which} weights to read: {error}") from error
+    return classifier, sets, config
+
+
+def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[str, Any]:
+    """Return the scores of the run in ``folder`` and write them there as JSON and as a picture.
+
+    Raises:
+        UsageError: as `read_classifier`, or if the images are of other classes.
+    """
+    classifier, sets, run = read_classifier(folder, config.which, root=config.root, device=config.device)
+    pictures = Pictures(sets.test, plain(run.data, sets.size), run.seed)
+    keys = in_order(len(sets.test.indices), run.recipe.batch_size)
+    loader = batches(pictures, keys, num_workers=run.data.num_workers, is_pinned=False)
+    scores = classifier.score(loader, len(sets.classes))
+    result = {
+        "which": config.which,
+        "data": run.data.name,
+        "images": len(sets.test.indices),
+        "top1": scores.top1,
+        "top5": scores.top5,
+        "loss": scores.loss,
+        "classes": class_rows(scores.confusion, sets.classes),
+        "confusion": scores.confusion.tolist(),
+    }
+    title = f"{run.data.name}, {run.model.name}, {config.which} weights: {scores.top1:.2%}"
+    draw_confusion(scores.confusion, sets.classes, title, folder / f"{config.file}.png")
+    replace_text(folder / f"{config.file}.json", json.dumps(result, indent=2) + "\n")
+    return result
