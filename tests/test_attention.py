@@ -109,16 +109,6 @@ def test_half_precision_is_near_single(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("name", ATTENTION)
-def test_large_half_precision_numbers_do_not_overflow(name: str) -> None:
-    x = torch.full((1, 64, 56, 56), 40.0, dtype=torch.float16)  # its sum would be 125,440
-    module = build(name).eval()
-    for parameter in module.parameters():
-        nn.init.constant_(parameter, 1e-3)
-    with torch.no_grad():
-        assert torch.isfinite(module.half()(x)).all()
-
-
-@pytest.mark.parametrize("name", ATTENTION)
 def test_autocast_is_near_single(name: str) -> None:
     module, x = build(name).eval(), picture(2, 64, 7, 7).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
