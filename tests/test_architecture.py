@@ -26,10 +26,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.spectrogram": set(),
     "spl.attention": {
         "spl.attention.csm",
+        "spl.attention.ham",
         "spl.attention.maps",
         "spl.attention.shared",
     },
     "spl.attention.csm": {"spl.attention.maps"},
+    "spl.attention.eca": set(),
+    "spl.attention.ham": {"spl.attention.eca", "spl.attention.maps"},
     "spl.attention.maps": set(),
     "spl.attention.shared": {"spl.attention.maps"},
     "spl.encoders": {"spl.attention"},

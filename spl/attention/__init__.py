@@ -6,6 +6,7 @@ from functools import partial
 from torch import nn
 
 from spl.attention.csm import CSM
+from spl.attention.ham import HAM
 from spl.attention.maps import AttentionMap, attention_maps
 from spl.attention.shared import SharedSE
 
@@ -15,5 +16,6 @@ __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
 ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "csm": partial(CSM, residual=True),
+    "ham": HAM,
     "shared": SharedSE,
 }
