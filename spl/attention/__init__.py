@@ -8,6 +8,7 @@ from torch import nn
 from spl.attention.csm import CSM
 from spl.attention.ham import HAM
 from spl.attention.maps import AttentionMap, attention_maps
+from spl.attention.rcca import RCCA
 from spl.attention.shared import SharedSE
 
 __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
@@ -16,6 +17,7 @@ __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
 ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "csm": partial(CSM, residual=True),
+    "rcca": RCCA,
     "ham": HAM,
     "shared": SharedSE,
 }
