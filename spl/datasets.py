@@ -24,7 +24,7 @@ class DataConfig:
     root: str = "data"  # folder of the set; digits needs none
     download: bool = False  # fetch cifar10, cifar100 or stl10 if it is not there
     augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "crop"  # of training images
-    padding: int = 4  # pixels on each side before a crop
+    padding: int = 3  # pixels on each side before a crop
     image_size: int | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
     test_share: float = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
     num_workers: int = 0  # processes that load; 0: none of their own
