@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spl.agents import recording
+from spl import recording
 from spl.agents.mirror import Mirror
-from spl.agents.recording import Fields, layout_of
 from spl.agents.saves import Saves
 from spl.agents.windows import Windows, find_sampleable
+from spl.recording import Fields, layout_of
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 HISTORY, N_STEP, GAMMA = 4, 1, 0.99  # defaults of a new memory and of a loaded one

@@ -13,11 +13,11 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
-from spl.agents.recording import trim
 from spl.agents.run import read_run
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet
+from spl.recording import trim
 from spl.records import StreamSpec
 from spl.report import Report
 from spl.runs import generator_of

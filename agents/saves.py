@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.agents.recording import HEADER, Fields, Layout, create_files, open_array
 from spl.files import not_saved, replace_text
+from spl.recording import HEADER, Fields, Layout, create_files, open_array
 
 
 class _Save(NamedTuple):

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.mirror import Mirror
-from spl.agents.recording import Fields
+from spl.recording import Fields
 from spl.records import Batch
 
 

@@ -15,20 +15,25 @@ from spl.descent import NonFiniteError
 def name_non_finite(model: nn.Module) -> Iterator[None]:
     """Let every module of ``model`` look at what it takes and gives while the ``with`` block lasts.
 
-    Backward passes are looked at by torch's own anomaly mode, which names the operation. A model that
-    `torch.compile` made runs as it was before meanwhile. Hooks and modes are given back on every path.
+    Backward passes are looked at by torch's own anomaly mode. A model that `torch.compile` made runs as it
+    was before meanwhile. Hooks and modes are given back on every path.
 
     Raises:
-        NonFiniteError: in the forward pass, naming the first module that makes NaN or infinity, or that the
-            input of the model has one.
+        NonFiniteError: naming the first module that makes NaN or infinity, or saying that the input of the
+            model has one; in a backward pass, naming the operation that makes NaN.
     """
     with ExitStack() as borrowed:
         borrowed.enter_context(torch.compiler.set_stance("force_eager"))
-        borrowed.enter_context(torch.autograd.detect_anomaly(check_nan=True))
+        borrowed.enter_context(torch.autograd.set_detect_anomaly(True))
         for name, module in model.named_modules():
             borrowed.callback(module.register_forward_pre_hook(partial(_look_at_inputs, name)).remove)
             borrowed.callback(module.register_forward_hook(partial(_look_at_output, name)).remove)
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if "returned nan values" not in str(error):
+                raise
+            raise NonFiniteError(f"in the backward pass, {str(error).splitlines()[0]}") from error
 
 
 def _look_at_inputs(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:

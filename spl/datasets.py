@@ -24,7 +24,7 @@ class DataConfig:
     root: str = "data"  # folder of the set; digits needs none
     download: bool = False  # fetch cifar10, cifar100 or stl10 if it is not there
     augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "crop"  # of training images
-    padding: int = 4  # pixels on each side before a crop
+    padding: int = 3  # pixels on each side before a crop
     image_size: int | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
     test_share: float = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
     num_workers: int = 0  # processes that load; 0: none of their own
@@ -104,10 +104,10 @@ def load_images(config: DataConfig) -> ImageSets:
 
 def _digits(config: DataConfig) -> ImageSets:
     images = Digits()
-    train, test = _stratified(images.labels, config.test_share)
+    classes = tuple(str(digit) for digit in range(10))
+    train, test = _stratified(images.labels, config.test_share, classes)
     values = images.pictures[train, 0].double() / 255.0
     mean, std = (float(value) for value in (values.mean(), values.std()))
-    classes = tuple(str(digit) for digit in range(10))
     return ImageSets(
         Split(images, train), Split(images, test), classes, config.image_size or 32, (mean,) * 3, (std,) * 3
     )
@@ -131,7 +131,7 @@ def _stl10(config: DataConfig) -> ImageSets:
     ]
     labels = np.concatenate([part.labels for part in parts])
     images: Any = torch.utils.data.ConcatDataset(parts)
-    train, test = _stratified(labels, 0.3)
+    train, test = _stratified(labels, 0.3, parts[0].classes)
     stats = ((0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713))
     size = config.image_size or 96
     return ImageSets(Split(images, train), Split(images, test), tuple(parts[0].classes), size, *stats)
@@ -156,7 +156,7 @@ def _folder(config: DataConfig) -> ImageSets:
             )
         return ImageSets(_whole(train), _whole(test), tuple(train.classes), size, *IMAGENET_STATS)
     images = _image_folder(root)
-    train_indices, test_indices = _stratified(np.asarray(images.targets), config.test_share)
+    train_indices, test_indices = _stratified(np.asarray(images.targets), config.test_share, images.classes)
     return ImageSets(
         Split(images, train_indices),
         Split(images, test_indices),
@@ -191,7 +191,7 @@ def _whole(images: Any) -> Split:
     return Split(images, range(len(images)))
 
 
-def _stratified(labels: Any, test_share: float) -> tuple[list[int], list[int]]:
+def _stratified(labels: Any, test_share: float, classes: Sequence[str]) -> tuple[list[int], list[int]]:
     """Return the indices to learn from and those held out: ``round(test_share n)`` of each class's ``n``.
 
     Raises:
@@ -205,7 +205,8 @@ def _stratified(labels: Any, test_share: float) -> tuple[list[int], list[int]]:
         num_test = round(test_share * len(members))
         if not 0 < num_test < len(members):
             raise UsageError(
-                f"class {label} has {len(members)} images, too few to hold out {test_share:.0%} of them"
+                f"class {classes[label]!r} has {len(members)} images, "
+                f"too few to hold out {test_share:.0%} of them"
             )
         test += members[:num_test].tolist()
         train += members[num_test:].tolist()

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spl import config
 from spl.agents.run import TrainAgentConfig
+from spl.classify.run import ALIASES, TrainClassifierConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,5 +36,42 @@ def smoke(tmp_path: Path):
             "cpu",
         ]
         return config.parse(TrainAgentConfig, [*fixed, *argv], prog="spl", aliases={"env": "env.id"})
+
+    return make
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a folder of 24 small photographs in three classes that differ in colour, with some noise."""
+    generator = np.random.default_rng(0)
+    for channel, name in enumerate(("red", "green", "blue")):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for number in range(8):
+            pixels = generator.integers(0, 120, (20, 24, 3))
+            pixels[..., channel] += 130
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def tiny(pictures: Path, tmp_path: Path):
+    """Return a maker of classifier configurations that train on `pictures` in a second or two."""
+
+    def make(*argv: str) -> TrainClassifierConfig:
+        fixed = {
+            "data.name": "folder",
+            "data.root": str(pictures),
+            "data.image_size": "16",
+            "data.test_share": "0.25",
+            "recipe.epochs": "2",
+            "recipe.batch_size": "6",
+            "recipe.learning_rate": "0.05",
+            "num_threads": "1",
+            "device": "cpu",
+            "runs": str(tmp_path / "runs"),
+        }
+        words = [word for key, value in fixed.items() for word in (f"--{key}", value)]
+        return config.parse(TrainClassifierConfig, [*words, *argv], prog="spl", aliases=ALIASES)
 
     return make

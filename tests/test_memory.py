@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from spl.agents.memory import ReplayMemory
-from spl.agents.recording import HEADER, Fields, trim
+from spl.recording import HEADER, Fields, trim
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 SPEC = StreamSpec(video=(1, 3, 2), audio=(1, 2, 2))
@@ -463,9 +463,7 @@ def test_a_kill_while_trimming_leaves_the_recording_readable(
     with monkeypatch.context() as patch:
         patch.setattr(np.lib.format, "write_array_header_1_0", die)
         if num_done == 8:
-            patch.setattr(
-                "spl.agents.recording.os.replace", lambda a, b: shutil.move(a, b) if not calls else die()
-            )
+            patch.setattr("spl.recording.os.replace", lambda a, b: shutil.move(a, b) if not calls else die())
         with pytest.raises(KeyboardInterrupt):
             trim(tmp_path)
     killed = ReplayMemory.load(tmp_path, **KEPT)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from spl.agents.memory import ReplayMemory
-from spl.agents.recording import HEADER, Fields
 from spl.agents.saves import _changed_rows
+from spl.recording import HEADER, Fields
 from spl.records import Observation, StreamSpec, Transition
 
 SPEC = StreamSpec(video=(1, 20, 20), audio=(1, 4, 4))

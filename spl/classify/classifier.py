@@ -20,9 +20,9 @@ from spl.losses import classification
 class RecipeConfig:
     """How a classifier is trained: the defaults suit digits; ``configs/classifier`` holds the papers'."""
 
-    epochs: int = 20  # passes over the training images
-    batch_size: int = 64  # images per update
-    learning_rate: float = 0.1  # highest
+    epochs: int = 15  # passes over the training images
+    batch_size: int = 32  # images per update
+    learning_rate: float = 0.05  # highest
     schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate falls
     milestones: tuple[int, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
     factor: float = 0.2  # by which

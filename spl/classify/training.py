@@ -30,21 +30,32 @@ from spl.threads import Threads
 class Progress:
     """Where a run stands between two epochs' ends, and the best of them."""
 
-    def __init__(self) -> None:
-        self.loss_sum: Tensor | float = 0.0  # of the updates of this epoch
-        self.num_right: Tensor | int = 0
-        self.num_seen = 0
+    def __init__(self, device: torch.device) -> None:
+        self.begin_epoch(device)
         self.best_top1, self.best_epoch = -1.0, 0
         self.rows: list[dict[str, float]] = []  # of the epochs so far
+
+    def begin_epoch(self, device: torch.device) -> None:
+        """Begin to count anew."""
+        self.loss_sum = torch.zeros((), device=device)  # over the images of this epoch
+        self.num_right = torch.zeros((), dtype=torch.int64, device=device)  # of them, named right
+        self.num_seen = 0
+
+    def add(self, loss: Tensor, num_right: Tensor, num_images: int) -> None:
+        """Count an update with its mean loss, on the device."""
+        self.loss_sum += loss * num_images
+        self.num_right += num_right
+        self.num_seen += num_images
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything."""
         return dict(vars(self))
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         for name, value in state.items():
-            setattr(self, name, value.to(device) if isinstance(value, Tensor) else value)
+            is_tensor = isinstance(value, Tensor)
+            setattr(self, name, value.to(self.loss_sum.device) if is_tensor else value)
 
 
 class Training:
@@ -59,7 +70,7 @@ class Training:
         self.held_out = Pictures(sets.test, plain(config.data, sets.size), config.seed)
         self.order = self._order(0)
         self.classifier = build_classifier(config, sets, self.order.updates_per_epoch)
-        self.progress = Progress()
+        self.progress = Progress(self.classifier.device)
         if checkpoint.latest(folder / "checkpoints") is not None:
             self._restore()
         title = f"spl train classifier · {config.data.name} · {config.model.name}"
@@ -88,7 +99,7 @@ class Training:
             state = checkpoint.load(self.folder / "checkpoints")
             check_fits(state, self.state_dict(), "checkpoint")
             self.classifier.load_state_dict(state["classifier"])
-            self.progress.load_state_dict(state["progress"], self.classifier.device)
+            self.progress.load_state_dict(state["progress"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
 
@@ -108,10 +119,8 @@ class Training:
             RunError: if a loss is not finite, or an image cannot be read.
         """
         try:
-            with self.report, self.stop, contextlib.ExitStack() as debugging:
+            with self.report, self.stop:
                 self._say_hello()
-                if self.config.debug_anomaly:
-                    debugging.enter_context(name_non_finite(self.classifier.model))
                 try:
                     self._train()
                 finally:
@@ -144,20 +153,20 @@ class Training:
         Raises:
             RunError: if the loss is not finite; the batch is set aside.
         """
+        is_watched = self.config.debug_anomaly
         try:
-            loss, num_right = self.classifier.update(batch)
+            with name_non_finite(self.classifier.model) if is_watched else contextlib.nullcontext():
+                loss, num_right = self.classifier.update(batch)
         except NonFiniteError as error:
             update = self.classifier.num_updates
             path = self.folder / f"batch-{update}.safetensors"
             save_file({name: part.contiguous() for name, part in batch._asdict().items()}, path)
-            advice = "" if self.config.debug_anomaly else "--debug_anomaly true names the module, and "
+            advice = "" if is_watched else "--debug_anomaly true names the module, and "
             raise RunError(
                 f"update {update + 1} was not taken: {error}; its batch lies in {path}; "
                 f"{advice}a smaller --recipe.learning_rate may help"
             ) from error
-        self.progress.loss_sum = self.progress.loss_sum + loss * len(batch.labels)
-        self.progress.num_right = self.progress.num_right + num_right
-        self.progress.num_seen += len(batch.labels)
+        self.progress.add(loss, num_right, len(batch.labels))
 
     def _end_epoch(self) -> None:
         """Judge the model, tell it, and save it; the best one apart."""
@@ -174,7 +183,7 @@ class Training:
             "test/top5": scores.top5,
         }
         progress.rows.append(row)
-        progress.loss_sum, progress.num_right, progress.num_seen = 0.0, 0, 0
+        progress.begin_epoch(self.classifier.device)
         if scores.top1 > progress.best_top1:
             progress.best_top1, progress.best_epoch = scores.top1, epoch
             state = {"model": self.classifier.judged.state_dict(), "epoch": epoch}
