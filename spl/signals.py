@@ -57,11 +57,11 @@ class StopSignals:
     @contextmanager
     def patience(self) -> Iterator[None]:
         """Let what is done meanwhile take its time; a second Ctrl-C interrupts it even so."""
-        self._is_patient = True
+        before, self._is_patient = self._is_patient, True
         try:
             yield
         finally:
-            self._is_patient = False
+            self._is_patient = before
 
     def stop(self) -> None:
         """Let the run stop as if a signal had come."""

@@ -110,6 +110,39 @@ def test_a_stopped_run_goes_on_to_the_bit(
     assert again.scores == alone.scores
 
 
+@pytest.mark.parametrize("where", ["update", "score"])
+def test_a_run_interrupted_in_the_midst_of_something_goes_on_to_the_bit(
+    tiny: Maker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+):
+    alone = train(tiny())
+    whole, num_calls = getattr(Classifier, where), [0]
+
+    def interrupted(self: Classifier, *args: object) -> object:
+        num_calls[0] += 1
+        result = whole(self, *args)
+        if num_calls[0] == 2:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(Classifier, where, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny("--runs", str(tmp_path / "interrupted")))
+    monkeypatch.undo()
+    (folder,) = (tmp_path / "interrupted" / "classifier").iterdir()
+    resumed = train(tiny("--runs", str(tmp_path / "interrupted")), resume=folder)
+    assert resumed.scores == alone.scores
+    assert equal(weights(folder), weights(alone.folder))
+    assert rows(folder) == rows(alone.folder)
+
+
+def test_a_run_killed_between_its_last_save_and_its_result_gets_its_result(tiny: Maker):
+    whole = train(tiny())
+    (whole.folder / "result.json").unlink()
+    resumed = train(tiny(), resume=whole.folder)
+    assert resumed.is_finished
+    assert resumed.scores == whole.scores
+
+
 def test_a_killed_run_goes_on_to_the_bit(tiny: Maker, pictures: Path, tmp_path: Path):
     config = tiny()
     alone = train(config)

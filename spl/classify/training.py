@@ -80,6 +80,7 @@ class Training:
         self.stop = StopSignals()
         self._saved_at = self._since = time.monotonic()
         self._saved_update, self._first_update = first, first
+        self._is_whole = True  # False from an update's beginning until all that belongs to it is done
 
     def _order(self, first_update: int) -> Order:
         recipe = self.config.recipe
@@ -113,7 +114,7 @@ class Training:
         return self.classifier.num_updates == self.order.num_updates
 
     def go(self) -> None:
-        """Train to the end, or until told to stop; whatever ends it, it is saved first.
+        """Train to the end, or until told to stop; whatever ends it between two updates, it is saved first.
 
         Raises:
             RunError: if a loss is not finite, or an image cannot be read.
@@ -124,21 +125,27 @@ class Training:
                 try:
                     self._train()
                 finally:
-                    if self._saved_update != self.classifier.num_updates or not self._saved_update:
+                    is_new = self._saved_update != self.classifier.num_updates or not self._saved_update
+                    if is_new and self._is_whole:
                         self._save()
         finally:
             self.report.say(self._closing_words())
 
     def _train(self) -> None:
+        if self.is_finished:  # killed between its last save and its result
+            write_result(self, self.score())
         order, device = self._order(self.classifier.num_updates), self.classifier.device
         loader = batches(
             self.pictures, order, num_workers=self.config.data.num_workers, is_pinned=device.type == "cuda"
         )
         for batch in loader:
+            self._is_whole = False  # what is interrupted in here would not go on as if it had not been
             self._learn(batch)
             if self.classifier.num_updates % order.updates_per_epoch == 0:
-                self._end_epoch()
-            elif time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
+                with self.stop.patience():
+                    self._end_epoch()
+            self._is_whole = True
+            if time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
                 self._save()
             if (change := self.threads.look()) is not None:
                 self.report.say(f"threads    {change}")
@@ -158,6 +165,7 @@ class Training:
             with name_non_finite(self.classifier.model) if is_watched else contextlib.nullcontext():
                 loss, num_right = self.classifier.update(batch)
         except NonFiniteError as error:
+            self._is_whole = True
             update = self.classifier.num_updates
             path = self.folder / f"batch-{update}.safetensors"
             save_file({name: part.contiguous() for name, part in batch._asdict().items()}, path)
