@@ -13,7 +13,7 @@ FIRST_SHARE = 0.2  # of the epochs are left out of the curves' scale, as all net
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Write a PNG: left each network's errors, their mean and its interval; right the errors over epochs."""
+    """Write a PNG of at least one run: left the errors of each network, right their course over epochs."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -26,6 +26,9 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         if entry.outcomes:
             _draw_errors(errors, entry, position, color)
             _draw_curve(curves, entry, color, is_dashed=position == 0)
+    done, total = comparison.num_finished, comparison.num_cells
+    if done < total:
+        figure.suptitle(f"partial: {done} of {total} cells")
     _finish_errors(errors, comparison)
     _finish_curves(curves, comparison)
     beside = path.with_name(f".{path.name}")  # whoever looks while it is drawn sees the last one whole
@@ -35,26 +38,28 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
 
 def _draw_errors(axes: Any, entry: Entry, position: int, color: Any) -> None:
     values = [outcome.error for _, outcome in sorted(entry.outcomes.items())]
-    places = position + np.linspace(-0.2, 0.2, len(values) + 2)[1:-1]
-    axes.scatter(values, places, s=18, color=color, alpha=0.55, linewidths=0)
+    places = position + np.linspace(-0.25, 0.25, len(values) + 2)[1:-1]
+    axes.scatter(values, places, s=22, color=color, alpha=0.6, linewidths=0)
     mean, low, high = interval(values)
     if low is not None and high is not None:
-        axes.plot([low, high], [position, position], color=color, linewidth=2, solid_capstyle="butt")
-    axes.scatter([mean], [position], s=60, marker="D", facecolor="white", edgecolor=color, zorder=3)
+        axes.plot([low, high], [position, position], color=color, linewidth=1.6, solid_capstyle="butt")
+    axes.plot([mean, mean], [position - 0.3, position + 0.3], color=color, linewidth=2.4)
 
 
 def _finish_errors(axes: Any, comparison: Comparison) -> None:
+    """Scale the axis to the dots: the interval of two or three seeds may be far wider."""
     entries = comparison.entries
+    values = [outcome.error for entry in entries for outcome in entry.outcomes.values()]
+    margin = max(0.25, 0.4 * (max(values) - min(values)))
+    axes.set_xlim(max(0.0, min(values) - margin), max(values) + margin)
     baseline = comparison.summary(entries[0])
     if baseline is not None:
-        axes.axvline(baseline.error.mean, color="black", linewidth=0.8, linestyle=":")
+        axes.axvline(baseline.error.mean, color="black", linewidth=0.8, linestyle=":", zorder=0)
     axes.set_yticks(range(len(entries)), [entry.label for entry in entries])
     axes.set_ylim(len(entries) - 0.5, -0.5)
-    done, total = comparison.num_finished, comparison.num_cells
-    count = "" if done == total else f" (partial: {done} of {total} cells)"
     axes.set(
         xlabel="error on held-out images after the last epoch, %",
-        title=f"each seed, their mean and its 95 % interval{count}",
+        title="each seed; mean and its 95 % interval",
     )
     axes.grid(axis="x", alpha=0.3)
 
@@ -71,21 +76,25 @@ def _draw_curve(axes: Any, entry: Entry, color: Any, *, is_dashed: bool) -> None
 
 
 def _finish_curves(axes: Any, comparison: Comparison) -> None:
-    from matplotlib.ticker import MaxNLocator
+    """Scale the axis, logarithmic where that is possible, to the curves without their beginning."""
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     means = [
         np.mean([outcome.curve for outcome in entry.outcomes.values()], axis=0)
         for entry in comparison.entries
         if entry.outcomes
     ]
-    if means:
-        first = int(FIRST_SHARE * len(means[0]))
-        axes.set_ylim(0.0, 1.15 * max(0.1, *(float(mean[first:].max()) for mean in means)))
+    values = np.concatenate([mean[int(FIRST_SHARE * len(mean)) :] for mean in means])
+    if (positive := values[values > 0.0]).size:
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(positive.min() / 1.15, positive.max() * 1.15)
+        for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formatted(ScalarFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(
         xlabel="epoch",
         ylabel="error on held-out images, %",
-        title="mean over seeds ± standard deviation",
+        title="mean ± standard deviation over seeds",
     )
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small", ncols=1 + (len(means) > 6))
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False, fontsize="small", loc="upper right")
