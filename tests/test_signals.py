@@ -38,7 +38,8 @@ def test_what_hangs_is_interrupted_after_a_while(number, quick):
 def test_what_takes_its_time_is_not_interrupted(quick):
     with StopSignals() as stop:
         with stop.patience():
-            os.kill(os.getpid(), signal.SIGTERM)
+            with stop.patience():
+                os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.5)
         assert stop.has_come()
 

@@ -47,6 +47,11 @@ def ablate_classifier(
     Raises:
         UsageError: if data, model, device or folder do not serve; nothing was started then.
     """
+    if resume is not None and (resume / "metrics.jsonl").exists():
+        raise UsageError(
+            f"{resume} is the run of one classifier, expected a grid of them: "
+            f"go on with spl train classifier --resume {shlex.quote(str(resume))}"
+        )
     sets = load_images(config.data)
     grid = Grid(config, sets, Console(stderr=True) if console is None else console)
     folder = resume
@@ -146,10 +151,8 @@ class Grid:
     def _say_hello(self, folder: Path) -> None:
         comparison = self.comparison
         self.say(f"grid       {folder}")
-        self.say(
-            f"cells      {comparison.num_cells}: {len(comparison.entries)} networks, "
-            f"{len(comparison.seeds)} seeds each; {comparison.num_finished} are finished"
-        )
+        shape = f"{len(comparison.entries)} x {len(comparison.seeds)}, networks x seeds"
+        self.say(f"cells      {comparison.num_cells} ({shape}), {comparison.num_finished} finished")
 
     def _tell(self, entry: Entry, seed: int) -> None:
         """Say how a run ended and how long the others will take."""

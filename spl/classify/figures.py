@@ -51,7 +51,7 @@ def _finish_errors(axes: Any, comparison: Comparison) -> None:
     entries = comparison.entries
     values = [outcome.error for entry in entries for outcome in entry.outcomes.values()]
     margin = max(0.25, 0.4 * (max(values) - min(values)))
-    axes.set_xlim(max(0.0, min(values) - margin), max(values) + margin)
+    axes.set_xlim(max(-0.1 * margin, min(values) - margin), max(values) + margin)
     baseline = comparison.summary(entries[0])
     if baseline is not None:
         axes.axvline(baseline.error.mean, color="black", linewidth=0.8, linestyle=":", zorder=0)
@@ -85,11 +85,11 @@ def _finish_curves(axes: Any, comparison: Comparison) -> None:
         if entry.outcomes
     ]
     values = np.concatenate([mean[int(FIRST_SHARE * len(mean)) :] for mean in means])
-    if (positive := values[values > 0.0]).size:
+    if values.min() > 0.0:
         axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylim(positive.min() / 1.15, positive.max() * 1.15)
-        for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            formatted(ScalarFormatter())
+        axes.set_ylim(values.min() / 1.15, values.max() * 1.15)
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(ScalarFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(
         xlabel="epoch",

@@ -5,8 +5,7 @@ import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
+from textwrap import fill
 
 from spl.classify.comparison import Comparison, Entry, Interval
 from spl.classify.figures import draw_comparison
@@ -59,9 +58,8 @@ def print_comparison(comparison: Comparison, folder: Path) -> None:
     """Print the table, its notes, and where it is written."""
     columns, rows = table_of(comparison)
     print_table(headline(comparison), columns, rows)
-    console = Console()
     for sentence in (*comparison.notes, *failed(comparison)):
-        console.print(sentence, highlight=False, markup=False)
+        print(fill(sentence, width=110))
     print(f"written to   {shlex.quote(str(folder / 'ablation.md'))}, .csv and .png, and summary.csv")
 
 
