@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.attention.pooling": set(),
     "spl.attention.rcca": {"spl.attention.maps"},
     "spl.attention.se": {"spl.attention.maps", "spl.attention.pooling"},
-    "spl.attention.shared": {"spl.attention.maps"},
+    "spl.attention.shared": {"spl.attention.se"},
     "spl.resnet": {"spl.attention", "spl.attention.shared"},
     "spl.counts": set(),
     "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
