@@ -25,12 +25,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.descent": set(),
     "spl.spectrogram": set(),
     "spl.attention": {
+    "spl.attention": {
+        "spl.attention.cbam",
         "spl.attention.csm",
+        "spl.attention.eca",
         "spl.attention.maps",
+        "spl.attention.se",
         "spl.attention.shared",
     },
-    "spl.attention.csm": {"spl.attention.maps"},
+    "spl.attention.cbam": {"spl.attention.maps", "spl.attention.pooling", "spl.attention.se"},
+    "spl.attention.csm": {"spl.attention.cbam", "spl.attention.maps", "spl.attention.se"},
+    "spl.attention.eca": {"spl.attention.maps", "spl.attention.pooling"},
     "spl.attention.maps": set(),
+    "spl.attention.pooling": set(),
+    "spl.attention.se": {"spl.attention.maps", "spl.attention.pooling"},
     "spl.attention.shared": {"spl.attention.maps"},
     "spl.encoders": {"spl.attention"},
     "spl.cli": {

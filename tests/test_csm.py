@@ -1,7 +1,5 @@
 """Channel and spatial attention: closed forms in float64, the softmax's axis, and the memory it needs."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from spl.attention import attention_maps
 from spl.attention.csm import CSM, ChannelAttention, PooledSpatialAttention, PositionAttention
-
-DATA = Path(__file__).parent / "data"
-CHANNEL_CASES = json.loads((DATA / "cam_se.json").read_text())["cases"]
-POOLED_CASES = json.loads((DATA / "sam_pooled.json").read_text())["cases"]
 
 
 def double(values: Any) -> Tensor:
@@ -28,42 +23,22 @@ def random_picture(channels: int = 16, dtype: torch.dtype = torch.float64) -> Te
     return torch.randn(2, channels, 5, 3, dtype=dtype, generator=torch.Generator().manual_seed(1))
 
 
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"query_reduction": 4},
+    {"value": "input"},
+    {"query_reduction": 8, "value": "input", "residual": True},
+]
+
+
+def map_of(layer: nn.Module, x: Tensor) -> Tensor:
+    with attention_maps(layer) as maps:
+        layer(x)
+    return maps[""]
+
+
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def channel_attention(case: dict[str, Any]) -> ChannelAttention:
-    layer = ChannelAttention(4, reduction=2, bias="b1" in case).double()
-    with torch.no_grad():
-        layer.reduce.weight.copy_(double(case["W1"]))
-        layer.expand.weight.copy_(double(case["W2"]))
-        if "b1" in case:
-            layer.reduce.bias.copy_(double(case["b1"]))
-            layer.expand.bias.copy_(double(case["b2"]))
-    return layer
-
-
-@pytest.mark.parametrize("case", CHANNEL_CASES, ids=[case["name"] for case in CHANNEL_CASES])
-def test_channel_attention_by_hand(case: dict[str, Any]) -> None:
-    x = double(case["x"])[None]
-    layer = channel_attention(case)
-    assert close(layer.attention(x), double(case["M_c"])[None, :, None, None])
-    assert close(layer(x), double(case["out"])[None])
-
-
-@pytest.mark.parametrize("case", POOLED_CASES, ids=[case["name"] for case in POOLED_CASES])
-def test_pooled_spatial_attention_by_hand(case: dict[str, Any]) -> None:
-    x, weight = double(case["x"])[None], double(case["w"])[None]
-    layer = PooledSpatialAttention(kernel_size=weight.shape[-1]).double()
-    with torch.no_grad():
-        layer.conv.weight.copy_(weight)
-    assert close(layer(x), double(case["out"])[None])
-    if "M_s" in case:
-        assert close(layer.attention(x), double(case["M_s"])[None, None])
-    if "M_s_if_max_first" in case:  # the mean is the first of the two pooled channels
-        with torch.no_grad():
-            layer.conv.weight.copy_(weight.flip(1))
-        assert close(layer.attention(x), double(case["M_s_if_max_first"])[None, None])
 
 
 def test_position_attention_equals_the_softmax_over_the_first_index() -> None:
@@ -78,10 +53,33 @@ def test_position_attention_equals_the_softmax_over_the_first_index() -> None:
 
     exponentials = scores.exp()
     naive = exponentials / exponentials.sum(dim=1, keepdim=True)
-    assert close(layer.attention(x), naive)
-    assert close(layer.attention(x).sum(dim=1), torch.ones(2, 15, dtype=torch.float64))
+    assert close(map_of(layer, x), naive)
+    assert close(map_of(layer, x).sum(dim=1), torch.ones(2, 15, dtype=torch.float64))
     assert close(layer(x), gathered(naive))
+    with attention_maps(layer):  # what is looked at is what is used
+        assert close(layer(x), gathered(naive))
     assert not torch.allclose(layer(x), gathered(torch.softmax(scores, dim=2)), atol=1e-2)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_option_is_the_formula(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    x = random_picture().requires_grad_()
+    layer = PositionAttention(16, **options).double()
+    if layer.gamma is not None:
+        nn.init.constant_(layer.gamma, 0.5)
+    keys, queries = layer.key(x).flatten(2), layer.query(x).flatten(2)
+    assert keys.shape[1] == queries.shape[1] == 16 // options.get("query_reduction", 1)
+    values = x if options.get("value") == "input" else layer.value(x)
+    attention = torch.softmax(torch.einsum("bci,bcj->bij", keys, queries), dim=1)
+    expected = torch.einsum("bij,bci->bcj", attention, values.flatten(2)).reshape(x.shape)
+    if options.get("residual"):
+        expected = layer.gamma * expected + x
+    assert close(layer(x), expected)
+    inputs = (x, *layer.parameters())
+    ours = torch.autograd.grad(layer(x).square().sum(), inputs)
+    naive = torch.autograd.grad(expected.square().sum(), inputs)
+    assert all(close(one, two) for one, two in zip(ours, naive, strict=True))
 
 
 def test_position_attention_by_hand() -> None:
@@ -97,14 +95,15 @@ def test_position_attention_by_hand() -> None:
     assert close(layer(x).flatten(), double([5.0 * log3, 10.0 * log3 * share]))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("needs_gradient", [False, True])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_position_attention_never_falls_back_to_quadratic_memory(
-    dtype: torch.dtype, needs_gradient: bool, layout: torch.memory_format
+    options: dict[str, Any], dtype: torch.dtype, needs_gradient: bool, layout: torch.memory_format
 ) -> None:
     x = random_picture(dtype=dtype).contiguous(memory_format=layout)
-    layer = PositionAttention(16).to(dtype)
+    layer = PositionAttention(16, **options).to(dtype)
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION]), torch.set_grad_enabled(needs_gradient):
         assert layer(x).shape == x.shape  # raises where the kernel cannot take it
 
@@ -120,18 +119,20 @@ def test_residual_starts_as_channel_attention_alone() -> None:
     assert close(csm(x), csm.channel(x) + 1.0)
 
 
+@pytest.mark.parametrize("order", [None, "cam-sam", "sam-cam"])
 @pytest.mark.parametrize(
     "options", [{}, {"residual": True}, {"spatial": "pooled"}], ids=["position", "residual", "pooled"]
 )
-def test_channels_come_before_positions_and_the_shape_stays(options: dict[str, Any]) -> None:
+def test_channels_come_before_positions_unless_told(options: dict[str, Any], order: str | None) -> None:
     torch.manual_seed(2)
     x = random_picture(64)
-    csm = CSM(64, **options).double()
-    if csm.spatial.__class__ is PositionAttention and csm.spatial.gamma is not None:
+    csm = CSM(64, **options, **({} if order is None else {"order": order})).double()
+    if options.get("residual"):
         nn.init.ones_(csm.spatial.gamma)
+    orders = [csm.spatial(csm.channel(x)), csm.channel(csm.spatial(x))]
     assert csm(x).shape == x.shape
-    assert torch.equal(csm(x), csm.spatial(csm.channel(x)))
-    assert not torch.allclose(csm(x), csm.channel(csm.spatial(x)))
+    assert torch.equal(csm(x), orders[order == "sam-cam"])
+    assert not torch.allclose(*orders)
 
 
 @pytest.mark.parametrize("spatial", ["position", "pooled"])
@@ -159,24 +160,51 @@ def test_gradient_reaches_the_inner_convolutions_once_gamma_has_left_zero() -> N
 
 
 def test_parameter_counts_of_the_paper() -> None:
-    assert count(ChannelAttention(64)) == 2 * 64**2 // 16 == 512
-    assert count(ChannelAttention(64, reduction=8)) == 1_024
-    assert count(ChannelAttention(64, bias=True)) == 512 + 64 + 4
-    assert count(PositionAttention(64)) == 3 * (64**2 + 64) == 12_480
-    assert count(PositionAttention(64, residual=True)) == 12_481
+    for channels in (64, 128, 256, 512):
+        position = 3 * (channels**2 + channels)
+        reduced = channels**2 + channels + 2 * (channels**2 // 8 + channels // 8)
+        gates = 2 * channels**2 // 16
+        assert count(ChannelAttention(channels)) == gates
+        assert count(ChannelAttention(channels, bias=True)) == gates + channels + channels // 16
+        assert count(PositionAttention(channels)) == position
+        assert count(PositionAttention(channels, residual=True)) == position + 1
+        assert count(PositionAttention(channels, query_reduction=8)) == reduced
+        assert count(PositionAttention(channels, value="input")) == 2 * (channels**2 + channels)
+        assert count(CSM(channels, residual=True)) == gates + position + 1
+        assert (
+            count(CSM(channels, query_reduction=8, bias=True)) == gates + channels + channels // 16 + reduced
+        )
+        assert count(CSM(channels, value="input")) == gates + 2 * (channels**2 + channels)
+        assert count(CSM(channels, spatial="pooled", reduction=8)) == 2 * gates + 98
     assert count(PooledSpatialAttention()) == 98
     assert count(PooledSpatialAttention(kernel_size=3)) == 18
-    assert count(CSM(64, residual=True)) == 512 + 12_481
-    assert count(CSM(64, spatial="pooled", reduction=8)) == 1_024 + 98
+    # ResNet-18, two blocks in each of four stages
+    blocks = [channels for channels in (64, 128, 256, 512) for _ in range(2)]
+    assert sum(count(PositionAttention(channels)) for channels in blocks) == 2_094_720
+    assert sum(count(PositionAttention(channels, query_reduction=8)) for channels in blocks) == 872_800
+    assert sum(count(ChannelAttention(channels)) for channels in blocks) == 87_040
+
+
+def test_checkpoints_know_these_names() -> None:
+    spatial = [f"spatial.{name}.{kind}" for name in ("key", "query", "value") for kind in ("weight", "bias")]
+    names = {"channel.reduce.weight", "channel.expand.weight", "spatial.gamma", *spatial}
+    assert set(CSM(64, residual=True).state_dict()) == names
 
 
 def test_impossible_options_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"reduction must be in 1\.\.channels \(8\), got 16"):
-        ChannelAttention(8)
+    with pytest.raises(ValueError, match=r"reduction must divide channels \(8\), got 16"):
+        CSM(8, reduction=16)
+    with pytest.raises(ValueError, match=r"query_reduction must divide channels \(64\), got 3"):
+        CSM(64, query_reduction=3)
+    with pytest.raises(ValueError, match="value must be 'conv' or 'input', got 'key'"):
+        CSM(64, value="key")
     with pytest.raises(ValueError, match="kernel_size must be odd"):
         PooledSpatialAttention(kernel_size=4)
     with pytest.raises(ValueError, match="spatial must be 'position' or 'pooled', got 'both'"):
         CSM(64, spatial="both")
-    with pytest.raises(ValueError, match="residual=True needs spatial='position'"):
-        CSM(64, spatial="pooled", residual=True)
-    assert count(CSM(8, spatial="pooled").channel) == 16  # fewer channels than the reduction: one is left
+    with pytest.raises(ValueError, match="order must be 'cam-sam' or 'sam-cam', got 'sam'"):
+        CSM(64, order="sam")
+    for options in ({"residual": True}, {"query_reduction": 8}, {"value": "input"}):
+        with pytest.raises(ValueError, match="need spatial='position'"):
+            CSM(64, spatial="pooled", **options)
+    assert count(CSM(8, spatial="pooled").channel) == 16  # narrower than the usual reduction: one is left

@@ -5,8 +5,11 @@ from functools import partial
 
 from torch import nn
 
-from spl.attention.csm import CSM
+from spl.attention.cbam import CBAM
+from spl.attention.csm import CSM, ChannelAttention, PositionAttention
+from spl.attention.eca import ECA
 from spl.attention.maps import AttentionMap, attention_maps
+from spl.attention.se import SE
 from spl.attention.shared import SharedSE
 
 __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
@@ -14,6 +17,11 @@ __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
 # Each is called with the number of channels, and with options of its own by keyword.
 ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
+    "se": SE,
+    "eca": ECA,
+    "cbam": CBAM,
     "csm": partial(CSM, residual=True),
+    "cam": ChannelAttention,
+    "sam": partial(PositionAttention, residual=True),
     "shared": SharedSE,
 }

@@ -7,33 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spl.attention.cbam import PooledSpatialAttention
+from spl.attention.maps import AttentionMap
+from spl.attention.se import SE
 
-class ChannelAttention(nn.Module):
-    """Weigh each channel by a gate in (0, 1) computed from the means of all channels.
-
-    ``M_c = sigmoid(W2 relu(W1 F_avg))`` and ``F_1 = M_c * F_in`` (equations 1, 3 and 4), with ``F_avg`` the
-    mean over positions. The reduction ``r`` is not stated; biases are neither, and off as in the counts.
-
-    Raises:
-        ValueError: if ``channels`` is smaller than ``reduction``.
-    """
-
-    def __init__(self, channels: int, *, reduction: int = 16, bias: bool = False) -> None:
-        super().__init__()
-        if channels < reduction:
-            raise ValueError(f"reduction must be in 1..channels ({channels}), got {reduction}")
-        self.reduce = nn.Linear(channels, channels // reduction, bias=bias)  # W1
-        self.expand = nn.Linear(channels // reduction, channels, bias=bias)  # W2
-
-    def attention(self, x: Tensor) -> Tensor:
-        """Return the gates ``(B, C, 1, 1)`` of ``x (B, C, H, W)``."""
-        mean = x.mean(dim=(2, 3))  # (B, C)
-        gate = torch.sigmoid(self.expand(functional.relu(self.reduce(mean))))  # (B, C)
-        return gate[:, :, None, None]  # (B, C, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x (B, C, H, W)`` with every channel scaled by its gate."""
-        return x * self.attention(x)  # (B, C, H, W)
+ChannelAttention = SE  # equations 1, 3 and 4; r and biases are not stated
 
 
 class PositionAttention(nn.Module):
@@ -42,83 +20,118 @@ class PositionAttention(nn.Module):
     ``M_s[i, j] = exp(B_i . C_j) / sum_i exp(B_i . C_j)`` (equation 5; the columns sum to 1, no scale) and
     ``F_out[:, j] = sum_i M_s[i, j] D[:, i]``, with ``B, C, D`` 1 x 1 convolutions of the input. The text's
     "element-wise" product of an ``N x N`` map and a ``C x H x W`` feature has no shape, so the weighted sum
-    is taken. ``residual`` returns ``gamma F_out + x`` with ``gamma`` starting at 0 (identity), as DANet does.
-    Memory grows with ``H W``, not its square: the map is never stored.
+    is taken. Memory grows with ``H W``, not its square: the map ``(B, i, j)`` is made only where it is looked
+    at, and the output is then computed from it.
+
+    Args:
+        channels: ``C``.
+        residual: return ``gamma F_out + x`` with ``gamma`` starting at 0 (identity), as DANet does.
+        query_reduction: ``B`` and ``C`` have ``channels / query_reduction`` channels: 1 in the paper, 8
+            in DANet.
+        value: ``conv`` gathers ``D``; ``input`` gathers the input itself, and there is no ``D``.
+
+    Raises:
+        ValueError: if ``query_reduction`` does not divide ``channels``, or ``value`` is neither.
     """
 
-    def __init__(self, channels: int, *, residual: bool = False) -> None:
+    def __init__(
+        self, channels: int, *, residual: bool = False, query_reduction: int = 1, value: str = "conv"
+    ) -> None:
         super().__init__()
-        self.key = nn.Conv2d(channels, channels, 1)  # B
-        self.query = nn.Conv2d(channels, channels, 1)  # C
-        self.value = nn.Conv2d(channels, channels, 1)  # D
+        if query_reduction < 1 or channels % query_reduction:
+            raise ValueError(f"query_reduction must divide channels ({channels}), got {query_reduction}")
+        if value not in ("conv", "input"):
+            raise ValueError(f"value must be 'conv' or 'input', got {value!r}")
+        self.key = nn.Conv2d(channels, channels // query_reduction, 1)  # B
+        self.query = nn.Conv2d(channels, channels // query_reduction, 1)  # C
+        self.value = nn.Conv2d(channels, channels, 1) if value == "conv" else None  # D
         self.gamma = nn.Parameter(torch.zeros(())) if residual else None
-
-    def attention(self, x: Tensor) -> Tensor:
-        """Return the map ``M_s (B, H W, H W)`` of ``x (B, C, H, W)``; its memory is quadratic."""
-        keys, queries = self.key(x).flatten(2), self.query(x).flatten(2)  # (B, C, H W) each
-        return torch.softmax(keys.transpose(1, 2) @ queries, dim=1)  # (B, i, j)
+        self.map = AttentionMap()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, C, H, W)``."""
-        # Contiguous (B, 1, H W, C) of equal widths: anything else falls back to quadratic memory silently.
-        query, key, value = (
-            layer(x).flatten(2).transpose(1, 2).contiguous()[:, None]
-            for layer in (self.query, self.key, self.value)
-        )
-        out = functional.scaled_dot_product_attention(query, key, value, scale=1.0)  # (B, 1, H W, C)
-        out = out[:, 0].transpose(1, 2).reshape(x.shape)  # (B, C, H, W)
-        return out if self.gamma is None else self.gamma * out + x
+        rows = x.flatten(2).transpose(1, 2).contiguous()  # (B, H W, C)
+        key, query = _project(self.key, rows), _project(self.query, rows)  # (B, H W, C or fewer)
+        value = rows if self.value is None else _project(self.value, rows)  # (B, H W, C)
+        if self.map.is_watched:
+            attention = self.map(torch.softmax(key @ query.transpose(1, 2), dim=1))  # (B, i, j)
+            gathered = attention.transpose(1, 2) @ value  # (B, H W, C)
+        else:
+            gathered = _gather(key, query, value)  # (B, H W, C)
+        out: Tensor = gathered.transpose(1, 2).reshape(x.shape)  # (B, C, H, W)
+        if self.gamma is not None:
+            out = x + self.gamma * out  # x first: its layout in memory stays
+        return out
 
 
-class PooledSpatialAttention(nn.Module):
-    """Weigh each position by a gate in (0, 1) computed from the mean and the maximum over channels.
+def _project(conv: nn.Conv2d, rows: Tensor) -> Tensor:
+    """Return the 1 x 1 convolution of ``rows (B, H W, C)``, which need not be transposed for it."""
+    out: Tensor = functional.linear(rows, conv.weight.flatten(1), conv.bias)
+    return out
 
-    ``M_s = sigmoid(conv([mean_c; max_c]))`` and ``F_out = M_s * F_1`` (equation 2 read literally, with the
-    pooling of section 3.2's first paragraph; kernel 7 and the sigmoid are CBAM's, no bias).
+
+def _gather(key: Tensor, query: Tensor, value: Tensor) -> Tensor:
+    """Return each query's weighted mean of ``value (B, H W, C)``, without the map of the weights.
+
+    The kernel that needs no memory for the map wants four contiguous axes, and values as wide as keys and
+    queries, to whose products zeros add nothing. Anything else falls back to the map silently.
     """
-
-    def __init__(self, *, kernel_size: int = 7) -> None:
-        super().__init__()
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd to keep the picture's size, got {kernel_size}")
-        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
-
-    def attention(self, x: Tensor) -> Tensor:
-        """Return the gates ``(B, 1, H, W)`` of ``x (B, C, H, W)``."""
-        pooled = torch.stack((x.mean(dim=1), x.amax(dim=1)), dim=1)  # (B, 2, H, W)
-        return torch.sigmoid(self.conv(pooled))  # (B, 1, H, W)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x (B, C, H, W)`` with every position scaled by its gate."""
-        return x * self.attention(x)  # (B, C, H, W)
+    if key.shape[2] < value.shape[2]:
+        missing = value.shape[2] - key.shape[2]
+        key, query = functional.pad(key, (0, missing)), functional.pad(query, (0, missing))
+    out = functional.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)
+    return out[:, 0]
 
 
 class CSM(nn.Module):
-    """Channel attention, then spatial attention (equations 1 and 2).
+    """Channel attention and spatial attention, one after the other (equations 1 and 2).
 
     Args:
         channels: ``C``.
         spatial: ``position`` (equation 5) or ``pooled`` (equation 2 read literally).
-        reduction: of the channel gates.
-        residual: start the position attention as the identity; only with ``spatial="position"``.
+        order: ``cam-sam`` (the paper's: channels first) or ``sam-cam``.
+        reduction: of the channel gates; None is 16 as far as ``channels`` go.
+        bias: of the channel gates' layers.
+        residual, query_reduction, value: of `PositionAttention`.
+
+    Raises:
+        ValueError: if a name is unknown, or an option of the position attention is given to ``pooled``.
     """
 
     def __init__(
-        self, channels: int, *, spatial: str = "position", reduction: int = 16, residual: bool = False
+        self,
+        channels: int,
+        *,
+        spatial: str = "position",
+        order: str = "cam-sam",
+        reduction: int | None = None,
+        bias: bool = False,
+        residual: bool = False,
+        query_reduction: int = 1,
+        value: str = "conv",
     ) -> None:
         super().__init__()
         if spatial not in ("position", "pooled"):
             raise ValueError(f"spatial must be 'position' or 'pooled', got {spatial!r}")
-        if residual and spatial != "position":
-            raise ValueError("residual=True needs spatial='position': the pooled gate has no residual")
-        self.channel = ChannelAttention(channels, reduction=min(reduction, channels))
+        if order not in ("cam-sam", "sam-cam"):
+            raise ValueError(f"order must be 'cam-sam' or 'sam-cam', got {order!r}")
+        if spatial == "pooled" and (residual, query_reduction, value) != (False, 1, "conv"):
+            raise ValueError(
+                "residual, query_reduction and value need spatial='position': "
+                f"the pooled gate has none of them, got {residual}, {query_reduction} and {value!r}"
+            )
+        self.order = order
+        self.channel = ChannelAttention(channels, reduction=reduction, bias=bias)
         self.spatial = (
-            PositionAttention(channels, residual=residual)
+            PositionAttention(channels, residual=residual, query_reduction=query_reduction, value=value)
             if spatial == "position"
             else PooledSpatialAttention()
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, C, H, W)``."""
-        out: Tensor = self.spatial(self.channel(x))
+        if self.order == "sam-cam":
+            out: Tensor = self.channel(self.spatial(x))
+        else:
+            out = self.spatial(self.channel(x))
         return out
