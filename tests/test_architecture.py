@@ -24,15 +24,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.curriculum": set(),
     "spl.descent": set(),
     "spl.spectrogram": set(),
-    "spl.attention": {
-    "spl.attention": {
+    "spl.attention": {"spl.attention.insertion", "spl.attention.maps", "spl.attention.table"},
+    "spl.attention.table": {
         "spl.attention.cbam",
         "spl.attention.csm",
         "spl.attention.eca",
-        "spl.attention.maps",
         "spl.attention.se",
         "spl.attention.shared",
     },
+    "spl.attention.insertion": {"spl.attention.places", "spl.attention.shared", "spl.attention.table"},
+    "spl.attention.places": set(),
+    "spl.attention.picture": set(),
     "spl.attention.cbam": {"spl.attention.maps", "spl.attention.pooling", "spl.attention.se"},
     "spl.attention.csm": {"spl.attention.cbam", "spl.attention.maps", "spl.attention.se"},
     "spl.attention.eca": {"spl.attention.maps", "spl.attention.pooling"},
