@@ -46,12 +46,12 @@ def small_net() -> nn.Module:
     )
 
 
-def wake(net: nn.Module) -> nn.Module:
+def wake(net: nn.Module, gamma: float = 0.5) -> nn.Module:
     """Set every gamma to what changes the output."""
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if name.endswith("gamma"):
-                parameter.fill_(0.5)
+                parameter.fill_(gamma)
     return net
 
 
@@ -95,6 +95,18 @@ def test_it_stands_after_the_norm_and_before_the_add():
         )
         expected = torch.relu(block.bn2.attention(normalised) + block.downsample(x))
         torch.testing.assert_close(block(x), expected)
+
+
+def test_a_gamma_of_one_is_the_module_as_it_is():
+    x = torch.randn(2, 3, 32, 32)
+    outputs = []
+    for start in ("identity", "module"):
+        net = small_net().eval()
+        torch.manual_seed(1)
+        insert_attention(net, "csm", start=start)
+        with torch.inference_mode():
+            outputs.append(wake(net, 1.0)(x))
+    torch.testing.assert_close(*outputs)
 
 
 def test_a_stage_gets_one_module_after_its_last_block():
