@@ -32,11 +32,11 @@ class SharedSE(nn.Module):
 
     Args:
         channels: ``C``.
-        reduction: ``C / hidden units``, rounded down; 16 by default, or ``C`` where ``C`` is smaller.
+        reduction: ``C / hidden units``; None is 16, rounded down to at least one hidden unit.
         bias: of both layers.
 
     Raises:
-        ValueError: if ``reduction`` is not in ``1..channels``.
+        ValueError: if ``reduction`` does not divide ``channels``.
 
     Source: Bai and Joe (2024), "Deep learning methods with the improved attention for explainable image
     recognition"; only the abstract says how, and names neither the reduction nor the biases.
@@ -44,14 +44,14 @@ class SharedSE(nn.Module):
 
     def __init__(self, channels: int, *, reduction: int | None = None, bias: bool = False) -> None:
         super().__init__()
-        reduction = min(16, channels) if reduction is None else reduction
-        if not 1 <= reduction <= channels:
+        if reduction is not None and (reduction < 1 or channels % reduction):
             raise ValueError(
-                f"reduction must be in 1..channels ({channels}), got {reduction}; "
-                "a smaller one keeps more hidden units"
+                f"reduction must divide channels ({channels}), got {reduction}; "
+                "leave it out for channels / 16, rounded down"
             )
-        self.reduce = nn.Linear(channels, channels // reduction, bias=bias)  # W1
-        self.expand = nn.Linear(channels // reduction, channels, bias=bias)  # W2
+        hidden = max(1, channels // 16) if reduction is None else channels // reduction
+        self.reduce = nn.Linear(channels, hidden, bias=bias)  # W1
+        self.expand = nn.Linear(hidden, channels, bias=bias)  # W2
         self.map = AttentionMap()
 
     def gate(self, x: Tensor) -> Tensor:

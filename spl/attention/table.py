@@ -9,6 +9,8 @@ from torch import nn
 from spl.attention.cbam import CBAM
 from spl.attention.csm import CSM, ChannelAttention, PositionAttention
 from spl.attention.eca import ECA
+from spl.attention.ham import HAM
+from spl.attention.rcca import RCCA
 from spl.attention.se import SE
 from spl.attention.shared import SharedSE
 
@@ -25,6 +27,8 @@ ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "se": SE,
     "eca": ECA,
     "cbam": CBAM,
+    "rcca": RCCA,
+    "ham": HAM,
     "csm": csm,
     "cam": ChannelAttention,
     "sam": partial(PositionAttention, residual=True),
