@@ -24,6 +24,16 @@ def test_a_position_is_attended_as_much_as_its_row_says():
     assert columns({"attention": even})[0].places.tolist() == [[[1, 1], [1, 1]]]
 
 
+def test_a_position_is_attended_along_its_column_and_its_row():
+    # 2 x 3 queries (h, w): each attends to row 1 of its column by 0.75 and to column 2 of its row by 0.25.
+    cross = torch.zeros(1, 2, 3, 2 + 3)
+    cross[..., 1] = 0.75
+    cross[..., 2 + 2] = 0.25
+    [column] = columns({"attention.rounds.0": cross})
+    assert column.places.tolist() == [[[0, 0, 0.75], [1.5, 1.5, 2.25]]]
+    assert column.places.sum() == 2 * 3
+
+
 @pytest.mark.parametrize(
     ("num_positions", "aspect", "size"),
     [(12, 3 / 4, (3, 4)), (12, 3, (6, 2)), (7, 2, (7, 1)), (49, 1.1, (7, 7))],
@@ -40,6 +50,8 @@ def test_each_stage_shows_its_last_block_in_one_column():
     found = columns(maps)
     assert [column.title for column in found] == ["layer1.10.bn2", "layer2.0.bn2"]
     assert all(column.places.shape == (2, 4, 4) and column.gates.shape == (2, 8) for column in found)
+    rounds = {f"layer1.{block}.attention.rounds.{turn}": places for block in (0, 1) for turn in (0, 1)}
+    assert [column.title for column in columns(rounds)] == ["layer1.1.rounds.0", "layer1.1.rounds.1"]
     # HAM has two maps of positions, and one picture holds one; a stage of one number stays.
     ham = {"channel": gates, "spatial.important": places, "spatial.rest": places, "stages.0": gates}
     assert [(column.title, column.gates is None) for column in columns(ham)] == [
@@ -94,10 +106,10 @@ def test_a_mistake_is_told(maps, options, said, tmp_path):
         draw_attention(maps, tmp_path / "no.png", **options)
 
 
-@pytest.mark.parametrize("name", ["se", "cbam", "csm", "sam"])
+@pytest.mark.parametrize("name", ["se", "cbam", "csm", "sam", "ham", "rcca", "shared"])
 def test_what_modules_make_can_be_drawn(name, tmp_path):
     net = torchvision.models.resnet18().eval()
-    insert_attention(net, name, where="stage")
+    insert_attention(net, name, where="block" if name == "shared" else "stage")
     images = torch.rand(2, 3, 48, 64)
     with attention_maps(net) as maps, torch.inference_mode():
         net(images)

@@ -46,11 +46,11 @@ def draw_attention(
     - Gates of positions ``(B, 1, H, W)`` lie as heat over the image, from the least (dark) to the most
       (bright) of each map, told below it. A map that varies by less than 5 % looks nearly even.
     - Position attention ``(B, N, N)`` shows how much each position is attended, in multiples of an equal
-      share: ``N`` times the mean of its row ``M_s[i, :]`` over the queries.
+      share: the sum of its row ``M_s[i, :]`` over the queries. So does criss-cross, ``(B, H, W, H + W)``.
     - Gates of channels ``(B, C, 1, 1)`` are bars from 0 to 1, the largest first.
 
-    Of modules whose names differ by their last number alone (``layer1.0``, ``layer1.1``), the last is drawn;
-    give fewer ``maps`` to choose others.
+    Of modules whose names differ by the number of their block alone (``layer1.0``, ``layer1.1``), the last
+    is drawn; give fewer ``maps`` to choose others.
 
     Args:
         maps: what `attention_maps` yields.
@@ -73,8 +73,11 @@ def draw_attention(
 
 
 def _last_of_each_stage(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the last map of those whose names differ by their last number alone."""
-    last = {re.sub(r"\.\d+(?=\.\D|$)(?!.*\.\d+(\.|$))", ".*", name): name for name in maps}
+    """Return the last map of those whose names differ by the number of their block alone."""
+    last = {}
+    for name in maps:
+        block, attention, inside = name.partition(".attention")
+        last[re.sub(r"\.\d+(?!.*\.\d+(\.|$))(?=\.|$)", ".*", block) + attention + inside] = name
     return {name: maps[name] for name in last.values()}
 
 
@@ -89,12 +92,15 @@ def _columns(maps: Mapping[str, Tensor], aspect: float) -> list[Column]:
         elif one.ndim == 4 and one.shape[2:] == (1, 1):
             gates.append(one[:, :, 0, 0])  # (B, C)
         elif one.ndim == 3 and one.shape[1] == one.shape[2]:
-            shares = one.mean(dim=2) * one.shape[1]  # (B, N), 1 if all are attended alike
+            shares = one.sum(dim=2)  # (B, N), 1 each if all are attended alike
             places.append(shares.reshape(-1, *_size(one.shape[1], aspect)))  # (B, H, W)
+        elif one.ndim == 4 and one.shape[3] == one.shape[1] + one.shape[2]:
+            along_column, along_row = one[..., : one.shape[1]], one[..., one.shape[1] :]
+            places.append(along_column.sum(dim=1).mT + along_row.sum(dim=2))  # (B, H, W)
         else:
             raise ValueError(
-                f"map {name!r} must have shape (B, C, 1, 1), (B, 1, H, W) or (B, H W, H W), "
-                f"got {tuple(one.shape)}"
+                f"map {name!r} must have shape (B, C, 1, 1), (B, 1, H, W), (B, H W, H W) or "
+                f"(B, H, W, H + W), got {tuple(one.shape)}"
             )
     return [
         Column(name, one, other)
