@@ -8,8 +8,11 @@ from torch import nn
 from spl.attention.cbam import CBAM
 from spl.attention.csm import CSM, ChannelAttention, PositionAttention
 from spl.attention.eca import ECA
+from spl.attention.ham import HAM
 from spl.attention.maps import AttentionMap, attention_maps
+from spl.attention.rcca import RCCA
 from spl.attention.se import SE
+from spl.attention.shared import SharedSE
 
 __all__ = ["ATTENTION", "AttentionMap", "attention_maps"]
 
@@ -19,7 +22,10 @@ ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "se": SE,
     "eca": ECA,
     "cbam": CBAM,
+    "rcca": RCCA,
+    "ham": HAM,
     "csm": partial(CSM, residual=True),
     "cam": ChannelAttention,
     "sam": partial(PositionAttention, residual=True),
+    "shared": SharedSE,
 }
