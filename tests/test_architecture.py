@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.attention.rcca": {"spl.attention.maps"},
     "spl.attention.se": {"spl.attention.maps", "spl.attention.pooling"},
     "spl.attention.shared": {"spl.attention.maps"},
+    "spl.resnet": {"spl.attention", "spl.attention.rcca", "spl.attention.shared"},
     "spl.counts": set(),
     "spl.encoders": {"spl.attention"},
     "spl.cli": {
