@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.attention.shared": {"spl.attention.maps"},
     "spl.resnet": {"spl.attention", "spl.attention.rcca", "spl.attention.shared"},
     "spl.counts": set(),
+    "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
     "spl.encoders": {"spl.attention"},
     "spl.cli": {
         "spl.report",
