@@ -21,6 +21,7 @@ spl: agents that see and hear
   spl train classifier [--resume RUN]  train a residual network with attention; no option needed
   spl evaluate agent RUN               its return with all senses, one, noise, a failing one
   spl evaluate classifier RUN          its scores on held-out images, class by class
+  spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
@@ -53,6 +54,21 @@ def train_classifier(argv: list[str]) -> int:
     if result.is_finished:
         print_result(result.scores, result.folder / "result.json")
     return OK if result.is_finished else INTERRUPTED
+
+
+def ablate_classifier(argv: list[str]) -> int:
+    """``spl ablate classifier [--resume RUN] [options]``."""
+    from spl.classify.ablate import ablate_classifier as ablate
+    from spl.classify.grid import ALIASES, MAY_CHANGE, RUNS, AblateClassifierConfig
+    from spl.classify.tables import print_comparison
+
+    prog = "spl ablate classifier"
+    config, resume = parse_run(AblateClassifierConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
+    folder, is_finished, comparison = ablate(config, resume=resume)
+    if not is_finished:
+        return INTERRUPTED
+    print_comparison(comparison, folder)
+    return FAILURE if comparison.num_failed else OK
 
 
 def evaluate_agent(argv: list[str]) -> int:
@@ -135,6 +151,7 @@ def check_env(argv: list[str]) -> int:
 COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("train", "agent"): train_agent,
     ("train", "classifier"): train_classifier,
+    ("ablate", "classifier"): ablate_classifier,
     ("evaluate", "agent"): evaluate_agent,
     ("evaluate", "classifier"): evaluate_classifier,
     ("models",): models,

@@ -137,12 +137,13 @@ def _options(config_class: Any, section: Any = MISSING, prefix: str = "") -> Ite
 
 @functools.cache
 def _comments(config_class: Any) -> dict[str, str]:
-    """Return the comment that stands behind each field in the source, none where there is no source."""
-    try:
-        source = inspect.getsource(config_class)
-    except (OSError, TypeError):
-        return {}
-    return dict(re.findall(r"^    (\w+):.*?  # (.+)$", source, flags=re.MULTILINE))
+    """Return the comment behind each field in the source of the class, or of those it inherits from."""
+    comments: dict[str, str] = {}
+    for owner in reversed(config_class.__mro__):
+        with contextlib.suppress(OSError, TypeError):  # it has no source
+            source = inspect.getsource(owner)
+            comments |= re.findall(r"^    (\w+):.*?  # (.+)$", source, flags=re.MULTILINE)
+    return comments
 
 
 def _help_of(config_class: Any, name: str) -> str:
@@ -210,6 +211,8 @@ class _Reading:
                 continue
             name, equals, value = word[2:].partition("=")
             owner = self.owner(self.aliases.get(name, name))
+            if owner is None and (owner := self.owner(name.replace("-", "_"))) is not None:
+                name = name.replace("-", "_")
             if not equals and words and not words[-1].startswith("--"):
                 value = words.pop()
             elif not equals and owner is not None and self.options[owner].kind is bool:

@@ -59,6 +59,12 @@ class Needy:
     id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heir(Memory):
+    num_heirs: int = 2  # of the class itself
+    min_size: int = 3  # said anew
+
+
 ALIASES = {"env": "env.id"}
 
 
@@ -112,12 +118,21 @@ def test_nothing_given_is_the_default() -> None:
         ("--agent.rates.a 1", "agent.rates", {"a": 1.0}),
         ("--env Other-v0", "env.id", "Other-v0"),
         ("--num_steps 1 --num_steps 2", "num_steps", 2),
+        ("--num-steps 3", "num_steps", 3),
+        ("--agent.epsilon-end=0", "agent.epsilon_end", 0.0),
+        ("--agent.is-double", "agent.is_double", True),
     ],
 )
 def test_a_word_becomes_the_type_of_its_field(words: str, key: str, expected: object) -> None:
     changed = difference(Config(), read(*words.split()))
     assert {name: after for name, (_, after) in changed.items()} == {key: expected}
     assert type(changed[key][1]) is type(expected)
+
+
+def test_hyphens_stay_where_the_name_as_written_is_known_and_in_mistakes() -> None:
+    assert read("--env.kwargs.frame-skip", "4").env.kwargs["frame-skip"] == 4
+    assert mistakes("--num-stps", "3") == ["unknown option --num-stps (did you mean --num_steps?)"]
+    assert mistakes("--num-steps", "x") == ["--num_steps must be an int, got 'x'"]
 
 
 def test_false_flags_and_empty_words() -> None:
@@ -251,6 +266,21 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert "  --agent.is_double false\n" in text
     assert "  --env.id, --env Beacon-v0\n" in text
     assert all(f"--agent.{name}" in text for name in Agent.__dataclass_fields__)
+
+
+def test_help_of_an_inherited_option_is_the_comment_where_it_was_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Late(Env, Heir):
+        pass
+
+    with pytest.raises(SystemExit):
+        parse(Late, ["--help"], prog="spl")
+    text = capsys.readouterr().out
+    assert "  --capacity 100\n      transitions -- an int\n" in text  # from the metadata
+    assert "  --min_size 3\n      said anew -- an int\n" in text
+    assert "  --num_heirs 2\n      of the class itself -- an int\n" in text
 
 
 def test_a_dump_reads_back_equal(write: Callable[..., str]) -> None:
