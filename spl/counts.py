@@ -63,15 +63,16 @@ def forward_cost(model: nn.Module, input_size: tuple[int, ...]) -> Cost:
         for module, mode in modes.items():
             borrowed.callback(setattr, module, "training", mode)
             module.training = False
+        borrowed.enter_context(torch.device("cpu"))
         borrowed.enter_context(torch.no_grad())
         borrowed.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         tensors = {
-            name: torch.empty_like(
-                tensor, device="cpu", dtype=torch.float32 if tensor.is_floating_point() else None
+            name: torch.empty(
+                tensor.shape, dtype=torch.float32 if tensor.is_floating_point() else tensor.dtype
             )
             for name, tensor in (*model.named_parameters(), *model.named_buffers())
         }
-        x = torch.empty(input_size, device="cpu")
+        x = torch.empty(input_size)
         borrowed.enter_context(alive)
         borrowed.enter_context(flops)
         torch.func.functional_call(model, tensors, (x,))

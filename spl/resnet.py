@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spl.attention import ATTENTION
+from spl.attention.rcca import RCCAHead
 from spl.attention.shared import SharedSE
 
 T = TypeVar("T")
@@ -281,7 +282,7 @@ def build_resnet(
     return ResNet(
         spec,
         num_classes=num_classes,
-        attend=partial(module, **attention_options),
+        attend=partial(RCCAHead if attention == "rcca" else module, **attention_options),
         place=OWN_PLACES.get(attention, attention_per),
     )
 

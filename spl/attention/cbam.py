@@ -18,12 +18,12 @@ class PooledChannelAttention(SE):
     these are. The map is the gates ``(B, C, 1, 1)``.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x (B, C, H, W)`` with every channel scaled by its gate."""
+    def gate(self, x: Tensor) -> Tensor:
+        """Return the gates ``(B, C, 1, 1)`` of ``x (B, C, H, W)``."""
         positions = x.flatten(2)  # (B, C, H W)
         pooled = torch.stack((mean(positions, dim=2), largest(positions, dim=2)))  # (2, B, C)
         gate = torch.sigmoid(self.scores(pooled).sum(0))  # (B, C)
-        out: Tensor = x * self.map(gate[:, :, None, None])  # (B, C, H, W)
+        out: Tensor = self.map(gate[:, :, None, None])  # (B, C, 1, 1)
         return out
 
 

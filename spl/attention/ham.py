@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spl.attention.eca import eca_kernel
 from spl.attention.maps import AttentionMap
+from spl.attention.pooling import largest, mean
 
 
 class HAMChannelAttention(nn.Module):
@@ -42,13 +43,14 @@ class HAMChannelAttention(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return the gates ``(B, C, 1, 1)`` of ``x (B, C, H, W)``."""
-        mean, largest = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))  # (B, C) each
+        positions = x.flatten(2)  # (B, C, H W)
+        average, most = mean(positions, dim=2), largest(positions, dim=2)  # (B, C) each
         if self.alpha is None or self.beta is None:
-            pooled = 0.5 * (mean + largest)  # (B, C)
+            pooled = 0.5 * (average + most)  # (B, C)
         else:
             alpha = self.alpha.clamp(0, 1) if self.is_clamped else self.alpha
             beta = self.beta.clamp(0, 1) if self.is_clamped else self.beta
-            pooled = (0.5 + alpha) * mean + (0.5 + beta) * largest  # (B, C)
+            pooled = (0.5 + alpha) * average + (0.5 + beta) * most  # (B, C)
         gate = torch.sigmoid(self.conv(pooled[:, None])[:, 0])  # (B, C)
         out: Tensor = self.map(gate[:, :, None, None])  # (B, C, 1, 1)
         return out
@@ -123,13 +125,13 @@ class HAMSpatialAttention(nn.Module):
         """Return mean and maximum ``(B, 2, 2, H, W)`` of each group; ``weights (B, 2, C)`` are its gates."""
         B, _, H, W = x.shape
         shares = torch.stack([weights[:, k] / size for k, size in enumerate(self.sizes)], dim=1)
-        mean = shares @ x.flatten(2)  # (B, 2, H W)
+        average = shares @ x.flatten(2)  # (B, 2, H W)
         shift = None
         if self.max_over == "own":
             is_allowed = groups | ~groups.any(dim=2, keepdim=True)
             shift = torch.zeros_like(weights).masked_fill(~is_allowed, -math.inf)  # (B, 2, C)
-        largest: Tensor = GroupMax.apply(x, weights, shift)  # (B, 2, H, W)
-        return torch.stack((mean.view(B, 2, H, W), largest), dim=2)
+        most: Tensor = GroupMax.apply(x, weights, shift)  # (B, 2, H, W)
+        return torch.stack((average.view(B, 2, H, W), most), dim=2)
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Return ``x (B, C, H, W)`` scaled by its channels' ``gate (B, C, 1, 1)`` and its groups' maps."""

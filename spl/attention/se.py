@@ -54,8 +54,12 @@ class SE(nn.Module):
         out: Tensor = self.expand(functional.relu(self.reduce(squeezed)))
         return out
 
+    def gate(self, x: Tensor) -> Tensor:
+        """Return the gates ``(B, C, 1, 1)`` of ``x (B, C, H, W)``."""
+        gate = torch.sigmoid(self.scores(mean(x.flatten(2), dim=2)))  # (B, C)
+        out: Tensor = self.map(gate[:, :, None, None])  # (B, C, 1, 1)
+        return out
+
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x (B, C, H, W)`` with every channel scaled by its gate."""
-        gate = torch.sigmoid(self.scores(mean(x.flatten(2), dim=2)))  # (B, C)
-        out: Tensor = x * self.map(gate[:, :, None, None])  # (B, C, H, W)
-        return out
+        return x * self.gate(x)  # (B, C, H, W)

@@ -7,11 +7,9 @@ take nothing but their input, a `SharedStage` holds it open while it runs, for i
 import threading
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from spl.attention.maps import AttentionMap
+from spl.attention.se import SE
 
 
 class _Pass(threading.local):
@@ -23,43 +21,18 @@ class _Pass(threading.local):
 _PASS = _Pass()
 
 
-class SharedSE(nn.Module):
+class SharedSE(SE):
     """Weigh each channel by a gate that every block of a stage uses and only the first computes.
 
     ``w = sigmoid(W2 relu(W1 mean(F)))`` with ``F`` the first block's last normalized output, before the add;
     block ``b`` gives ``relu(w * F_b + shortcut_b)``. Gradients of all blocks reach ``W1`` and ``W2``.
     Outside a stage that shares it is a plain squeeze-excitation. Its map is ``w (B, C, 1, 1)``.
 
-    Args:
-        channels: ``C``.
-        reduction: ``C / hidden units``; None is 16, rounded down to at least one hidden unit.
-        bias: of both layers.
-
-    Raises:
-        ValueError: if ``reduction`` does not divide ``channels``.
+    Its options are those of `SE`.
 
     Source: Bai and Joe (2024), "Deep learning methods with the improved attention for explainable image
     recognition"; only the abstract says how, and names neither the reduction nor the biases.
     """
-
-    def __init__(self, channels: int, *, reduction: int | None = None, bias: bool = False) -> None:
-        super().__init__()
-        if reduction is not None and (reduction < 1 or channels % reduction):
-            raise ValueError(
-                f"reduction must divide channels ({channels}), got {reduction}; "
-                "leave it out for channels / 16, rounded down"
-            )
-        hidden = max(1, channels // 16) if reduction is None else channels // reduction
-        self.reduce = nn.Linear(channels, hidden, bias=bias)  # W1
-        self.expand = nn.Linear(hidden, channels, bias=bias)  # W2
-        self.map = AttentionMap()
-
-    def gate(self, x: Tensor) -> Tensor:
-        """Return the gates ``(B, C, 1, 1)`` in (0, 1) of ``x (B, C, H, W)``."""
-        mean = x.mean(dim=(2, 3))  # (B, C)
-        gate = torch.sigmoid(self.expand(functional.relu(self.reduce(mean))))  # (B, C)
-        out: Tensor = self.map(gate[:, :, None, None])  # (B, C, 1, 1)
-        return out
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x (B, C, H, W)`` scaled by its gates; a `SharedStage` keeps them for its other blocks."""
