@@ -115,29 +115,3 @@ def test_what_modules_make_can_be_drawn(name, tmp_path):
         net(images)
     draw_attention(maps, tmp_path / "maps.png", images=images)
     assert imread(tmp_path / "maps.png").shape[1] > 5 * picture.CELL_INCHES * 160
-
-
-def test_a_known_network_learns_with_attention_and_shows_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    exec(EXAMPLE, {})
-    assert capsys.readouterr().out.startswith(
-        "csm in 16 places of ResNet: 25,557,032 -> 28,073,560 parameters"
-    )
-    assert imread("attention.png").ndim == 3
-
-
-EXAMPLE = """
-import torch, torchvision
-from spl.attention import attention_maps, insert_attention
-from spl.attention.picture import draw_attention
-
-images, labels = torch.rand(4, 3, 96, 96), torch.tensor([0, 1, 2, 3])
-net = torchvision.models.resnet50(weights=None)  # weights="DEFAULT": all that it knows stays
-print(insert_attention(net, "csm", spatial="pooled"))
-optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-torch.nn.functional.cross_entropy(net(images), labels).backward()
-optimizer.step()
-with torch.no_grad(), attention_maps(net.eval()) as maps:
-    net(images)
-draw_attention(maps, "attention.png", images=images)
-"""

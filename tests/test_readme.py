@@ -24,9 +24,18 @@ def test_the_own_environment_trains_with_one_flag(tmp_path, monkeypatch, capsys)
 
 
 def test_the_python_example_names_what_exists():
-    compile(blocks("python")[1], "README.md", "exec")
-    imports = [line for line in blocks("python")[1].splitlines() if line.startswith(("from", "import"))]
+    example = next(block for block in blocks("python") if "train_agent(" in block)
+    compile(example, "README.md", "exec")
+    imports = [line for line in example.splitlines() if line.startswith(("from", "import"))]
     exec("\n".join(imports))
+
+
+def test_attention_goes_into_a_network_and_is_pictured(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    example = next(block for block in blocks("python") if "insert_attention(" in block)
+    exec(example, {})
+    assert "csm in 16 places of ResNet: 25,557,032 -> 28,073,560 parameters" in capsys.readouterr().out
+    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_file_that_is_named_exists():
