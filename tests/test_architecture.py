@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.curriculum": set(),
     "spl.descent": set(),
     "spl.spectrogram": set(),
+    "spl.pairs": {"spl.spectrogram"},
     "spl.attention": {
         "spl.attention.cbam",
         "spl.attention.csm",
