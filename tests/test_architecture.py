@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.descent": set(),
     "spl.spectrogram": set(),
     "spl.pairs": {"spl.spectrogram"},
+    "spl.media": set(),
+    "spl.filming": {"spl.media"},
     "spl.attention": {
         "spl.attention.cbam",
         "spl.attention.csm",
