@@ -76,9 +76,20 @@ class LogMel:
                 f"waveform must hold whole steps of {self.num_samples} samples, got {waveform.shape[1]}"
             )
         padded = np.pad(waveform, ((0, 0), (self.window_size, 0)))
-        starts = np.arange(num_steps)[:, None, None] * self.num_samples
-        index = (starts + self._index).reshape(-1, self.window_size)  # (S F, window)
-        return self._levels(padded[:, index])
+        return self.of_steps(padded, np.arange(num_steps + 1) * self.num_samples)
+
+    def of_steps(self, heard: NDArray[np.float32], bounds: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Return the levels ``(C, M, S F)`` of steps of unequal lengths, without touching the stream.
+
+        Args:
+            heard: ``(C, W + L)``, the window's left context of ``W`` samples and then the steps.
+            bounds: ``(S + 1,)`` rising positions in ``0..L``: step ``s`` is ``bounds[s] .. bounds[s + 1]``.
+        """
+        lengths = np.diff(bounds)[:, None]  # (S, 1)
+        num_frames = self.shape[2]
+        ends = bounds[:-1, None] + np.arange(1, num_frames + 1) * lengths // num_frames  # (S, F)
+        index = ends.reshape(-1, 1) + np.arange(self.window_size)  # (S F, window)
+        return self._levels(heard[:, index])
 
     def _levels(self, windows: NDArray[np.float32]) -> NDArray[np.float16]:
         spectrum = np.fft.rfft(windows * self._window)  # (C, F, bins)

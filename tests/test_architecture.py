@@ -28,6 +28,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.curriculum": set(),
     "spl.descent": set(),
     "spl.spectrogram": set(),
+    "spl.pairs": {"spl.spectrogram"},
+    "spl.media": set(),
+    "spl.filming": {"spl.media"},
     "spl.attention": {"spl.attention.insertion", "spl.attention.maps", "spl.attention.table"},
     "spl.attention.table": {
         "spl.attention.cbam",

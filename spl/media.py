@@ -1,0 +1,262 @@
+"""Video files with sound, read step by step on one time axis; never held whole. Writing them is not here.
+
+Needs PyAV (extra ``media``), whose wheel carries FFmpeg.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.config import UsageError
+
+try:
+    import av as av  # for who writes films too: without PyAV, this module's sentence is all that is told
+except ImportError as error:
+    raise UsageError("video files are read and written by PyAV: pip install 'spl[media]'") from error
+
+SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")  # of files that are taken for films
+ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
+GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins anew
+LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the film ends before it
+
+Picture = NDArray[np.uint8]
+Sound = NDArray[np.float32]
+
+
+class MediaError(ValueError):
+    """A file that cannot be read as a film, told in one sentence."""
+
+
+class Step(NamedTuple):
+    """What a film shows and sounds like during one step."""
+
+    picture: Picture  # (C, H, W), the newest frame before the step's end
+    sound: Sound | None  # (C, N), the samples of the step; None: the film has no sound track
+
+
+class Film:
+    """A video file that is read step by step; the first picture's timestamp is the zero of both senses.
+
+    The first picture track and the first sound track are used. ``notes`` tells what else was met (more
+    tracks, damage) once the film has been read. Rotation written beside the pictures is honoured, the shape
+    of their pixels is not.
+
+    Args:
+        path: mp4, mkv, webm, avi, mov or whatever else FFmpeg reads.
+        num_threads: that decode; 0: as many as FFmpeg finds good.
+
+    Raises:
+        MediaError: if it is no video file, has no picture track or not one picture that can be decoded.
+        OSError: if it cannot be opened.
+    """
+
+    def __init__(self, path: Path | str, *, num_threads: int = 0) -> None:
+        self.path, self.num_threads, self.notes = Path(path), num_threads, list[str]()
+        with self._open() as container:
+            films = [stream for stream in container.streams.video if not _is_cover(stream)]
+            sounds = container.streams.audio
+            if not films:
+                raise MediaError(f"{path} has no picture track")
+            for tracks, name in ((films, "picture"), (sounds, "sound")):
+                if len(tracks) > 1:
+                    self.notes.append(f"{len(tracks)} {name} tracks: the first is used")
+            self._video, self._audio = films[0].index, sounds[0].index if sounds else None
+            self.frame_rate_hz = float(films[0].average_rate or films[0].guessed_rate or 25)
+            length, base = films[0].duration, films[0].time_base
+            if length is None:
+                length, base = container.duration, Fraction(1, av.time_base)
+            self._told_s = None if length is None or base is None else float(length * base)
+            first = next(self._decoded(container, self._video), None)
+            if first is None:
+                raise MediaError(f"{path} has no picture that can be decoded")
+            self._zero_s = 0.0 if first.time is None else float(first.time)
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is a sound track."""
+        return self._audio is not None
+
+    def steps(
+        self, *, video_size: tuple[int, int], grey: bool, sample_rate_hz: int, stereo: bool, step_s: float
+    ) -> Iterator[Step]:
+        """Yield the film's steps, at least one; of what remains after the last whole one nothing is told.
+
+        Step ``k`` has the sound samples ``round(k R s) .. round((k + 1) R s)`` (``R`` the rate, ``s`` the
+        step; silence where there are none) and the newest picture that came before its end.
+
+        Args:
+            video_size: rows and columns, cut by area.
+            grey: one channel instead of three.
+            sample_rate_hz: of the sound, whatever it is in the file.
+            stereo: two channels instead of one. More or fewer are mixed (ITU-R BS.775, scaled not to clip).
+            step_s: seconds.
+        """
+        sounds = self._sounds(sample_rate_hz, "stereo" if stereo else "mono", step_s)
+        for picture in self._pictures(video_size, grey, step_s):
+            yield Step(picture, next(sounds) if self.has_audio else None)
+
+    def _open(self) -> Any:
+        try:
+            return av.open(str(self.path), metadata_errors="ignore")
+        except av.FFmpegError as error:
+            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+                raise
+            raise MediaError(f"{self.path} is no video file, or is cut: {_told(error)}") from error
+
+    def _decoded(self, container: Any, index: int) -> Iterator[Any]:
+        """Yield the frames of a track; damaged packets are left out, and where reading fails it ends."""
+        stream = container.streams[index]
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = self.num_threads
+        packets, num_damaged = container.demux(stream), 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self._note(f"reading stopped: {_told(error)}")
+                break
+            if packet is None:
+                break
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                num_damaged += 1
+        if num_damaged:
+            self._note(f"{num_damaged} damaged packets of {stream.type} left out")
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def _pictures(self, size: tuple[int, int], grey: bool, step_s: float) -> Iterator[Picture]:
+        """Yield the picture of each step; a frame that no step shows is not converted."""
+        slack_s = min(ROUNDING_S, step_s / 4)
+        cut, step = _Cutter(size, grey), 0
+        time_s, held, length_s = 0.0, None, 1.0 / self.frame_rate_hz
+        with self._open() as container:
+            for frame in self._decoded(container, self._video):
+                last_s = time_s
+                if frame.time is not None:
+                    time_s = max(last_s, float(frame.time) - self._zero_s)
+                elif held is not None:
+                    time_s = last_s + length_s
+                if time_s - last_s > LONGEST_GAP_S:
+                    self._note(
+                        f"timestamps jump from {last_s:.1f} to {time_s:.1f} s: it ends before the jump"
+                    )
+                    time_s = last_s
+                    break
+                while held is not None and (step + 1) * step_s - slack_s < time_s:
+                    yield cut(held)
+                    step += 1
+                held = frame
+            if held is not None and held.duration:
+                length_s = float(held.duration * held.time_base)
+            end_s = time_s + length_s
+            while held is not None and (step == 0 or (step + 1) * step_s - slack_s < end_s):
+                yield cut(held)
+                step += 1
+        if self._told_s is not None and self._told_s - end_s > max(1.0, 2 * step_s):
+            self._note(f"the pictures end at {end_s:.1f} s of {self._told_s:.1f} s")
+
+    def _sounds(self, rate_hz: int, layout: str, step_s: float) -> Iterator[Sound]:
+        """Yield the samples ``(C, N)`` of each step, without end."""
+        num_channels = 2 if layout == "stereo" else 1
+        rest = np.zeros((num_channels, 0), np.float32)
+        chunks = self._timeline(rate_hz, layout)
+        for step in count():
+            needed = round((step + 1) * rate_hz * step_s) - round(step * rate_hz * step_s)
+            parts, length = [rest], rest.shape[1]
+            while length < needed:
+                chunk = next(chunks, None)
+                parts.append(
+                    np.zeros((num_channels, needed - length), np.float32) if chunk is None else chunk
+                )
+                length += parts[-1].shape[1]
+            heard = np.concatenate(parts, axis=1)
+            rest = heard[:, needed:]
+            yield np.clip(heard[:, :needed], -1.0, 1.0)
+
+    def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
+        """Yield the sound from zero on, gaps filled with silence and overlaps cut."""
+        position = 0
+        for begin, chunk in self._resampled(rate_hz, layout):
+            while begin > position:
+                silence = np.zeros((chunk.shape[0], min(rate_hz, begin - position)), np.float32)
+                position += silence.shape[1]
+                yield silence
+            if (kept := chunk[:, position - begin :]).shape[1]:
+                position += kept.shape[1]
+                yield kept
+
+    def _resampled(self, rate_hz: int, layout: str) -> Iterator[tuple[int, Sound]]:
+        """Yield samples with the place of the first of them on the time axis, in samples."""
+        resampler, kind = None, None
+        begin, end_s = 0, 0.0  # where the newest output ends, and the newest input
+        with self._open() as container:
+            for frame in self._decoded(container, self._audio or 0):
+                time_s = end_s if frame.time is None else float(frame.time) - self._zero_s
+                if time_s - end_s > LONGEST_GAP_S:
+                    break
+                met = (frame.format.name, frame.layout.name, frame.sample_rate)
+                if resampler is None or kind != met or abs(time_s - end_s) > GAP_S:
+                    for chunk in _flushed(resampler):
+                        yield begin, chunk
+                        begin += chunk.shape[1]
+                    mix = {"rematrix_maxval": "1"}  # or a float sound would be mixed beyond full scale
+                    resampler = av.AudioResampler("fltp", layout, rate_hz, options=mix)
+                    kind, begin, end_s = met, round(time_s * rate_hz), time_s
+                end_s += frame.samples / frame.sample_rate
+                frame.pts = None
+                for part in resampler.resample(frame):
+                    chunk = _samples(part)
+                    yield begin, chunk
+                    begin += chunk.shape[1]
+            for chunk in _flushed(resampler):
+                yield begin, chunk
+                begin += chunk.shape[1]
+
+
+class _Cutter:
+    """Cuts frames to ``(C, rows, columns)``, the same frame only once."""
+
+    def __init__(self, size: tuple[int, int], grey: bool) -> None:
+        self.size, self.format = size, "gray" if grey else "rgb24"
+        self._reformatter = av.video.reformatter.VideoReformatter()  # one, as it keeps its tables
+        self._frame: Any = None
+        self._picture: Picture = np.zeros((0, 0, 0), np.uint8)
+
+    def __call__(self, frame: Any) -> Picture:
+        if frame is not self._frame:
+            turns = round(frame.rotation / 90) % 4  # to the left
+            rows, columns = self.size if turns % 2 == 0 else self.size[::-1]
+            small = self._reformatter.reformat(frame, columns, rows, self.format, interpolation="AREA")
+            pixels = np.rot90(small.to_ndarray(), turns)
+            pixels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
+            self._frame, self._picture = frame, np.ascontiguousarray(pixels)
+        return self._picture
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _told(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _flushed(resampler: Any) -> Iterator[Sound]:
+    if resampler is not None:
+        for part in resampler.resample(None):
+            if part is not None:  # of a resampler that had nothing to do
+                yield _samples(part)
+
+
+def _samples(frame: Any) -> Sound:
+    samples: Sound = frame.to_ndarray()  # (C, n)
+    return samples
