@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.mirror import Mirror
-from spl.recording import Fields
+from spl.recording import Fields, stacked
 from spl.records import Batch
 
 
@@ -79,15 +79,10 @@ class Windows:
         self, newest: NDArray[np.int64], age: NDArray[np.int32], steps: NDArray[np.int64]
     ) -> tuple[Tensor, Tensor]:
         """Return video and audio ``steps`` (T,) away from ``newest`` (B,), zeros before the episode began."""
-        slots = newest[:, None] + steps * self.num_envs  # (B, T), wrapped by take
-        is_before = age[:, None] + steps < 0
         if self.mirror is not None:
-            return self.mirror.stack(slots, is_before)
-        video = self.flat.video.take(slots, axis=0, mode="wrap")  # (B, T, C, H, W)
-        audio = self.flat.audio.take(slots, axis=0, mode="wrap")  # (B, T, C, M, F)
-        if is_before.any():
-            video[is_before] = 0
-            audio[is_before] = 0
+            slots = newest[:, None] + steps * self.num_envs  # (B, T), of the wrapped ring
+            return self.mirror.stack(slots, age[:, None] + steps < 0)
+        video, audio = stacked(self.flat, newest, age, steps, self.num_envs)
         return torch.from_numpy(video), torch.from_numpy(audio)
 
 

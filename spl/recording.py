@@ -217,6 +217,28 @@ def open_array(
     return array if mode == "r" else np.lib.format.open_memmap(path, mode=mode)
 
 
+def stacked(
+    flat: Fields, newest: NDArray[np.int64], age: NDArray[np.int32], steps: NDArray[np.int64], num_envs: int
+) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Return video and audio ``(B, T, ...)`` around places of the rings, zeros before an episode began.
+
+    Args:
+        flat: the arrays, axis 0: ``slot * num_envs + env``.
+        newest: ``(B,)`` places.
+        age: ``(B,)``, steps since the episode's first observation at ``newest``.
+        steps: ``(T,)``, how far from ``newest`` to look: -1 is the step before.
+        num_envs: rings.
+    """
+    slots = newest[:, None] + steps * num_envs  # (B, T), wrapped by take
+    is_before = age[:, None] + steps < 0
+    video = flat.video.take(slots, axis=0, mode="wrap")  # (B, T, C, H, W)
+    audio = flat.audio.take(slots, axis=0, mode="wrap")  # (B, T, C, M, F)
+    if is_before.any():
+        video[is_before] = 0
+        audio[is_before] = 0
+    return video, audio
+
+
 def are_counts(value: Any, length: int) -> bool:
     """Return whether ``value`` is a list of ``length`` integers from 0 on."""
     return isinstance(value, list) and len(value) == length and all(type(v) is int and v >= 0 for v in value)

@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.descent": set(),
     "spl.spectrogram": set(),
     "spl.pairs": {"spl.spectrogram"},
+    "spl.recordings": {"spl.pairs", "spl.recording"},
     "spl.media": set(),
     "spl.filming": {"spl.media"},
     "spl.attention": {"spl.attention.insertion", "spl.attention.maps", "spl.attention.table"},
