@@ -102,11 +102,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.datasets": set(),
     "spl.batches": {"spl.datasets"},
     "spl.classify": set(),
-    "spl.classify.schedule": set(),
+    "spl.schedule": set(),
     "spl.classify.scores": set(),
     "spl.classify.classifier": {
         "spl.batches",
-        "spl.classify.schedule",
+        "spl.schedule",
         "spl.classify.scores",
         "spl.descent",
         "spl.losses",

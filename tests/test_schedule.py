@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from spl.classify.schedule import learning_rate_at
+from spl.schedule import learning_rate_at
 
 
 def rates(num_updates: int = 10, **options: object) -> list[float]:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spl.batches import Images
-from spl.classify.schedule import learning_rate_at
 from spl.classify.scores import Scores, Tally
 from spl.descent import descend
 from spl.losses import classification
+from spl.schedule import learning_rate_at
 
 
 @dataclass(frozen=True, kw_only=True)
