@@ -122,7 +122,10 @@ def peak_bytes(name: str, which: str, shape: tuple[int, ...], mode: str, device:
 
 
 def keep_freed_memory() -> None:
-    """Have what was freed wait to be used again, as on CUDA: else page faults decide, by chance."""
+    """Have what was freed wait to be used again, as on CUDA: else page faults decide, by chance.
+
+    What takes much memory then pays for it once only. ``--fresh_memory`` has it pay each time.
+    """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.mallopt(-4, 0)  # M_MMAP_MAX: no block is a mapping of its own, which is new each time
@@ -274,6 +277,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=50)
     parser.add_argument("--budget_s", type=float, default=10.0, help="of one row, past five repetitions")
+    parser.add_argument("--fresh_memory", action="store_true", help="leave the allocator as it is")
     parser.add_argument("--compile", action="store_true", help="each module compiled, too")
     parser.add_argument("--memory", action="store_true", help="of position attention, against H x W")
     parser.add_argument("--network", action="store_true", help="train ResNet-18 with each module")
@@ -295,7 +299,8 @@ def main() -> None:
     elif args.network:
         found["network"] = measure_network(args)
     else:
-        keep_freed_memory()
+        if not args.fresh_memory:
+            keep_freed_memory()
         names = [name for name in args.names if name != "none"]
         found["modules"] = [
             row for shape in SHAPES for name in names for row in measure_module(name, shape, args)
