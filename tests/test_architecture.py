@@ -31,6 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.pairs": {"spl.spectrogram"},
     "spl.media": set(),
     "spl.filming": {"spl.media"},
+    "spl.decoding": {"spl.media", "spl.spectrogram"},
+    "spl.clips": {"spl.decoding", "spl.media", "spl.pairs", "spl.report"},
     "spl.attention": {
         "spl.attention.cbam",
         "spl.attention.csm",
