@@ -160,7 +160,7 @@ class Clips:
 
 @lru_cache(maxsize=4_096)
 def _mapped(path: str) -> NDArray[Any]:
-    steps: NDArray[Any] = np.load(path, mmap_mode="r")  # (S,) records
+    steps: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # (S,) records
     return steps
 
 

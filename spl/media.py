@@ -180,7 +180,7 @@ class Film:
                 length += parts[-1].shape[1]
             heard = np.concatenate(parts, axis=1)
             rest = heard[:, needed:]
-            yield np.clip(np.nan_to_num(heard[:, :needed]), -1.0, 1.0)
+            yield heard[:, :needed]
 
     def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
         """Yield the sound from zero on, gaps filled with silence and overlaps cut."""
@@ -208,8 +208,8 @@ class Film:
                     for chunk in _flushed(resampler):
                         yield begin, chunk
                         begin += chunk.shape[1]
-                    mix = {"rematrix_maxval": "1"}  # or a float sound would be mixed beyond full scale
-                    resampler = av.AudioResampler("fltp", layout, rate_hz, options=mix)
+                    # of whole numbers, as it would mix floats beyond full scale
+                    resampler = av.AudioResampler("s32p", layout, rate_hz)
                     kind, begin, end_s = met, round(time_s * rate_hz), time_s
                 end_s += frame.samples / frame.sample_rate
                 frame.pts = None
@@ -258,5 +258,5 @@ def _flushed(resampler: Any) -> Iterator[Sound]:
 
 
 def _samples(frame: Any) -> Sound:
-    samples: Sound = frame.to_ndarray()  # (C, n)
-    return samples
+    levels: Sound = frame.to_ndarray() * np.float32(2.0**-31)  # (C, n)
+    return levels

@@ -93,7 +93,8 @@ def test_what_is_written_is_read_in_step_to_the_sample(tmp_path, suffix, rate_hz
     assert pictures.shape == (30, 1, 24, 32)
     assert heard.shape == (1, 32_000)
     np.testing.assert_allclose(levels(pictures), [20 + 10 * (n % 20) for n in range(30)], atol=4)
-    assert all(abs(onset(heard[0], second)) <= 2 for second in (0.3, 1.0, 1.7))
+    most = 8 if suffix in (".mkv", ".webm") else 2  # half a millisecond, to which these round timestamps
+    assert all(abs(onset(heard[0], second)) <= most for second in (0.3, 1.0, 1.7))
     assert np.abs(heard[0, 20_000:26_000]).max() < 0.02
     assert list(tmp_path.iterdir()) == [path]
 
