@@ -58,10 +58,12 @@ class Film:
     def __init__(self, path: Path | str, *, num_threads: int = 0) -> None:
         self.path, self.num_threads, self.notes = Path(path), num_threads, list[str]()
         with self._open() as container:
-            films = [stream for stream in container.streams.video if not _is_cover(stream)]
-            sounds = container.streams.audio
+            films = [stream for stream in container.streams.video if _is_film(stream)]
+            sounds = [stream for stream in container.streams.audio if stream.codec_context is not None]
             if not films:
-                raise MediaError(f"{path} has no picture track")
+                raise MediaError(f"{path} has no picture track that can be decoded")
+            if len(sounds) < len(container.streams.audio):
+                self.notes.append("a sound track is in a codec that this FFmpeg does not know")
             for tracks, name in ((films, "picture"), (sounds, "sound")):
                 if len(tracks) > 1:
                     self.notes.append(f"{len(tracks)} {name} tracks: the first is used")
@@ -242,8 +244,9 @@ class _Cutter:
         return self._picture
 
 
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def _is_film(stream: Any) -> bool:
+    """Whether a picture track can be decoded and is not the cover of a sound file."""
+    return stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic
 
 
 def _told(error: Exception) -> str:
