@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.recordings": {"spl.pairs", "spl.recording"},
     "spl.media": set(),
     "spl.filming": {"spl.media"},
+    "spl.decoding": {"spl.media", "spl.spectrogram"},
+    "spl.clips": {"spl.decoding", "spl.media", "spl.pairs", "spl.report"},
     "spl.attention": {"spl.attention.insertion", "spl.attention.maps", "spl.attention.table"},
     "spl.attention.table": {
         "spl.attention.cbam",
