@@ -53,7 +53,7 @@ class Stage:
         """Return the loss of each sample ``(B,)``: a corrupted target must give the clean one.
 
         Args:
-            x: the stage's sense, bytes or floats as the encoder takes them.
+            x: the stage's sense of samples that have it, bytes or floats as the encoder takes them.
             variance: of the target over the data set (`Moments`), which scales the loss.
             drop: share of the target's values that are set to 0.
             generator: of the corruption.
