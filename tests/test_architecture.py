@@ -59,7 +59,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.resnet": {"spl.attention", "spl.attention.rcca", "spl.attention.shared"},
     "spl.counts": set(),
     "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
-    "spl.encoders": {"spl.attention"},
+    "spl.streams": {"spl.attention"},
+    "spl.encoders": {"spl.streams"},
+    "spl.autoencoder": {"spl.encoders", "spl.streams"},
+    "spl.corruptions": set(),
+    "spl.moments": set(),
+    "spl.greedy": {"spl.autoencoder", "spl.corruptions", "spl.losses", "spl.streams"},
     "spl.cli": {
         "spl.models",
         "spl.classify.ablate",
