@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spl.attention.maps import AttentionMap
 from spl.descent import NonFiniteError
 
 
@@ -26,6 +27,8 @@ def name_non_finite(model: nn.Module) -> Iterator[None]:
         borrowed.enter_context(torch.compiler.set_stance("force_eager"))
         borrowed.enter_context(torch.autograd.set_detect_anomaly(True))
         for name, module in model.named_modules():
+            if isinstance(module, AttentionMap):  # a map that is looked at is computed another way
+                continue
             borrowed.callback(module.register_forward_pre_hook(partial(_look_at_inputs, name)).remove)
             borrowed.callback(module.register_forward_hook(partial(_look_at_output, name)).remove)
         try:

@@ -83,7 +83,12 @@ class Pictures(Dataset[Any]):
             image, label = self.split.images[index]
             if isinstance(image, Image.Image):
                 image = image.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for a broken file
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:  # what PIL raises for a broken file
             return _Broken(_told(self.split.images, index, error))
         with torch.random.fork_rng(devices=[]):
             drawn = np.random.SeedSequence([self.seed, epoch, index]).generate_state(2, np.uint32)

@@ -1,5 +1,6 @@
 """Sets of images by name: where they lie and how they are split. How they are varied is not here."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from torchvision import datasets as torchvision_datasets
 
 from spl.config import UsageError
 
+FETCHED = ("cifar10", "cifar100", "stl10")  # that torchvision can download
+SPLIT = ("digits", "folder")  # that are split here by ``test_share``
 SPLIT_SEED = 0  # of the sets that have no split of their own: every run holds out the same images
 Augmentation = Literal["none", "affine", "crop", "crop-flip", "resized-crop-flip"]
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -38,6 +41,15 @@ class DataConfig:
         for name in ("padding", "num_workers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.download and self.name not in FETCHED:
+            raise ValueError(f"download is for {', '.join(FETCHED)}, got it for {self.name}")
+        is_cropped = self.augmentation in ("crop", "crop-flip")
+        for name, is_used in (("test_share", self.name in SPLIT), ("padding", is_cropped)):
+            if not is_used and getattr(self, name) != getattr(DataConfig, name):
+                raise ValueError(
+                    f"{name} has no effect with {self.name} and augmentation={self.augmentation}, "
+                    f"got {getattr(self, name)}; leave it out"
+                )
 
 
 class Split(NamedTuple):
@@ -97,7 +109,7 @@ def load_images(config: DataConfig) -> ImageSets:
                 f"{config.name} could not be fetched into {config.root}: {told}; "
                 "fetch it by hand, or choose another --data.name"
             ) from error
-        how = "pass --data.download true to fetch it, or " if config.name in _FETCHED else ""
+        how = "pass --data.download true to fetch it, or " if config.name in FETCHED else ""
         raise UsageError(
             f"{config.name} is not in {config.root} ({told}); {how}say where it lies with --data.root"
         ) from error
@@ -140,14 +152,17 @@ def _stl10(config: DataConfig) -> ImageSets:
 
 def _imagenet(config: DataConfig) -> ImageSets:
     train, test = (torchvision_datasets.ImageNet(config.root, split=split) for split in ("train", "val"))
-    classes = tuple(names[0] for names in train.classes)
+    classes = tuple(", ".join(names[:2]) for names in train.classes)  # two are called crane
     return ImageSets(_whole(train), _whole(test), classes, config.image_size or 224, *IMAGENET_STATS)
 
 
 def _folder(config: DataConfig) -> ImageSets:
     root, size = Path(config.root), config.image_size or 224
-    held_out = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-    if (root / "train").is_dir() and held_out is not None:
+    names = ("test", "val", "valid", "validation")
+    held_out = next((root / name for name in names if (root / name).is_dir()), None)
+    if (root / "train").is_dir():
+        if held_out is None:
+            raise UsageError(f"{root} has a train/ and must have one of {', '.join(names)} beside it")
         train, test = (_image_folder(path) for path in (root / "train", held_out))
         if train.classes != test.classes:
             differing = sorted(set(train.classes) ^ set(test.classes))
@@ -157,7 +172,9 @@ def _folder(config: DataConfig) -> ImageSets:
             )
         return ImageSets(_whole(train), _whole(test), tuple(train.classes), size, *IMAGENET_STATS)
     images = _image_folder(root)
-    train_indices, test_indices = _stratified(np.asarray(images.targets), config.test_share, images.classes)
+    names_of = [Path(path).relative_to(root).as_posix() for path, _ in images.samples]
+    labels = np.asarray(images.targets)
+    train_indices, test_indices = _stratified(labels, config.test_share, images.classes, names_of)
     return ImageSets(
         Split(images, train_indices),
         Split(images, test_indices),
@@ -170,11 +187,14 @@ def _folder(config: DataConfig) -> ImageSets:
 def _image_folder(path: Path) -> Any:
     """Return torchvision's image folder at ``path``; without the line that names all endings."""
     try:
-        return torchvision_datasets.ImageFolder(str(path))
+        images = torchvision_datasets.ImageFolder(str(path))
     except FileNotFoundError as error:
         raise UsageError(
             f"{path} must hold one sub-folder of images for each class: {str(error).splitlines()[0]}"
         ) from error
+    if len(images.classes) < 2:
+        raise UsageError(f"{path} must hold at least 2 sub-folders, one a class, got {images.classes}")
+    return images
 
 
 _SETS: dict[str, Callable[[DataConfig], ImageSets]] = {
@@ -185,15 +205,19 @@ _SETS: dict[str, Callable[[DataConfig], ImageSets]] = {
     "imagenet": _imagenet,
     "folder": _folder,
 }
-_FETCHED = ("cifar10", "cifar100", "stl10")
 
 
 def _whole(images: Any) -> Split:
     return Split(images, range(len(images)))
 
 
-def _stratified(labels: Any, test_share: float, classes: Sequence[str]) -> tuple[list[int], list[int]]:
+def _stratified(
+    labels: Any, test_share: float, classes: Sequence[str], names: Sequence[str] | None = None
+) -> tuple[list[int], list[int]]:
     """Return the indices to learn from and those held out: ``round(test_share n)`` of each class's ``n``.
+
+    With ``names`` of the images, which are held out follows from the names alone, so that one more or less
+    moves hardly any other.
 
     Raises:
         UsageError: if a class has too few for both.
@@ -203,6 +227,8 @@ def _stratified(labels: Any, test_share: float, classes: Sequence[str]) -> tuple
     test: list[int] = []
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
+        if names is not None:
+            members = np.array(sorted(members, key=lambda member: _digest(names[member])))
         num_test = round(test_share * len(members))
         if not 0 < num_test < len(members):
             raise UsageError(
@@ -212,3 +238,41 @@ def _stratified(labels: Any, test_share: float, classes: Sequence[str]) -> tuple
         test += members[:num_test].tolist()
         train += members[num_test:].tolist()
     return sorted(train), sorted(test)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def described(sets: ImageSets) -> dict[str, Any]:
+    """Return which images these are, as JSON holds it: classes, numbers, and a digest of names and labels."""
+    told: dict[str, Any] = {"classes": list(sets.classes)}
+    for name, split in (("train", sets.train), ("test", sets.test)):
+        samples = getattr(split.images, "samples", None)
+        root = getattr(split.images, "root", "")
+        lines = (
+            str(index)
+            if samples is None
+            else f"{Path(samples[index][0]).relative_to(root)} {samples[index][1]}"
+            for index in split.indices
+        )
+        told[name] = {"images": len(split.indices), "digest": _digest("\n".join(lines))}
+    return told
+
+
+def check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse images that are not those that `described` told of before.
+
+    Raises:
+        ValueError: saying what differs.
+    """
+    if before["classes"] != now["classes"]:
+        raise ValueError(
+            f"its classes were {', '.join(before['classes'])}, and are {', '.join(now['classes'])} now"
+        )
+    for name, what in (("train", "to learn from"), ("test", "held out")):
+        if before[name] != now[name]:
+            raise ValueError(
+                f"its images {what} are not those of before ({before[name]['images']:,} then, "
+                f"{now[name]['images']:,} now); bring them back, or start a new run"
+            )

@@ -11,6 +11,7 @@ from typing import Any, Self, TextIO
 from rich import box
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -189,7 +190,7 @@ def print_table(
         is_left, is_last = position == 0 or is_prose, position == len(columns) - 1
         table.add_column(column, justify="left" if is_left else "right", no_wrap=not (is_prose and is_last))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row if is_prose else map(escape, row)))
     console = Console(file=sys.stdout if file is None else file)
     if not console.is_terminal:
         console.width = 120  # a file is not folded to a terminal's width

@@ -105,7 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.envs.symptoms",
     },
     "spl.envs.doctor": {"spl.envs.catalog", "spl.envs.checkup", "spl.envs.symptoms", "spl.report"},
-    "spl.anomaly": {"spl.descent"},
+    "spl.anomaly": {"spl.attention.maps", "spl.descent"},
     "spl.datasets": set(),
     "spl.batches": {"spl.datasets"},
     "spl.classify": set(),

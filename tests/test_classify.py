@@ -17,6 +17,7 @@ from torch import nn
 from spl import checkpoint
 from spl.classify.classifier import Classifier, RecipeConfig, evaluating
 from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier, read_classifier
+from spl.classify.report import print_result
 from spl.classify.run import MAY_CHANGE, TrainClassifierConfig, build_model
 from spl.classify.train import Result, train_classifier
 from spl.classify.training import Training
@@ -68,7 +69,8 @@ def test_a_run_learns_and_leaves_what_it_should(tiny: Maker):
     assert (
         parse(TrainClassifierConfig, ["--config", str(result.folder / "config.yaml")], prog="spl") == config
     )
-    assert sum(map(sum, result.scores["confusion"])) == 6
+    cells = [line.split(",")[1:] for line in (result.folder / "confusion.csv").read_text().splitlines()[1:]]
+    assert sum(int(cell) for row in cells for cell in row) == 6
     first, last = rows(result.folder)[0], rows(result.folder)[-1]
     assert last["train/loss"] < first["train/loss"]
     assert first["train/top1"] < 0.8 < last["train/top1"]
@@ -196,7 +198,7 @@ def test_evaluation_equals_what_training_said(tiny: Maker, capsys: pytest.Captur
     last = evaluate_classifier(result.folder, EvaluateClassifierConfig())
     best = evaluate_classifier(result.folder, EvaluateClassifierConfig(which="best"))
     assert {key: last[key] for key in ("top1", "top5", "loss")} == result.scores["last"]
-    assert last["confusion"] == result.scores["confusion"]
+    assert last["classes"] == result.scores["classes"]
     assert best["top1"] == result.scores["best"]["top1"]
     assert main(["evaluate", "classifier", str(result.folder), "--which", "best"]) == 0
     assert "best weights" in capsys.readouterr().out
@@ -341,6 +343,87 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_is_saved(tiny: Maker, monk
         train(tiny("--debug_anomaly", "true"))
 
 
+def test_an_update_that_is_not_taken_leaves_nothing_behind(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
+    alone = train(tiny())
+    inputs, calls = Classifier.inputs, []
+
+    def fail_once(self: Classifier, images: torch.Tensor) -> torch.Tensor:
+        calls.append(images)
+        return inputs(self, images) * (math.nan if len(calls) == 5 else 1.0)
+
+    monkeypatch.setattr(Classifier, "inputs", fail_once)
+    with pytest.raises(RunError, match="was not taken"):
+        train(tiny())
+    monkeypatch.undo()
+    folder = max(alone.folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+    assert folder != alone.folder
+    resumed = train(tiny(), resume=folder)
+    assert equal(weights(resumed.folder), weights(alone.folder))
+    assert rows(resumed.folder) == rows(alone.folder)
+
+
+def test_scores_that_are_not_numbers_end_the_run(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
+    score = Training.score
+    monkeypatch.setattr(Training, "score", lambda self: score(self)._replace(loss=math.nan))
+    with pytest.raises(RunError, match="after epoch 1 the loss on the held-out images is nan"):
+        train(tiny())
+
+
+def test_a_run_broken_off_while_it_is_judged_goes_on_to_the_bit(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
+    alone, score = train(tiny()), Training.score
+
+    def break_off(self: Training) -> object:
+        raise UsageError("an image cannot be read")
+
+    monkeypatch.setattr(Training, "score", break_off)
+    with pytest.raises(UsageError, match="cannot be read"):
+        train(tiny())
+    monkeypatch.setattr(Training, "score", score)
+    folder = max(alone.folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+    resumed = train(tiny(), resume=folder)
+    assert resumed.scores == alone.scores
+    assert equal(weights(resumed.folder), weights(alone.folder))
+    assert rows(resumed.folder) == rows(alone.folder)
+
+
+def test_other_images_are_refused(tiny: Maker, pictures: Path):
+    result = train(tiny("--recipe.epochs", "1"))
+    (result.folder / "result.json").unlink()
+    (pictures / "red" / "0.png").unlink()
+    with pytest.raises(UsageError, match=r"cannot be resumed: its images .* are not those of before"):
+        train(tiny("--recipe.epochs", "1"), resume=result.folder)
+    (pictures / "red").rename(pictures / "pink")
+    with pytest.raises(UsageError, match="it names blue, green, red, not blue, green, pink"):
+        evaluate_classifier(result.folder, EvaluateClassifierConfig())
+
+
+def test_a_restart_that_fails_does_not_take_the_others_along(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
+    learn = Training._learn
+
+    def fail(self: Training, batch: object) -> None:
+        if self.config.seed == 1:
+            raise RunError("planted")
+        learn(self, batch)
+
+    monkeypatch.setattr(Training, "_learn", fail)
+    result = train(tiny("--restarts", "3", "--recipe.epochs", "1"))
+    assert result.is_finished
+    assert result.scores["restarts"]["failed"] == {"restart-1": "planted"}
+    assert len(result.scores["restarts"]["top1"]) == 2
+
+
+def test_class_names_may_look_like_mathematics(
+    tiny: Maker, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    (pictures / "red").rename(pictures / "$5_$10")
+    (pictures / "blue").rename(pictures / "[red]a")
+    result = train(tiny("--recipe.epochs", "1"))
+    print_result(result.scores, result.folder)
+    told = capsys.readouterr().out
+    assert "$5_$10" in told
+    assert "[red]a" in told
+
+
 def test_weights_follow_from_the_seed_whatever_was_drawn_before(tiny: Maker):
     state = torch.get_rng_state()
     first = build_model(tiny().model, 3, 5)
@@ -365,10 +448,15 @@ def test_what_may_change_on_resuming(tiny: Maker):
         (["--data", "cifar11"], "--data must be one of 'digits', 'cifar10'"),
         (["--data", "cifar10", "--data.root", "nowhere"], "cifar10 is not in nowhere"),
         (["--recipe.epoch", "3"], "unknown option --recipe.epoch (did you mean --recipe.epochs?)"),
-        (["--recipe.batch_size", "0"], "recipe: batch_size must be at least 1, got 0"),
+        (["--recipe.batch_size", "0"], "recipe: batch_size must be at least 2, got 0"),
         (["--recipe.momentum", "1"], "recipe: momentum must be in [0, 1), got 1.0"),
         (["--recipe.nesterov", "true", "--recipe.momentum", "0"], "nesterov needs a momentum above 0"),
         (["--recipe.warmup_epochs", "99"], "warmup_epochs lie in 0..epochs (16), got 0.001 and 99"),
+        (["--recipe.learning_rate", "inf"], "recipe: learning_rate must be positive and finite, got inf"),
+        (["--recipe.milestones=-5,3"], "milestones must be epochs from 1 on, got (-5, 3)"),
+        (["--seed", "99999999999999999999"], "seed must be in 0..2^63-1"),
+        (["--data.download", "true"], "download is for cifar10, cifar100, stl10, got it for digits"),
+        (["--data.padding", "2"], "padding has no effect with digits and augmentation=affine, got 2"),
         (["--restarts", "0"], "restarts must be at least 1, got 0"),
         (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
         (["--model.attention_options.ratio", "3", "--attention", "csm"], "ratio"),

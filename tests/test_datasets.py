@@ -55,8 +55,9 @@ def test_a_folder_may_have_its_own_split(pictures: Path, tmp_path: Path):
     assert len(sets.train.indices) == len(sets.test.indices) == 24
     assert sets.size == 224
     (root / "val").unlink()
-    (root / "test" / "blue").mkdir(parents=True)
-    (root / "test" / "blue" / "one.png").write_bytes((pictures / "blue" / "0.png").read_bytes())
+    for name in ("blue", "red"):
+        (root / "test" / name).mkdir(parents=True)
+        (root / "test" / name / "one.png").write_bytes((pictures / "blue" / "0.png").read_bytes())
     with pytest.raises(UsageError, match="must have the same classes, got 'green' in one only"):
         load_images(DataConfig(name="folder", root=str(root)))
 
@@ -70,7 +71,7 @@ def test_stl10_is_split_7_to_3_within_each_class(monkeypatch: pytest.MonkeyPatch
             super().__init__((None, int(label)) for label in self.labels)
 
     monkeypatch.setattr(torchvision_datasets, "STL10", Part)
-    sets = load_images(DataConfig(name="stl10", test_share=0.5))  # which is not asked
+    sets = load_images(DataConfig(name="stl10"))
     assert (len(sets.train.indices), len(sets.test.indices)) == (9100, 3900)
     assert set(Counter(sets.test.images[index][1] for index in sets.test.indices).values()) == {390}
     assert sets.size == 96
@@ -99,6 +100,28 @@ def test_a_failed_download_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(torchvision_datasets, "CIFAR10", refuse)
     with pytest.raises(UsageError, match=r"could not be fetched into .*: no route to host; fetch it by hand"):
         load_images(DataConfig(name="cifar10", root=str(tmp_path), download=True))
+
+
+def test_a_train_folder_needs_a_partner_and_a_folder_two_classes(pictures: Path, tmp_path: Path):
+    (tmp_path / "lonely").mkdir()
+    (tmp_path / "lonely" / "train").symlink_to(pictures)
+    with pytest.raises(UsageError, match="has a train/ and must have one of test, val, valid, validation"):
+        load_images(DataConfig(name="folder", root=str(tmp_path / "lonely")))
+    (tmp_path / "one" / "class").mkdir(parents=True)
+    (tmp_path / "one" / "class" / "a.png").write_bytes((pictures / "blue" / "0.png").read_bytes())
+    with pytest.raises(UsageError, match="must hold at least 2 sub-folders, one a class"):
+        load_images(DataConfig(name="folder", root=str(tmp_path / "one")))
+
+
+def test_what_is_held_out_follows_from_the_names(pictures: Path):
+    def held_out() -> set[str]:
+        sets = load_images(DataConfig(name="folder", root=str(pictures), test_share=0.25))
+        return {sets.test.images.samples[index][0] for index in sets.test.indices}
+
+    before = held_out()
+    (pictures / "red" / "7.png").unlink()
+    assert len(before ^ held_out()) <= 2  # it may itself have been held out
+    assert {path for path in before if "/red/" not in path} <= held_out()
 
 
 def test_a_class_that_is_too_small_is_named(pictures: Path):

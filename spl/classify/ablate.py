@@ -18,10 +18,10 @@ from spl.classify.tables import notes_on, write_comparison
 from spl.classify.train import read_result, train_once
 from spl.config import RunError, UsageError
 from spl.counts import macs, num_parameters
-from spl.datasets import ImageSets, load_images
+from spl.datasets import ImageSets, check_same, described, load_images
 from spl.files import hold
 from spl.report import duration
-from spl.runs import describe_run, new_run
+from spl.runs import describe_run, new_run, pick_device
 from spl.signals import StopSignals
 
 
@@ -76,7 +76,12 @@ class Grid:
 
     def __init__(self, config: AblateClassifierConfig, sets: ImageSets, console: Console) -> None:
         self.config, self.sets, self.console = config, sets, console
+        self.images = described(sets)
         self.variants = variants_of(config)
+        try:
+            pick_device(config.device)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         seeds = read_seeds(config.seeds)
         entries = [self._entry(variant) for variant in self.variants]
         notes = notes_on(config, sets, seeds, entries[0].label)
@@ -107,6 +112,7 @@ class Grid:
             place = place_of(folder, variant, seed)
             if (place / "result.json").exists():
                 entry.outcomes[seed] = read_outcome(place)
+                self._check_images(place)
         self._say_hello(folder)
         is_finished = False
         try:
@@ -117,6 +123,13 @@ class Grid:
         finally:
             self.say(self._closing_words(folder, is_finished))
         return is_finished
+
+    def _check_images(self, place: Path) -> None:
+        """Refuse to compare with a run whose images were other ones."""
+        try:
+            check_same(read_result(place)["images"], self.images)
+        except (ValueError, KeyError) as error:
+            raise UsageError(f"the run in {place} cannot be compared: {error}") from error
 
     def _train_cells(self, folder: Path, stop: StopSignals) -> bool:
         for variant, entry, seed in self._cells():
@@ -134,9 +147,10 @@ class Grid:
         place = place_of(folder, variant, seed)
         place.mkdir(parents=True, exist_ok=True)
         command = ["spl", "ablate", "classifier", "--resume", str(folder)]
+        again = shlex.join(command)
         try:
             with hold(place):
-                result = train_once(place, self._cell(variant, seed), self.sets, command, self.console)
+                result = train_once(place, self._cell(variant, seed), self.sets, command, self.console, again)
         except RunError as error:
             entry.failures[seed] = str(error)
             return True

@@ -1,6 +1,7 @@
 """A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,16 +36,18 @@ class RecipeConfig:
     max_grad_norm: float | None = None  # clip the gradient's norm; null: leave it
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, least in (("epochs", 1), ("batch_size", 2)):  # a batch norm needs two images
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if any(epoch < 1 for epoch in self.milestones):
+            raise ValueError(f"milestones must be epochs from 1 on, got {self.milestones}")
         for name in ("learning_rate", "factor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         for name in ("momentum", "label_smoothing", "ema_decay"):
             if getattr(self, name) is not None and not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        if self.weight_decay < 0 or not 0 <= self.warmup_epochs <= self.epochs:
+        if not 0 <= self.weight_decay < math.inf or not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(
                 f"weight_decay must not be negative and warmup_epochs lie in 0..epochs ({self.epochs}), "
                 f"got {self.weight_decay} and {self.warmup_epochs}"
@@ -134,11 +137,20 @@ class Classifier:
         return logits.float()
 
     def update(self, batch: Images) -> tuple[Tensor, Tensor]:
-        """Take one step; return the weighted mean loss and the number of images named right, on the device.
+        """Take one step; return the weighted mean loss and how many images were named right, on the device.
 
         Raises:
-            NonFiniteError: if loss or gradient is not finite; no step was taken.
+            NonFiniteError: if loss or gradient is not finite; no step was taken, batch norms are as before.
         """
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            return self._step(batch)
+        except Exception:
+            for buffer, old in zip(self.model.buffers(), before, strict=True):
+                buffer.copy_(old)
+            raise
+
+    def _step(self, batch: Images) -> tuple[Tensor, Tensor]:
         self.model.train()
         labels = batch.labels.to(self.device, non_blocking=True)
         logits = self.logits(self._forward, batch.images)

@@ -9,7 +9,7 @@ from spl import checkpoint
 from spl.batches import Pictures, batches, in_order, plain
 from spl.classify.classifier import Classifier
 from spl.classify.run import RUNS, TrainClassifierConfig, build_classifier
-from spl.classify.scores import class_rows, draw_confusion
+from spl.classify.scores import class_rows, draw_confusion, write_confusion
 from spl.config import UsageError
 from spl.datasets import ImageSets, load_images
 from spl.files import replace_text
@@ -55,17 +55,21 @@ def read_classifier(
             folder / json.loads(path.read_bytes())["restarts"]["kept"], which, root=root, device=device
         )
     data = config.data if root is None else replace(config.data, root=root)
-    config = replace(config, data=data, device=device)
+    config = replace(config, data=data, device=device, compile=False)
     sets = load_images(data)
     classifier = build_classifier(config, sets, 1)
     try:
         state = checkpoint.load(folder / ("checkpoints" if which == "last" else "best"))
+        if tuple(state["images"]["classes"]) != sets.classes:
+            raise ValueError(
+                f"it names {', '.join(state['images']['classes'])}, not {', '.join(sets.classes)}"
+            )
         if which == "last":
             classifier.load_state_dict(state["classifier"])
         else:
             classifier.judged.load_state_dict(state["model"])
     except (ValueError, KeyError, RuntimeError) as error:
-        raise UsageError(f"the run in {folder} has no {which} weights to read: {error}") from error
+        raise UsageError(f"the {which} weights of {folder} cannot be used: {error}") from error
     return classifier, sets, config
 
 
@@ -88,9 +92,9 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
         "top5": scores.top5,
         "loss": scores.loss,
         "classes": class_rows(scores.confusion, sets.classes),
-        "confusion": scores.confusion.tolist(),
     }
     title = f"{run.data.name}, {run.model.name}, {config.which} weights: {scores.top1:.2%}"
+    write_confusion(scores.confusion, sets.classes, folder / f"{config.file}.csv")
     draw_confusion(scores.confusion, sets.classes, title, folder / f"{config.file}.png")
     replace_text(folder / f"{config.file}.json", json.dumps(result, indent=2) + "\n")
     return result

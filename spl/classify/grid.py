@@ -78,6 +78,9 @@ class Variant(NamedTuple):
         return f"{named} ({told})" if told else named
 
 
+MOST_SEEDS = 1_000  # in one range
+
+
 def read_seeds(text: str) -> list[int]:
     """Return the seeds that ``0-4`` or ``0,3,7`` names, in that order.
 
@@ -88,7 +91,7 @@ def read_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
         first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
-        if last < first:
+        if not first <= last < min(2**63, first + MOST_SEEDS):
             raise ValueError(f"seeds must be numbers or rising ranges, such as 0-4 or 0,3,7, got {text!r}")
         seeds += range(first, last + 1)
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:

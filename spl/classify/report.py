@@ -36,6 +36,7 @@ def print_result(result: dict[str, Any], path: Path) -> None:
     if "restarts" in result:
         restarts = result["restarts"]
         told = f"{restarts['mean']:.2%} ± {restarts['sd']:.2%}"
+        told += "".join(f"; {name} failed: {why}" for name, why in restarts["failed"].items())
         print(
             f"restarts     {restarts['kept']} is kept, the best of {len(restarts['top1'])} on these images: "
             f"optimistic, too; all of them: {told}"

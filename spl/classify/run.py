@@ -61,8 +61,8 @@ class TrainClassifierConfig:
     def __post_init__(self) -> None:
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, got {self.restarts}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in 0..2^63-1, got {self.seed}")
         if not self.checkpoint_every_minutes > 0:
             raise ValueError(
                 f"checkpoint_every_minutes must be positive, got {self.checkpoint_every_minutes}"

@@ -1,5 +1,7 @@
 """What a classifier gets right: accuracies, each class, and who is taken for whom, as table and picture."""
 
+import csv
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +41,7 @@ class Tally:
         highest = logits.topk(min(5, self.num_classes), dim=1).indices  # (B, 5)
         self._in_top5 += (highest == labels[:, None]).sum()
         cells = labels * self.num_classes + highest[:, 0]
-        self._confusion += torch.bincount(cells, minlength=self.num_classes**2)
+        self._confusion.index_add_(0, cells, torch.ones_like(cells))  # bincount would wait for the device
         self._loss += losses.sum()
 
     def scores(self) -> Scores:
@@ -106,12 +108,24 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], title: str, path: 
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
-    axes.set(xlabel="taken for", ylabel="class", title=title)
+    axes.set(xlabel="taken for", ylabel="class")
+    axes.set_title(title, parse_math=False)  # a class may be called $5
     if len(classes) <= MOST_NAMED:
         turned = 90 if max(map(len, classes)) > 3 else 0
-        axes.set_xticks(range(len(classes)), classes, rotation=turned)
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xticks(range(len(classes)), classes, rotation=turned, parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, parse_math=False)
+    if len(classes) <= MOST_NAMED and counts.max() < 1_000:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, size=8)
-    figure.savefig(path, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a script that the font lacks
+        figure.savefig(path, dpi=120)
+
+
+def write_confusion(confusion: Tensor, classes: Sequence[str], path: Path) -> None:
+    """Write the confusion matrix as CSV: a row for each class, a column for what it was taken for."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", *classes])
+        writer.writerows([name, *row] for name, row in zip(classes, confusion.tolist(), strict=True))

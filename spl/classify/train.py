@@ -1,6 +1,7 @@
 """``spl train classifier``: one run, or several random initialisations of which the best is kept."""
 
 import json
+import shlex
 import shutil
 import statistics
 import sys
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from spl.classify.run import TrainClassifierConfig
 from spl.classify.training import Training
-from spl.config import UsageError
+from spl.config import RunError, UsageError
 from spl.datasets import ImageSets, load_images
 from spl.files import hold, replace_text
 from spl.runs import describe_run, new_run
@@ -47,8 +48,8 @@ def train_classifier(
     folder = new_run(Path(config.runs) / "classifier", name)
     try:
         return _train_in(folder, config, sets, command, console)
-    except UsageError:
-        if not (folder / "metrics.jsonl").exists():  # nothing was started
+    except Exception:
+        if not any(folder.rglob("*.safetensors")):  # nothing was learned
             shutil.rmtree(folder)
         raise
 
@@ -62,16 +63,24 @@ def _train_in(
 
 
 def train_once(
-    folder: Path, config: TrainClassifierConfig, sets: ImageSets, command: list[str], console: Console | None
+    folder: Path,
+    config: TrainClassifierConfig,
+    sets: ImageSets,
+    command: list[str],
+    console: Console | None,
+    go_on_with: str | None = None,
 ) -> Result:
     """Train one initialisation in ``folder``, on from where it was saved there; at once if it is whole.
+
+    ``go_on_with`` is the command that a stopped run names; None resumes this folder alone.
 
     Raises:
         UsageError: if model, device or folder do not serve, or what was saved does not fit.
         RunError: if a loss is not finite; the run is saved.
     """
     if not (folder / "result.json").exists():
-        training = Training(config, folder, sets, console)
+        again = f"spl train classifier --resume {shlex.quote(str(folder))}"
+        training = Training(config, folder, sets, console, again if go_on_with is None else go_on_with)
         describe_run(folder, config, command)
         training.go()
         if not training.is_finished:
@@ -85,20 +94,31 @@ def train_restarts(
     """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best model.
 
     The best is the one with the highest accuracy on the held-out images after its last epoch. The
-    others keep their rows and results; their weights are deleted.
+    others keep their rows and results; their weights are deleted. One whose loss is not finite is told.
 
     Raises:
-        UsageError, RunError: as `train_once`.
+        UsageError: as `train_once`.
+        RunError: if none of them came to its end.
     """
     describe_run(folder, config, command)
+    again = f"spl train classifier --resume {shlex.quote(str(folder))}"
     results: list[Result] = []
+    failed: dict[str, str] = {}
     for number in range(config.restarts):
         place = folder / f"restart-{number}"
         place.mkdir(exist_ok=True)
         one = replace(config, restarts=1, seed=config.seed + number)
-        results.append(train_once(place, one, sets, command, console))
-        if not results[-1].is_finished:
+        try:
+            with hold(place):
+                result = train_once(place, one, sets, command, console, again)
+        except RunError as error:
+            failed[place.name] = str(error)
+            continue
+        if not result.is_finished:
             return Result(folder, False, {})
+        results.append(result)
+    if not results:
+        raise RunError(f"none of the {config.restarts} restarts came to its end: {failed['restart-0']}")
     top1 = [result.scores["last"]["top1"] for result in results]
     kept = results[top1.index(max(top1))]
     for loser in (result for result in results if result is not kept):
@@ -109,7 +129,8 @@ def train_restarts(
         "chosen_on": "held-out images, after the last epoch",
         "top1": top1,
         "mean": statistics.mean(top1),
-        "sd": statistics.stdev(top1),
+        "sd": statistics.stdev(top1) if len(top1) > 1 else 0.0,
+        "failed": failed,
     }
     scores = {**kept.scores, "restarts": restarts}
     replace_text(folder / "result.json", json.dumps(scores, indent=2) + "\n")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import shlex
 import time
 from pathlib import Path
@@ -16,9 +17,9 @@ from spl import checkpoint
 from spl.anomaly import name_non_finite
 from spl.batches import Images, Order, Pictures, augmentation, batches, in_order, plain
 from spl.classify.run import TrainClassifierConfig, build_classifier
-from spl.classify.scores import Scores, class_rows, draw_confusion
+from spl.classify.scores import Scores, class_rows, draw_confusion, write_confusion
 from spl.config import RunError, UsageError
-from spl.datasets import ImageSets
+from spl.datasets import ImageSets, check_same, described
 from spl.descent import NonFiniteError
 from spl.files import replace_text
 from spl.report import Report
@@ -62,9 +63,15 @@ class Training:
     """One run in its folder: the loop, and what happens beside it when it is due."""
 
     def __init__(
-        self, config: TrainClassifierConfig, folder: Path, sets: ImageSets, console: Console | None
+        self,
+        config: TrainClassifierConfig,
+        folder: Path,
+        sets: ImageSets,
+        console: Console | None,
+        go_on_with: str,
     ) -> None:
-        self.config, self.folder, self.sets = config, folder, sets
+        self.config, self.folder, self.sets, self.go_on_with = config, folder, sets, go_on_with
+        self.images = described(sets)
         self.threads = Threads(config.num_threads)
         self.pictures = Pictures(sets.train, augmentation(config.data, sets.size), config.seed)
         self.held_out = Pictures(sets.test, plain(config.data, sets.size), config.seed)
@@ -76,11 +83,13 @@ class Training:
         title = f"spl train classifier · {config.data.name} · {config.model.name}"
         title += f" · {config.model.attention} · seed {config.seed}"
         first = self.classifier.num_updates
-        self.report = Report(folder, title, self.order.num_updates, first_step=first, console=console)
+        kept = first - self.is_unjudged  # an epoch that is judged again gets its row again
+        self.report = Report(folder, title, self.order.num_updates, first_step=kept, console=console)
         self.stop = StopSignals()
-        self._saved_at = self._since = time.monotonic()
-        self._saved_update, self._first_update = first, first
-        self._is_whole = True  # False from an update's beginning until all that belongs to it is done
+        self._saved_at = time.monotonic()
+        self._saved_update = first if checkpoint.latest(folder / "checkpoints") is not None else -1
+        self._is_whole = True  # False while an update is under way
+        self._num_images, self._learning_s = 0, 0.0  # of this stretch
 
     def _order(self, first_update: int) -> Order:
         recipe = self.config.recipe
@@ -99,6 +108,7 @@ class Training:
         try:
             state = checkpoint.load(self.folder / "checkpoints")
             check_fits(state, self.state_dict(), "checkpoint")
+            check_same(state["images"], self.images)
             self.classifier.load_state_dict(state["classifier"])
             self.progress.load_state_dict(state["progress"])
         except (ValueError, KeyError, RuntimeError) as error:
@@ -106,12 +116,22 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a checkpoint holds; batches and variations follow from the update."""
-        return {"classifier": self.classifier.state_dict(), "progress": self.progress.state_dict()}
+        return {
+            "classifier": self.classifier.state_dict(),
+            "progress": self.progress.state_dict(),
+            "images": self.images,
+        }
 
     @property
     def is_finished(self) -> bool:
-        """Whether all updates were taken."""
-        return self.classifier.num_updates == self.order.num_updates
+        """Whether all updates were taken, and what came of them is judged."""
+        return self.classifier.num_updates == self.order.num_updates and not self.is_unjudged
+
+    @property
+    def is_unjudged(self) -> bool:
+        """Whether an epoch's updates are all taken, and its scores are not."""
+        done, rest = divmod(self.classifier.num_updates, self.order.updates_per_epoch)
+        return rest == 0 and len(self.progress.rows) < done
 
     def go(self) -> None:
         """Train to the end, or until told to stop; whatever ends it between two updates, it is saved first.
@@ -125,14 +145,15 @@ class Training:
                 try:
                     self._train()
                 finally:
-                    is_new = self._saved_update != self.classifier.num_updates or not self._saved_update
-                    if is_new and self._is_whole:
+                    if self._saved_update != self.classifier.num_updates and self._is_whole:
                         self._save()
         finally:
             self.report.say(self._closing_words())
 
     def _train(self) -> None:
-        if self.is_finished:  # killed between its last save and its result
+        if self.is_unjudged:  # stopped while it was judged
+            self._end_epoch()
+        elif self.is_finished:  # killed between its last save and its result
             write_result(self, self.score())
         order, device = self._order(self.classifier.num_updates), self.classifier.device
         loader = batches(
@@ -140,12 +161,16 @@ class Training:
         )
         for batch in loader:
             self._is_whole = False  # what is interrupted in here would not go on as if it had not been
+            started = time.monotonic()
             self._learn(batch)
-            if self.classifier.num_updates % order.updates_per_epoch == 0:
+            self._num_images += len(batch.labels)
+            self._learning_s += time.monotonic() - started
+            self._is_whole = True
+            if self.is_unjudged:
+                self._save()
                 with self.stop.patience():
                     self._end_epoch()
-            self._is_whole = True
-            if time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
+            elif time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
                 self._save()
             if (change := self.threads.look()) is not None:
                 self.report.say(f"threads    {change}")
@@ -181,6 +206,11 @@ class Training:
         progress, update = self.progress, self.classifier.num_updates
         epoch = update // self.order.updates_per_epoch
         scores = self.score()
+        if not math.isfinite(scores.loss):
+            raise RunError(
+                f"after epoch {epoch} the loss on the held-out images is {scores.loss}: the weights are no "
+                "longer finite; a smaller --recipe.learning_rate may help"
+            )
         row: dict[str, float] = {
             "epoch": epoch,
             "train/loss": float(progress.loss_sum) / progress.num_seen,
@@ -194,7 +224,7 @@ class Training:
         progress.begin_epoch(self.classifier.device)
         if scores.top1 > progress.best_top1:
             progress.best_top1, progress.best_epoch = scores.top1, epoch
-            state = {"model": self.classifier.judged.state_dict(), "epoch": epoch}
+            state = {"model": self.classifier.judged.state_dict(), "epoch": epoch, "images": self.images}
             checkpoint.save(self.folder / "best", state, step=update, keep=1)
         self.report.row(update, {**row, "time/images_per_second": self._rate()})
         self._save()
@@ -214,8 +244,7 @@ class Training:
         self._saved_at, self._saved_update = time.monotonic(), self.classifier.num_updates
 
     def _rate(self) -> float:
-        num_updates = self.classifier.num_updates - self._first_update
-        return num_updates * self.config.recipe.batch_size / max(1e-9, time.monotonic() - self._since)
+        return self._num_images / max(1e-9, self._learning_s)
 
     def _status(self) -> dict[str, Any]:
         done, last = divmod(self.classifier.num_updates, self.order.updates_per_epoch)
@@ -248,19 +277,21 @@ class Training:
         say(f"threads    {self.threads.count}{fixed}")
 
     def _closing_words(self) -> str:
-        path = shlex.quote(str(self.folder))
         if self.is_finished:
-            return f"finished; the last and the best model are in {path}"
-        again = f"go on with: spl train classifier --resume {path}"
+            return f"finished; the last and the best model are in {shlex.quote(str(self.folder))}"
+        again = f"go on with: {self.go_on_with}"
+        if self._saved_update < 0:
+            return "stopped; nothing was saved"
         if self._saved_update != self.classifier.num_updates:
             return f"stopped; the last save is of update {self._saved_update:,}; {again}"
         return f"stopped and saved at update {self._saved_update:,}; {again}"
 
 
 def write_result(run: Training, scores: Scores) -> None:
-    """Write ``confusion.png`` and then ``result.json``, which says that the run is whole."""
+    """Write the confusion matrix and then ``result.json``, which says that the run is whole."""
     config, progress = run.config, run.progress
     title = f"{config.data.name}, {config.model.name}, attention {config.model.attention}: {scores.top1:.2%}"
+    write_confusion(scores.confusion, run.sets.classes, run.folder / "confusion.csv")
     draw_confusion(scores.confusion, run.sets.classes, title, run.folder / "confusion.png")
     result = {
         "data": config.data.name,
@@ -272,6 +303,6 @@ def write_result(run: Training, scores: Scores) -> None:
         "last": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
         "best": {"top1": progress.best_top1, "epoch": progress.best_epoch, "chosen_on": "held-out images"},
         "classes": class_rows(scores.confusion, run.sets.classes),
-        "confusion": scores.confusion.tolist(),
+        "images": run.images,
     }
-    replace_text(run.folder / "result.json", json.dumps(result, indent=2) + "\n")
+    replace_text(run.folder / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
