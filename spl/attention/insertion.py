@@ -78,7 +78,8 @@ def _attend(place: nn.Module, inputs: Any, output: Tensor) -> Tensor:
 
     It finds its modules through ``place`` and holds nothing itself: copies and replicas use their own.
     """
-    attended: Tensor = place.get_submodule("attention")(output)
+    name = "attention_behind" if "attention_behind" in place._modules else "attention"
+    attended: Tensor = place.get_submodule(name)(output)
     if "blend" in place._modules:
         attended = place.get_submodule("blend")(output, attended)
     return attended
@@ -95,7 +96,8 @@ def insert_attention(
 ) -> Insertion:
     """Put the attention ``name`` into ``model``, in place, and return what has changed.
 
-    The module becomes a child ``attention`` of the one that it stands behind, and a hook calls it. So the old
+    The module becomes a child ``attention`` of the one that it stands behind (``attention_behind`` where that
+    has an ``nn.Identity`` of this name, as our own blocks have), and a hook calls it. So the old
     keys of the ``state_dict`` stay: old weights load with ``strict=False``, and only new keys are missing.
 
     Args:
@@ -106,8 +108,10 @@ def insert_attention(
             the last block of every stage; else names of modules to stand behind, one or a list, such as
             ``"layer4.*.bn2"``: ``*`` stays within one name, ``**`` goes through dots.
         start: ``"identity"`` keeps what the network computes: ``x + gamma * (attention(x) - x)``, one scalar
-            ``gamma`` per module that starts at 0. The first step of training moves it, the next the module. A
-            module that is the identity by itself (``none``, ``sam``) gets none. ``"module"`` blends nothing.
+            ``gamma`` per module that starts at 0. The first step of training moves it, the next the module; where
+            that has a ``gamma`` of its own (``csm``) the next moves this one, and queries, keys and values
+            move from the third on. A module that is the identity by itself (``none``, ``sam``, ``rcca``)
+            gets none. ``"module"`` blends nothing.
         example: an input of ``model`` (or a tuple of inputs; a batch of one will do): the channels are then
             measured instead of read off convolutions and norms.
         options: of the module, by keyword.
@@ -140,7 +144,7 @@ def insert_attention(
     num_before = _num_parameters(model)
     inserted = []
     for place, attention in zip(places, modules, strict=True):
-        _put(model, place.module, attention, is_blended=is_blended)
+        _put(model, place, attention, is_blended=is_blended)
         num_added = _num_parameters(attention) + is_blended
         inserted.append(Inserted(after=place.name, channels=place.channels, num_parameters=num_added))
     return Insertion(type(model).__name__, name, tuple(inserted), num_before, _num_parameters(model))
@@ -179,14 +183,15 @@ def _is_identity(attention: nn.Module, channels: int) -> bool:
         return torch.equal(attention(x), x)
 
 
-def _put(model: nn.Module, place: nn.Module, attention: nn.Module, *, is_blended: bool) -> None:
+def _put(model: nn.Module, place: Place, attention: nn.Module, *, is_blended: bool) -> None:
     """Put ``attention`` behind ``place``: where its weights are, of their type, in the same mode."""
-    near = [*place.parameters(), *place.buffers(), *model.parameters()]
+    module = place.module
+    near = [*module.parameters(), *module.buffers(), *model.parameters()]
     like = next((one for one in near if one.is_floating_point()), torch.empty(0))
-    children = {"attention": attention} | ({"blend": Blend()} if is_blended else {})
+    children = {place.child: attention} | ({"blend": Blend()} if is_blended else {})
     for name, child in children.items():
-        place.add_module(name, child.to(like.device, like.dtype).train(place.training))
-    place.register_forward_hook(_attend)
+        module.add_module(name, child.to(like.device, like.dtype).train(module.training))
+    module.register_forward_hook(_attend)
 
 
 def _num_parameters(module: nn.Module) -> int:
