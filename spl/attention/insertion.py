@@ -4,7 +4,6 @@ The network is changed in place and keeps the keys of its ``state_dict``. What t
 own files, which there are in ``spl.attention.table``, and where they can stand in ``spl.attention.places``.
 """
 
-import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from spl.attention.places import Place, find_places
 from spl.attention.shared import share_attention
-from spl.attention.table import ATTENTION
+from spl.attention.table import ATTENTION, check_options
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,10 @@ def insert_attention(
             the last block of every stage; else names of modules to stand behind, one or a list, such as
             ``"layer4.*.bn2"``: ``*`` stays within one name, ``**`` goes through dots.
         start: ``"identity"`` keeps what the network computes: ``x + gamma * (attention(x) - x)``, one scalar
-            ``gamma`` per module that starts at 0. The first step of training moves it, the next the module; where
-            that has a ``gamma`` of its own (``csm``) the next moves this one, and queries, keys and values
-            move from the third on. A module that is the identity by itself (``none``, ``sam``, ``rcca``)
-            gets none. ``"module"`` blends nothing.
+            ``gamma`` per module that starts at 0. The first step of training moves it, the next the module;
+            where that has a ``gamma`` of its own (``csm``) the next moves this one, and queries, keys and
+            values move from the third on. A module that is the identity by itself (``none``, ``sam``,
+            ``rcca``) gets none. ``"module"`` blends nothing.
         example: an input of ``model`` (or a tuple of inputs; a batch of one will do): the channels are then
             measured instead of read off convolutions and norms.
         options: of the module, by keyword.
@@ -130,7 +129,8 @@ def insert_attention(
         raise ValueError(
             "DistributedDataParallel would not share the new gradients: insert into its .module first"
         )
-    _check_options(name, options)
+    _check_name(name)
+    check_options(name, ATTENTION[name], options)
     places = find_places(model, where, example)
     if name == "shared":
         if where != "block":
@@ -150,14 +150,11 @@ def insert_attention(
     return Insertion(type(model).__name__, name, tuple(inserted), num_before, _num_parameters(model))
 
 
-def _check_options(name: str, options: dict[str, Any]) -> None:
+def _check_name(name: str) -> None:
     if name not in ATTENTION:
         near = get_close_matches(str(name), ATTENTION, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(ATTENTION)}"
         raise ValueError(f"there is no attention {name!r}; {hint}")
-    _, *known = inspect.signature(ATTENTION[name]).parameters  # the first is the number of channels
-    if unknown := [option for option in options if option not in known]:
-        raise ValueError(f"{name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
 
 
 def _shared(model: nn.Module, places: list[Place], options: dict[str, Any]) -> list[nn.Module]:
