@@ -22,6 +22,7 @@ from torch.nn import functional
 from spl.attention import ATTENTION
 from spl.attention.rcca import RCCAHead
 from spl.attention.shared import SharedSE
+from spl.attention.table import check_options
 
 T = TypeVar("T")
 Attend = Callable[[int], nn.Module]  # a number of channels -> an attention module
@@ -262,17 +263,19 @@ def build_resnet(
         name: of `RESNETS`.
         num_classes: ``K``, at least 1.
         attention: of `ATTENTION`.
-        attention_options: given to every attention module by keyword.
+        attention_options: given to every attention module by keyword; those of ``rcca`` are `RCCAHead`'s.
         attention_per: one module per ``block``, after the last normalisation and before the sum; or one per
             ``stage``, behind it. Two have places of their own and no choice: ``rcca`` is one head behind the
             last stage, after which the classifier sees a quarter of the channels (so the HAM paper counts
             it); ``shared`` computes one gate per stage, at its first block, and applies it in all its blocks.
 
     Raises:
-        ValueError: if a name is unknown, ``num_classes`` is not positive, or ``attention_per`` is not heeded.
+        ValueError: if a name, an option or its value is unknown, ``num_classes`` is not positive, or
+            ``attention_per`` is not heeded.
     """
     spec = lookup(RESNETS, name, "network")
-    module = lookup(ATTENTION, attention, "attention")
+    module = RCCAHead if attention == "rcca" else lookup(ATTENTION, attention, "attention")
+    check_options(attention, module, attention_options)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if attention_per not in ("block", "stage"):
@@ -282,16 +285,15 @@ def build_resnet(
     return ResNet(
         spec,
         num_classes=num_classes,
-        attend=partial(RCCAHead if attention == "rcca" else module, **attention_options),
+        attend=partial(module, **attention_options),
         place=OWN_PLACES.get(attention, attention_per),
     )
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-    """Return the entry of a table; `ValueError` with the nearest name where there is none."""
+    """Return the entry of a table; `ValueError` with the nearest name, if any, where there is none."""
     if name not in table:
-        nearest = get_close_matches(name, table, 1, cutoff=0.0)[0]
-        raise ValueError(
-            f"there is no {what} {name!r}; did you mean {nearest!r}? There are {', '.join(table)}"
-        )
+        near = get_close_matches(name, table, 1)
+        hint = f"did you mean {near[0]!r}? There" if near else "there"
+        raise ValueError(f"there is no {what} {name!r}; {hint} are {', '.join(table)}")
     return table[name]

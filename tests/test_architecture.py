@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.attention.rcca": {"spl.attention.maps"},
     "spl.attention.se": {"spl.attention.maps", "spl.attention.pooling"},
     "spl.attention.shared": {"spl.attention.se"},
-    "spl.resnet": {"spl.attention", "spl.attention.rcca", "spl.attention.shared"},
+    "spl.resnet": {"spl.attention", "spl.attention.rcca", "spl.attention.shared", "spl.attention.table"},
     "spl.counts": set(),
     "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
     "spl.streams": {"spl.attention"},

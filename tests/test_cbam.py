@@ -124,7 +124,8 @@ def test_counts_of_the_papers() -> None:
 
 
 def test_impossible_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="kernel_size must be odd to keep the picture's size, got 4"):
-        CBAM(64, kernel_size=4)
+    for k in (4, 0, -1):
+        with pytest.raises(ValueError, match=f"kernel_size must be odd to keep the picture's size, got {k}"):
+            CBAM(64, kernel_size=k)
     with pytest.raises(ValueError, match=r"reduction must divide channels \(24\), got 16"):
         CBAM(24, reduction=16)

@@ -67,5 +67,6 @@ def test_counts_and_impossible_kernels() -> None:
     for channels, k in ((64, 3), (256, 5), (2048, 7)):
         assert [parameter.numel() for parameter in ECA(channels).parameters()] == [k]
     assert ECA(64, kernel_size=9).conv.weight.numel() == 9
-    with pytest.raises(ValueError, match="kernel_size must be odd to give each channel a gate, got 4"):
-        ECA(64, kernel_size=4)
+    for k in (4, 0, -1):
+        with pytest.raises(ValueError, match=f"kernel_size must be odd to give each channel a gate, got {k}"):
+            ECA(64, kernel_size=k)

@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 
 from spl.attention import ATTENTION, attention_maps, insert_attention
+from spl.resnet import build_resnet
 
 VISION = torchvision.models
 NETS = {
@@ -300,6 +301,36 @@ def test_one_place_takes_one_attention():
     with pytest.raises(ValueError, match=r"'layer1.0.bn2' has a module 'attention' already"):
         insert_attention(net, "csm")
     assert len(insert_attention(net, "csm", where="stage").inserted) == 4
+
+
+@pytest.mark.parametrize("where", ["block", "stage"])
+@pytest.mark.parametrize("name", sorted(ATTENTION))
+def test_our_own_networks_take_attention_too(name, where):
+    if name == "shared" and where == "stage":
+        pytest.skip("stands in every block")
+    net, x = build_resnet("resnet20", num_classes=5).eval(), torch.randn(2, 3, 32, 32)
+    keys = set(net.state_dict())
+    with torch.inference_mode():
+        before = net(x)
+        result = insert_attention(net, name, where=where)
+        torch.testing.assert_close(net(x), before, rtol=0, atol=0)
+    assert len(result.inserted) == (9 if where == "block" else 3)
+    assert keys <= set(net.state_dict())
+    if name != "none":
+        with pytest.raises(ValueError, match="one place takes one attention"):
+            insert_attention(net, name, where=where)
+
+
+def test_attention_behind_our_own_block_follows_its_sum():
+    net = build_resnet("resnet20", num_classes=5).eval()
+    insert_attention(net, "se", where="stage", start="module")
+    block, x = net.layer1[2], torch.randn(2, 16, 8, 8)
+    with torch.inference_mode():
+        added = torch.relu(block.branch(x) + x)
+        torch.testing.assert_close(block(x), block.attention_behind(added))
+    with attention_maps(net) as maps, torch.inference_mode():
+        net(torch.randn(1, 3, 32, 32))
+    assert list(maps) == [f"layer{stage}.2.attention_behind" for stage in (1, 2, 3)]
 
 
 def test_compiled_models_are_refused_and_inserted_ones_compile():

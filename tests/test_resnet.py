@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spl.attention import ATTENTION, attention_maps
+from spl.attention import ATTENTION, attention_maps, insert_attention
 from spl.counts import macs, num_parameters
 from spl.resnet import RESNETS, PaddedShortcut, ResNet, build_resnet
 
@@ -292,7 +292,36 @@ def test_a_net_is_one_graph_and_exports(attention: str) -> None:
     ("changes", "message"),
     [
         ({"name": "wrn16-4"}, "no network 'wrn16-4'; did you mean 'wrn16-8'"),
+        ({"name": "bogus"}, "no network 'bogus'; there are resnet20, "),
         ({"attention": "csmm"}, "no attention 'csmm'; did you mean 'csm'"),
+        (
+            {"attention": "ham", "attention_options": {"lamda": 1}},
+            "'ham' has no option 'lamda'; it has share",
+        ),
+        (
+            {"attention": "none", "attention_options": {"bias": True}},
+            "'none' has no option 'bias'; it has none",
+        ),
+        ({"attention": "rcca", "attention_options": {"reduction": 2}}, "it has recurrence, is_shared"),
+        (
+            {"attention": "ham", "attention_options": {"share": "abc"}},
+            "share of ham must be a number, got 'abc'",
+        ),
+        ({"attention": "ham", "attention_options": {"share": float("nan")}}, "must be a number, got nan"),
+        (
+            {"attention": "se", "attention_options": {"bias": "maybe"}},
+            "bias of se must be True or False, got ",
+        ),
+        ({"attention": "se", "attention_options": {"bias": 1}}, "bias of se must be True or False, got 1"),
+        (
+            {"attention": "se", "attention_options": {"reduction": 4.0}},
+            "reduction of se must be a whole number or None, got 4.0",
+        ),
+        (
+            {"attention": "cbam", "attention_options": {"kernel_size": True}},
+            "must be a whole number, got True",
+        ),
+        ({"attention": "csm", "attention_options": {"order": 3}}, "order of csm must be a text, got 3"),
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"attention_per": "net"}, "attention_per must be 'block' or 'stage', got 'net'"),
         ({"attention": "rcca", "attention_per": "stage"}, "'rcca' has a place of its own"),
@@ -302,3 +331,11 @@ def test_a_net_is_one_graph_and_exports(attention: str) -> None:
 def test_what_cannot_be_built_is_refused_in_a_sentence(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_resnet(**{"name": "resnet20", "num_classes": 10, **changes})
+
+
+def test_numbers_may_be_whole_and_options_may_be_left_to_the_module() -> None:
+    build("resnet20", attention="se", attention_options={"reduction": None, "bias": True})
+    with pytest.raises(ValueError, match="share must leave both groups channels, got 1 of 16"):
+        build("resnet20", attention="ham", attention_options={"share": 1})
+    with pytest.raises(ValueError, match="bias of se must be True or False, got 'no'"):
+        insert_attention(build("resnet20"), "se", bias="no")

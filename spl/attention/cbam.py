@@ -35,12 +35,12 @@ class PooledSpatialAttention(nn.Module):
     (its equation 2 read literally) is this. The map is the gates ``(B, 1, H, W)``.
 
     Raises:
-        ValueError: if ``kernel_size`` is even.
+        ValueError: if ``kernel_size`` is even or below 1.
     """
 
     def __init__(self, *, kernel_size: int = 7, batch_norm: bool = False) -> None:
         super().__init__()
-        if kernel_size % 2 == 0:
+        if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd to keep the picture's size, got {kernel_size}")
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = nn.BatchNorm2d(1) if batch_norm else None

@@ -27,13 +27,13 @@ class ECA(nn.Module):
         kernel_size: ``k``, odd; None is `eca_kernel` of the channels.
 
     Raises:
-        ValueError: if ``kernel_size`` is even.
+        ValueError: if ``kernel_size`` is even or below 1.
     """
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
         super().__init__()
         k = eca_kernel(channels) if kernel_size is None else kernel_size
-        if k % 2 == 0:
+        if k < 1 or k % 2 == 0:
             raise ValueError(f"kernel_size must be odd to give each channel a gate, got {k}")
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)  # as other codes name the weight
         self.map = AttentionMap()

@@ -4,7 +4,6 @@ The network is changed in place and keeps the keys of its ``state_dict``. What t
 own files, which there are in ``spl.attention.table``, and where they can stand in ``spl.attention.places``.
 """
 
-import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from spl.attention.places import Place, find_places
 from spl.attention.shared import share_attention
-from spl.attention.table import ATTENTION
+from spl.attention.table import ATTENTION, check_options
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ def _attend(place: nn.Module, inputs: Any, output: Tensor) -> Tensor:
 
     It finds its modules through ``place`` and holds nothing itself: copies and replicas use their own.
     """
-    attended: Tensor = place.get_submodule("attention")(output)
+    name = "attention_behind" if "attention_behind" in place._modules else "attention"
+    attended: Tensor = place.get_submodule(name)(output)
     if "blend" in place._modules:
         attended = place.get_submodule("blend")(output, attended)
     return attended
@@ -95,7 +95,8 @@ def insert_attention(
 ) -> Insertion:
     """Put the attention ``name`` into ``model``, in place, and return what has changed.
 
-    The module becomes a child ``attention`` of the one that it stands behind, and a hook calls it. So the old
+    The module becomes a child ``attention`` of the one that it stands behind (``attention_behind`` where that
+    has an ``nn.Identity`` of this name, as our own blocks have), and a hook calls it. So the old
     keys of the ``state_dict`` stay: old weights load with ``strict=False``, and only new keys are missing.
 
     Args:
@@ -106,8 +107,10 @@ def insert_attention(
             the last block of every stage; else names of modules to stand behind, one or a list, such as
             ``"layer4.*.bn2"``: ``*`` stays within one name, ``**`` goes through dots.
         start: ``"identity"`` keeps what the network computes: ``x + gamma * (attention(x) - x)``, one scalar
-            ``gamma`` per module that starts at 0. The first step of training moves it, the next the module. A
-            module that is the identity by itself (``none``, ``sam``) gets none. ``"module"`` blends nothing.
+            ``gamma`` per module that starts at 0. The first step of training moves it, the next the module;
+            where that has a ``gamma`` of its own (``csm``) the next moves this one, and queries, keys and
+            values move from the third on. A module that is the identity by itself (``none``, ``sam``,
+            ``rcca``) gets none. ``"module"`` blends nothing.
         example: an input of ``model`` (or a tuple of inputs; a batch of one will do): the channels are then
             measured instead of read off convolutions and norms.
         options: of the module, by keyword.
@@ -126,7 +129,8 @@ def insert_attention(
         raise ValueError(
             "DistributedDataParallel would not share the new gradients: insert into its .module first"
         )
-    _check_options(name, options)
+    _check_name(name)
+    check_options(name, ATTENTION[name], options)
     places = find_places(model, where, example)
     if name == "shared":
         if where != "block":
@@ -140,20 +144,17 @@ def insert_attention(
     num_before = _num_parameters(model)
     inserted = []
     for place, attention in zip(places, modules, strict=True):
-        _put(model, place.module, attention, is_blended=is_blended)
+        _put(model, place, attention, is_blended=is_blended)
         num_added = _num_parameters(attention) + is_blended
         inserted.append(Inserted(after=place.name, channels=place.channels, num_parameters=num_added))
     return Insertion(type(model).__name__, name, tuple(inserted), num_before, _num_parameters(model))
 
 
-def _check_options(name: str, options: dict[str, Any]) -> None:
+def _check_name(name: str) -> None:
     if name not in ATTENTION:
         near = get_close_matches(str(name), ATTENTION, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(ATTENTION)}"
         raise ValueError(f"there is no attention {name!r}; {hint}")
-    _, *known = inspect.signature(ATTENTION[name]).parameters  # the first is the number of channels
-    if unknown := [option for option in options if option not in known]:
-        raise ValueError(f"{name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
 
 
 def _shared(model: nn.Module, places: list[Place], options: dict[str, Any]) -> list[nn.Module]:
@@ -179,14 +180,15 @@ def _is_identity(attention: nn.Module, channels: int) -> bool:
         return torch.equal(attention(x), x)
 
 
-def _put(model: nn.Module, place: nn.Module, attention: nn.Module, *, is_blended: bool) -> None:
+def _put(model: nn.Module, place: Place, attention: nn.Module, *, is_blended: bool) -> None:
     """Put ``attention`` behind ``place``: where its weights are, of their type, in the same mode."""
-    near = [*place.parameters(), *place.buffers(), *model.parameters()]
+    module = place.module
+    near = [*module.parameters(), *module.buffers(), *model.parameters()]
     like = next((one for one in near if one.is_floating_point()), torch.empty(0))
-    children = {"attention": attention} | ({"blend": Blend()} if is_blended else {})
+    children = {place.child: attention} | ({"blend": Blend()} if is_blended else {})
     for name, child in children.items():
-        place.add_module(name, child.to(like.device, like.dtype).train(place.training))
-    place.register_forward_hook(_attend)
+        module.add_module(name, child.to(like.device, like.dtype).train(module.training))
+    module.register_forward_hook(_attend)
 
 
 def _num_parameters(module: nn.Module) -> int:

@@ -31,7 +31,7 @@ class Column:
     @property
     def title(self) -> str:
         """The name of the module, without what all of them share."""
-        return re.sub(r"(^|\.)attention(?=\.|$)", "", self.name)
+        return re.sub(r"(^|\.)attention(_behind)?(?=\.|$)", "", self.name)
 
 
 def draw_attention(

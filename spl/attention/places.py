@@ -21,6 +21,7 @@ class Place:
     module: nn.Module
     channels: int
     stage: str  # the module that holds the block; only told of places in blocks
+    child: str  # the name that attention gets in the module
 
 
 def last_norm(block: nn.Module) -> str | None:
@@ -50,8 +51,8 @@ def find_places(
         patterns = [where] if isinstance(where, str) else list(where)
         found = dict.fromkeys(_matching(model, named, patterns), "")
     for name in found:
-        if taken := {"attention", "blend"} & set(dir(named[name])):
-            raise ValueError(f"{name!r} has a module {min(taken)!r} already; one place takes one attention")
+        if taken := _taken(named[name]):
+            raise ValueError(f"{name!r} has a module {taken!r} already; one place takes one attention")
     channels = _measured(model, named, list(found), example) if example is not None else {}
     places = []
     for name, stage in found.items():
@@ -61,8 +62,21 @@ def find_places(
                 f"the channels behind {name!r} ({type(named[name]).__name__}) cannot be told from it; "
                 "pass an input of the model to measure them: example=torch.zeros(1, 3, 64, 64)"
             )
-        places.append(Place(name, named[name], count, stage))
+        places.append(Place(name, named[name], count, stage, _free_child(named[name])))
     return places
+
+
+def _free_child(module: nn.Module) -> str:
+    """Return the name for attention in ``module``: our blocks call an ``attention`` themselves.
+
+    It stands before the sum. Without attention it is a mere ``nn.Identity``, and stays one.
+    """
+    return "attention_behind" if type(getattr(module, "attention", None)) is nn.Identity else "attention"
+
+
+def _taken(module: nn.Module) -> str | None:
+    """Return the name of what keeps attention from standing behind ``module``, None if nothing does."""
+    return next((name for name in (_free_child(module), "blend") if hasattr(module, name)), None)
 
 
 def _in_blocks(model: nn.Module, named: dict[str, nn.Module], *, is_stage: bool) -> dict[str, str]:
