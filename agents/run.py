@@ -10,7 +10,7 @@ import torch
 from spl import runs
 from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
 from spl.config import UsageError
-from spl.encoders import EncoderConfig, TwoStreamEncoder
+from spl.encoders import EncoderConfig, build_encoder
 from spl.envs.adapter import EnvConfig
 from spl.records import StreamSpec
 from spl.runs import describe_run, generator_of, new_run
@@ -114,16 +114,7 @@ def build_agent(
     """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before."""
 
     def build_network() -> MultimodalQNetwork:
-        encoder = TwoStreamEncoder(
-            spec,
-            history=config.memory.history,
-            video_stream=config.encoder.video_stream,
-            attention=config.encoder.attention,
-            video_features=config.encoder.video_features,
-            audio_stream=config.encoder.audio_stream,
-            audio_features=config.encoder.audio_features,
-            features=config.encoder.features,
-        )
+        encoder = build_encoder(config.encoder, spec, history=config.memory.history)
         network = MultimodalQNetwork(
             encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion
         )

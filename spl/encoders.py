@@ -1,165 +1,50 @@
 """The two-stream encoder that autoencoder and Q-network share: video stream, audio stream, fusion."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from spl.attention import ATTENTION
 from spl.records import StreamSpec
+from spl.streams import AUDIO_STREAMS, VIDEO_STREAMS, DenseStream, VideoStream
 
-
-class Conv(NamedTuple):
-    """One convolution with ReLU, and the max-pooling after it (1 = none)."""
-
-    channels: int
-    kernel: int
-    stride: int
-    padding: int
-    pool: int
-
-
-VIDEO_STREAMS: dict[str, tuple[Conv, ...]] = {
-    # Mnih et al. (2015), extended data table 1
-    "nature": (Conv(32, 8, 4, 0, 1), Conv(64, 4, 2, 0, 1), Conv(64, 3, 1, 0, 1)),
-    # half the channels, for worlds that are simple to see
-    "small": (Conv(16, 8, 4, 0, 1), Conv(32, 4, 2, 0, 1), Conv(32, 3, 1, 0, 1)),
-    # Qureshi et al. (2016), Robot gains social intelligence through multimodal deep RL: 8 x 198 x 198
-    "mdqn": (Conv(16, 9, 3, 1, 2), Conv(32, 5, 1, 0, 2), Conv(64, 5, 1, 0, 2)),
-}
-AUDIO_STREAM = (Conv(16, 3, 2, 1, 1), Conv(32, 3, 2, 1, 1), Conv(32, 3, 2, 1, 1))
-AUDIO_HIDDEN = 256  # of the perceptron
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Sizes of the two streams and of their joint code."""
 
-    video_stream: Literal["nature", "small", "mdqn"] = "small"  # convolutions
-    attention: Literal["csm", "none"] = "csm"  # after the video stream's convolutions
-    audio_stream: Literal["conv", "mlp"] = "conv"  # convolutions over a log-mel, or a perceptron
+    video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or linear layers
+    # after a video stream's convolutions; before a dense one's first layer, over pixels. Without ham, whose
+    # batch norm would see blanked pictures too and differ between acting and learning, and without shared,
+    # which is for the stages of a residual net.
+    attention: Literal["csm", "none", "se", "eca", "cbam", "rcca", "cam", "sam"] = (
+        "csm"  # of the video stream
+    )
+    audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over a log-mel, or linear layers
+    video_widths: tuple[int, ...] = (512, 256)  # of a dense video stream: hidden layers below its features
+    audio_widths: tuple[int, ...] = (256, 128)  # of a dense audio stream, likewise
     video_features: int = 256  # of the video stream
     audio_features: int = 128  # of the audio stream
     features: int = 256  # of the joint code
+    code_activation: Literal["relu", "sigmoid"] = "relu"  # of the joint code; sigmoid keeps it in 0..1
 
     def __post_init__(self) -> None:
         for name in ("video_features", "audio_features", "features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-
-
-class ByteConv2d(nn.Conv2d):
-    """A convolution of bytes 0..255 read as 0..1: its weight is scaled, which costs less than the picture."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, C', H', W')`` for ``x (B, C, H, W)`` uint8."""
-        out: Tensor = self._conv_forward(as_floats(x, self.weight.dtype), self.weight / 255, self.bias)
-        return out
-
-
-def as_floats(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return bytes ``(B, C, H, W)`` as floats 0..255 with the channels last in memory.
-
-    On the CPU one channel after the other: half the time of the library's own permuting copy (0.6 ms at
-    32 x 4 x 84 x 84), which has its inner loop over the four channels.
-    """
-    if x.device.type != "cpu":
-        return x.to(dtype, memory_format=torch.channels_last)
-    floats = torch.empty(x.shape, dtype=dtype, memory_format=torch.channels_last)
-    for channel in range(x.shape[1]):
-        floats[:, channel].copy_(x[:, channel])
-    return floats
-
-
-def conv_stream(
-    in_channels: int, size: tuple[int, int], layers: Sequence[Conv], first: type[nn.Conv2d] = nn.Conv2d
-) -> tuple[nn.Sequential, int]:
-    """Return convolutions for ``(B, in_channels, *size)`` and the number of values they leave per channel.
-
-    Raises:
-        ValueError: if the input is too small for a layer.
-    """
-    modules: list[nn.Module] = []
-    for channels, kernel, stride, padding, pool in layers:
-        size = tuple(((side + 2 * padding - kernel) // stride + 1) // pool for side in size)  # type: ignore[assignment]
-        if min(size) < 1:
-            raise ValueError(
-                f"the input is too small for a convolution of {kernel} x {kernel} with stride {stride}: "
-                "give a larger env.video_size or another encoder.video_stream"
-            )
-        conv = nn.Conv2d if modules else first
-        modules += [conv(in_channels, channels, kernel, stride, padding), nn.ReLU()]
-        if pool > 1:
-            modules.append(nn.MaxPool2d(pool))
-        in_channels = channels
-    return nn.Sequential(*modules), size[0] * size[1]
-
-
-class VideoStream(nn.Module):
-    """``T`` frames as channels -> convolutions -> attention -> ``(B, D)``."""
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        history: int,
-        layers: Sequence[Conv],
-        attention: str,
-        features: int,
-    ) -> None:
-        super().__init__()
-        channels, rows, columns = shape
-        self.convs, positions = conv_stream(history * channels, (rows, columns), layers, ByteConv2d)
-        self.attention = ATTENTION[attention](layers[-1].channels)
-        self.project = nn.Linear(layers[-1].channels * positions, features)
-
-    def forward(self, video: Tensor) -> Tensor:
-        """Return ``(B, D)`` for ``video (B, T, C, H, W)`` uint8."""
-        x = self.convs(video.flatten(1, 2))  # (B, C', H', W')
-        x = self.attention(x)
-        return torch.relu(self.project(x.flatten(1)))  # (B, D)
-
-
-class AudioStream(nn.Module):
-    """``T`` steps of log-mel laid end to end in time -> convolutions -> ``(B, D)``."""
-
-    def __init__(self, shape: tuple[int, int, int], *, history: int, features: int) -> None:
-        super().__init__()
-        channels, bands, frames = shape
-        if bands == 1:
-            raise ValueError(
-                "encoder.audio_stream=conv reads several mel bands, got one, as a waveform has it: "
-                "set --encoder.audio_stream mlp"
-            )
-        self.convs, positions = conv_stream(channels, (bands, history * frames), AUDIO_STREAM)
-        self.project = nn.Linear(AUDIO_STREAM[-1].channels * positions, features)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Return ``(B, D)`` for ``audio (B, T, C, M, F)``."""
-        x = audio.to(self.project.weight.dtype).permute(0, 2, 3, 1, 4).flatten(3)  # (B, C, M, T F)
-        return torch.relu(self.project(self.convs(x).flatten(1)))  # (B, D)
-
-
-class AudioMlp(nn.Module):
-    """All values of ``T`` steps, a waveform's or log-mel levels -> two linear layers -> ``(B, D)``."""
-
-    def __init__(self, shape: tuple[int, int, int], *, history: int, features: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(history * math.prod(shape), AUDIO_HIDDEN)
-        self.project = nn.Linear(AUDIO_HIDDEN, features)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Return ``(B, D)`` for ``audio (B, T, C, M, F)``; int8 is read as -1..1."""
-        x = audio.flatten(1).to(self.hidden.weight.dtype)  # (B, T C M F)
-        if audio.dtype == torch.int8:  # here the input is smaller than the weight
-            x = x / 128
-        return torch.relu(self.project(torch.relu(self.hidden(x))))  # (B, D)
-
-
-AUDIO_STREAMS = {"conv": AudioStream, "mlp": AudioMlp}
+        for sense in ("video", "audio"):
+            name, widths = f"{sense}_widths", getattr(self, f"{sense}_widths")
+            if any(width < 1 for width in widths):
+                raise ValueError(f"{name} must all be positive, got {widths}")
+            if getattr(self, f"{sense}_stream") != "dense" and widths != getattr(EncoderConfig, name):
+                raise ValueError(
+                    f"{name} are those of a dense stream, got {widths} for the "
+                    f"{getattr(self, f'{sense}_stream')} one: set {sense}_stream to dense"
+                )
 
 
 class TwoStreamEncoder(nn.Module):
@@ -167,6 +52,16 @@ class TwoStreamEncoder(nn.Module):
 
     An absent sense's features are zeroed and its presence flag is 0, so nothing that its stream makes of
     zeros (biases) reaches the code. A stream whose shape has a zero is not built.
+
+    Args:
+        spec: shapes of one step.
+        history: ``T``.
+        video_stream: of `VIDEO_STREAMS`, or the widths of a dense stream.
+        attention: of `ATTENTION`, in the video stream.
+        video_features, audio_features: of each stream.
+        audio_stream: of `AUDIO_STREAMS`, or the widths of a dense stream.
+        features: ``D`` of the code.
+        code_activation: of `ACTIVATIONS`.
     """
 
     def __init__(
@@ -174,30 +69,36 @@ class TwoStreamEncoder(nn.Module):
         spec: StreamSpec,
         *,
         history: int,
-        video_stream: str,
+        video_stream: str | Sequence[int],
         attention: str,
         video_features: int,
-        audio_stream: str,
+        audio_stream: str | Sequence[int],
         audio_features: int,
         features: int,
+        code_activation: str = "relu",  # what agents have always had
     ) -> None:
         super().__init__()
         self.video = self.audio = None
         if spec.has_video:
-            self.video = VideoStream(
-                spec.video,
-                history=history,
-                layers=VIDEO_STREAMS[video_stream],
-                attention=attention,
-                features=video_features,
+            seen: dict[str, Any] = {"history": history, "attention": attention, "features": video_features}
+            self.video = (
+                VideoStream(spec.video, layers=VIDEO_STREAMS[video_stream], **seen)
+                if isinstance(video_stream, str)
+                else DenseStream(spec.video, widths=video_stream, **seen)
             )
         if spec.has_audio:
-            self.audio = AUDIO_STREAMS[audio_stream](spec.audio, history=history, features=audio_features)
+            heard: dict[str, Any] = {"history": history, "features": audio_features}
+            self.audio = (
+                AUDIO_STREAMS[audio_stream](spec.audio, **heard)
+                if isinstance(audio_stream, str)
+                else DenseStream(spec.audio, widths=audio_stream, **heard)
+            )
         self.stream_features = (
             video_features if spec.has_video else 0,
             audio_features if spec.has_audio else 0,
         )
         self.features = features
+        self.code_activation = code_activation
         self.fuse = nn.Linear(sum(self.stream_features) + 2, features)
 
     def streams(self, video: Tensor, audio: Tensor, present: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -217,4 +118,23 @@ class TwoStreamEncoder(nn.Module):
         """
         parts = [part for part in self.streams(video, audio, present) if part is not None]
         joint = torch.cat([*parts, present.to(self.fuse.weight.dtype)], dim=1)  # (B, Dv + Da + 2)
-        return torch.relu(self.fuse(joint))  # (B, D)
+        return ACTIVATIONS[self.code_activation](self.fuse(joint))  # (B, D)
+
+
+def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> TwoStreamEncoder:
+    """Return the encoder of ``config``, its weights drawn from torch's generator.
+
+    Raises:
+        ValueError: if a stream cannot read what ``spec`` describes.
+    """
+    return TwoStreamEncoder(
+        spec,
+        history=history,
+        video_stream=config.video_widths if config.video_stream == "dense" else config.video_stream,
+        attention=config.attention,
+        video_features=config.video_features,
+        audio_stream=config.audio_widths if config.audio_stream == "dense" else config.audio_stream,
+        audio_features=config.audio_features,
+        features=config.features,
+        code_activation=config.code_activation,
+    )

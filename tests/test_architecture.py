@@ -57,7 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.resnet": {"spl.attention", "spl.attention.rcca", "spl.attention.shared"},
     "spl.counts": set(),
     "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
-    "spl.encoders": {"spl.attention"},
+    "spl.streams": {"spl.attention"},
+    "spl.encoders": {"spl.streams"},
     "spl.cli": {
         "spl.models",
         "spl.classify.ablate",

@@ -1,31 +1,17 @@
-"""The two streams and their fusion: shapes, the paper's counts, and what an absent sense may change."""
+"""The fusion of the two streams: what is built, what an absent sense may change, and what a config builds."""
 
-import json
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from spl.encoders import (
-    AUDIO_STREAM,
-    AUDIO_STREAMS,
-    VIDEO_STREAMS,
-    AudioMlp,
-    AudioStream,
-    ByteConv2d,
-    Conv,
-    EncoderConfig,
-    TwoStreamEncoder,
-    VideoStream,
-    as_floats,
-    conv_stream,
-)
+from spl.attention import ATTENTION
+from spl.config import UsageError, parse
+from spl.encoders import EncoderConfig, TwoStreamEncoder, build_encoder
 from spl.records import StreamSpec
+from spl.streams import DenseStream
 
-MDQN = json.loads((Path(__file__).parent / "data" / "mdqn.json").read_text())["stream"]
 SPEC = StreamSpec(video=(1, 36, 36), audio=(1, 16, 4))
 WAVEFORM = SPEC._replace(audio=(1, 1, 64), audio_dtype="int8")
 SIZES: dict[str, Any] = {"video_features": 12, "audio_stream": "conv", "audio_features": 10, "features": 14}
@@ -50,112 +36,11 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("attention", ["none", "csm"])
-@pytest.mark.parametrize("name", VIDEO_STREAMS)
-def test_every_video_stream_gives_features(name: str, attention: str) -> None:
-    stream = VideoStream(
-        (3, 110, 120), history=2, layers=VIDEO_STREAMS[name], attention=attention, features=9
-    )
-    video = torch.randint(256, (2, 2, 3, 110, 120), dtype=torch.uint8)
-    features = stream(video)
-    assert features.shape == (2, 9)
-    assert features.dtype == torch.float32
-    assert (features >= 0).all()
-
-
-def test_the_nature_stream_on_84_pixels_leaves_7_by_7() -> None:
-    convs, positions = conv_stream(4, (84, 84), VIDEO_STREAMS["nature"], ByteConv2d)
-    assert positions == 49
-    assert convs(torch.zeros(1, 4, 84, 84, dtype=torch.uint8)).shape == (1, 64, 7, 7)
-    assert count(convs) == 8_224 + 32_832 + 36_928  # (64 C + 1) 32, (16 * 32 + 1) 64, (9 * 64 + 1) 64
-
-
-def test_the_mdqn_stream_has_the_shapes_and_the_count_of_its_code() -> None:
-    history, rows, columns = MDQN["input"]
-    stream = VideoStream(
-        (1, rows, columns),
-        history=history,
-        layers=VIDEO_STREAMS["mdqn"],
-        attention="none",
-        features=MDQN["fc"],
-    )
-    x, shapes = torch.zeros(1, history, rows, columns, dtype=torch.uint8), []
-    for module in stream.convs:
-        x = module(x)
-        if not isinstance(module, nn.ReLU):
-            shapes.append(list(x.shape[1:]))
-    assert shapes == [MDQN[name] for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3")]
-    assert count(stream) + count(nn.Linear(MDQN["fc"], MDQN["actions"])) == MDQN["params"] == 485_364
-
-
-def test_a_convolution_of_bytes_is_that_of_the_picture_between_0_and_1() -> None:
-    torch.manual_seed(0)
-    layer = ByteConv2d(3, 5, 4, 2, 1)
-    x = torch.randint(256, (2, 3, 12, 10), dtype=torch.uint8)
-    expected = functional.conv2d(x.float() / 255, layer.weight, layer.bias, stride=2, padding=1)
-    torch.testing.assert_close(layer(x), expected)
-    layer.weight.data.fill_(1.0)
-    layer.bias.data.fill_(0.5)
-    white = layer(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8))
-    assert white[0, 0, 0, 0].item() == pytest.approx(27.5)  # 3 x 3 x 3 inside the padding, and the bias
-
-
-def test_a_video_stream_by_hand() -> None:
-    layers = (Conv(channels=1, kernel=2, stride=1, padding=0, pool=2),)
-    stream = VideoStream((1, 3, 3), history=1, layers=layers, attention="none", features=1)
-    for parameter in stream.parameters():
-        nn.init.ones_(parameter)
-    video = torch.tensor([[0, 51, 0], [0, 102, 0], [255, 0, 0]], dtype=torch.uint8).reshape(1, 1, 1, 3, 3)
-    # windows hold 153, 153, 357, 102; the largest is 357 / 255 + 1 = 2.4, and the projection adds 1
-    assert stream(video).item() == pytest.approx(3.4, abs=1e-6)
-
-
-def test_audio_steps_are_laid_end_to_end_in_time() -> None:
-    torch.manual_seed(0)
-    stream = AudioStream((2, 16, 4), history=3, features=7)
-    audio = torch.rand(2, 3, 2, 16, 4).half()
-    laid = torch.cat([audio[:, step] for step in range(3)], dim=3).float()  # (B, C, M, 3 F)
-    expected = torch.relu(stream.project(stream.convs(laid).flatten(1)))
-    assert torch.equal(stream(audio), expected)
-    assert expected.shape == (2, 7)
-    assert not torch.equal(stream(audio.flip(1)), expected)
-    sides = (2 * 2) * AUDIO_STREAM[-1].channels  # 16 -> 8 -> 4 -> 2 bands, 12 -> 6 -> 3 -> 2 frames
-    assert stream.project.in_features == sides
-
-
-@pytest.mark.parametrize("name", AUDIO_STREAMS)
-@pytest.mark.parametrize("channels", [1, 2])
-def test_every_audio_stream_gives_features(name: str, channels: int) -> None:
-    stream = AUDIO_STREAMS[name]((channels, 16, 4), history=3, features=7)
-    features = stream(torch.rand(2, 3, channels, 16, 4).half())
-    assert features.shape == (2, 7)
-    assert features.dtype == torch.float32
-    assert (features >= 0).all()
-
-
-def test_a_perceptron_reads_bytes_as_128ths_by_hand() -> None:
-    stream = AudioMlp((1, 1, 3), history=2, features=1)
-    for parameter in stream.parameters():
-        nn.init.zeros_(parameter)
-    stream.hidden.weight.data[:2] = torch.tensor([[1.0, 2, 4, 8, 16, 32], [-1, 0, 0, 0, 0, 0]])
-    stream.project.weight.data[0, :2] = torch.tensor([1.0, 100.0])
-    stream.project.bias.data.fill_(0.5)
-    audio = torch.tensor([[64, 0, 0], [0, -32, 127]], dtype=torch.int8).reshape(1, 2, 1, 1, 3)
-    # 0.5 * 1 - 0.25 * 16 + 127/128 * 32 = 28.25; the second unit's -0.5 is cut to 0
-    assert stream(audio).item() == 28.75
-    assert stream((audio / 128).half()).item() == 28.75  # full scale is 1 in every other kind
-
-
 def test_gradient_reaches_every_parameter_of_a_perceptron() -> None:
     encoder = make(WAVEFORM, audio_stream="mlp")
     encoder(*draw(WAVEFORM), torch.ones(3, 2, dtype=torch.bool)).square().sum().backward()
     for name, parameter in encoder.audio.named_parameters():
         assert parameter.grad.abs().max() > 0, name
-
-
-def test_a_perceptron_of_four_chunks_has_2048_256_128() -> None:
-    stream = AudioMlp((1, 1, 512), history=4, features=128)
-    assert count(stream) == (2048 + 1) * 256 + (256 + 1) * 128
 
 
 def test_a_waveform_has_no_bands_to_convolve() -> None:
@@ -243,10 +128,73 @@ def test_sizes_must_be_positive(name: str) -> None:
         EncoderConfig(**{name: 0})
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_bytes_become_floats_with_channels_last_to_the_bit(dtype: torch.dtype) -> None:
-    video = torch.randint(256, (3, 5, 9, 7), dtype=torch.uint8)
-    for x in (video, video[:, 1:], video[:1, :1]):
-        floats, expected = as_floats(x, dtype), x.to(dtype, memory_format=torch.channels_last)
-        assert torch.equal(floats, expected)
-        assert floats.is_contiguous(memory_format=torch.channels_last)
+DENSE: dict[str, Any] = {"video_stream": "dense", "audio_stream": "dense", "attention": "none"}
+
+
+@pytest.mark.parametrize("spec", [SPEC, WAVEFORM, SPEC._replace(video=(3, 7, 5), audio=(2, 16, 1))])
+def test_dense_streams_read_every_sense(spec: StreamSpec) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderConfig(**DENSE, audio_widths=(6, 5, 4)), spec, history=2)
+    assert isinstance(encoder.video, DenseStream)
+    assert isinstance(encoder.audio, DenseStream)
+    assert [layer.out_features for layer in encoder.video.layers] == [512, 256, 256]
+    assert [layer.out_features for layer in encoder.audio.layers] == [6, 5, 4, 128]
+    assert encoder(*draw(spec), torch.ones(3, 2, dtype=torch.bool)).shape == (3, 256)
+
+
+def test_a_config_builds_what_the_parts_would() -> None:
+    config = EncoderConfig(video_features=12, audio_features=10, features=14, attention="eca")
+    torch.manual_seed(0)
+    encoder = build_encoder(config, SPEC, history=2)
+    expected = make(attention="eca").state_dict()
+    assert encoder.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in encoder.state_dict().items())
+
+
+def test_the_names_in_an_agents_checkpoint_stay() -> None:
+    assert list(make(audio_stream="mlp").state_dict()) == [
+        *(f"video.convs.{place}.{kind}" for place in (0, 2, 4) for kind in ("weight", "bias")),
+        *(f"video.attention.channel.{name}.weight" for name in ("reduce", "expand")),
+        "video.attention.spatial.gamma",
+        *(
+            f"video.attention.spatial.{n}.{kind}"
+            for n in ("key", "query", "value")
+            for kind in ("weight", "bias")
+        ),
+        *(f"{name}.{kind}" for name in ("video.project", "audio.hidden") for kind in ("weight", "bias")),
+        *(f"{name}.{kind}" for name in ("audio.project", "fuse") for kind in ("weight", "bias")),
+    ]
+
+
+def test_an_encoder_may_have_any_attention_but_batch_norms_and_that_of_stages() -> None:
+    offered = set(get_args(get_type_hints(EncoderConfig)["attention"]))
+    normalizing = {
+        name
+        for name, build in ATTENTION.items()
+        if any(isinstance(module, nn.BatchNorm2d) for module in build(64).modules())
+    }
+    assert normalizing == {"ham"}
+    assert offered == set(ATTENTION) - normalizing - {"shared"}
+    for name in offered:
+        assert make(attention=name)(*draw(), torch.ones(3, 2, dtype=torch.bool)).shape == (3, 14)
+
+
+def test_the_activation_of_the_code() -> None:
+    flags = torch.ones(3, 2, dtype=torch.bool)
+    rectified, squashed = (make(code_activation=name)(*draw(), flags) for name in ("relu", "sigmoid"))
+    assert (rectified == 0).any()
+    torch.testing.assert_close(squashed[rectified > 0], torch.sigmoid(rectified[rectified > 0]))
+    assert ((squashed > 0) & (squashed < 1)).all()
+    config = EncoderConfig(code_activation="sigmoid")
+    assert build_encoder(config, SPEC, history=2).code_activation == "sigmoid"
+
+
+def test_widths_come_from_the_command_line_and_only_with_a_dense_stream() -> None:
+    config = parse(EncoderConfig, ["--video_stream", "dense", "--video_widths", "[64, 32]"], prog="spl")
+    assert config.video_widths == (64, 32)
+    with pytest.raises(
+        UsageError, match=r"video_widths are those of a dense stream, got \(64,\) for the small"
+    ):
+        parse(EncoderConfig, ["--video_widths", "64"], prog="spl")
+    with pytest.raises(ValueError, match=r"audio_widths must all be positive, got \(8, 0\)"):
+        EncoderConfig(audio_stream="dense", audio_widths=(8, 0))
