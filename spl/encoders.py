@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.records import StreamSpec
-from spl.streams import AUDIO_STREAMS, VIDEO_STREAMS, DenseStream, VideoStream
+from spl.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
@@ -78,7 +78,8 @@ class TwoStreamEncoder(nn.Module):
         code_activation: str = "relu",  # what agents have always had
     ) -> None:
         super().__init__()
-        self.video = self.audio = None
+        self.video: VideoStream | DenseStream | None = None
+        self.audio: AudioStream | AudioMlp | DenseStream | None = None
         if spec.has_video:
             seen: dict[str, Any] = {"history": history, "attention": attention, "features": video_features}
             self.video = (

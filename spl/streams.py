@@ -216,4 +216,5 @@ class DenseStream(nn.Module):
 
 
 # What `EncoderConfig` calls dense has widths in place of a name.
-AUDIO_STREAMS = {"conv": AudioStream, "mlp": AudioMlp}
+AUDIO_STREAMS: dict[str, type[AudioStream] | type[AudioMlp]] = {"conv": AudioStream, "mlp": AudioMlp}
+Stream = VideoStream | AudioStream | AudioMlp | DenseStream

@@ -59,6 +59,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
     "spl.streams": {"spl.attention"},
     "spl.encoders": {"spl.streams"},
+    "spl.autoencoder": {"spl.encoders", "spl.streams"},
+    "spl.corruptions": set(),
+    "spl.moments": set(),
+    "spl.greedy": {"spl.autoencoder", "spl.corruptions", "spl.losses", "spl.streams"},
     "spl.cli": {
         "spl.models",
         "spl.classify.ablate",
