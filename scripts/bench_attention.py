@@ -3,12 +3,13 @@
 Peers do the same work: timm's SE, ECA and CBAM (with batch normalization, which timm's always has), position
 attention with its map written out, our CBAM for HAM. In every repetition each contender is timed in turn, in
 an order drawn anew, so that noise hits all alike; medians, and ours over the peer's (below 1 is better).
-Forward alone is without gradients. Peak memory is what a process of its own grows by (on CUDA: what torch
-allocates at most) beyond input, gradient and weights. ``--memory`` follows position attention to 128 x 128,
-``--network`` trains ResNet-18 with each module and without. Extra: dev, for timm.
+Forward alone is without gradients. Peak memory is what the process grows by (on CUDA: what torch allocates
+at most) beyond input, gradient and weights. ``--memory`` follows position attention to 128 x 128, each point
+in a process of its own; ``--network`` trains ResNet-18 with each module and without. Extra: dev, for timm.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import random
@@ -90,20 +91,24 @@ def inputs(shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
     return torch.randn(shape, device=device, requires_grad=True), torch.randn(shape, device=device)
 
 
-def alternate(calls: dict[str, Callable[[], Any]], repetitions: int, budget_s: float) -> dict[str, float]:
-    """Return the median seconds of each call; at least five of each, and no more once the budget is spent."""
+def alternate(calls: dict[str, Callable[[], Any]], args: argparse.Namespace) -> dict[str, float]:
+    """Return the median seconds of each call; at least five of each, and no more once the budget is spent.
+
+    One thread on the CPU is timed by the processor's clock, which stands while others have the processor.
+    """
+    clock = time.process_time if args.device == "cpu" and args.threads == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    order, end = [*calls], time.perf_counter() + budget_s
-    for repetition in range(repetitions):
+    order, end = [*calls], time.perf_counter() + args.budget_s
+    for repetition in range(args.repetitions):
         if repetition >= 5 and time.perf_counter() > end:
             break
         random.shuffle(order)
         for name in order:
-            start = time.perf_counter()
+            start = clock()
             calls[name]()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -113,12 +118,30 @@ def peak_bytes(name: str, which: str, shape: tuple[int, ...], mode: str, device:
     small = (1, shape[1], 8, 8)
     for _ in range(2):  # what libraries take once is not the module's
         work(module, *inputs(small, device), mode)
-    x, gradient = inputs(shape, device)
+    return growth(module, *inputs(shape, device), mode)
+
+
+def keep_freed_memory() -> None:
+    """Have what was freed wait to be used again, as on CUDA: else page faults decide, by chance.
+
+    What takes much memory then pays for it once only. ``--fresh_memory`` has it pay each time.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: no block is a mapping of its own, which is new each time
+        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap does not shrink
+
+
+def growth(module: nn.Module, x: Tensor, gradient: Tensor, mode: str) -> int:
+    """Return the bytes that `work` takes at its peak beyond those that are taken already."""
+    x.grad = None
+    module.zero_grad()
     if x.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work(module, x, gradient, mode)
         return torch.cuda.max_memory_allocated() - before
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there to be used again
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
     before = resident_peak_bytes()
     work(module, x, gradient, mode)
@@ -150,13 +173,13 @@ def measure_module(name: str, shape: tuple[int, ...], args: argparse.Namespace) 
             modules = {which: torch.compile(module, dynamic=False) for which, module in modules.items()}  # type: ignore[misc]
         for mode in MODES:
             calls = {which: partial(work, module, x, gradient, mode) for which, module in modules.items()}
-            seconds = alternate(calls, args.repetitions, args.budget_s)
+            seconds = alternate(calls, args)
             row: Row = {"module": name, "shape": shape, "mode": mode, "is_compiled": is_compiled}
             row |= {"peer": PEERS[name][0] if name in PEERS else None}
             row |= {f"{which}_ms": 1e3 * value for which, value in seconds.items()}
             if not is_compiled:
-                for which in contenders:
-                    row[f"{which}_mib"] = peak_in_a_process(name, which, shape, mode, args.device)
+                grown = {which: growth(module, x, gradient, mode) for which, module in modules.items()}
+                row |= {f"{which}_mib": value / 2**20 for which, value in grown.items()}
             rows.append(row)
             print(json.dumps(row), file=sys.stderr)
     return rows
@@ -199,7 +222,7 @@ def measure_network(args: argparse.Namespace) -> list[Row]:
     rows = []
     for name in [name for name in args.names if name != "none"]:  # with and without take turns
         calls = {"ours": updates_of(name), "peer": updates_of("none")}
-        seconds = alternate(calls, args.repetitions, args.budget_s)
+        seconds = alternate(calls, args)
         rates = {f"{which}_images_per_second": args.batch_size / value for which, value in seconds.items()}
         rows.append({"module": name, "shape": tuple(images.shape), **rates})
         print(json.dumps(rows[-1]), file=sys.stderr)
@@ -254,6 +277,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=50)
     parser.add_argument("--budget_s", type=float, default=10.0, help="of one row, past five repetitions")
+    parser.add_argument("--fresh_memory", action="store_true", help="leave the allocator as it is")
     parser.add_argument("--compile", action="store_true", help="each module compiled, too")
     parser.add_argument("--memory", action="store_true", help="of position attention, against H x W")
     parser.add_argument("--network", action="store_true", help="train ResNet-18 with each module")
@@ -275,6 +299,8 @@ def main() -> None:
     elif args.network:
         found["network"] = measure_network(args)
     else:
+        if not args.fresh_memory:
+            keep_freed_memory()
         names = [name for name in args.names if name != "none"]
         found["modules"] = [
             row for shape in SHAPES for name in names for row in measure_module(name, shape, args)

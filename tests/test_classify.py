@@ -368,7 +368,7 @@ def test_what_may_change_on_resuming(tiny: Maker):
         (["--recipe.batch_size", "0"], "recipe: batch_size must be at least 1, got 0"),
         (["--recipe.momentum", "1"], "recipe: momentum must be in [0, 1), got 1.0"),
         (["--recipe.nesterov", "true", "--recipe.momentum", "0"], "nesterov needs a momentum above 0"),
-        (["--recipe.warmup_epochs", "99"], "warmup_epochs lie in 0..epochs (15), got 0.0005 and 99"),
+        (["--recipe.warmup_epochs", "99"], "warmup_epochs lie in 0..epochs (16), got 0.001 and 99"),
         (["--restarts", "0"], "restarts must be at least 1, got 0"),
         (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
         (["--model.attention_options.ratio", "3", "--attention", "csm"], "ratio"),
