@@ -132,8 +132,8 @@ class _Sound:
         self, container: Any, codec: str, rate_hz: int, audio: NDArray[Any] | Iterable[NDArray[Any]]
     ) -> None:
         self._chunks = _chunks(audio, max(1, round(rate_hz * CHUNK_S)))
-        self._next = next(self._chunks, None)
-        num_channels = 1 if self._next is None else self._next.shape[0]
+        self._first = next(self._chunks, None)  # tells the number of channels
+        num_channels = 1 if self._first is None else self._first.shape[0]
         if num_channels not in LAYOUTS:
             raise ValueError(f"a sound must have 1, 2 or 6 channels, got {num_channels}")
         self._container, self._rate_hz, self._layout = container, rate_hz, LAYOUTS[num_channels]
@@ -145,17 +145,17 @@ class _Sound:
         self._position = 0
 
     def write_until(self, end_s: float) -> None:
-        """Write what sounds before ``end_s``, a little more."""
-        while self._next is not None and self._position < end_s * self._rate_hz:
-            frame = av.AudioFrame.from_ndarray(self._next, "fltp", self._layout)
-            frame.sample_rate, frame.pts, frame.time_base = (
-                self._rate_hz,
-                self._position,
-                Fraction(1, self._rate_hz),
-            )
+        """Write what sounds before ``end_s``, a little more; no later sound is asked for."""
+        while self._position < end_s * self._rate_hz - 0.5:
+            samples = next(self._chunks, None) if self._first is None else self._first
+            self._first = None
+            if samples is None:
+                break
+            frame = av.AudioFrame.from_ndarray(samples, "fltp", self._layout)
+            frame.sample_rate, frame.time_base = self._rate_hz, Fraction(1, self._rate_hz)
+            frame.pts = self._position
             self._container.mux(self._stream.encode(frame))
             self._position += frame.samples
-            self._next = next(self._chunks, None)
 
     def finish(self) -> None:
         """Write what is left."""

@@ -180,7 +180,7 @@ class Film:
                 length += parts[-1].shape[1]
             heard = np.concatenate(parts, axis=1)
             rest = heard[:, needed:]
-            yield np.clip(heard[:, :needed], -1.0, 1.0)
+            yield np.clip(np.nan_to_num(heard[:, :needed]), -1.0, 1.0)
 
     def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
         """Yield the sound from zero on, gaps filled with silence and overlaps cut."""

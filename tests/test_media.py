@@ -111,6 +111,27 @@ def test_frames_and_sound_may_come_bit_by_bit(tmp_path):
     np.testing.assert_allclose(read(whole)[1][0], sound, atol=1e-4)
 
 
+def test_no_sound_is_asked_for_before_its_picture(tmp_path):
+    num_shown, ahead = 0, []
+
+    def frames():
+        nonlocal num_shown
+        for number in range(60):
+            num_shown += 1
+            yield flat(number)
+
+    def sounds():
+        for number in range(60):
+            ahead.append(number - num_shown)
+            yield np.full(512, 0.5, np.float32)
+
+    path = tmp_path / "a.avi"
+    write_video(path, frames(), fps=60, audio=sounds(), sample_rate_hz=30_720)
+    assert max(ahead) == -1
+    assert len(ahead) == 60
+    np.testing.assert_allclose(read(path)[1][0, 100:-100], 0.5, atol=0.01)
+
+
 def test_mp4_plays_while_it_loads_and_in_a_browser(tmp_path):
     path = write(tmp_path / "a.mp4", *map(flat, range(3)), audio=clicks(0.2), rate_hz=RATE_HZ)
     data = path.read_bytes()

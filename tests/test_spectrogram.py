@@ -175,3 +175,17 @@ def test_a_whole_waveform_holds_whole_steps():
 def test_a_step_of_another_length_is_refused():
     with pytest.raises(ValueError, match="broadcast"):
         make().step(noise(1, 1_599))
+
+
+def test_steps_of_unequal_lengths_end_where_they_end():
+    log_mel = make(num_samples=1_067, num_frames=3)
+    waveform = noise(1, 3_200)
+    heard = np.pad(waveform, ((0, 0), (log_mel.window_size, 0)))
+    levels = log_mel.of_steps(heard, np.array([0, 1_066, 2_133, 3_200]))
+    assert levels.shape == (1, log_mel.shape[1], 9)
+    for frame, end in enumerate((355, 710, 1_066, 1_421, 1_777, 2_133, 2_488, 2_844, 3_200)):
+        alone = np.pad(waveform[:, :end], ((0, 0), (log_mel.window_size, 0)))[:, -log_mel.window_size :]
+        expected = log_mel.of_steps(alone, np.array([0, 0]))[:, :, :1]
+        np.testing.assert_array_equal(levels[:, :, frame : frame + 1], expected)
+    equal = log_mel.of_steps(heard[:, : log_mel.window_size + 2_134], np.array([0, 1_067, 2_134]))
+    np.testing.assert_array_equal(equal, log_mel.whole(waveform[:, :2_134]))

@@ -1,0 +1,124 @@
+"""A folder of films with sound, made on this machine: ALE games and our own worlds, one sub-folder each.
+
+    python scripts/make_films.py films --films 4 --seconds 8
+
+Four games, played at random (every frame and all of the sound that the emulator makes, at 60 frames a
+second), and the two worlds of ``spl.envs.worlds``, acted in by their oracles with some mistakes (10 frames a
+second). Within each sub-folder the films take turns at four kinds of file, so that no kind gives a label
+away. The same command shows and sounds the same every time. Extras: atari, media.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from itertools import count, islice, tee
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.envs.atari import REST_LEVEL, SAMPLE_RATE_HZ, make_atari
+from spl.envs.worlds import AudioVisualWorld, BeaconEnv, GreetingEnv
+from spl.filming import write_video
+from spl.report import print_table
+
+GAMES = {"beam_rider": "BeamRider", "enduro": "Enduro", "ms_pacman": "MsPacman", "seaquest": "Seaquest"}
+WORLDS: dict[str, type[AudioVisualWorld]] = {"beacon": BeaconEnv, "greeting": GreetingEnv}
+KINDS: tuple[tuple[str, dict[str, str]], ...] = (  # suffix, and codecs where they are not the usual ones
+    (".mp4", {}),  # H.264, AAC
+    (".webm", {}),  # VP9, Opus
+    (".mkv", {"video_codec": "mpeg4", "audio_codec": "libmp3lame"}),
+    (".avi", {}),  # MPEG-4, PCM
+)
+HELD_FRAMES = 12  # for which a random action of a game is held
+MISTAKES = 0.3  # share of the worlds' actions that are drawn at random
+ENLARGED = 4  # times, rows and columns of a world's picture, so that a person sees it
+
+Moment = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a frame (H, W, 3 or 1), and its sound (n,) in -1..1
+
+
+class Scene(NamedTuple):
+    """What is filmed."""
+
+    moments: Callable[[int], Iterator[Moment]]  # of a seed, without end
+    fps: int
+    sample_rate_hz: int
+
+
+def play_game(name: str, seed: int) -> Iterator[Moment]:
+    """Yield every frame of a game that is played at random, and begun again when it is over."""
+    env = make_atari(f"ALE/{name}-v5", obs_type="rgb")
+    generator = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    for frame in count():
+        yield observation["image"], (observation["sound"].astype(np.float32) - REST_LEVEL) / 128.0
+        if frame % HELD_FRAMES == 0:
+            action = int(generator.integers(env.action_space.n))  # type: ignore[attr-defined]
+        observation, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            observation, _ = env.reset()
+
+
+def visit_world(world: type[AudioVisualWorld], seed: int) -> Iterator[Moment]:
+    """Yield every step of a world's episodes, one after the other."""
+    env: gymnasium.Env[Any, Any] = world()
+    generator = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    while True:
+        picture = observation["video"].repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
+        yield picture[:, :, None], observation["audio"].astype(np.float32) / 32_768.0
+        action = int(generator.integers(4))
+        if generator.random() >= MISTAKES:
+            action = env.unwrapped.oracle_action()  # type: ignore[attr-defined]
+        observation, _, terminated, _, _ = env.step(action)
+        if terminated:
+            observation, _ = env.reset()
+
+
+def scenes() -> dict[str, Scene]:
+    """Return what is filmed by the name of its sub-folder."""
+    found = {
+        label: Scene(lambda seed, name=name: play_game(name, seed), 60, SAMPLE_RATE_HZ)  # type: ignore[misc]
+        for label, name in GAMES.items()
+    }
+    for label, world in WORLDS.items():
+        rates = world.metadata["render_fps"], world.sample_rate_hz
+        found[label] = Scene(lambda seed, world=world: visit_world(world, seed), *rates)  # type: ignore[misc]
+    return found
+
+
+def shoot(scene: Scene, path: Path, seed: int, seconds: float, codecs: dict[str, str]) -> None:
+    """Write one film; frames and sound are made while it is written."""
+    moments = islice(scene.moments(seed), round(seconds * scene.fps))
+    seen, heard = tee(moments)  # holds the few moments that one of the two is ahead
+    frames, sounds = (frame for frame, _ in seen), (sound for _, sound in heard)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(path, frames, fps=scene.fps, audio=sounds, sample_rate_hz=scene.sample_rate_hz, **codecs)
+
+
+def main() -> None:
+    """Make the films and print what was made."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--films", type=int, default=4, help="in each sub-folder")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each film")
+    args = parser.parse_args()
+    rows, started = [], time.perf_counter()
+    for label, scene in scenes().items():
+        paths = []
+        for number in range(args.films):
+            suffix, codecs = KINDS[number % len(KINDS)]
+            paths.append(args.folder / label / f"{label}_{number:02}{suffix}")
+            shoot(scene, paths[-1], number, args.seconds, codecs)
+        size_mb = sum(path.stat().st_size for path in paths) / 1e6
+        rows.append([label, str(len(paths)), str(scene.fps), f"{scene.sample_rate_hz:,}", f"{size_mb:.1f}"])
+    title = f"{args.folder}: films of {args.seconds:g} s, made in {time.perf_counter() - started:.0f} s"
+    print_table(title, ["label", "films", "frames/s", "sound Hz", "MB"], rows)
+
+
+if __name__ == "__main__":
+    main()
