@@ -201,9 +201,10 @@ def prepare(
     if is_fresh(resume):
         weights = pretrained_encoder(config, fleet, resume)
         agent = new_agent(config, fleet)
-        if weights:
-            agent.begin_from(weights)
         try:
+            if weights:
+                check_fits(weights, agent.network.encoder.state_dict(), "the run's encoder")
+                agent.begin_from(weights)
             return *begin(config, fleet, agent, resume, command), []
         except ValueError as error:
             raise UsageError(str(error)) from error

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -233,6 +234,14 @@ def test_a_run_that_saved_nothing_is_refused(begin, run, tmp_path):
     refused(config, "has no checkpoint yet: let it go on with spl pretrain autoencoder --resume", tmp_path)
 
 
+def test_weights_that_are_not_those_of_its_configuration_are_refused(begin, run, tmp_path):
+    shutil.copytree(run, tmp_path / "copy", symlinks=True)
+    path = tmp_path / "copy" / "config.yaml"
+    path.write_text(path.read_text().replace("\n  features: 20\n", "\n  features: 21\n"))
+    config = replace(begin(), pretrained=PretrainedConfig(run=str(tmp_path / "copy")))
+    refused(config, r"encoder/fuse.weight must have shape \(21, 38\), got \(20, 38\)", tmp_path)
+
+
 def test_another_history_is_refused(begin, tmp_path):
     match = r"does not fit spl/Beacon-v0: its history is 4, the environment's 2 \(set --memory\.history 4\)$"
     refused(begin("--memory.history", "2"), match, tmp_path)
@@ -331,17 +340,20 @@ def test_a_run_stopped_in_every_stage_equals_one_that_never_was(smoke, monkeypat
 
     with monkeypatch.context() as patched:
 
-        def fail(learner, *args):
+        def stop_in_pretraining(learner, *args):
             if learner.num_updates == 7:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGTERM)
             return update(learner, *args)
 
-        patched.setattr(Learner, "update", fail)
-        with pytest.raises(KeyboardInterrupt):
-            train_agent(config, resume=stopped.folder, console=quiet())
-    assert checkpoint.load(stopped.folder / "pretraining" / "checkpoints")["learner"]["num_updates"] == 7
+        patched.setattr(Learner, "update", stop_in_pretraining)
+        stopped = train_agent(config, resume=stopped.folder, console=quiet())
+    assert (stopped.step, stopped.is_finished) == (0, False)
+    assert checkpoint.load(stopped.folder / "pretraining" / "checkpoints")["learner"]["num_updates"] == 8
 
     train_agent(replace(config, num_steps=50), resume=stopped.folder, console=quiet())
+    for name in ("video", "audio", "action", "reward", "age"):
+        files = (run / "pretraining" / "recording" / f"{name}.npy" for run in (whole, stopped.folder))
+        assert len({file.read_bytes() for file in files}) == 1, name
     shutil.rmtree(stopped.folder / "pretraining")  # the weights are in the agent's checkpoint
     train_agent(config, resume=stopped.folder, console=quiet())
     assert state_of(stopped.folder) == state_of(whole)
