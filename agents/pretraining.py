@@ -16,7 +16,7 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.pretrained import PRETRAINING
-from spl.agents.record import RandomAgent, roll_out
+from spl.agents.record import MAX_EPISODE_EDGES, RandomAgent, roll_out
 from spl.agents.run import TrainAgentConfig, create_run
 from spl.agents.start import new_agent
 from spl.config import UsageError
@@ -30,8 +30,6 @@ from spl.recordings import Recordings
 from spl.report import Report
 from spl.runs import describe_run, generator_of
 from spl.signals import StopSignals
-
-EDGES = 2  # slots per step at the most: every step could end its episode
 
 
 def open_run(config: TrainAgentConfig, fleet: Fleet, folder: Path | None, command: list[str]) -> Path:
@@ -139,7 +137,7 @@ class _Recorder:
         num_steps = config.pretrain_steps + config.num_envs * (1 + config.max_faults)
         return ReplayMemory(
             self.fleet.spec_of_streams,
-            EDGES * num_steps,
+            MAX_EPISODE_EDGES * num_steps,
             num_envs=config.num_envs,
             history=1,
             folder=self.folder,

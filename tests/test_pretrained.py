@@ -14,13 +14,13 @@ from rich.console import Console
 from test_train import state_of
 
 from spl import checkpoint, cli
-from spl.agents import pretraining
+from spl.agents import pretraining, start
 from spl.agents.described import read_environment
 from spl.agents.evaluate import load_agent
 from spl.agents.loop import Collector
 from spl.agents.pretrained import adopt_encoder
 from spl.agents.record import RecordConfig, record
-from spl.agents.run import ALIASES, PretrainedConfig, TrainAgentConfig, read_run
+from spl.agents.run import ALIASES, PretrainedConfig, PretrainingConfig, TrainAgentConfig, read_run
 from spl.agents.train import train_agent
 from spl.classify.train import train_classifier
 from spl.config import UsageError
@@ -71,9 +71,8 @@ def begin(smoke, run):
     """Return a maker of tiny agents' configurations that begin with the encoder of `run`."""
 
     def make(*argv: str) -> TrainAgentConfig:
-        return replace(
-            smoke("--pretrained.run", str(run), *argv), encoder=EncoderConfig()
-        )  # the user repeats none of it
+        config = smoke("--pretrained.run", str(run), *argv)
+        return replace(config, encoder=EncoderConfig())  # the user repeats none of its options
 
     return make
 
@@ -105,8 +104,6 @@ def test_both_networks_begin_with_the_weights_of_the_run(begin, run, options):
 
 
 def test_the_copies_that_compute_in_bfloat16_begin_with_them_too(begin, run, monkeypatch):
-    import spl.agents.start as start
-
     agents = []
     new_agent = start.new_agent
     monkeypatch.setattr(start, "new_agent", lambda *args: agents.append(new_agent(*args)) or agents[-1])
@@ -275,8 +272,6 @@ def test_ranges():
 
 
 def tiny_pretraining():
-    from spl.agents.run import PretrainingConfig
-
     return PretrainingConfig(recipe=PretrainRecipe(epochs=2, batch_size=24))
 
 
