@@ -222,7 +222,8 @@ def learn(
     Raises:
         NonFiniteBatch: if a loss or its gradient is not finite; the weights are left as they are.
     """
-    parameters = optimizer.param_groups[0]["params"]  # as a list; gathering them anew walks the whole network
+    # as a list of those that learn; gathering them from the network would walk all of it
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
     while progress.is_learning:
         if not progress.drawn.size:

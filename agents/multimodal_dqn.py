@@ -1,6 +1,6 @@
 """The multimodal deep Q-network: a two-stream encoder, Q-values, and the losses it learns from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -263,6 +263,14 @@ class MultimodalDqn:
                 kept.lerp_(newest, self.config.target_tau)
         if self._low is not None:
             self._low[1].refresh()
+
+    def begin_from(self, encoder: Mapping[str, Tensor]) -> None:
+        """Let both networks begin with the weights of an encoder of the same shapes."""
+        self.network.encoder.load_state_dict(encoder)
+        self.target.load_state_dict(self.network.state_dict())
+        if self._low is not None:
+            self._low[1].refresh()
+        self._is_stale = True
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, counter and generator."""

@@ -87,8 +87,10 @@ def open_memory(folder: Path, spec: StreamSpec, num_steps: int, history: int) ->
         raise UsageError(why if error.strerror else str(error)) from error
 
 
-def roll_out(collector: Collector, num_steps: int, report: Report, stop: StopSignals) -> None:
-    """Let ``collector`` take ``num_steps`` steps, or fewer when told to stop.
+def roll_out(
+    collector: Collector, num_steps: int, report: Report, stop: StopSignals, *, max_faults: int = MAX_FAULTS
+) -> None:
+    """Let ``collector`` take steps until there are ``num_steps``, or fewer when told to stop.
 
     Raises:
         RunError: if the environment fails too often.
@@ -98,7 +100,7 @@ def roll_out(collector: Collector, num_steps: int, report: Report, stop: StopSig
         for fault in collector.step().faults:
             report.say(f"fault      {fault}; it begins a new episode")
             num_faults += 1
-            if num_faults > MAX_FAULTS:
+            if num_faults > max_faults:
                 raise RunError(f"the environment failed {num_faults} times, the last time in {fault}")
         if report.is_due():
             report.show(progress.step, {"steps/s": progress.step / report.elapsed_s})

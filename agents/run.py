@@ -12,11 +12,14 @@ from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwo
 from spl.config import UsageError
 from spl.encoders import EncoderConfig, build_encoder
 from spl.envs.adapter import EnvConfig
+from spl.pretrain.learner import PretrainRecipe
+from spl.pretrain.objective import ObjectiveConfig
 from spl.records import StreamSpec
 from spl.runs import describe_run, generator_of, new_run
 
 GIB = 1024**3
 RUNS = Path("runs/agent")  # where runs lie unless told otherwise
+ALIASES = {"env": "env.id", "encoder": "pretrained.run"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +59,38 @@ class LoopConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainedConfig:
+    """Whose encoder the network begins with, and how that goes on."""
+
+    run: str | None = None  # folder of a run of spl pretrain autoencoder, whose encoder options are taken
+    mode: Literal["fine-tune", "frozen"] = "fine-tune"  # learn on with the heads, or stay as it is
+    learning_rate: float | None = None  # of the encoder; null: the agent's
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is not None and self.learning_rate <= 0.0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.mode == "frozen" and self.learning_rate is not None:
+            raise ValueError(f"mode=frozen learns nothing: leave learning_rate {self.learning_rate} out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig:
+    """How an autoencoder is trained on the environment before the agent is."""
+
+    recipe: PretrainRecipe = field(default_factory=lambda: PretrainRecipe(epochs=4))
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainAgentConfig:
     """Everything that describes a run of ``spl train agent``."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: DqnConfig = field(default_factory=DqnConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
+    pretrain_steps: int = 0  # random steps recorded first, on which the encoder is pretrained
+    pretrain: PretrainingConfig = field(default_factory=PretrainingConfig)  # how, on those
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     curriculum: Literal["uniform"] = "uniform"  # which transitions count how much
@@ -99,6 +128,24 @@ class TrainAgentConfig:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.num_threads is not None and self.num_threads < 1:
             raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+        self._check_pretraining()
+
+    def _check_pretraining(self) -> None:
+        if self.pretrain_steps < 0:
+            raise ValueError(f"pretrain_steps must not be negative, got {self.pretrain_steps}")
+        if self.pretrain_steps and self.pretrained.run is not None:
+            raise ValueError(
+                f"pretrain_steps ({self.pretrain_steps}) and pretrained.run ({self.pretrained.run}) both "
+                "give an encoder: choose one"
+            )
+        is_without = not self.pretrain_steps and self.pretrained.run is None
+        if is_without and self.pretrained != PretrainedConfig():
+            raise ValueError(
+                "pretrained options need an encoder: give pretrained.run a run of spl pretrain autoencoder, "
+                "or pretrain_steps"
+            )
+        if not self.pretrain_steps and self.pretrain != PretrainingConfig():
+            raise ValueError("pretrain options need pretrain_steps: say how many random steps are recorded")
 
     @property
     def is_apart(self) -> bool:
@@ -115,6 +162,8 @@ def build_agent(
 
     def build_network() -> MultimodalQNetwork:
         encoder = build_encoder(config.encoder, spec, history=config.memory.history)
+        if config.pretrained.mode == "frozen":
+            encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
         network = MultimodalQNetwork(
             encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion
         )

@@ -2,8 +2,10 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from spl import checkpoint
 from spl.agents.described import check_environment, read_environment
@@ -12,6 +14,7 @@ from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.parts import Meter, Parts
+from spl.agents.pretrained import PRETRAINING, load_encoder
 from spl.agents.run import (
     TrainAgentConfig,
     build_agent,
@@ -21,6 +24,7 @@ from spl.agents.run import (
 )
 from spl.config import UsageError
 from spl.envs.fleet import Fault, Fleet
+from spl.recordings import signature_told
 from spl.runs import describe_run, generator_of, pick_device
 from spl.state import check_fits
 
@@ -41,7 +45,7 @@ def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memor
     if config.memory.on_device:
         memory.mirror_on(agent.device)
     optimizer = torch.optim.Adam(
-        agent.network.parameters(),
+        groups_of(config, agent),
         lr=config.agent.learning_rate,
         eps=config.agent.adam_epsilon,
         fused=agent.device.type in ("cpu", "cuda"),
@@ -63,6 +67,17 @@ def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memor
         keep_reward=config.agent.kept_reward,
     )
     return Parts(agent, optimizer, memory, progress, collector, generator_of(config.seed, "replay"), Meter())
+
+
+def groups_of(config: TrainAgentConfig, agent: MultimodalDqn) -> list[dict[str, Any]]:
+    """Return what the optimizer learns: the encoder apart where it has a rate of its own, unless frozen."""
+    rate = config.pretrained.learning_rate
+    if rate is None:
+        return [{"params": [weight for weight in agent.network.parameters() if weight.requires_grad]}]
+    return [
+        {"params": list(agent.network.encoder.parameters()), "lr": rate},
+        {"params": list(agent.network.heads.parameters())},
+    ]
 
 
 def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path) -> ReplayMemory:
@@ -140,6 +155,40 @@ def begin(
     return path, parts
 
 
+def is_fresh(folder: Path | None) -> bool:
+    """Whether a run is yet to begin: it has no folder, or was never saved there."""
+    return folder is None or checkpoint.latest(folder / "checkpoints") is None
+
+
+def new_agent(config: TrainAgentConfig, fleet: Fleet) -> MultimodalDqn:
+    """Return an agent for the environments, after looking at what there is to run it on.
+
+    Raises:
+        UsageError: if memory, device or network do not serve.
+    """
+    check_ram(config, fleet.spec_of_streams)
+    try:
+        device = pick_device(config.device)
+        return build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def pretrained_encoder(config: TrainAgentConfig, fleet: Fleet, folder: Path | None) -> dict[str, Tensor]:
+    """Return the weights that the encoder of a run that begins in ``folder`` begins with; none: drawn ones.
+
+    Raises:
+        UsageError: if they are not there, or do not fit the environments.
+    """
+    run = config.pretrained.run
+    if config.pretrain_steps and folder is not None:
+        run = str(folder / PRETRAINING)
+    if run is None:
+        return {}
+    signature = signature_told(fleet.spec_of_streams, fleet.streams, history=config.memory.history)
+    return load_encoder(Path(run), signature, config.env.id)
+
+
 def prepare(
     config: TrainAgentConfig, fleet: Fleet, resume: Path | None, command: list[str]
 ) -> tuple[Path, Parts, list[Fault]]:
@@ -149,14 +198,18 @@ def prepare(
         UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
         RunError: if an environment cannot be reset; likewise.
     """
-    check_ram(config, fleet.spec_of_streams)
-    try:
-        device = pick_device(config.device)
-        agent = build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
-        if resume is None or checkpoint.latest(resume / "checkpoints") is None:
+    if is_fresh(resume):
+        weights = pretrained_encoder(config, fleet, resume)
+        agent = new_agent(config, fleet)
+        try:
+            if weights:
+                check_fits(weights, agent.network.encoder.state_dict(), "the run's encoder")
+                agent.begin_from(weights)
             return *begin(config, fleet, agent, resume, command), []
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    assert resume is not None
+    agent = new_agent(config, fleet)
     parts, faults = restore(config, fleet, agent, resume)
     describe_run(resume, config, command, {"env": fleet.streams})
     return resume, parts, faults

@@ -15,10 +15,13 @@ from torch import Tensor
 from spl.agents.loop import NonFiniteBatch, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.parts import Parts, Watch, told_streams
+from spl.agents.pretrained import PRETRAINING, adopt_encoder
+from spl.agents.pretraining import open_run, pretrain
 from spl.agents.run import TrainAgentConfig
-from spl.agents.start import make_fleet, prepare
+from spl.agents.start import is_fresh, make_fleet, prepare
 from spl.config import RunError
 from spl.curriculum import CURRICULA
+from spl.envs.fleet import Fault
 from spl.files import hold
 from spl.report import Report
 from spl.signals import StopSignals
@@ -51,30 +54,58 @@ def train_agent(
     """
     threads = Threads(config.num_threads)
     torch.set_flush_denormal(True)
+    command = sys.argv if command is None else command
+    config = adopt_encoder(config) if resume is None else config
     with contextlib.ExitStack() as held:
         if resume is not None:
             held.enter_context(hold(resume))
         fleet = held.enter_context(contextlib.closing(make_fleet(config)))
-        folder, parts, faults = prepare(config, fleet, resume, sys.argv if command is None else command)
-        if resume is None:
+        folder = resume
+        if config.pretrain_steps and is_fresh(resume):
+            folder = open_run(config, fleet, resume, command)
+            if resume is None:
+                held.enter_context(hold(folder))
+            if not pretrain(config, fleet, folder, command, console):
+                return stopped_before(folder, console)
+            command = []  # it stands in the folder already
+        folder, parts, faults = prepare(config, fleet, folder, command)
+        if resume is None and not config.pretrain_steps:
             held.enter_context(hold(folder))
-        title = f"spl train agent · {config.env.id} · seed {config.seed}"
         first_step = parts.progress.step
+        title = f"spl train agent · {config.env.id} · seed {config.seed}"
         report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
-        watch = Watch(config, parts, folder, report, StopSignals(), threads)
-        try:
-            with report, watch.stop:
-                say_hello(config, parts, watch)
-                for fault in faults:
-                    watch.tell(fault)
-                try:
-                    run_phases(config, parts, watch)
-                finally:
-                    watch.finish()
-        finally:
-            report.say(closing_words(config, watch))
+        go(config, parts, Watch(config, parts, folder, report, StopSignals(), threads), faults)
     mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
     return Result(folder, parts.progress.step, is_finished(config, parts), mean_return)
+
+
+def stopped_before(folder: Path, console: Console | None) -> Result:
+    """Say how to go on with a run that was told to stop before its first step, and return how it ended."""
+    console = Console(stderr=True) if console is None else console
+    again = f"spl train agent --resume {shlex.quote(str(folder))}"
+    console.print(
+        f"stopped and saved before the first step; go on with: {again}", highlight=False, soft_wrap=True
+    )
+    return Result(folder, 0, False, math.nan)
+
+
+def go(config: TrainAgentConfig, parts: Parts, watch: Watch, faults: list[Fault]) -> None:
+    """Train to the end, or until told to stop; whatever ends it, it is saved first.
+
+    Raises:
+        RunError: if the environments fail too often, or a loss is not finite.
+    """
+    try:
+        with watch.report, watch.stop:
+            say_hello(config, parts, watch)
+            for fault in faults:
+                watch.tell(fault)
+            try:
+                run_phases(config, parts, watch)
+            finally:
+                watch.finish()
+    finally:
+        watch.report.say(closing_words(config, watch))
 
 
 def is_finished(config: TrainAgentConfig, parts: Parts) -> bool:
@@ -91,6 +122,9 @@ def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
     if fleet.num_envs > 1 or fleet.is_apart:
         say(f"envs       {fleet.num_envs}" + (", each in a process of its own" if fleet.is_apart else ""))
     say(f"network    {num_parameters:,} parameters on {parts.agent.device}")
+    source = watch.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run
+    if source is not None:
+        say(f"encoder    of {source}, {'frozen' if config.pretrained.mode == 'frozen' else 'learns on'}")
     count = watch.threads.count
     fixed = "" if watch.threads.is_fixed else f" just now; --num_threads {count} repeats to the bit"
     say(f"threads    {count}{fixed}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spl import __version__
-from spl.config import RunError, UsageError, parse
+from spl.config import RunError, UsageError, given_options, parse
 
 T = TypeVar("T")
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -34,11 +34,13 @@ Every command takes --config FILE.yaml, then --a.b VALUE; --help lists its optio
 
 def train_agent(argv: list[str]) -> int:
     """``spl train agent [--resume RUN] [options]``."""
-    from spl.agents.run import MAY_CHANGE, RUNS, TrainAgentConfig
+    from spl.agents.pretrained import adopt_encoder
+    from spl.agents.run import ALIASES, MAY_CHANGE, RUNS, TrainAgentConfig
     from spl.agents.train import train_agent as train
 
-    aliases = {"env": "env.id"}
-    config, resume = parse_run(TrainAgentConfig, argv, "spl train agent", aliases, MAY_CHANGE, RUNS)
+    config, resume = parse_run(TrainAgentConfig, argv, "spl train agent", ALIASES, MAY_CHANGE, RUNS)
+    if resume is None:
+        config = adopt_encoder(config, given_options(TrainAgentConfig, argv, aliases=ALIASES))
     return OK if train(config, resume=resume).is_finished else INTERRUPTED
 
 

@@ -94,6 +94,13 @@ def parse(config_class: type[T], argv: Sequence[str], *, prog: str, aliases: Map
     return cast(T, reading.section(config_class))
 
 
+def given_options(config_class: Any, argv: Sequence[str], *, aliases: Mapping[str, str] = {}) -> set[str]:
+    """Return the dotted keys that a command line and its files set, whatever their values."""
+    reading = _Reading(config_class, aliases)
+    reading.add_words(argv)
+    return set(reading.given)
+
+
 def from_dict(config_class: type[T], mapping: Mapping[str, Any]) -> T:
     """Return the config that a nested mapping describes; undoes `to_dict`; `UsageError` as in `parse`."""
     reading = _Reading(config_class, {})

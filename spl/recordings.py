@@ -123,16 +123,22 @@ def _open(folder: Path, history: int) -> tuple[_Recording, dict[str, Any]]:
     )
     if newest.size < 2:
         raise UsageError(f"{folder} must hold at least 2 steps with their history, got {newest.size}")
-    heard = header["meta"].get("audio", {})
+    return _Recording(flat, num_envs, newest), signature_told(
+        spec_of(header), header["meta"], history=history
+    )
+
+
+def signature_told(spec: StreamSpec, meta: dict[str, Any], *, history: int) -> dict[str, Any]:
+    """Return the signature of steps whose environment says ``meta`` of itself (see `signature_of`)."""
+    heard = meta.get("audio", {})
     rate, num_samples = heard.get("sample_rate_hz"), heard.get("samples_per_step")
-    signature = signature_of(
-        spec_of(header),
+    return signature_of(
+        spec,
         history=history,
         sample_rate_hz=rate,
         step_s=num_samples / rate if rate and num_samples else None,
         window_samples=heard.get("window_samples"),
     )
-    return _Recording(flat, num_envs, newest), signature
 
 
 def _whole(

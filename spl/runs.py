@@ -67,6 +67,8 @@ def new_run(parent: Path, name: str) -> Path:
 def describe_run(folder: Path, config: Any, command: list[str], documents: Mapping[str, Any] = {}) -> None:
     """Write ``config.yaml`` and each document as ``<name>.json``, and add a line to ``command.txt``.
 
+    No line is added for an empty command: what goes on by the same one as before.
+
     Raises:
         UsageError: if the folder cannot be written.
     """
@@ -74,8 +76,9 @@ def describe_run(folder: Path, config: Any, command: list[str], documents: Mappi
         replace_text(folder / "config.yaml", configuration.dump(config))
         for name, document in documents.items():
             replace_text(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
-        with (folder / "command.txt").open("a", encoding="utf-8") as file:
-            file.write(shlex.join(command) + "\n")
+        if command:
+            with (folder / "command.txt").open("a", encoding="utf-8") as file:
+                file.write(shlex.join(command) + "\n")
     except OSError as error:
         raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
 

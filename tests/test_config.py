@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from spl.config import UsageError, difference, dump, from_dict, parse, to_dict
+from spl.config import UsageError, difference, dump, from_dict, given_options, parse, to_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +155,14 @@ def test_yaml_is_overridden_by_words_and_later_files_win(write: Callable[..., st
     assert (config.num_steps, config.agent.rate, config.agent.loss) == (2, 0.5, "off")
     assert (config.agent.is_double, config.env.id) == (True, "A-v0")
     assert config.env.kwargs == {"a": 1, "b": 2}  # a mapping replaces the default, a word adds to it
+
+
+def test_what_was_given_is_told_even_where_it_is_the_default(write: Callable[..., str]) -> None:
+    file = write("num_steps: 1000\nmemory:\n  capacity: 5\n")
+    words = ["--config", file, "--env", "Beacon-v0", "--env.kwargs.speed", "2"]
+    told = {"num_steps", "memory.capacity", "env.id", "env.kwargs"}
+    assert given_options(Config, words, aliases=ALIASES) == told
+    assert given_options(Config, []) == set()
 
 
 def test_yaml_values(write: Callable[..., str]) -> None:

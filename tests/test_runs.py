@@ -1,11 +1,19 @@
 """What every run has: a folder of its own, a device, generators with owners."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from spl.runs import generator_of, new_run, pick_device
+from spl.runs import describe_run, generator_of, new_run, pick_device
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What describes a run."""
+
+    width: int = 1  # of something
 
 
 def test_each_purpose_has_a_generator_of_its_own():
@@ -29,3 +37,11 @@ def test_a_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
     assert first.is_dir()
     assert second.is_dir()
     assert first.name.startswith("a-b-c-")
+
+
+def test_a_run_that_goes_on_by_the_same_command_gets_no_second_line(tmp_path: Path) -> None:
+    describe_run(tmp_path, Owner(), ["spl", "train"])
+    describe_run(tmp_path, Owner(width=2), [], {"env": {"id": "x"}})
+    assert (tmp_path / "command.txt").read_text() == "spl train\n"
+    assert (tmp_path / "config.yaml").read_text() == "width: 2\n"
+    assert (tmp_path / "env.json").is_file()

@@ -1,0 +1,194 @@
+"""What comes before an agent where it is asked for: steps taken at random, and an autoencoder of them.
+
+Both lie in ``pretraining`` of the agent's run, which is itself a run of ``spl pretrain autoencoder``.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spl import checkpoint
+from spl.agents.described import check_environment, read_environment
+from spl.agents.exploration import ModalityDropout
+from spl.agents.loop import Collector, Progress
+from spl.agents.memory import ReplayMemory
+from spl.agents.pretrained import PRETRAINING
+from spl.agents.record import MAX_EPISODE_EDGES, RandomAgent, roll_out
+from spl.agents.run import TrainAgentConfig, create_run
+from spl.agents.start import new_agent
+from spl.config import UsageError
+from spl.envs.fleet import Fleet
+from spl.files import hold
+from spl.pretrain.data import PairsConfig
+from spl.pretrain.run import PretrainConfig
+from spl.pretrain.training import Training
+from spl.recording import HEADER, trim
+from spl.recordings import Recordings
+from spl.report import Report
+from spl.runs import describe_run, generator_of
+from spl.signals import StopSignals
+
+
+def open_run(config: TrainAgentConfig, fleet: Fleet, folder: Path | None, command: list[str]) -> Path:
+    """Return the folder of an agent's run whose encoder is to be pretrained first: a new one, or ``folder``.
+
+    Raises:
+        UsageError: if environments, memory, device or network do not serve; no folder is left behind then.
+    """
+    if not (fleet.spec_of_streams.has_video and fleet.spec_of_streams.has_audio):
+        raise UsageError(
+            f"pretrain_steps needs an environment that is seen and heard, and {config.env.id} lacks "
+            f"{'sound' if fleet.spec_of_streams.has_video else 'a picture'}: leave it out"
+        )
+    new_agent(config, fleet)  # what would not train is told before anything is recorded
+    if folder is None:
+        return create_run(config, fleet.streams, command)
+    check_environment(read_environment(folder), fleet.streams, folder)
+    describe_run(folder, config, command, {"env": fleet.streams})
+    return folder
+
+
+def pretrain(
+    config: TrainAgentConfig, fleet: Fleet, run: Path, command: list[str], console: Console | None
+) -> bool:
+    """Record and pretrain in the folder of an agent's ``run``, or go on with that.
+
+    Returns:
+        Whether the encoder is there; False: it was told to stop, and saved.
+
+    Raises:
+        UsageError: if what was recorded or saved does not serve.
+        RunError: if the environments fail too often, or a loss is not finite; it is saved.
+    """
+    folder = run / PRETRAINING
+    recording = folder / "recording"
+    if not is_recorded(recording, config.pretrain_steps) and not _Recorder(config, fleet, recording).go(
+        config, console
+    ):
+        return False
+    trim(recording)  # again where a kill came between
+    shutil.rmtree(recording / "checkpoints", ignore_errors=True)
+    source = Recordings([recording], history=config.memory.history)
+    described = describe_pretraining(config, recording)
+    with hold(folder):
+        training = Training(described, folder, source, console)
+        describe_run(folder, described, command, {"signature": source.signature})
+        training.go()
+    return training.is_finished
+
+
+def describe_pretraining(config: TrainAgentConfig, recording: Path) -> PretrainConfig:
+    """Return what describes the autoencoder that is trained on ``recording`` for the agent of ``config``."""
+    return PretrainConfig(
+        data=PairsConfig(recordings=(str(recording),), history=config.memory.history),
+        encoder=config.encoder,
+        objective=config.pretrain.objective,
+        recipe=config.pretrain.recipe,
+        seed=config.seed,
+        device=config.device,
+        num_threads=config.num_threads,
+        runs=config.runs,
+        checkpoint_every_minutes=config.checkpoint_every_minutes,
+    )
+
+
+def is_recorded(folder: Path, num_steps: int) -> bool:
+    """Whether ``folder`` holds a recording of all the steps."""
+    try:
+        return bool(json.loads((folder / HEADER).read_bytes())["meta"]["steps"] >= num_steps)
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{folder / HEADER} is empty, cut or corrupt: {error}; delete {folder}") from error
+
+
+class _Recorder:
+    """Lets environments be acted in at random, from the beginning or on from where it was saved.
+
+    Raises:
+        UsageError: if what was saved cannot be read.
+        OSError: if the disk has no room.
+    """
+
+    def __init__(self, config: TrainAgentConfig, fleet: Fleet, folder: Path) -> None:
+        self.folder, self.fleet = folder, fleet
+        self.actor = RandomAgent(fleet.num_actions, generator_of(config.seed, "pretraining"))
+        self.progress = Progress()
+        is_begun = checkpoint.latest(folder / "checkpoints") is not None
+        self.memory = self._read() if is_begun else self._make(config)
+        self.collector = Collector(
+            self.actor,  # type: ignore[arg-type]  # it acts and never learns
+            fleet,
+            self.memory,
+            self.progress,
+            epsilon_at=lambda step: 1.0,
+            dropout=ModalityDropout(0.0, 1.0, generator_of(config.seed, "dropout"), num_envs=config.num_envs),
+            keep_reward=float,
+        )
+        self.faults = self._restore() if is_begun else []
+        if not is_begun:
+            self.collector.begin(fleet.start().begun)
+
+    def _make(self, config: TrainAgentConfig) -> ReplayMemory:
+        shutil.rmtree(self.folder, ignore_errors=True)  # of a stretch that was killed before it was saved
+        num_steps = config.pretrain_steps + config.num_envs * (1 + config.max_faults)
+        return ReplayMemory(
+            self.fleet.spec_of_streams,
+            MAX_EPISODE_EDGES * num_steps,
+            num_envs=config.num_envs,
+            history=1,
+            folder=self.folder,
+        )
+
+    def _read(self) -> ReplayMemory:
+        try:
+            return ReplayMemory.load(self.folder, history=1, mmap=True, writable=True)
+        except ValueError as error:
+            raise UsageError(f"the recording cannot be gone on with: {error}") from error
+
+    def _restore(self) -> list[Any]:
+        try:
+            state = checkpoint.load(self.folder / "checkpoints")
+            self.memory.load_state_dict(state["memory"])
+            self.progress.load_state_dict(state["progress"])
+            self.actor.generator.bit_generator.state = state["generator"]
+            return list(self.collector.load_state_dict(state["collector"]))
+        except (ValueError, KeyError) as error:
+            raise UsageError(
+                f"the recording cannot be gone on with: {error}; delete {self.folder} to begin it anew"
+            ) from error
+
+    def go(self, config: TrainAgentConfig, console: Console | None) -> bool:
+        """Record to the end, or until told to stop; return whether it came to its end."""
+        num_steps, first_step = config.pretrain_steps, self.progress.step
+        title = f"spl train agent · recording {config.env.id} at random · seed {config.seed}"
+        report = Report(
+            self.folder, title, num_steps, first_step=first_step, is_logged=False, console=console
+        )
+        with report, StopSignals() as stop:
+            report.say(f"recording  {num_steps:,} steps at random into {self.folder}")
+            for fault in self.faults:
+                report.say(f"fault      {fault}; it begins a new episode")
+            while self.progress.step < num_steps and not stop.has_come():
+                until = min(num_steps, self.progress.step + config.checkpoint_every_steps)
+                try:
+                    roll_out(self.collector, until, report, stop, max_faults=config.max_faults)
+                finally:
+                    with stop.patience():
+                        self._save(config.seed)
+        return self.progress.step >= num_steps
+
+    def _save(self, seed: int) -> None:
+        told = {"actor": "random", "seed": seed, "steps": self.progress.step}
+        self.memory.meta = {**self.fleet.streams, **told}
+        self.memory.save(self.folder)
+        state = {
+            "memory": self.memory.state_dict(),
+            "progress": self.progress.state_dict(),
+            "generator": self.actor.generator.bit_generator.state,
+            "collector": self.collector.state_dict(),
+        }
+        checkpoint.save(self.folder / "checkpoints", state, step=self.progress.step)

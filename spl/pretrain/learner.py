@@ -1,0 +1,122 @@
+"""An autoencoder and what trains it: one loss per view, one weight per view, one step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from spl.autoencoder import TwoStreamAutoencoder
+from spl.descent import descend
+from spl.pairs import Pairs
+from spl.pretrain.objective import Objective, Parts
+from spl.schedule import learning_rate_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe:
+    """How an autoencoder is trained."""
+
+    epochs: int = 10  # of three views of every sample each
+    batch_size: int = 96  # views per update
+    learning_rate: float = 1e-3  # of Adam, highest
+    schedule: Literal["constant", "cosine"] = "cosine"  # how it falls
+    warmup_epochs: int = 0  # over which it grows from 0
+    max_grad_norm: float | None = 10.0  # clip the gradient's norm; null: leave it
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 3:
+            raise ValueError(
+                f"epochs must be at least 1 and batch_size at least 3, "
+                f"got {self.epochs} and {self.batch_size}"
+            )
+        if not self.learning_rate > 0 or not 0 <= self.warmup_epochs <= self.epochs:
+            raise ValueError(
+                f"learning_rate must be positive and warmup_epochs lie in 0..epochs ({self.epochs}), "
+                f"got {self.learning_rate} and {self.warmup_epochs}"
+            )
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
+
+
+class Learner:
+    """The model, its optimizer, and the number of updates taken.
+
+    Args:
+        model: moved to ``device``.
+        objective: gives one loss per view.
+        curriculum: one weight per view from one loss per view.
+        recipe: how it is trained.
+        num_updates: of the whole run.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        model: TwoStreamAutoencoder,
+        objective: Objective,
+        curriculum: Callable[[Tensor], Tensor],
+        recipe: PretrainRecipe,
+        *,
+        num_updates: int,
+        device: torch.device,
+    ) -> None:
+        self.model = model.to(device)
+        self.objective, self.curriculum, self.recipe = objective, curriculum, recipe
+        self.total_updates, self.device = num_updates, device
+        self.num_updates = 0
+        self.parameters = list(model.parameters())
+        self.optimizer = torch.optim.Adam(
+            self.parameters, lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda")
+        )
+
+    def learning_rate_at(self, update: int) -> float:
+        """Return the learning rate of an update, from 0."""
+        recipe = self.recipe
+        return learning_rate_at(
+            update,
+            peak=recipe.learning_rate,
+            num_updates=self.total_updates,
+            schedule=recipe.schedule,
+            warmup=recipe.warmup_epochs * self.total_updates // recipe.epochs,
+        )
+
+    def update(self, pairs: Pairs, conditions: Tensor) -> Parts:
+        """Take one step on ``pairs``, each shown in its condition ``(B,)``; return what the losses were.
+
+        Raises:
+            NonFiniteError: if loss or gradient is not finite; no step was taken.
+        """
+        parts = self.objective(self.model, pairs.to(self.device), conditions.to(self.device))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate_at(self.num_updates)
+        weights = self.curriculum(parts.losses.detach())
+        norm = self.recipe.max_grad_norm
+        descend(parts.losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
+        self.num_updates += 1
+        return parts._replace(losses=parts.losses.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next update depends on; the encoder under a key of its own."""
+        model = self.model.state_dict()
+        is_encoder = {name: name.startswith("encoder.") for name in model}
+        return {
+            "encoder": self.model.encoder.state_dict(),
+            "decoders": {name: tensor for name, tensor in model.items() if not is_encoder[name]},
+            "optimizer": self.optimizer.state_dict(),
+            "corruption": self.objective.generator.get_state(),
+            "num_updates": self.num_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        encoder = {f"encoder.{name}": tensor for name, tensor in state["encoder"].items()}
+        self.model.load_state_dict(encoder | state["decoders"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():
+            for name, moment in moments.items():
+                if moment.shape == parameter.shape:  # the fused step walks both through memory side by side
+                    moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
+        self.objective.generator.set_state(state["corruption"])
+        self.num_updates = int(state["num_updates"])

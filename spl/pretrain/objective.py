@@ -1,0 +1,116 @@
+"""What an autoencoder is trained for: one loss per view, from what it makes of the senses it was shown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from spl.autoencoder import TwoStreamAutoencoder, mask
+from spl.corruptions import gaussian_noise, mask_blocks, shift_in_time
+from spl.losses import ALIGNMENT, SPARSITY, over_senses, reconstruction
+from spl.pairs import Pairs
+from spl.streams import in_units
+
+NUM_CONDITIONS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What is shown, what is hidden, and what the code should be like."""
+
+    # of an epoch's views a third each with both senses, video alone and audio alone; or drawn; or always both
+    views: Literal["thirds", "random", "both"] = "thirds"
+    video_weight: float = 1.0  # of the picture's error, where predicting the mean costs 1
+    audio_weight: float = 1.0  # of the sound's error, likewise
+    alignment: Literal["none", "squared", "infonce"] = "none"  # pulls both senses' codes of a sample together
+    alignment_weight: float = 1.0  # of that
+    temperature: float = 0.1  # of infonce
+    sparsity: Literal["none", "squared", "kl", "l1"] = "none"  # penalty on each unit's expected activation
+    sparsity_target: float = 0.05  # that activation; l1 has none
+    sparsity_weight: float = 0.1  # of the penalty
+    noise: float = 0.0  # standard deviation added to what is shown; 1 is white, or full scale
+    block: float = 0.0  # share of rows and columns of one block that is blanked
+    shift: int = 0  # steps by which the picture is moved in time, at most; the sound by as many of its frames
+
+    def __post_init__(self) -> None:
+        for name in ("video_weight", "audio_weight", "alignment_weight", "sparsity_weight", "noise", "shift"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.video_weight == self.audio_weight == 0:
+            raise ValueError("video_weight and audio_weight must not both be 0: nothing would be learned")
+        if not 0 <= self.block <= 1:
+            raise ValueError(f"block must be in [0, 1], got {self.block}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if self.alignment != "none" and self.views != "thirds":
+            raise ValueError(f"alignment={self.alignment} needs views=thirds, got {self.views}")
+
+
+class Parts(NamedTuple):
+    """What the losses of a batch of views consist of."""
+
+    losses: Tensor  # (B,) with a graph
+    errors: Tensor  # (B, 2) of video and audio, detached; predicting the mean costs 1
+    conditions: Tensor  # (B,)
+    activation: Tensor  # mean of the code's units, detached
+
+
+class Objective:
+    """Computes `Parts` from pairs.
+
+    Args:
+        config: what counts how much.
+        variances: of video and audio over the data set, in the units of `in_units`.
+        generator: of the corruptions, on the CPU.
+    """
+
+    def __init__(self, config: ObjectiveConfig, variances: tuple[float, float], generator: Generator) -> None:
+        self.config, self.variances, self.generator = config, variances, generator
+
+    def __call__(self, model: TwoStreamAutoencoder, pairs: Pairs, conditions: Tensor) -> Parts:
+        """Return the losses of ``model`` on ``pairs``, each shown in its condition ``(B,)``."""
+        config = self.config
+        shown = mask(self._corrupted(pairs.video), self._corrupted(pairs.audio), pairs.present, conditions)
+        made = model(*shown)
+        errors = torch.stack(
+            [
+                reconstruction(output, in_units(clean, output.dtype), variance=variance)
+                for output, clean, variance in zip(made[:2], pairs[:2], self.variances, strict=True)
+            ],
+            dim=1,
+        )  # (B, 2)
+        weights = (config.video_weight, config.audio_weight)
+        losses = over_senses(errors, pairs.present, weights=weights)  # (B,)
+        if config.sparsity != "none":
+            penalty = SPARSITY[config.sparsity](made.code, config.sparsity_target)
+            losses = losses + config.sparsity_weight * penalty
+        if config.alignment != "none":
+            losses = losses + config.alignment_weight * self._apart(made.code, pairs.present)
+        return Parts(losses, errors.detach(), conditions, made.code.detach().mean())
+
+    def _apart(self, code: Tensor, present: Tensor) -> Tensor:
+        """Return how far the codes of both senses alone lie apart, ``(B,)``: the same for a sample's views.
+
+        The views come in three blocks, as the aligned order has them. A sample that lacks a sense costs 0.
+        """
+        _, seen, heard = code.reshape(NUM_CONDITIONS, -1, code.shape[1])  # (B / 3, D) each
+        has_both = present.reshape(NUM_CONDITIONS, -1, 2)[0].all(dim=1)  # (B / 3,)
+        apart = code.new_zeros(len(seen))
+        if has_both.any():
+            found = ALIGNMENT[self.config.alignment](seen[has_both], heard[has_both], self.config.temperature)
+            apart = apart.masked_scatter(has_both, found)
+        return apart.repeat(NUM_CONDITIONS)
+
+    def _corrupted(self, x: Tensor) -> Tensor:
+        config = self.config
+        steps: list[tuple[float, Callable[..., Tensor]]] = [
+            (config.shift, shift_in_time),
+            (config.noise, gaussian_noise),
+            (config.block, mask_blocks),
+        ]
+        for amount, corrupt in steps:
+            if amount > 0:
+                x = corrupt(x, amount, self.generator)
+        return x

@@ -1,0 +1,104 @@
+"""What describes a pretraining: its configuration, and the learner built from it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from spl.autoencoder import TwoStreamAutoencoder
+from spl.config import UsageError
+from spl.curriculum import CURRICULA
+from spl.encoders import EncoderConfig, build_encoder
+from spl.moments import Moments
+from spl.pairs import PairSource
+from spl.pretrain.data import PairsConfig
+from spl.pretrain.learner import Learner, PretrainRecipe
+from spl.pretrain.objective import Objective, ObjectiveConfig
+from spl.runs import generator_of, pick_device
+from spl.streams import in_units
+
+RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
+MAY_CHANGE = ("data.films.num_workers", "checkpoint_every_minutes", "num_threads", "device", "runs")
+MOMENT_SAMPLES = 4_096  # from which means and variances are taken
+MOMENT_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything that describes a run of ``spl pretrain autoencoder``."""
+
+    data: PairsConfig = field(default_factory=PairsConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
+    curriculum: Literal["uniform"] = "uniform"  # which views count how much
+    seed: int = 0  # everything random follows from it
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
+    runs: str = "runs"  # folder that holds all runs
+    checkpoint_every_minutes: float = 10.0  # at the latest, besides the end of each epoch
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if not self.checkpoint_every_minutes > 0:
+            raise ValueError(
+                f"checkpoint_every_minutes must be positive, got {self.checkpoint_every_minutes}"
+            )
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+
+
+def measure(source: PairSource, seed: int) -> tuple[Moments, Moments]:
+    """Return mean and variance of video and audio, in the units of `in_units`, over samples that have them.
+
+    Raises:
+        UsageError: if no sample has a sense, or it never changes.
+    """
+    chosen = generator_of(seed, "moments").permutation(len(source))[:MOMENT_SAMPLES]
+    moments = Moments(), Moments()
+    for first in range(0, len(chosen), MOMENT_BATCH):
+        pairs = source.pairs(np.sort(chosen[first : first + MOMENT_BATCH]))
+        for sense, found in enumerate(moments):
+            found.add(in_units(pairs[sense][pairs.present[:, sense]]))
+    for name, found in zip(("video", "audio"), moments, strict=True):
+        if not found.count or not found.variance > 0:
+            what = "is absent from all samples" if not found.count else "is the same in all samples"
+            raise UsageError(f"there is nothing to learn: the {name} {what}")
+    return moments
+
+
+def build_model(config: EncoderConfig, source_spec: Any, history: int, seed: int) -> TwoStreamAutoencoder:
+    """Return the autoencoder; its weights are drawn from the seed, whatever was drawn before.
+
+    Raises:
+        UsageError: if a stream cannot read what ``source_spec`` describes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return TwoStreamAutoencoder(build_encoder(config, source_spec, history=history))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
+def build_learner(
+    config: PretrainConfig, source: PairSource, variances: tuple[float, float], num_updates: int
+) -> Learner:
+    """Return a fresh learner.
+
+    Raises:
+        UsageError: if model or device do not serve.
+    """
+    model = build_model(config.encoder, source.spec, source.history, config.seed)
+    try:
+        device = pick_device(config.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    generator = torch.Generator()
+    generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
+    objective = Objective(config.objective, variances, generator)
+    curriculum = CURRICULA[config.curriculum]
+    return Learner(model, objective, curriculum, config.recipe, num_updates=num_updates, device=device)

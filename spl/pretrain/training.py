@@ -1,0 +1,235 @@
+"""One pretraining in its folder: the loop, and what happens beside it when it is due."""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spl import checkpoint
+from spl.autoencoder import CONDITIONS
+from spl.config import RunError, UsageError
+from spl.descent import NonFiniteError
+from spl.moments import Moments
+from spl.pairs import Pairs, PairSource
+from spl.pretrain.data import ViewOrder, read_ahead
+from spl.pretrain.objective import Parts
+from spl.pretrain.run import PretrainConfig, build_learner, measure
+from spl.report import Report
+from spl.signals import StopSignals
+from spl.state import check_fits
+from spl.threads import Threads
+
+SENSES = ("video", "audio")
+
+
+class Progress:
+    """Errors of an epoch so far, by condition and sense."""
+
+    def __init__(self) -> None:
+        self.sums = torch.zeros(len(CONDITIONS), len(SENSES), dtype=torch.float64)
+        self.counts = torch.zeros(len(CONDITIONS), len(SENSES), dtype=torch.int64)
+        self.activation, self.loss, self.num_updates = 0.0, 0.0, 0
+
+    def add(self, parts: Parts, present: Tensor) -> None:
+        """Count the views of an update whose samples have the senses ``present (B, 2)``."""
+        conditions, errors = parts.conditions.cpu(), parts.errors.cpu().double()
+        kept = present.cpu()
+        self.sums.index_add_(0, conditions, errors.masked_fill(~kept, 0.0))
+        self.counts.index_add_(0, conditions, kept.long())
+        self.activation += float(parts.activation)
+        self.loss += float(parts.losses.mean())
+        self.num_updates += 1
+
+    def row(self) -> dict[str, float]:
+        """Return the mean error of each sense in each condition, where predicting the mean costs 1."""
+        row = {
+            "train/loss": self.loss / self.num_updates,
+            "train/activation": self.activation / self.num_updates,
+        }
+        for place, condition in enumerate(CONDITIONS):
+            for sense, name in enumerate(SENSES):
+                if count := int(self.counts[place, sense]):
+                    row[f"train/{name}_from_{condition}"] = float(self.sums[place, sense]) / count
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        vars(self).update(state)
+
+
+class Training:
+    """A run from where its folder stands to its end, or until it is told to stop.
+
+    Raises:
+        UsageError: if data, model or device do not serve, or what was saved does not fit.
+    """
+
+    def __init__(
+        self, config: PretrainConfig, folder: Path, source: PairSource, console: Console | None
+    ) -> None:
+        self.config, self.folder, self.source = config, folder, source
+        self.threads = Threads(config.num_threads)
+        self.order = _order_of(config, len(source))
+        self.moments: tuple[Moments, Moments] = measure(source, config.seed)
+        variances = self.moments[0].variance, self.moments[1].variance
+        self.learner = build_learner(config, source, variances, self.order.num_updates)
+        self.progress = Progress()
+        if checkpoint.latest(folder / "checkpoints") is not None:
+            self._restore()
+        title = f"spl pretrain autoencoder · {config.objective.views} · seed {config.seed}"
+        self._first_update = self._saved_update = self.learner.num_updates
+        self.report = Report(
+            folder, title, self.order.num_updates, first_step=self._first_update, console=console
+        )
+        self.stop = StopSignals()
+        self._saved_at = self._since = time.monotonic()
+
+    def _restore(self) -> None:
+        try:
+            state = checkpoint.load(self.folder / "checkpoints")
+            check_fits(state, self.state_dict(), "checkpoint")
+            if state["signature"] != self.source.signature:
+                raise ValueError("its data are other ones than when it was saved")
+            self.learner.load_state_dict(state["learner"])
+            self.progress.load_state_dict(state["progress"])
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a checkpoint holds; batches follow from the update."""
+        return {
+            "learner": self.learner.state_dict(),
+            "progress": self.progress.state_dict(),
+            "signature": self.source.signature,
+            "mean": {name: one.mean for name, one in zip(SENSES, self.moments, strict=True)},
+            "variance": {name: one.variance for name, one in zip(SENSES, self.moments, strict=True)},
+        }
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all updates were taken."""
+        return self.learner.num_updates == self.order.num_updates
+
+    def go(self) -> None:
+        """Train to the end, or until told to stop; whatever ends it, it is saved first.
+
+        Raises:
+            RunError: if a loss is not finite.
+        """
+        try:
+            with self.report, self.stop:
+                self._say_hello()
+                try:
+                    self._train()
+                finally:
+                    if self._saved_update != self.learner.num_updates or not self._saved_update:
+                        self._save()
+        finally:
+            self.report.say(self._closing_words())
+
+    def _train(self) -> None:
+        for pairs, conditions in read_ahead(self.source, self.order.after(self.learner.num_updates)):
+            self._learn(pairs, torch.from_numpy(conditions))
+            if self.learner.num_updates % self.order.updates_per_epoch == 0:
+                self._end_epoch()
+            elif time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
+                self._save()
+            if (change := self.threads.look()) is not None:
+                self.report.say(f"threads    {change}")
+            if self.report.is_due():
+                self.report.show(self.learner.num_updates, self._status())
+            if self.stop.has_come():
+                return
+
+    def _learn(self, pairs: Pairs, conditions: Tensor) -> None:
+        try:
+            parts = self.learner.update(pairs, conditions)
+        except NonFiniteError as error:
+            update = self.learner.num_updates
+            path = self.folder / f"batch-{update}.safetensors"
+            batch = {name: part.contiguous() for name, part in pairs._asdict().items()}
+            save_file(batch | {"conditions": conditions}, path)
+            raise RunError(
+                f"update {update + 1} was not taken: {error}; its batch lies in {path}; "
+                "a smaller --recipe.learning_rate may help"
+            ) from error
+        self.progress.add(parts, pairs.present)
+
+    def _end_epoch(self) -> None:
+        update = self.learner.num_updates
+        row = {"epoch": update // self.order.updates_per_epoch, **self.progress.row()}
+        row["train/learning_rate"] = self.learner.learning_rate_at(update - 1)
+        self.progress = Progress()
+        self.report.row(update, {**row, "time/views_per_second": self._rate()})
+        self._save()
+
+    def _save(self) -> None:
+        with self.stop.patience():
+            checkpoint.save(self.folder / "checkpoints", self.state_dict(), step=self.learner.num_updates)
+        self._saved_at, self._saved_update = time.monotonic(), self.learner.num_updates
+
+    def _rate(self) -> float:
+        num_updates = self.learner.num_updates - self._first_update
+        return num_updates * self.config.recipe.batch_size / max(1e-9, time.monotonic() - self._since)
+
+    def _status(self) -> dict[str, Any]:
+        done, last = divmod(self.learner.num_updates, self.order.updates_per_epoch)
+        told: dict[str, Any] = {"epoch": f"{done + (last > 0)} of {self.config.recipe.epochs}"}
+        told["views/s"] = self._rate()
+        if self.progress.num_updates:
+            row = self.progress.row()
+            told["loss"] = row["train/loss"]
+            for name in SENSES:
+                shares = [row.get(f"train/{name}_from_{condition}") for condition in CONDITIONS]
+                told[f"{name} error"] = ", ".join(
+                    f"{share:.3f} from {condition}"
+                    for condition, share in zip(CONDITIONS, shares, strict=True)
+                    if share is not None
+                )
+        return told
+
+    def _say_hello(self) -> None:
+        say = self.report.say
+        say(f"run        {self.folder}")
+        say(f"data       {len(self.source):,} samples of {self.source.history} steps")
+        say(f"streams    video {self.source.spec.video}, audio {self.source.spec.audio}")
+        num_parameters = sum(parameter.numel() for parameter in self.learner.parameters)
+        say(f"model      {num_parameters:,} parameters on {self.learner.device}")
+        fixed = (
+            ""
+            if self.threads.is_fixed
+            else f" just now; --num_threads {self.threads.count} repeats to the bit"
+        )
+        say(f"threads    {self.threads.count}{fixed}")
+
+    def _closing_words(self) -> str:
+        path = shlex.quote(str(self.folder))
+        if self.is_finished:
+            return f"finished; evaluate with: spl evaluate autoencoder {path}"
+        again = f"go on with: spl pretrain autoencoder --resume {path}"
+        if self._saved_update != self.learner.num_updates:
+            return f"stopped; the last save is of update {self._saved_update:,}; {again}"
+        return f"stopped and saved at update {self._saved_update:,}; {again}"
+
+
+def _order_of(config: PretrainConfig, num_samples: int) -> ViewOrder:
+    try:
+        return ViewOrder(
+            num_samples,
+            batch_size=config.recipe.batch_size,
+            views=config.objective.views,
+            is_aligned=config.objective.alignment != "none",
+            seed=config.seed,
+            num_epochs=config.recipe.epochs,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
