@@ -85,20 +85,22 @@ def build_model(config: EncoderConfig, source_spec: Any, history: int, seed: int
 
 
 def build_learner(
-    config: PretrainConfig, source: PairSource, variances: tuple[float, float], num_updates: int
+    config: PretrainConfig, source: PairSource, moments: tuple[Moments, Moments], num_updates: int
 ) -> Learner:
-    """Return a fresh learner.
+    """Return a fresh learner; its model predicts the means of `measure`.
 
     Raises:
         UsageError: if model or device do not serve.
     """
     model = build_model(config.encoder, source.spec, source.history, config.seed)
+    video, audio = moments
+    model.begin_with(video.mean, audio.mean)
     try:
         device = pick_device(config.device)
     except ValueError as error:
         raise UsageError(str(error)) from error
     generator = torch.Generator()
     generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
-    objective = Objective(config.objective, variances, generator)
+    objective = Objective(config.objective, (video.variance, audio.variance), generator)
     curriculum = CURRICULA[config.curriculum]
     return Learner(model, objective, curriculum, config.recipe, num_updates=num_updates, device=device)

@@ -80,8 +80,7 @@ class Training:
         self.threads = Threads(config.num_threads)
         self.order = _order_of(config, len(source))
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
-        variances = self.moments[0].variance, self.moments[1].variance
-        self.learner = build_learner(config, source, variances, self.order.num_updates)
+        self.learner = build_learner(config, source, self.moments, self.order.num_updates)
         self.progress = Progress()
         if checkpoint.latest(folder / "checkpoints") is not None:
             self._restore()
