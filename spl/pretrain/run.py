@@ -20,6 +20,7 @@ from spl.runs import generator_of, pick_device
 from spl.streams import in_units
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
+ALIASES = {"data": "data.recordings", "films": "data.films.root"}
 MAY_CHANGE = ("data.films.num_workers", "checkpoint_every_minutes", "num_threads", "device", "runs")
 MOMENT_SAMPLES = 4_096  # from which means and variances are taken
 MOMENT_BATCH = 64
