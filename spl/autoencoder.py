@@ -16,6 +16,7 @@ from spl.streams import AudioStream, DenseStream, Stream, VideoStream
 
 # Which senses are shown: (video, audio).
 CONDITIONS = {"both": (True, True), "video": (True, False), "audio": (False, True)}
+SMALL = 0.1  # share of the decoders' last weights that is kept there; without any, learning begins later
 MARGIN = 1e-3  # between a mean and the ends of its range, so that an output can still leave it
 
 
@@ -114,8 +115,8 @@ class DenseDecoder(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, mean: Tensor) -> None:
-        """Let the output be ``mean (T, C, H, W)``, whatever the code is, until something is learned."""
-        self.output.weight.zero_()
+        """Let the output be about ``mean (T, C, H, W)``, whatever the code is, until something is learned."""
+        self.output.weight.mul_(SMALL)
         self.output.bias.copy_(unsquashed(mean, self.squash).flatten())
 
 
@@ -156,11 +157,12 @@ class ConvDecoder(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, mean: Tensor) -> None:
-        """Let the output be ``mean (T, C, H, W)``, whatever the code is, until something is learned."""
+        """Let the output be about ``mean (T, C, H, W)``, whatever the code is, until something is learned."""
         last = self.layers[-1]
         assert isinstance(last, nn.ConvTranspose2d), "a stream begins with a convolution"
-        for parameter in last.parameters():
-            parameter.zero_()
+        assert last.bias is not None
+        last.weight.mul_(SMALL)
+        last.bias.zero_()
         self.offset.copy_(unsquashed(mean, self.squash))
 
 
@@ -235,9 +237,10 @@ class TwoStreamAutoencoder(nn.Module):
         self.audio = decoder_of(encoder.audio, encoder.features, torch.tanh if is_waveform else torch.sigmoid)
 
     def begin_with(self, video_mean: Tensor, audio_mean: Tensor) -> None:
-        """Let the outputs be the data's means until something is learned: random ones cost ten times as much.
+        """Let the outputs be about the data's means until something is learned.
 
-        The decoders' last weights become 0, so that the first update moves these alone.
+        What random weights make of a code costs ten times as much. The decoders' last weights become small,
+        their biases what squashes to the means.
 
         Args:
             video_mean: ``(T, C, H, W)`` in 0..1.

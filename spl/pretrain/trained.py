@@ -34,9 +34,7 @@ class Trained(NamedTuple):
 class Looked(NamedTuple):
     """What an autoencoder made of ``N`` samples."""
 
-    shares: NDArray[
-        np.float64
-    ]  # (3, 2), by condition and sense: error, where the mean costs 1; or NaN
+    shares: NDArray[np.float64]  # (3, 2), by condition and sense: error, where the mean costs 1; or NaN
     codes: dict[str, NDArray[np.float32]]  # (N, D), by condition
     raw: tuple[NDArray[np.float32], NDArray[np.float32]]  # (N, T C H W) and (N, T C M F), in their units
     present: NDArray[np.bool_]  # (N, 2)
