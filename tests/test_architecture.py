@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.spectrogram": set(),
     "spl.pairs": {"spl.spectrogram"},
     "spl.recordings": {"spl.pairs", "spl.recording"},
+    "spl.inversion": {"spl.spectrogram"},
     "spl.media": set(),
     "spl.filming": {"spl.media"},
     "spl.decoding": {"spl.media", "spl.spectrogram"},
@@ -204,6 +205,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.runs",
         "spl.streams",
     },
+    "spl.pretrain.gallery": {"spl.autoencoder", "spl.inversion", "spl.pairs", "spl.streams"},
     "spl.pretrain.training": {
         "spl.autoencoder",
         "spl.checkpoint",
@@ -211,6 +213,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.moments",
         "spl.pairs",
         "spl.pretrain.data",
+        "spl.pretrain.gallery",
         "spl.pretrain.objective",
         "spl.pretrain.run",
         "spl.report",

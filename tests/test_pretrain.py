@@ -59,6 +59,7 @@ def small(tmp_path: Path) -> Maker:
             "recipe.batch_size": "24",
             "recipe.learning_rate": "0.003",
             "num_threads": "1",
+            "num_shown": "0",
             "device": "cpu",
             "runs": str(tmp_path / "runs"),
         }

@@ -49,6 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "recipe.batch_size": "48",
             "recipe.learning_rate": "0.003",
             "num_threads": "1",
+            "num_shown": "0",
             "device": "cpu",
             "runs": str(place / name),
         }

@@ -21,7 +21,14 @@ from spl.streams import in_units
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
 ALIASES = {"data": "data.recordings", "films": "data.films.root"}
-MAY_CHANGE = ("data.films.num_workers", "checkpoint_every_minutes", "num_threads", "device", "runs")
+MAY_CHANGE = (
+    "data.films.num_workers",
+    "checkpoint_every_minutes",
+    "num_shown",
+    "num_threads",
+    "device",
+    "runs",
+)
 MOMENT_SAMPLES = 4_096  # from which means and variances are taken
 MOMENT_BATCH = 64
 
@@ -40,10 +47,12 @@ class PretrainConfig:
     num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
     runs: str = "runs"  # folder that holds all runs
     checkpoint_every_minutes: float = 10.0  # at the latest, besides the end of each epoch
+    num_shown: int = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        for name in ("seed", "num_shown"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.checkpoint_every_minutes > 0:
             raise ValueError(
                 f"checkpoint_every_minutes must be positive, got {self.checkpoint_every_minutes}"
