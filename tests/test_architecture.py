@@ -222,6 +222,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.threads",
     },
     "spl.pretrain.train": {
+        "spl.pairs",
         "spl.pretrain.data",
         "spl.pretrain.run",
         "spl.pretrain.training",

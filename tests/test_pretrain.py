@@ -17,12 +17,14 @@ from rich.console import Console
 from torch import Tensor
 
 from spl import checkpoint
-from spl.config import RunError, UsageError, parse
+from spl.cli import main
+from spl.config import RunError, UsageError, dump, parse
 from spl.pretrain.data import AUDIO_ONLY, BOTH, VIDEO_ONLY, ViewOrder, load_pairs, read_ahead
 from spl.pretrain.learner import Learner
 from spl.pretrain.objective import ObjectiveConfig
 from spl.pretrain.run import MAY_CHANGE, PretrainConfig, build_learner, build_model, measure
 from spl.pretrain.train import Result, pretrain_autoencoder
+from spl.pretrain.trained import read_autoencoder
 from spl.pretrain.training import Training
 from spl.runs import check_resumable
 
@@ -254,6 +256,58 @@ def test_a_killed_run_goes_on_to_the_bit(small: Maker, tmp_path: Path):
     assert rows(resumed.folder) == rows(alone.folder)
 
 
+def test_the_best_of_several_initialisations_is_kept(small: Maker, monkeypatch: pytest.MonkeyPatch):
+    config = small("--restarts", "3", "--recipe.epochs", "1")
+    learn, num_calls = Training._learn, [0]
+
+    def stop_in_the_second(self: Training, *args: object) -> None:
+        learn(self, *args)
+        num_calls[0] += 1
+        if num_calls[0] == 7:
+            self.stop.stop()
+
+    monkeypatch.setattr(Training, "_learn", stop_in_the_second)
+    stopped = train(config)
+    assert not stopped.is_finished
+    with pytest.raises(UsageError, match="has 3 restarts that are not all trained: resume it first"):
+        read_autoencoder(stopped.folder)
+    monkeypatch.undo()
+    result = train(config, resume=stopped.folder)
+    assert result.is_finished
+    told = json.loads((result.folder / "restarts.json").read_text())
+    alone = [train(small("--seed", seed, "--recipe.epochs", "1")) for seed in ("0", "1", "2")]
+    losses = [rows(one.folder)[-1]["train/loss"] for one in alone]
+    assert told["loss"] == losses
+    assert len(set(losses)) == 3
+    assert told["mean"] == pytest.approx(sum(losses) / 3)
+    best = losses.index(min(losses))
+    assert told["kept"] == f"restart-{best}"
+    assert [path.parent.name for path in result.folder.glob("restart-*/checkpoints")] == [told["kept"]]
+    assert equal(weights(result.folder / told["kept"]), weights(alone[best].folder))
+    expected = read_autoencoder(alone[best].folder).model.state_dict()
+    assert equal(read_autoencoder(result.folder).model.state_dict(), expected)
+    assert train(config, resume=stopped.folder).is_finished  # whole already: nothing is trained
+    assert json.loads((result.folder / "restarts.json").read_text()) == told
+
+
+def test_the_command_trains_stops_for_nobody_and_tells_what_comes_next(
+    small: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "options.yaml").write_text(dump(small()))
+    assert main(["pretrain", "autoencoder", "--config", str(tmp_path / "options.yaml")]) == 0
+    told = capsys.readouterr().err
+    (folder,) = Path(small().runs, "autoencoder").iterdir()
+    assert f"finished; evaluate with: spl evaluate autoencoder {folder}" in told
+    assert main(["pretrain", "autoencoder", "--resume", str(folder), "--seed", "7"]) == 2
+    assert "got --seed 7 (the run has 0)" in capsys.readouterr().err
+    assert main(["pretrain", "autoencoder", "--resume", str(folder), "--num_shown", "1"]) == 0
+    assert main(["evaluate", "autoencoder", str(folder)]) == 0
+    assert "nothing is held out" in capsys.readouterr().out
+    assert main(["pretrain", "autoencoder", "--runs", str(tmp_path / "none")]) == 2
+    assert "there is nothing to learn from: give --data.recordings" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def learned(config: PretrainConfig, num_updates: int = 4) -> Tensor:
     """The weights of the encoder after so many updates, in one row."""
     source = load_pairs(config.data)
@@ -392,6 +446,7 @@ WRONG = {
         "alignment=squared needs views=thirds, got both",
     ),
     "key": (["--recipe.epoch", "3"], "unknown option --recipe.epoch (did you mean --recipe.epochs?)"),
+    "restarts": (["--restarts", "0"], "restarts must be at least 1, got 0"),
     "device": (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
 }
 

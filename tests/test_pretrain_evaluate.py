@@ -161,6 +161,21 @@ def test_samples_that_lack_a_sense_count_where_they_have_it(place: Path, tmp_pat
     assert "retrieval is left out" in result["retrieval"]["left_out"]
 
 
+def test_sound_that_never_changes_has_no_baseline(place: Path, tmp_path: Path):
+    for name in ("left", "right"):
+        toy.record(tmp_path / name, 60, 1)
+        sound = np.lib.format.open_memmap(tmp_path / name / "audio.npy", mode="r+")
+        sound[:] = 0
+        sound.flush()
+    data = HeldOutConfig(recordings=(str(tmp_path / "left"), str(tmp_path / "right")))
+    result = evaluate_autoencoder(run_of(place), EvaluateAutoencoderConfig(data=data, num_splits=1))
+    accuracy = result["probe"]["accuracy"]
+    assert set(accuracy["raw"]) == {"both to both", "video to video"}
+    assert accuracy["canonical"] == {}
+    assert accuracy["code"]["audio to audio"]["mean"] == pytest.approx(0.5, abs=0.05)
+    assert result["retrieval"]["video to audio"]["10"] == 0.0
+
+
 def test_the_command_prints_tables_and_writes_files(place: Path, capsys: pytest.CaptureFixture[str]):
     folder = run_of(place)
     words = ["--data", f"{place / 'held' / 'left'},{place / 'held' / 'right'}", "--num_splits", "2"]
@@ -211,6 +226,57 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.C
         told = capsys.readouterr().err
         assert sentence in told
         assert len(told.splitlines()) == 1
+
+
+def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("av")
+    from test_clips import CUT, film
+
+    for folder, tones in {"known": (300.0, 2000.0), "held": (350.0, 1800.0)}.items():
+        for name, tone_hz in zip(("low", "high"), tones, strict=True):
+            film(tmp_path / folder / name / "a.mkv", [*range(0, 200, 10)], tone_hz=tone_hz)
+    cut = {f"data.films.{key}": value for key, value in CUT.items() if key != "video_size"}
+    fixed = {
+        **cut,
+        "films": tmp_path / "known",
+        "data.films.video_size": "16,16",
+        "data.films.stride": "2",
+        "encoder.video_stream": "dense",
+        "encoder.audio_stream": "dense",
+        "encoder.attention": "none",
+        "recipe.epochs": "1",
+        "recipe.batch_size": "30",
+        "num_threads": "1",
+        "num_shown": "0",
+        "runs": tmp_path / "runs",
+    }
+    argv = [word for key, value in fixed.items() for word in (f"--{key}", str(value))]
+    assert main(["pretrain", "autoencoder", *argv]) == 0
+    (folder,) = (tmp_path / "runs" / "autoencoder").iterdir()
+    assert main(["evaluate", "autoencoder", str(folder), "--films", str(tmp_path / "held")]) == 0
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert result["data"] == f"films in {tmp_path / 'held'}"
+    assert result["samples"] == 20  # two films of 20 steps, every second
+    assert result["probe"]["classes"] == ["high", "low"]
+    assert (tmp_path / "held.clips").exists()
+    capsys.readouterr()
+
+
+def test_films_that_cannot_be_cut_so_are_refused(place: Path):
+    trained = read_autoencoder(run_of(place))
+    config = evaluate._cut_as(trained, "films")
+    assert (config.video_size, config.grey, config.num_mels, config.audio_frames) == ((12, 12), True, 8, 4)
+    assert (config.history, config.sample_rate_hz, config.step_s, config.stereo) == (1, 8000, 0.05, False)
+    waveform = trained._replace(signature=trained.signature | {"audio": [1, 1, 400]})
+    unknown = trained._replace(signature=trained.signature | {"step_s": None})
+    crowded = trained._replace(signature=trained.signature | {"audio": [1, 8, 500]})
+    for other, sentence in (
+        (waveform, "learned from a waveform"),
+        (unknown, "without sample rate and step length"),
+        (crowded, "cannot be cut for this run: audio_frames must be in 1..400"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            evaluate._cut_as(other, "films")
 
 
 def test_an_unknown_number_fits_and_one_that_differs_is_named():

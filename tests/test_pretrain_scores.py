@@ -59,6 +59,19 @@ def test_principal_components_are_the_few_that_there_are():
     assert np.abs(found).max() < 1e-4
 
 
+def test_of_what_never_changes_there_is_no_component():
+    assert principal(np.full((9, 5), 0.3, np.float32), 0).shape == (9, 0)
+
+
+def test_fewer_canonical_directions_than_components_are_no_trouble():
+    generator = np.random.default_rng(0)
+    video = generator.normal(size=(60, 3)).astype(np.float32)
+    audio = np.repeat(video[:, :1], 3, axis=1)
+    found = canonical(video, audio, Split(np.arange(40), np.arange(40, 60)))
+    assert np.isfinite(found["video"]).all()
+    assert np.corrcoef(found["video"][40:, 0], found["audio"][40:, 0])[0, 1] > 0.99
+
+
 def test_canonical_directions_are_those_that_both_senses_share():
     generator = np.random.default_rng(0)
     shared, own, others = generator.normal(size=(3, 300))

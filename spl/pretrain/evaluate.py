@@ -175,15 +175,16 @@ def _probes(
         labels, places, gap=source.history, count=config.num_splits, seed=config.seed
     ):
         found["code"].append(probe(codes, labels, split))
-        alone = [probe({name: features}, labels, split) for name, features in raw.items()]
+        alone = [probe({name: x}, labels, split) for name, x in raw.items() if x.shape[1]]
         found["raw"].append({pair: share for one in alone for pair, share in one.items()})
-        found["canonical"].append(probe(canonical(video, audio, split), labels, split))
+        if video.shape[1] and audio.shape[1]:
+            found["canonical"].append(probe(canonical(video, audio, split), labels, split))
     return {
         "classes": [source.classes[label] for label in classes],
         "samples": len(labels),
         "chance": float(sizes.max() / sizes.sum()),
         "accuracy": {
-            name: {pair: interval([one[pair] for one in many])._asdict() for pair in many[0]}
+            name: {pair: interval([one[pair] for one in many])._asdict() for pair in (many or [{}])[0]}
             for name, many in found.items()
         },
     }

@@ -20,6 +20,7 @@ from spl.runs import generator_of, pick_device
 from spl.streams import in_units
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
+RESTARTS = "restarts.json"  # in the folder of a run with restarts that is whole: which one is kept
 ALIASES = {"data": "data.recordings", "films": "data.films.root"}
 MAY_CHANGE = (
     "data.films.num_workers",
@@ -42,6 +43,7 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
     curriculum: Literal["uniform"] = "uniform"  # which views count how much
+    restarts: int = 1  # random initialisations, of which the best is kept
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
@@ -50,6 +52,8 @@ class PretrainConfig:
     num_shown: int = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:
+        if self.restarts < 1:
+            raise ValueError(f"restarts must be at least 1, got {self.restarts}")
         for name in ("seed", "num_shown"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -87,9 +87,14 @@ def probe(features: Mapping[str, Array], labels: NDArray[np.int64], split: Split
 
 
 def principal(x: Array, seed: int) -> Array:
-    """Return the `NUM_COMPONENTS` principal components ``(N, K)`` of ``x (N, D)``; fewer where there are."""
+    """Return the `NUM_COMPONENTS` principal components ``(N, K)`` of ``x (N, D)``; fewer where there are.
+
+    There are none, ``(N, 0)``, of what is always the same.
+    """
     from sklearn.decomposition import PCA
 
+    if (x == x[0]).all():
+        return x[:, :0]
     count = min(NUM_COMPONENTS, len(x) - 1, x.shape[1])
     model = PCA(count, svd_solver="randomized", random_state=seed)
     components = model.fit_transform(x)
@@ -110,12 +115,11 @@ def canonical(video: Array, audio: Array, split: Split) -> dict[str, Array]:
     Source: Hotelling (1936), Relations between two sets of variates.
     """
     from sklearn.cross_decomposition import CCA
-    from sklearn.exceptions import ConvergenceWarning
 
     count = min(NUM_CANONICAL, video.shape[1], audio.shape[1])
     model = CCA(count, max_iter=2_000)
-    with warnings.catch_warnings():  # the last directions, hardly correlated, may not settle
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with warnings.catch_warnings():  # the last directions, hardly correlated, may not settle or not be there
+        warnings.simplefilter("ignore", UserWarning)
         model.fit(video[split.train], audio[split.train])
     seen, heard = model.transform(video, audio)
     return {"video": seen, "audio": heard}

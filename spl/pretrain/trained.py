@@ -1,5 +1,6 @@
 """A trained autoencoder, read from its run with what it needs to know of its data; whether other data fit."""
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from spl import checkpoint
 from spl.autoencoder import CONDITIONS, TwoStreamAutoencoder, mask
 from spl.config import UsageError
 from spl.pairs import PairSource
-from spl.pretrain.run import RUNS, PretrainConfig, build_model
+from spl.pretrain.run import RESTARTS, RUNS, PretrainConfig, build_model
 from spl.records import StreamSpec
 from spl.runs import pick_device, read_run
 from spl.streams import in_units
@@ -41,12 +42,18 @@ class Looked(NamedTuple):
 
 
 def read_autoencoder(folder: Path, device: str = "auto") -> Trained:
-    """Return the autoencoder of a run as it was last saved.
+    """Return the autoencoder of a run as it was last saved; of a run with restarts, the one that was kept.
 
     Raises:
         UsageError: if it is not such a run, has nothing saved yet, or there is no such device.
     """
     config = read_run(PretrainConfig, folder, RUNS)
+    if config.restarts > 1:
+        if not (folder / RESTARTS).exists():
+            raise UsageError(
+                f"{folder} has {config.restarts} restarts that are not all trained: resume it first"
+            )
+        return read_autoencoder(folder / json.loads((folder / RESTARTS).read_bytes())["kept"], device)
     try:
         state = checkpoint.load(folder / "checkpoints")
         signature, means = state["signature"], (state["mean"]["video"], state["mean"]["audio"])
