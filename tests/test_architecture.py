@@ -229,7 +229,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.runs",
     },
     "spl.pretrain.scores": set(),
-    "spl.pretrain.report": {"spl.autoencoder", "spl.pairs", "spl.report"},
+    "spl.pretrain.report": {"spl.autoencoder", "spl.pairs", "spl.pretrain.scores", "spl.report"},
     "spl.pretrain.trained": {
         "spl.autoencoder",
         "spl.checkpoint",

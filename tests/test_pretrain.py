@@ -71,8 +71,9 @@ def small(tmp_path: Path) -> Maker:
     return make
 
 
-def train(config: PretrainConfig, resume: Path | None = None) -> Result:
-    return pretrain_autoencoder(config, resume=resume, command=["test"], console=Console(file=io.StringIO()))
+def train(config: PretrainConfig, resume: Path | None = None, told: io.StringIO | None = None) -> Result:
+    console = Console(file=io.StringIO() if told is None else told)
+    return pretrain_autoencoder(config, resume=resume, command=["test"], console=console)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -267,8 +268,10 @@ def test_the_best_of_several_initialisations_is_kept(small: Maker, monkeypatch: 
             self.stop.stop()
 
     monkeypatch.setattr(Training, "_learn", stop_in_the_second)
-    stopped = train(config)
+    said = io.StringIO()
+    stopped = train(config, told=said)
     assert not stopped.is_finished
+    assert said.getvalue().endswith(f"go on with: spl pretrain autoencoder --resume {stopped.folder}\n")
     with pytest.raises(UsageError, match="has 3 restarts that are not all trained: resume it first"):
         read_autoencoder(stopped.folder)
     monkeypatch.undo()

@@ -75,6 +75,7 @@ def test_errors_on_the_data_learned_from_are_those_of_the_loss(place: Path):
     trained, config = read_autoencoder(folder), PretrainConfig()
     source = load_pairs(trained.config.data)
     assert result["samples"] == len(source) == 160
+    assert result["update"] == trained.num_updates == 20 * 10
     pairs = source.pairs(np.arange(len(source)))
     for condition in CONDITIONS:
         with torch.no_grad():
@@ -191,6 +192,7 @@ def test_the_command_prints_tables_and_writes_files(place: Path, capsys: pytest.
         assert words_told in told
     written = json.loads((folder / "evaluation.json").read_text())
     assert f"{written['reconstruction']['audio']['video']:.3f}" in told
+    assert "2 of its 8 stretches of time, on which it is tried; ± is the 95 % interval over 2 such" in told
     text = (folder / "evaluation.md").read_text()
     assert "| shown | video | audio |\n| --- | ---: | ---: |\n| both |" in text
     assert f"{written['reconstruction']['audio']['video']:.3f}" in text

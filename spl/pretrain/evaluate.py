@@ -67,7 +67,8 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     check_signature(trained.signature, source.signature, "the data")
     indices = _evenly(len(source), config.num_samples)
     looked = look(trained, source, indices)
-    result: dict[str, Any] = {"run": str(folder), "data": told, "samples": len(indices)}
+    result: dict[str, Any] = {"run": str(folder), "update": trained.num_updates}
+    result |= {"data": told, "samples": len(indices)}
     result["reconstruction"] = _shares(looked)
     if other is not None:
         check_signature(other.signature, source.signature, f"the data of {config.against}")
@@ -182,6 +183,7 @@ def _probes(
     return {
         "classes": [source.classes[label] for label in classes],
         "samples": len(labels),
+        "splits": config.num_splits,
         "chance": float(sizes.max() / sizes.sum()),
         "accuracy": {
             name: {pair: interval([one[pair] for one in many])._asdict() for pair in (many or [{}])[0]}

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from spl.autoencoder import CONDITIONS
 from spl.pairs import NAMES
+from spl.pretrain.scores import NUM_BLOCKS, NUM_TEST_BLOCKS
 from spl.report import print_table
 
 
@@ -28,8 +29,15 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
 
 def notes(result: dict[str, Any]) -> list[str]:
     """Return the sentences that belong to the tables."""
-    left_out = [result[name]["left_out"] for name in ("probe", "retrieval") if "left_out" in result[name]]
-    return [f"{result['samples']:,} samples of {result['data']}", *left_out]
+    found = [f"after update {result['update']:,}, {result['samples']:,} samples of {result['data']}"]
+    found += [result[name]["left_out"] for name in ("probe", "retrieval") if "left_out" in result[name]]
+    if "splits" in result["probe"]:
+        found.append(
+            f"the probe knows each class but {NUM_TEST_BLOCKS} of its {NUM_BLOCKS} stretches of time, on "
+            f"which it is tried; ± is the 95 % interval over {result['probe']['splits']} such "
+            "splits, which share samples"
+        )
+    return found
 
 
 def print_evaluation(result: dict[str, Any], folder: Path) -> None:

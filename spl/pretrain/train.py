@@ -1,6 +1,7 @@
 """``spl pretrain autoencoder``: a run in a new folder, or on from one; several initialisations, if asked."""
 
 import json
+import shlex
 import shutil
 import statistics
 import sys
@@ -81,12 +82,15 @@ def train_restarts(
         UsageError, RunError: as `train_once`.
     """
     describe_run(folder, config, command, {"signature": source.signature})
+    console = Console(stderr=True) if console is None else console
+    again = shlex.quote(str(folder))
     places = [folder / f"restart-{number}" for number in range(config.restarts)]
     if not (folder / RESTARTS).exists():
         for number, place in enumerate(places):
             place.mkdir(exist_ok=True)
             one = replace(config, restarts=1, seed=config.seed + number)
             if not train_once(place, one, source, command, console).is_finished:
+                _say(console, f"all restarts go on with: spl pretrain autoencoder --resume {again}")
                 return Result(folder, False)
         losses = [_last_loss(place) for place in places]
         found = {
@@ -101,7 +105,15 @@ def train_restarts(
     for loser in places:
         if loser.name != kept:
             shutil.rmtree(loser / "checkpoints", ignore_errors=True)
+    _say(
+        console,
+        f"{kept} is kept, the best of {len(places)}; it is what spl evaluate autoencoder {again} reads",
+    )
     return Result(folder, True)
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
 
 def _last_loss(folder: Path) -> float:

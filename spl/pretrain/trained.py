@@ -30,6 +30,7 @@ class Trained(NamedTuple):
     model: TwoStreamAutoencoder
     signature: dict[str, Any]
     means: tuple[Tensor, Tensor]  # of its data's video and audio, (T, C, H, W) and (T, C, M, F)
+    num_updates: int  # that it has taken
 
 
 class Looked(NamedTuple):
@@ -65,7 +66,7 @@ def read_autoencoder(folder: Path, device: str = "auto") -> Trained:
         model.to(pick_device(device)).eval()
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"the run in {folder} has no autoencoder to read: {error}") from error
-    return Trained(config, model, signature, means)
+    return Trained(config, model, signature, means, state["learner"]["num_updates"])
 
 
 def check_signature(needed: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:
