@@ -16,6 +16,8 @@ from spl.streams import AudioStream, DenseStream, Stream, VideoStream
 
 # Which senses are shown: (video, audio).
 CONDITIONS = {"both": (True, True), "video": (True, False), "audio": (False, True)}
+SMALL = 0.1  # share of the decoders' last weights that is kept there; without any, learning begins later
+MARGIN = 1e-3  # between a mean and the ends of its range, so that an output can still leave it
 
 
 class Senses(NamedTuple):
@@ -111,6 +113,12 @@ class DenseDecoder(nn.Module):
             x = self.layer(number, x)
         return x
 
+    @torch.no_grad()
+    def begin_with(self, mean: Tensor) -> None:
+        """Let the output be about ``mean (T, C, H, W)``, whatever the code is, until something is learned."""
+        self.output.weight.mul_(SMALL)
+        self.output.bias.copy_(unsquashed(mean, self.squash).flatten())
+
 
 class ConvDecoder(nn.Module):
     """The code -> two linear layers -> a stream's convolutions backwards -> ``T`` steps of its sense.
@@ -134,19 +142,38 @@ class ConvDecoder(nn.Module):
         self.hidden = nn.Linear(features, stream.project.out_features)
         self.expand = nn.Linear(stream.project.out_features, stream.project.in_features)
         self.corner = (stream.project.in_features // math.prod(corner), *corner)
+        self.offset: Tensor  # of every value before it is squashed: a convolution has one bias a channel
+        self.register_buffer("offset", torch.zeros(stream.shape))
 
     def forward(self, code: Tensor) -> Tensor:
         """Return ``(B, T, C, H, W)`` or ``(B, T, C, M, F)`` for ``code (B, D)``."""
         x = torch.relu(self.hidden(code))  # (B, D)
         x = torch.relu(self.expand(x)).reshape(-1, *self.corner)  # (B, C', H', W')
-        x = self.squash(self.layers(x))
-        if not self.is_sound:
-            return x.reshape(-1, *self.shape)  # (B, T, C, H, W)
-        T, C, M, F = self.shape  # the steps lie end to end: (B, C, M, T F)
-        return x.reshape(-1, C, M, T, F).permute(0, 3, 1, 2, 4)
+        x = self.layers(x)
+        if self.is_sound:
+            T, C, M, F = self.shape  # the steps lie end to end: (B, C, M, T F)
+            x = x.reshape(-1, C, M, T, F).permute(0, 3, 1, 2, 4)
+        return self.squash(x.reshape(-1, *self.shape) + self.offset)  # (B, T, C, H, W)
+
+    @torch.no_grad()
+    def begin_with(self, mean: Tensor) -> None:
+        """Let the output be about ``mean (T, C, H, W)``, whatever the code is, until something is learned."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.ConvTranspose2d), "a stream begins with a convolution"
+        assert last.bias is not None
+        last.weight.mul_(SMALL)
+        last.bias.zero_()
+        self.offset.copy_(unsquashed(mean, self.squash))
 
 
 Decoder = DenseDecoder | ConvDecoder
+
+
+def unsquashed(x: Tensor, squash: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what sigmoid or tanh makes ``x`` of, any shape; the ends of the range, at infinity, kept off."""
+    if squash is torch.tanh:
+        return torch.atanh(x.clamp(MARGIN - 1, 1 - MARGIN))
+    return torch.logit(x, eps=MARGIN)
 
 
 def mirrored(convs: nn.Sequential, size: tuple[int, int]) -> tuple[nn.Sequential, tuple[int, int]]:
@@ -208,6 +235,19 @@ class TwoStreamAutoencoder(nn.Module):
         is_waveform = encoder.audio.shape[2] == 1  # one band; full scale is -1..1, of all else 0..1
         self.video = decoder_of(encoder.video, encoder.features, torch.sigmoid)
         self.audio = decoder_of(encoder.audio, encoder.features, torch.tanh if is_waveform else torch.sigmoid)
+
+    def begin_with(self, video_mean: Tensor, audio_mean: Tensor) -> None:
+        """Let the outputs be about the data's means until something is learned.
+
+        What random weights make of a code costs ten times as much. The decoders' last weights become small,
+        their biases what squashes to the means.
+
+        Args:
+            video_mean: ``(T, C, H, W)`` in 0..1.
+            audio_mean: ``(T, C, M, F)`` in its unit.
+        """
+        self.video.begin_with(video_mean)
+        self.audio.begin_with(audio_mean)
 
     def decode(self, code: Tensor) -> Reconstruction:
         """Return both senses as ``code (B, D)`` has them."""

@@ -19,8 +19,10 @@ spl: agents that see and hear
 
   spl train agent [--resume RUN]       train a multimodal deep Q-network; no option needed
   spl train classifier [--resume RUN]  train a residual network with attention; no option needed
+  spl pretrain autoencoder --data DIR  one code for what is seen and heard; DIR of spl record
   spl evaluate agent RUN               its return with all senses, one, noise, a failing one
   spl evaluate classifier RUN          its scores on held-out images, class by class
+  spl evaluate autoencoder RUN         errors from each sense, linear probes, retrieval
   spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
@@ -73,6 +75,16 @@ def ablate_classifier(argv: list[str]) -> int:
     return FAILURE if comparison.num_failed else OK
 
 
+def pretrain_autoencoder(argv: list[str]) -> int:
+    """``spl pretrain autoencoder [--resume RUN] [options]``."""
+    from spl.pretrain.run import ALIASES, MAY_CHANGE, RUNS, PretrainConfig
+    from spl.pretrain.train import pretrain_autoencoder as pretrain
+
+    prog = "spl pretrain autoencoder"
+    config, resume = parse_run(PretrainConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
+    return OK if pretrain(config, resume=resume).is_finished else INTERRUPTED
+
+
 def evaluate_agent(argv: list[str]) -> int:
     """``spl evaluate agent RUN [options]``."""
     from spl.agents.evaluate import EvaluateAgentConfig, print_evaluation
@@ -94,6 +106,18 @@ def evaluate_classifier(argv: list[str]) -> int:
     run, rest = take_run(argv, "spl evaluate classifier runs/classifier/...")
     config = parse(EvaluateClassifierConfig, rest, prog="spl evaluate classifier RUN")
     print_evaluation(evaluate(run, config), run / f"{config.file}.json")
+    return OK
+
+
+def evaluate_autoencoder(argv: list[str]) -> int:
+    """``spl evaluate autoencoder RUN [options]``."""
+    from spl.pretrain.evaluate import ALIASES, EvaluateAutoencoderConfig
+    from spl.pretrain.evaluate import evaluate_autoencoder as evaluate
+    from spl.pretrain.report import print_evaluation
+
+    run, rest = take_run(argv, "spl evaluate autoencoder runs/autoencoder/...")
+    config = parse(EvaluateAutoencoderConfig, rest, prog="spl evaluate autoencoder RUN", aliases=ALIASES)
+    print_evaluation(evaluate(run, config), run)
     return OK
 
 
@@ -153,9 +177,11 @@ def check_env(argv: list[str]) -> int:
 COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("train", "agent"): train_agent,
     ("train", "classifier"): train_classifier,
+    ("pretrain", "autoencoder"): pretrain_autoencoder,
     ("ablate", "classifier"): ablate_classifier,
     ("evaluate", "agent"): evaluate_agent,
     ("evaluate", "classifier"): evaluate_classifier,
+    ("evaluate", "autoencoder"): evaluate_autoencoder,
     ("models",): models,
     ("record",): record,
     ("envs",): envs,

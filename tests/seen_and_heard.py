@@ -1,10 +1,15 @@
 """A toy data set with a hidden factor that both senses tell, and one more in each that the other does not."""
 
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from spl.agents.memory import ReplayMemory
 from spl.moments import Moments
-from spl.records import StreamSpec
+from spl.records import Observation, StreamSpec, Transition
 from spl.streams import in_units
 
 SPEC = StreamSpec(video=(1, 12, 12), audio=(1, 8, 4))
@@ -15,13 +20,15 @@ def bump(middle: Tensor, size: int, width: float) -> Tensor:
     return torch.exp(-(((torch.arange(size) - middle[:, None]) / width) ** 2))
 
 
-def draw(B: int, seed: int) -> tuple[Tensor, Tensor]:
+def draw(B: int, seed: int, places: tuple[float, float] = (0.0, 1.0)) -> tuple[Tensor, Tensor]:
     """Video ``(B, 1, 1, 12, 12)`` uint8 of a spot, audio ``(B, 1, 1, 8, 4)`` float16 of a tone.
 
-    The spot's column is the tone's pitch; its row is only seen, the loudness only heard.
+    The spot's column is the tone's pitch, from ``places`` of 0..1; its row is only seen, the loudness only
+    heard.
     """
     generator = torch.Generator().manual_seed(seed)
     place, row, loudness = torch.rand(3, B, generator=generator)
+    place = places[0] + (places[1] - places[0]) * place
     spot = bump(row * 11, 12, 2.0)[:, :, None] * bump(place * 11, 12, 1.5)[:, None]  # (B, H, W)
     tone = bump(place * 7, 8, 1.2) * (0.5 + 0.5 * loudness)[:, None]  # (B, M)
     video = (255 * spot).round().to(torch.uint8)
@@ -32,3 +39,17 @@ def variance(x: Tensor) -> float:
     moments = Moments()
     moments.add(in_units(x))
     return moments.variance
+
+
+def record(folder: Path, num_steps: int, seed: int, places: tuple[float, float] = (0.0, 1.0)) -> Path:
+    """Leave a recording of one episode of such draws in ``folder``, which is returned."""
+    memory = ReplayMemory(SPEC, num_steps, history=1)
+    memory.meta = {"audio": {"sample_rate_hz": 8000, "samples_per_step": 400, "window_samples": 512}}
+    video, audio = (x[:, 0].numpy() for x in draw(num_steps, seed, places))
+    both = np.array([True, True])
+    steps = [Observation(*senses, both) for senses in zip(video, audio, strict=True)]
+    memory.begin(steps[0])
+    for number, (before, after) in enumerate(pairwise(steps)):
+        memory.add(Transition(before, 0, 0.0, number == num_steps - 2, False, after))
+    memory.save(folder)
+    return folder

@@ -18,6 +18,7 @@ from spl.autoencoder import (
     expand_conditions,
     mask,
     mirrored,
+    unsquashed,
 )
 from spl.encoders import EncoderConfig, build_encoder
 from spl.losses import over_senses, reconstruction
@@ -122,6 +123,30 @@ def test_steps_of_sound_come_back_where_they_were() -> None:
     audio = autoencoder.audio(torch.rand(5, 14))
     again = torch.cat([audio[:, step] for step in range(3)], dim=3)
     assert torch.equal(again, laid)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_autoencoder_begins_with_the_means_by_hand(kind: str) -> None:
+    autoencoder = make(**KINDS[kind])
+    video, audio = torch.full((2, 1, 36, 36), 0.25), torch.full((2, 1, 16, 4), 0.5)
+    video[1, 0, 35, 7], audio[0, 0, 3, 2] = 0.0, 0.75  # also where no convolution reaches, and never lit
+    autoencoder.begin_with(video, audio)
+    out = autoencoder(*draw())
+    expected = video.clamp(min=0.001)
+    torch.testing.assert_close(out.video, expected.expand_as(out.video), atol=0.01, rtol=0)
+    torch.testing.assert_close(out.audio, audio.expand_as(out.audio), atol=0.01, rtol=0)
+    again = make(**KINDS[kind])
+    again.load_state_dict(autoencoder.state_dict())
+    assert torch.equal(again(*draw()).video, out.video)
+
+
+def test_what_is_unsquashed_by_hand() -> None:
+    means = torch.tensor([0.0, 0.5, 0.75, 1.0])
+    expected = torch.tensor([-math.log(999), 0.0, math.log(3), math.log(999)])
+    torch.testing.assert_close(unsquashed(means, torch.sigmoid), expected, atol=1e-4, rtol=0)
+    levels = torch.tensor([-1.0, 0.0, 0.6])
+    expected = torch.tensor([-math.log(1999) / 2, 0.0, math.log(2)])
+    torch.testing.assert_close(unsquashed(levels, torch.tanh), expected, atol=1e-3, rtol=0)
 
 
 class Give(nn.Module):

@@ -94,7 +94,13 @@ def test_help_and_version(capsys):
     assert cli.main([]) == 0
     assert "spl train agent" in capsys.readouterr().out
     assert cli.main(["--version"]) == 0
-    for words in (["train", "agent"], ["evaluate", "agent"], ["record"]):
+    for words in (
+        ["train", "agent"],
+        ["evaluate", "agent"],
+        ["pretrain", "autoencoder"],
+        ["evaluate", "autoencoder"],
+        ["record"],
+    ):
         with pytest.raises(SystemExit) as stopped:
             cli.main([*words, "--help"])
         assert stopped.value.code == 0

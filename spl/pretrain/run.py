@@ -20,7 +20,16 @@ from spl.runs import generator_of, pick_device
 from spl.streams import in_units
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
-MAY_CHANGE = ("data.films.num_workers", "checkpoint_every_minutes", "num_threads", "device", "runs")
+RESTARTS = "restarts.json"  # in the folder of a run with restarts that is whole: which one is kept
+ALIASES = {"data": "data.recordings", "films": "data.films.root"}
+MAY_CHANGE = (
+    "data.films.num_workers",
+    "checkpoint_every_minutes",
+    "num_shown",
+    "num_threads",
+    "device",
+    "runs",
+)
 MOMENT_SAMPLES = 4_096  # from which means and variances are taken
 MOMENT_BATCH = 64
 
@@ -34,15 +43,20 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
     curriculum: Literal["uniform"] = "uniform"  # which views count how much
+    restarts: int = 1  # random initialisations, of which the best is kept
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
     runs: str = "runs"  # folder that holds all runs
     checkpoint_every_minutes: float = 10.0  # at the latest, besides the end of each epoch
+    num_shown: int = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.restarts < 1:
+            raise ValueError(f"restarts must be at least 1, got {self.restarts}")
+        for name in ("seed", "num_shown"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.checkpoint_every_minutes > 0:
             raise ValueError(
                 f"checkpoint_every_minutes must be positive, got {self.checkpoint_every_minutes}"
@@ -85,20 +99,22 @@ def build_model(config: EncoderConfig, source_spec: Any, history: int, seed: int
 
 
 def build_learner(
-    config: PretrainConfig, source: PairSource, variances: tuple[float, float], num_updates: int
+    config: PretrainConfig, source: PairSource, moments: tuple[Moments, Moments], num_updates: int
 ) -> Learner:
-    """Return a fresh learner.
+    """Return a fresh learner; its model predicts the means of `measure`.
 
     Raises:
         UsageError: if model or device do not serve.
     """
     model = build_model(config.encoder, source.spec, source.history, config.seed)
+    video, audio = moments
+    model.begin_with(video.mean, audio.mean)
     try:
         device = pick_device(config.device)
     except ValueError as error:
         raise UsageError(str(error)) from error
     generator = torch.Generator()
     generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
-    objective = Objective(config.objective, variances, generator)
+    objective = Objective(config.objective, (video.variance, audio.variance), generator)
     curriculum = CURRICULA[config.curriculum]
     return Learner(model, objective, curriculum, config.recipe, num_updates=num_updates, device=device)

@@ -1,16 +1,21 @@
-"""``spl pretrain autoencoder``: a run in a new folder, or on from one."""
+"""``spl pretrain autoencoder``: a run in a new folder, or on from one; several initialisations, if asked."""
 
+import json
+import shlex
 import shutil
+import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
 from spl.config import UsageError
-from spl.files import hold
+from spl.files import hold, replace_text
+from spl.pairs import PairSource
 from spl.pretrain.data import load_pairs
-from spl.pretrain.run import PretrainConfig
+from spl.pretrain.run import RESTARTS, PretrainConfig
 from spl.pretrain.training import Training
 from spl.runs import describe_run, new_run
 
@@ -40,13 +45,78 @@ def pretrain_autoencoder(
     folder = resume
     if folder is None:
         folder = new_run(Path(config.runs) / "autoencoder", f"{config.objective.views}-s{config.seed}")
+    train = train_once if config.restarts == 1 else train_restarts
     try:
         with hold(folder):
-            training = Training(config, folder, source, console)
-            describe_run(folder, config, command, {"signature": source.signature})
-            training.go()
-            return Result(folder, training.is_finished)
+            return train(folder, config, source, command, console)
     except UsageError:
-        if resume is None and not (folder / "metrics.jsonl").exists():  # nothing was started
+        if resume is None and not any(folder.rglob("metrics.jsonl")):  # nothing was started
             shutil.rmtree(folder)
         raise
+
+
+def train_once(
+    folder: Path, config: PretrainConfig, source: PairSource, command: list[str], console: Console | None
+) -> Result:
+    """Train one initialisation in ``folder``, on from where it was saved there.
+
+    Raises:
+        UsageError: if model, device or folder do not serve, or what was saved does not fit.
+        RunError: if a loss is not finite; the run is saved.
+    """
+    training = Training(config, folder, source, console)
+    describe_run(folder, config, command, {"signature": source.signature})
+    training.go()
+    return Result(folder, training.is_finished)
+
+
+def train_restarts(
+    folder: Path, config: PretrainConfig, source: PairSource, command: list[str], console: Console | None
+) -> Result:
+    """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best model.
+
+    The best is the one with the lowest loss over its last epoch. The others keep their rows and pictures;
+    their weights are deleted once ``restarts.json`` says which is kept.
+
+    Raises:
+        UsageError, RunError: as `train_once`.
+    """
+    describe_run(folder, config, command, {"signature": source.signature})
+    console = Console(stderr=True) if console is None else console
+    again = shlex.quote(str(folder))
+    places = [folder / f"restart-{number}" for number in range(config.restarts)]
+    if not (folder / RESTARTS).exists():
+        for number, place in enumerate(places):
+            place.mkdir(exist_ok=True)
+            one = replace(config, restarts=1, seed=config.seed + number)
+            if not train_once(place, one, source, command, console).is_finished:
+                _say(console, f"all restarts go on with: spl pretrain autoencoder --resume {again}")
+                return Result(folder, False)
+        losses = [_last_loss(place) for place in places]
+        found = {
+            "kept": places[losses.index(min(losses))].name,
+            "chosen_on": "loss over the last epoch of training",
+            "loss": losses,
+            "mean": statistics.mean(losses),
+            "sd": statistics.stdev(losses),
+        }
+        replace_text(folder / RESTARTS, json.dumps(found, indent=2) + "\n")
+    kept = json.loads((folder / RESTARTS).read_bytes())["kept"]
+    for loser in places:
+        if loser.name != kept:
+            shutil.rmtree(loser / "checkpoints", ignore_errors=True)
+    _say(
+        console,
+        f"{kept} is kept, the best of {len(places)}; it is what spl evaluate autoencoder {again} reads",
+    )
+    return Result(folder, True)
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+
+
+def _last_loss(folder: Path) -> float:
+    """Return the loss over the last epoch of the finished run in ``folder``."""
+    rows = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(json.loads(rows[-1])["train/loss"])

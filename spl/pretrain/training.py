@@ -17,6 +17,7 @@ from spl.descent import NonFiniteError
 from spl.moments import Moments
 from spl.pairs import Pairs, PairSource
 from spl.pretrain.data import ViewOrder, read_ahead
+from spl.pretrain.gallery import Gallery
 from spl.pretrain.objective import Parts
 from spl.pretrain.run import PretrainConfig, build_learner, measure
 from spl.report import Report
@@ -80,9 +81,11 @@ class Training:
         self.threads = Threads(config.num_threads)
         self.order = _order_of(config, len(source))
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
-        variances = self.moments[0].variance, self.moments[1].variance
-        self.learner = build_learner(config, source, variances, self.order.num_updates)
+        self.learner = build_learner(config, source, self.moments, self.order.num_updates)
         self.progress = Progress()
+        self.gallery: Gallery | None = None
+        if config.num_shown:
+            self.gallery = Gallery(source, folder / "reconstructions", config.num_shown)
         if checkpoint.latest(folder / "checkpoints") is not None:
             self._restore()
         title = f"spl pretrain autoencoder · {config.objective.views} · seed {config.seed}"
@@ -171,6 +174,8 @@ class Training:
         self.progress = Progress()
         self.report.row(update, {**row, "time/views_per_second": self._rate()})
         self._save()
+        if self.gallery is not None:
+            self.gallery.show(self.learner.model, update // self.order.updates_per_epoch)
 
     def _save(self) -> None:
         with self.stop.patience():

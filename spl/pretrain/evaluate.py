@@ -1,0 +1,192 @@
+"""``spl evaluate autoencoder``: what a trained autoencoder makes of samples, and what its code is worth."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.autoencoder import CONDITIONS
+from spl.classify.comparison import interval
+from spl.clips import ClipConfig
+from spl.config import UsageError
+from spl.files import replace_text
+from spl.pairs import NAMES, PairSource
+from spl.pretrain.data import PairsConfig, load_pairs
+from spl.pretrain.report import as_markdown
+from spl.pretrain.scores import NUM_BLOCKS, canonical, principal, probe, recalls, splits_in_time
+from spl.pretrain.trained import Looked, Trained, check_signature, look, read_autoencoder
+
+ALIASES = {"data": "data.recordings", "films": "data.films", "data.films.root": "data.films"}
+AT = (1, 5, 10)  # recalls
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutConfig:
+    """Samples to judge by; none given: those that the run learned from."""
+
+    recordings: tuple[str, ...] = ()  # folders of recordings, one label each
+    films: str | None = None  # or a folder of video files, cut as the run's data were
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateAutoencoderConfig:
+    """How a trained autoencoder is judged."""
+
+    data: HeldOutConfig = field(default_factory=HeldOutConfig)
+    against: str | None = None  # folder of another run, whose reconstructions are shown beside
+    num_samples: int = 1_024  # evenly over the data, at most
+    num_retrieved: int = 256  # of them, among which a video's sound is sought
+    num_splits: int = 5  # of the samples into known and held-out ones, for the probes
+    seed: int = 0  # of the splits
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_samples", 2), ("num_retrieved", 2), ("num_splits", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+
+
+def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dict[str, Any]:
+    """Return what the autoencoder of the run in ``folder`` is worth; write it there as JSON and Markdown.
+
+    Reconstruction errors are shares of what predicting the training data's mean costs on the same samples.
+    The probes are tried on stretches of time that they did not learn from.
+
+    Raises:
+        UsageError: if the run, or the one it is compared with, is not an autoencoder's, or data do not fit.
+    """
+    trained = read_autoencoder(folder, config.device)
+    other = None if config.against is None else read_autoencoder(Path(config.against), config.device)
+    source, told = _source_of(trained, config.data)
+    check_signature(trained.signature, source.signature, "the data")
+    indices = _evenly(len(source), config.num_samples)
+    looked = look(trained, source, indices)
+    result: dict[str, Any] = {"run": str(folder), "update": trained.num_updates}
+    result |= {"data": told, "samples": len(indices)}
+    result["reconstruction"] = _shares(looked)
+    if other is not None:
+        check_signature(other.signature, source.signature, f"the data of {config.against}")
+        result["against"] = config.against
+        result["reconstruction_against"] = _shares(look(other, source, indices))
+    complete = np.flatnonzero(looked.present.all(axis=1))
+    result["retrieval"] = _retrieval(looked, complete, config.num_retrieved)
+    result["probe"] = _probes(looked, complete, source, indices, config)
+    replace_text(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    replace_text(folder / "evaluation.md", as_markdown(result))
+    return result
+
+
+def _source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:
+    """Return the samples to judge by, and what they are in words."""
+    history = trained.signature["history"]
+    if data.recordings and data.films is not None:
+        raise UsageError("data.recordings and data.films are both given; choose one")
+    if data.recordings:
+        config = PairsConfig(recordings=data.recordings, history=history)
+        return load_pairs(config), f"recordings {', '.join(data.recordings)}"
+    if data.films is not None:
+        return load_pairs(PairsConfig(films=_cut_as(trained, data.films))), f"films in {data.films}"
+    return load_pairs(trained.config.data), "the data that the run learned from: nothing is held out"
+
+
+def _cut_as(trained: Trained, root: str) -> ClipConfig:
+    """Return how films in ``root`` are cut to what the autoencoder reads."""
+    signature = trained.signature
+    (colours, rows, columns), (ears, bands, frames) = signature["video"], signature["audio"]
+    if bands == 1 or signature["sample_rate_hz"] is None or signature["step_s"] is None:
+        raise UsageError(
+            f"films in {root} cannot be cut for this run: it learned from a waveform, or from data without "
+            "sample rate and step length; give --data.recordings"
+        )
+    try:
+        return ClipConfig(
+            root=root,
+            video_size=(rows, columns),
+            grey=colours == 1,
+            sample_rate_hz=signature["sample_rate_hz"],
+            stereo=ears == 2,
+            step_s=signature["step_s"],
+            num_mels=bands,
+            audio_frames=frames,
+            history=signature["history"],
+            stride=trained.config.data.films.stride,
+        )
+    except ValueError as error:
+        raise UsageError(f"films in {root} cannot be cut for this run: {error}") from error
+
+
+def _evenly(total: int, count: int) -> NDArray[np.int64]:
+    """Return at most ``count`` rising indices evenly over ``0..total - 1``."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+
+
+def _shares(looked: Looked) -> dict[str, dict[str, float | None]]:
+    return {
+        condition: {
+            name: None if math.isnan(share) else float(share)
+            for name, share in zip(NAMES, looked.shares[place], strict=True)
+        }
+        for place, condition in enumerate(CONDITIONS)
+    }
+
+
+def _retrieval(looked: Looked, complete: NDArray[np.int64], count: int) -> dict[str, Any]:
+    """Return the recalls of the sound that belongs to a video, and back, among samples evenly chosen."""
+    if len(complete) < 2:
+        return {"left_out": "retrieval is left out: it needs at least 2 samples with both senses"}
+    chosen = complete[_evenly(len(complete), count)]
+    seen, heard = looked.codes["video"][chosen], looked.codes["audio"][chosen]
+    return {
+        "samples": len(chosen),
+        "video to audio": {str(k): share for k, share in recalls(seen, heard, AT).items()},
+        "audio to video": {str(k): share for k, share in recalls(heard, seen, AT).items()},
+        "chance": {str(k): min(1.0, k / len(chosen)) for k in AT},
+    }
+
+
+def _probes(
+    looked: Looked,
+    complete: NDArray[np.int64],
+    source: PairSource,
+    indices: NDArray[np.int64],
+    config: EvaluateAutoencoderConfig,
+) -> dict[str, Any]:
+    """Return how well classes are told from codes and from the baselines' features."""
+    labels, places = source.labels()[indices[complete]], indices[complete]
+    classes, sizes = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        what = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}"
+        return {"left_out": f"the probe is left out: it needs 2 classes with both senses, got {what}"}
+    if sizes.min() < NUM_BLOCKS:
+        return {
+            "left_out": f"the probe is left out: it needs {NUM_BLOCKS} samples of each class, "
+            f"got {sizes.min()}; raise --num_samples"
+        }
+    codes = {name: code[complete] for name, code in looked.codes.items()}
+    video, audio = (principal(values[complete], config.seed) for values in looked.raw)
+    raw = {"both": np.concatenate([video, audio], axis=1), "video": video, "audio": audio}
+    found: dict[str, list[dict[str, float]]] = {"code": [], "raw": [], "canonical": []}
+    for split in splits_in_time(
+        labels, places, gap=source.history, count=config.num_splits, seed=config.seed
+    ):
+        found["code"].append(probe(codes, labels, split))
+        alone = [probe({name: x}, labels, split) for name, x in raw.items() if x.shape[1]]
+        found["raw"].append({pair: share for one in alone for pair, share in one.items()})
+        if video.shape[1] and audio.shape[1]:
+            found["canonical"].append(probe(canonical(video, audio, split), labels, split))
+    return {
+        "classes": [source.classes[label] for label in classes],
+        "samples": len(labels),
+        "splits": config.num_splits,
+        "chance": float(sizes.max() / sizes.sum()),
+        "accuracy": {
+            name: {pair: interval([one[pair] for one in many])._asdict() for pair in (many or [{}])[0]}
+            for name, many in found.items()
+        },
+    }

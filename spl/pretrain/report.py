@@ -1,0 +1,110 @@
+"""An autoencoder's evaluation as a user reads it: tables on the terminal, and the same as Markdown."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spl.autoencoder import CONDITIONS
+from spl.pairs import NAMES
+from spl.pretrain.scores import NUM_BLOCKS, NUM_TEST_BLOCKS
+from spl.report import print_table
+
+
+class Sheet(NamedTuple):
+    """A table in words."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def sheets(result: dict[str, Any]) -> list[Sheet]:
+    """Return what `evaluate_autoencoder` returned as tables; what was left out has none."""
+    found = [_reconstruction(result)]
+    if "left_out" not in result["probe"]:
+        found.append(_probe(result["probe"]))
+    if "left_out" not in result["retrieval"]:
+        found.append(_retrieval(result["retrieval"]))
+    return found
+
+
+def notes(result: dict[str, Any]) -> list[str]:
+    """Return the sentences that belong to the tables."""
+    found = [f"after update {result['update']:,}, {result['samples']:,} samples of {result['data']}"]
+    found += [result[name]["left_out"] for name in ("probe", "retrieval") if "left_out" in result[name]]
+    if "splits" in result["probe"]:
+        found.append(
+            f"the probe knows each class but {NUM_TEST_BLOCKS} of its {NUM_BLOCKS} stretches of time, on "
+            f"which it is tried; ± is the 95 % interval over {result['probe']['splits']} such "
+            "splits, which share samples"
+        )
+    return found
+
+
+def print_evaluation(result: dict[str, Any], folder: Path) -> None:
+    """Print what `evaluate_autoencoder` returned."""
+    for sheet in sheets(result):
+        print_table(*sheet)
+    for note in notes(result):
+        print(note)
+    print(f"written to {folder / 'evaluation.json'} and .md")
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """Return the tables and sentences as Markdown."""
+    parts = [f"# {result['run']}", *notes(result)]
+    for title, columns, rows in sheets(result):
+        lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+        parts += [f"## {title}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _reconstruction(result: dict[str, Any]) -> Sheet:
+    runs = {"": result["reconstruction"]}
+    if "against" in result:
+        runs[f", {Path(result['against']).name}"] = result["reconstruction_against"]
+    columns = ["shown", *(f"{name}{run}" for name in NAMES for run in runs)]
+    rows = [
+        [
+            condition if condition == "both" else f"{condition} only",
+            *(_number(one[condition][name]) for name in NAMES for one in runs.values()),
+        ]
+        for condition in CONDITIONS
+    ]
+    return Sheet("Reconstruction error, predicting the mean costs 1", columns, rows)
+
+
+def _probe(found: dict[str, Any]) -> Sheet:
+    names = {"code": "code", "raw": "principal components", "canonical": "canonical correlation"}
+    rows = [
+        [
+            f"{learned} to {tried}",
+            *(_share(found["accuracy"][kind].get(f"{learned} to {tried}")) for kind in names),
+        ]
+        for learned in CONDITIONS
+        for tried in CONDITIONS
+    ]
+    title = (
+        f"Linear probe: held-out stretches of time told right, of {len(found['classes'])} classes; "
+        f"chance {found['chance']:.1%}"
+    )
+    return Sheet(title, ["learned from, tried on", *names.values()], rows)
+
+
+def _retrieval(found: dict[str, Any]) -> Sheet:
+    kinds = ("video to audio", "audio to video", "chance")
+    rows = [[kind, *(f"{share:.1%}" for share in found[kind].values())] for kind in kinds]
+    columns = ["sought", *(f"among the first {k}" for k in found["chance"])]
+    return Sheet(f"The matching sample among {found['samples']:,}, by the codes' cosine", columns, rows)
+
+
+def _number(share: float | None) -> str:
+    return "-" if share is None else f"{share:.3f}"
+
+
+def _share(found: dict[str, float | None] | None) -> str:
+    """Return a mean with half of its 95 % interval over the splits."""
+    if found is None or found["mean"] is None:
+        return "-"
+    if found["low"] is None:
+        return f"{found['mean']:.1%}"
+    return f"{found['mean']:.1%} ± {found['mean'] - found['low']:.1%}"
