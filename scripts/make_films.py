@@ -34,6 +34,7 @@ KINDS: tuple[tuple[str, dict[str, str]], ...] = (  # suffix, and codecs where th
 )
 HELD_FRAMES = 12  # for which a random action of a game is held
 MISTAKES = 0.3  # share of the worlds' actions that are drawn at random
+LATER_S = 3.0  # each film of a game begins that much later in it than the one before, or all would look alike
 ENLARGED = 4  # times, rows and columns of a world's picture, so that a person sees it
 
 Moment = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a frame (H, W, 3 or 1), and its sound (n,) in -1..1
@@ -91,7 +92,8 @@ def scenes() -> dict[str, Scene]:
 
 def shoot(scene: Scene, path: Path, seed: int, seconds: float, codecs: dict[str, str]) -> None:
     """Write one film; frames and sound are made while it is written."""
-    moments = islice(scene.moments(seed), round(seconds * scene.fps))
+    first = round(seed * LATER_S * scene.fps)
+    moments = islice(scene.moments(seed), first, first + round(seconds * scene.fps))
     seen, heard = tee(moments)  # holds the few moments that one of the two is ahead
     frames, sounds = (frame for frame, _ in seen), (sound for _, sound in heard)
     path.parent.mkdir(parents=True, exist_ok=True)

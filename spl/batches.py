@@ -37,7 +37,11 @@ def augmentation(config: DataConfig, size: int) -> v2.Transform:
         steps.append(v2.RandomResizedCrop(size, antialias=True))
     else:
         steps.append(_fitted(config, size))
-        if config.augmentation != "none":
+        if config.augmentation == "affine":
+            steps.append(
+                v2.RandomAffine(10, (0.1, 0.1), (0.9, 1.1), interpolation=InterpolationMode.BILINEAR)
+            )
+        elif config.augmentation != "none":
             steps.append(v2.RandomCrop(size, padding=config.padding))
     if config.augmentation.endswith("flip"):
         steps.append(v2.RandomHorizontalFlip())

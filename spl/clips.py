@@ -160,7 +160,7 @@ class Clips:
 
 @lru_cache(maxsize=4_096)
 def _mapped(path: str) -> NDArray[Any]:
-    steps: NDArray[Any] = np.load(path, mmap_mode="r")  # (S,) records
+    steps: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # (S,) records
     return steps
 
 
@@ -201,9 +201,8 @@ def load_clips(config: ClipConfig, *, console: Console | None = None) -> Clips:
 def _decode(jobs: list[Job], config: ClipConfig, console: Console | None) -> dict[str, Decoded | None]:
     """Decode films and show how it goes."""
     cache, done = config.cache_folder, dict[str, Decoded | None]()
-    size = sum(job.path.stat().st_size for job in jobs)
     with Report(cache, f"decoding {config.root}", len(jobs), is_logged=False, console=console) as report:
-        report.say(f"decoding {len(jobs):,} films ({size / 1e6:,.0f} MB) into {cache}, once")
+        report.say(f"decoding {len(jobs):,} films into {cache}, once")
         try:
             for film in decode_all(jobs, config.cut, config.num_workers):
                 done[film.name] = film

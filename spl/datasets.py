@@ -13,6 +13,7 @@ from torchvision import datasets as torchvision_datasets
 from spl.config import UsageError
 
 SPLIT_SEED = 0  # of the sets that have no split of their own: every run holds out the same images
+Augmentation = Literal["none", "affine", "crop", "crop-flip", "resized-crop-flip"]
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -23,8 +24,8 @@ class DataConfig:
     name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # which set
     root: str = "data"  # folder of the set; digits needs none
     download: bool = False  # fetch cifar10, cifar100 or stl10 if it is not there
-    augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "crop"  # of training images
-    padding: int = 3  # pixels on each side before a crop
+    augmentation: Augmentation = "affine"  # of training images; affine turns, moves and scales them a little
+    padding: int = 4  # pixels on each side before a crop
     image_size: int | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
     test_share: float = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
     num_workers: int = 0  # processes that load; 0: none of their own

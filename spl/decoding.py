@@ -89,8 +89,11 @@ class Job(NamedTuple):
 
 def job_of(path: Path, name: str, cache: Path, cut: Cut) -> Job:
     """Return the job of a film; where it lies follows from its name, size, time of change and ``cut``."""
-    state = path.stat()
-    told = json.dumps([VERSION, name, state.st_size, state.st_mtime_ns, cut._asdict()])
+    try:
+        state = [path.stat().st_size, path.stat().st_mtime_ns]
+    except OSError:  # told when it is to be decoded
+        state = []
+    told = json.dumps([VERSION, name, state, cut._asdict()])
     return Job(path, name, cache / hashlib.sha256(told.encode()).hexdigest()[:32])
 
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from spl.records import StreamSpec
 from spl.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 
+# Without ham, whose batch norm would see blanked pictures too and differ between acting and learning, and
+# without shared, which is for the stages of a residual net.
+StreamAttention = Literal["csm", "none", "se", "eca", "cbam", "rcca", "cam", "sam"]
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
@@ -18,12 +21,7 @@ class EncoderConfig:
     """Sizes of the two streams and of their joint code."""
 
     video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or linear layers
-    # after a video stream's convolutions; before a dense one's first layer, over pixels. Without ham, whose
-    # batch norm would see blanked pictures too and differ between acting and learning, and without shared,
-    # which is for the stages of a residual net.
-    attention: Literal["csm", "none", "se", "eca", "cbam", "rcca", "cam", "sam"] = (
-        "csm"  # of the video stream
-    )
+    attention: StreamAttention = "csm"  # behind a video stream's convolutions, before a dense one's layers
     audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over a log-mel, or linear layers
     video_widths: tuple[int, ...] = (512, 256)  # of a dense video stream: hidden layers below its features
     audio_widths: tuple[int, ...] = (256, 128)  # of a dense audio stream, likewise

@@ -58,10 +58,12 @@ class Film:
     def __init__(self, path: Path | str, *, num_threads: int = 0) -> None:
         self.path, self.num_threads, self.notes = Path(path), num_threads, list[str]()
         with self._open() as container:
-            films = [stream for stream in container.streams.video if not _is_cover(stream)]
-            sounds = container.streams.audio
+            films = [stream for stream in container.streams.video if _is_film(stream)]
+            sounds = [stream for stream in container.streams.audio if stream.codec_context is not None]
             if not films:
-                raise MediaError(f"{path} has no picture track")
+                raise MediaError(f"{path} has no picture track that can be decoded")
+            if len(sounds) < len(container.streams.audio):
+                self.notes.append("a sound track is in a codec that this FFmpeg does not know")
             for tracks, name in ((films, "picture"), (sounds, "sound")):
                 if len(tracks) > 1:
                     self.notes.append(f"{len(tracks)} {name} tracks: the first is used")
@@ -180,7 +182,7 @@ class Film:
                 length += parts[-1].shape[1]
             heard = np.concatenate(parts, axis=1)
             rest = heard[:, needed:]
-            yield np.clip(np.nan_to_num(heard[:, :needed]), -1.0, 1.0)
+            yield heard[:, :needed]
 
     def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
         """Yield the sound from zero on, gaps filled with silence and overlaps cut."""
@@ -208,8 +210,8 @@ class Film:
                     for chunk in _flushed(resampler):
                         yield begin, chunk
                         begin += chunk.shape[1]
-                    mix = {"rematrix_maxval": "1"}  # or a float sound would be mixed beyond full scale
-                    resampler = av.AudioResampler("fltp", layout, rate_hz, options=mix)
+                    # of whole numbers, as it would mix floats beyond full scale
+                    resampler = av.AudioResampler("s32p", layout, rate_hz)
                     kind, begin, end_s = met, round(time_s * rate_hz), time_s
                 end_s += frame.samples / frame.sample_rate
                 frame.pts = None
@@ -242,8 +244,9 @@ class _Cutter:
         return self._picture
 
 
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def _is_film(stream: Any) -> bool:
+    """Whether a picture track can be decoded and is not the cover of a sound file."""
+    return stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic
 
 
 def _told(error: Exception) -> str:
@@ -258,5 +261,5 @@ def _flushed(resampler: Any) -> Iterator[Sound]:
 
 
 def _samples(frame: Any) -> Sound:
-    samples: Sound = frame.to_ndarray()  # (C, n)
-    return samples
+    levels: Sound = frame.to_ndarray() * np.float32(2.0**-31)  # (C, n)
+    return levels

@@ -74,6 +74,7 @@ def test_each_augmentation_does_what_it_says():
     assert torch.equal(plainly, Numbered()[0][0])
     crops = [numbered(DataConfig(augmentation="crop", padding=1))[epoch, 0][0] for epoch in range(40)]
     flips = [numbered(DataConfig(augmentation="crop-flip", padding=0))[epoch, 0][0] for epoch in range(40)]
+    turned = [numbered(DataConfig(augmentation="affine"))[epoch, 0][0] for epoch in range(5)]
     resized = [numbered(DataConfig(augmentation="resized-crop-flip"))[epoch, 0][0] for epoch in range(5)]
     inner = {int(crop[0, 4, 4]) for crop in crops}
     assert inner == {int(plainly[0, 4 + down, 4 + right]) for down in (-1, 0, 1) for right in (-1, 0, 1)}
@@ -82,9 +83,11 @@ def test_each_augmentation_does_what_it_says():
         tuple(plainly[0, 0].flip(0).tolist()),
     }
     assert all(
-        image.shape == (3, 8, 8) and image.dtype == torch.uint8 for image in (*crops, *flips, *resized)
+        image.shape == (3, 8, 8) and image.dtype == torch.uint8
+        for image in (*crops, *flips, *turned, *resized)
     )
     assert len({image.numpy().tobytes() for image in resized}) > 1
+    assert len({image.numpy().tobytes() for image in turned}) == 5
 
 
 def test_photographs_are_judged_by_their_middle_and_other_pictures_whole():

@@ -272,14 +272,16 @@ def test_broken_films_are_skipped_and_named(folder):
     whole = film(folder / "b" / "cut.mkv", range(50))
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     film(folder / "a" / "short.mkv", [7])
+    (folder / "a" / "gone.mov").symlink_to(folder / "nowhere.mov")
     shown = io.StringIO()
     clips = load(folder, Console(file=shown))
-    assert sorted(clips.skipped) == ["a/empty.mp4", "b/text.webm"]
+    assert sorted(clips.skipped) == ["a/empty.mp4", "a/gone.mov", "b/text.webm"]
     told = clips.summary()
     assert "5 films of" in told
-    assert "2 skipped\nskipped a/empty.mp4: is no video file, or is cut: " in told
+    assert "3 skipped\nskipped a/empty.mp4: is no video file, or is cut: " in told
     assert "b/cut.mkv: the pictures end at " in told
-    assert "decoding 7 films" in shown.getvalue()
+    assert "skipped a/gone.mov: cannot be opened: No such file or directory\n" in told
+    assert "decoding 8 films" in shown.getvalue()
 
 
 def test_films_beside_sub_folders_have_no_classes(folder):

@@ -93,7 +93,8 @@ def test_what_is_written_is_read_in_step_to_the_sample(tmp_path, suffix, rate_hz
     assert pictures.shape == (30, 1, 24, 32)
     assert heard.shape == (1, 32_000)
     np.testing.assert_allclose(levels(pictures), [20 + 10 * (n % 20) for n in range(30)], atol=4)
-    assert all(abs(onset(heard[0], second)) <= 2 for second in (0.3, 1.0, 1.7))
+    most = 8 if suffix in (".mkv", ".webm") else 2  # half a millisecond, to which these round timestamps
+    assert all(abs(onset(heard[0], second)) <= most for second in (0.3, 1.0, 1.7))
     assert np.abs(heard[0, 20_000:26_000]).max() < 0.02
     assert list(tmp_path.iterdir()) == [path]
 
@@ -332,6 +333,20 @@ def test_what_is_no_film_is_told_in_one_sentence(tmp_path, content, sentence):
     assert "\n" not in str(told.value)
 
 
+def test_a_codec_that_nobody_knows_is_told(tmp_path):
+    path = write(tmp_path / "a.avi", *map(flat, range(15)), audio=clicks(1.0), rate_hz=RATE_HZ)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"FMP4", b"ZZZZ"))
+    with pytest.raises(MediaError, match=r"a\.avi has no picture track that can be decoded"):
+        Film(path)
+    riff = data.index(b"auds")
+    place = data.index((1).to_bytes(2, "little") + (1).to_bytes(2, "little"), riff + 56)  # PCM, one channel
+    path.write_bytes(data[:place] + (0x7777).to_bytes(2, "little") + data[place + 2 :])
+    film = Film(path)
+    assert film.notes == ["a sound track is in a codec that this FFmpeg does not know"]
+    assert [step.sound for step in film.steps(**CUT)] == [None] * 15
+
+
 def test_a_jump_of_the_timestamps_ends_the_film(tmp_path):
     frames = [(second, picture(n)) for n, second in enumerate((0.0, 0.1, 0.2, 90_000.0))]
     film = Film(mux(tmp_path / "a.mkv", [("libx264", FPS, frames, PICTURES)]))
@@ -373,9 +388,9 @@ def test_without_pyav_one_sentence_names_the_extra():
     code = (
         "import sys; sys.modules['av'] = None\n"
         "from spl.config import UsageError\n"
-        "for name in ('spl.media', 'spl.filming'):\n"
+        "for name in ('spl.media', 'spl.filming', 'spl.clips'):\n"
         "    try: __import__(name)\n"
         "    except UsageError as error: print(error)"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert told == "video files are read and written by PyAV: pip install 'spl[media]'\n" * 2
+    assert told == "video files are read and written by PyAV: pip install 'spl[media]'\n" * 3

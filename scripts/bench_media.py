@@ -1,0 +1,100 @@
+"""Decoding films to steps beside a plain loop of PyAV: frames a second of the same file.
+
+The plain loop decodes the pictures with FFmpeg's own threads and brings each to 84 x 84 grey; it neither
+hears nor keeps a time axis. Ours does the same and the sound to 16 kHz (`steps`), and all that a cache of
+clips holds, log-mel included (`clips`); at a step a frame, and at 15 steps a second, where pictures that no
+step shows are not resized. Each in turn, in an order drawn anew; medians. Then a batch of 64 samples of the
+cache, in milliseconds. Extra: media.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.clips import ClipConfig, load_clips
+from spl.decoding import decode, job_of
+from spl.filming import write_video
+from spl.media import Film
+from spl.report import print_table
+
+SIZE, FPS, RATE_HZ, SECONDS = (84, 84), 30, 44_100, 20
+NUM_FRAMES = FPS * SECONDS
+
+
+def moving() -> Iterator[NDArray[np.uint8]]:
+    """Yield 360 x 640 pictures of coloured squares that drift."""
+    squares = np.random.default_rng(0).integers(256, size=(64, 96, 3), dtype=np.uint8)
+    scene = squares.repeat(8, axis=0).repeat(8, axis=1)
+    for number in range(NUM_FRAMES):
+        top, left = number % 64, (number // 2) % 64
+        yield np.ascontiguousarray(scene[top : top + 360, left : left + 640])
+
+
+def plain(path: Path) -> None:
+    """Decode the pictures and resize each, as a loop written by hand does."""
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in container.decode(video=0):
+            frame.to_ndarray(width=SIZE[1], height=SIZE[0], format="gray")
+
+
+def steps(path: Path, step_s: float) -> None:
+    """Read a film step by step, with its sound."""
+    cut = {"video_size": SIZE, "grey": True, "sample_rate_hz": 16_000, "stereo": False}
+    for _ in Film(path).steps(step_s=step_s, **cut):  # type: ignore[arg-type]
+        pass
+
+
+def clips(path: Path, step_s: float) -> None:
+    """Decode a film as a cache holds it."""
+    cut = ClipConfig(video_size=SIZE, step_s=step_s).cut
+    with tempfile.TemporaryDirectory() as cache:
+        decode(job_of(path, path.name, Path(cache), cut), cut, num_threads=0)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repetitions", type=int, default=5)
+    args = parser.parse_args()
+    generator = np.random.default_rng(0)
+    noise = (generator.normal(0.0, 0.1, RATE_HZ) for _ in range(SECONDS))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "films" / "film.mp4"
+        path.parent.mkdir()
+        write_video(path, moving(), fps=FPS, audio=noise, sample_rate_hz=RATE_HZ)
+        contenders: dict[str, Callable[[], None]] = {
+            "plain loop, pictures alone": lambda: plain(path),
+            "steps, one a frame": lambda: steps(path, 1 / FPS),
+            "steps, 15 a second": lambda: steps(path, 1 / 15),
+            "clips, one step a frame": lambda: clips(path, 1 / FPS),
+            "clips, 15 steps a second": lambda: clips(path, 1 / 15),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(args.repetitions):
+            for name in generator.permutation(list(contenders)).tolist():
+                started = time.perf_counter()
+                contenders[name]()
+                rates[name].append(NUM_FRAMES / (time.perf_counter() - started))
+        loaded = load_clips(ClipConfig(root=str(path.parent), num_workers=0))
+        batches = []
+        for _ in range(100):
+            started = time.perf_counter()
+            loaded.pairs(generator.integers(len(loaded), size=64))
+            batches.append(1e3 * (time.perf_counter() - started))
+    rows = [[name, f"{statistics.median(each):,.0f}"] for name, each in rates.items()]
+    print_table("360 x 640 H.264 and AAC to 84 x 84 grey", ["", "frames/s"], rows)
+    print(f"a batch of 64 samples of the cache: {statistics.median(batches):.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
