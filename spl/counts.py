@@ -45,7 +45,9 @@ def forward_cost(model: nn.Module, input_size: tuple[int, ...]) -> Cost:
     and modes are as before afterwards.
 
     - ``macs``: multiply-accumulates of convolutions, linear layers, matrix products and dot-product
-      attention. Biases, normalisations, activations and pooling are not counted. FLOPs are twice as many.
+      attention. Biases, normalisations, activations, pooling and scaling are not counted. FLOPs are twice as
+      many. A module that writes one of these as another (ECA a convolution as a sum, HAM pooling as a matrix
+      product) has a method ``macs_correction``, called with its inputs: what to add to what is seen.
     - ``peak_activation_bytes``: after each operation, the bytes of all storages that the pass has made and
       that are still alive, its inputs and outputs among them; the largest of these sums. The input of the
       model, parameters and buffers do not belong to it, nor does what an operation needs only for itself.
@@ -56,6 +58,11 @@ def forward_cost(model: nn.Module, input_size: tuple[int, ...]) -> Cost:
 
     Source: `torch.utils.flop_counter` halved, with dot-product attention as CPUs have it added.
     """
+    corrections: list[int] = []
+
+    def correct(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        corrections.append(module.macs_correction(*inputs))
+
     flops = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _attention_flops})
     alive = _Alive()
     modes = {module: module.training for module in model.modules()}
@@ -63,6 +70,8 @@ def forward_cost(model: nn.Module, input_size: tuple[int, ...]) -> Cost:
         for module, mode in modes.items():
             borrowed.callback(setattr, module, "training", mode)
             module.training = False
+            if hasattr(module, "macs_correction"):
+                borrowed.callback(module.register_forward_hook(correct).remove)
         borrowed.enter_context(torch.device("cpu"))
         borrowed.enter_context(torch.no_grad())
         borrowed.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
@@ -76,7 +85,7 @@ def forward_cost(model: nn.Module, input_size: tuple[int, ...]) -> Cost:
         borrowed.enter_context(alive)
         borrowed.enter_context(flops)
         torch.func.functional_call(model, tensors, (x,))
-    return Cost(flops.get_total_flops() // 2, alive.peak)
+    return Cost(flops.get_total_flops() // 2 + sum(corrections), alive.peak)
 
 
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

@@ -172,7 +172,8 @@ def print_models(config: ModelsConfig, file: TextIO | None = None) -> None:
 def explained(verdicts: set[str]) -> list[str]:
     """Return what the columns mean, and the reasons that the verdicts refer to."""
     sentences = [
-        "GMACs: 10^9 multiply-accumulates of one picture; FLOPs are twice as many. MiB: the most memory of "
+        "GMACs: 10^9 multiply-accumulates of one picture; FLOPs are twice as many. Pooling and scaling "
+        "count nothing, in whatever way a module computes them. MiB: the most memory of "
         "activations alive at once, one picture, float32, no gradients.",
     ]
     if verdicts - {""}:

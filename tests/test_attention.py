@@ -254,3 +254,16 @@ def test_names_differ_in_what_they_build() -> None:
 def test_an_unknown_option_is_refused(name: str) -> None:
     with pytest.raises(TypeError, match="reductoin"):
         ATTENTION[name](64, reductoin=8)
+
+
+def test_maps_of_parts_of_a_batch_are_refused() -> None:
+    net = nn.DataParallel(nn.Sequential(ATTENTION["se"](16)))
+    for model in (net, nn.Sequential(net)):
+        with (
+            pytest.raises(ValueError, match=r"DataParallel splits each batch.*\.module"),
+            attention_maps(model),
+        ):
+            pass
+    with attention_maps(net.module) as maps:
+        net.module(picture(2, 16, 3, 3))
+    assert list(maps) == ["0"]

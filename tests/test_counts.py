@@ -5,6 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spl.attention.cbam import CBAM
+from spl.attention.eca import ECA
+from spl.attention.ham import HAM
 from spl.counts import forward_cost, macs, num_parameters, peak_activation_bytes
 
 
@@ -55,6 +58,16 @@ def test_macs_of_convolutions_and_linear_layers() -> None:
 
 def test_macs_of_dot_product_attention_are_those_of_its_two_products() -> None:
     assert macs(Attending(), (2, 3, 6, 4)) == 2 * 3 * 6 * 6 * (4 + 4)
+
+
+def test_macs_of_attention_are_its_convolutions_and_layers_however_they_are_computed() -> None:
+    size = (2, 16, 8, 8)
+    assert macs(ECA(16), size) == 2 * 3 * 16
+    assert macs(CBAM(16), size) == 2 * (2 * 2 * 16 + 64 * 2 * 49)  # two pooled vectors, one kernel
+    ham = HAM(16)
+    assert macs(ham, size) == 2 * (3 * 16 + 2 * 64 * 2 * 49)  # one kernel, for two groups
+    assert macs(nn.Sequential(ham, ham), size) == 2 * macs(ham, size)
+    assert not any(module._forward_hooks for module in ham.modules())
 
 
 def test_peak_is_the_largest_sum_of_activations_alive_at_once() -> None:

@@ -257,3 +257,9 @@ def test_parameter_counts_of_the_paper() -> None:
 def test_impossible_options_are_refused(channels: int, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HAM(channels, **options)
+
+
+@pytest.mark.parametrize("channels", [8, 32])
+def test_pictures_with_other_channels_are_refused(channels: int) -> None:
+    with pytest.raises(ValueError, match=f"x must have 16 channels, for which HAM was made, got {channels}"):
+        HAM(16)(torch.randn(2, channels, 4, 4))

@@ -55,8 +55,8 @@ def test_each_stage_shows_its_last_block_in_one_column():
     # HAM has two maps of positions, and one picture holds one; a stage of one number stays.
     ham = {"channel": gates, "spatial.important": places, "spatial.rest": places, "stages.0": gates}
     assert [(column.title, column.gates is None) for column in columns(ham)] == [
-        ("", False),
-        ("", True),
+        ("important", False),
+        ("rest", True),
         ("stages.0", False),
     ]
 
@@ -97,6 +97,8 @@ def test_a_map_that_hardly_varies_looks_even(tmp_path):
             {"images": torch.rand(3, 3, 8, 8)},
             r"one batch .* got sizes \[2, 3\]",
         ),
+        ({"a": torch.full((2, 1, 4, 4), torch.nan)}, {}, "map 'a' has values that are NaN or infinite"),
+        ({"a": torch.full((2, 3, 1, 1), torch.inf)}, {}, "map 'a' has values that are NaN or infinite"),
         ({"a": torch.rand(0, 3, 1, 1)}, {}, r"at least one, got sizes \[0\]"),
         ({"a": torch.rand(2, 3, 1, 1)}, {"images": torch.rand(2, 4, 8, 8)}, r"got \(2, 4, 8, 8\)"),
     ],

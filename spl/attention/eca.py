@@ -48,3 +48,7 @@ class ECA(nn.Module):
         gate = torch.sigmoid((weight[:, None] * neighbours).sum(1))  # (B, C)
         out: Tensor = x * self.map(gate[:, :, None, None])  # (B, C, H, W)
         return out
+
+    def macs_correction(self, x: Tensor) -> int:
+        """Return the multiply-accumulates of the convolution over the channels of ``x (B, C, H, W)``."""
+        return x.shape[0] * x.shape[1] * self.conv.weight.numel()

@@ -134,7 +134,15 @@ class HAMSpatialAttention(nn.Module):
         return torch.stack((average.view(B, 2, H, W), most), dim=2)
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        """Return ``x (B, C, H, W)`` scaled by its channels' ``gate (B, C, 1, 1)`` and its groups' maps."""
+        """Return ``x (B, C, H, W)`` scaled by its channels' ``gate (B, C, 1, 1)`` and its groups' maps.
+
+        Raises:
+            ValueError: if ``x`` has another number of channels.
+        """
+        if x.shape[1] != sum(self.sizes):
+            raise ValueError(
+                f"x must have {sum(self.sizes)} channels, for which HAM was made, got {x.shape[1]}"
+            )
         groups = self.groups(gate)  # (B, 2, C)
         # The gates ride on the groups' masks, so that the channel refined feature is never written down.
         weights = (groups * gate.flatten(1)[:, None]).to(x.dtype)  # (B, 2, C)
@@ -145,6 +153,10 @@ class HAMSpatialAttention(nn.Module):
         maps = torch.cat((important, rest), dim=1).to(x.dtype)  # (B, 2, H, W)
         scale = weights.transpose(1, 2) @ maps.flatten(2)  # (B, C, H W)
         return x * scale.view(x.shape)  # (B, C, H, W)
+
+    def macs_correction(self, x: Tensor, gate: Tensor) -> int:
+        """Return the multiply-accumulates, negative, of two products that only pool and scale ``x``."""
+        return -4 * x.numel()
 
 
 class GroupMax(torch.autograd.Function):

@@ -27,9 +27,18 @@ def attention_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     positions ``(B, 1, H, W)``; each module says what its own map is. A module that `torch.compile` made runs
     as it was before meanwhile. What was borrowed is given back on every path.
 
+    All passes within the block write into the same dict, those of other threads and of replicas too, and the
+    last one wins: look at one thread's passes at a time. Parallel wrappers are refused for that reason.
+
     Raises:
-        ValueError: if no module of ``model`` makes a map.
+        ValueError: if no module of ``model`` makes a map, or if it has a parallel wrapper in it.
     """
+    for module in model.modules():
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise ValueError(
+                f"{type(module).__name__} splits each batch, and a map would be of one part only: "
+                "look at its .module, called by itself"
+            )
     taps = {name: module for name, module in model.named_modules() if isinstance(module, AttentionMap)}
     if not taps:
         raise ValueError(f"{type(model).__name__} has no attention module, so there is no map to look at")

@@ -59,7 +59,8 @@ def draw_attention(
         num_images: rows at most, from the first on.
 
     Raises:
-        ValueError: if there is no map, if a map has another shape, or if ``images`` do not fit.
+        ValueError: if there is no map, if a map has another shape or a value that is not finite, or if
+            ``images`` do not fit.
     """
     if not maps:
         raise ValueError("maps is empty: run the model inside `with attention_maps(model) as maps:` first")
@@ -82,31 +83,37 @@ def _last_of_each_stage(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _columns(maps: Mapping[str, Tensor], aspect: float) -> list[Column]:
-    """Return the maps by module: its channels and its positions stand in one column."""
-    modules: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+    """Return the maps by module: its channels and its positions stand in one column.
+
+    Several maps of positions in one module, as HAM has them, have the last part of their names in addition.
+    """
+    modules: dict[str, tuple[dict[str, Tensor], list[Tensor]]] = {}
     for name, one in maps.items():
-        places, gates = modules.setdefault(re.sub(r"(^|\.)(channel|spatial)(\..*)?$", "", name), ([], []))
+        places, gates = modules.setdefault(re.sub(r"(^|\.)(channel|spatial)(\..*)?$", "", name), ({}, []))
         one = one.detach().float().cpu()
+        if not one.isfinite().all():
+            raise ValueError(f"map {name!r} has values that are NaN or infinite; nothing can be drawn of it")
         if one.ndim == 4 and one.shape[1] == 1:
-            places.append(one[:, 0])  # (B, H, W)
+            places[name] = one[:, 0]  # (B, H, W)
         elif one.ndim == 4 and one.shape[2:] == (1, 1):
             gates.append(one[:, :, 0, 0])  # (B, C)
         elif one.ndim == 3 and one.shape[1] == one.shape[2]:
             shares = one.sum(dim=2)  # (B, N), 1 each if all are attended alike
-            places.append(shares.reshape(-1, *_size(one.shape[1], aspect)))  # (B, H, W)
+            places[name] = shares.reshape(-1, *_size(one.shape[1], aspect))  # (B, H, W)
         elif one.ndim == 4 and one.shape[3] == one.shape[1] + one.shape[2]:
             along_column, along_row = one[..., : one.shape[1]], one[..., one.shape[1] :]
-            places.append(along_column.sum(dim=1).mT + along_row.sum(dim=2))  # (B, H, W)
+            places[name] = along_column.sum(dim=1).mT + along_row.sum(dim=2)  # (B, H, W)
         else:
             raise ValueError(
                 f"map {name!r} must have shape (B, C, 1, 1), (B, 1, H, W), (B, H W, H W) or "
                 f"(B, H, W, H + W), got {tuple(one.shape)}"
             )
-    return [
-        Column(name, one, other)
-        for name, (places, gates) in modules.items()
-        for one, other in zip_longest(places, gates)
-    ]
+    columns = []
+    for name, (places, gates) in modules.items():
+        for made, other in zip_longest(places, gates):
+            last = f".{made.rpartition('.')[2]}" if made is not None and len(places) > 1 else ""
+            columns.append(Column((name + last).lstrip("."), None if made is None else places[made], other))
+    return columns
 
 
 def _aspect(images: Tensor) -> float:

@@ -41,7 +41,7 @@ def notes_on(
         "and so optimistic.",
         f"Difference: to {baseline} in percentage points, mean over the seeds that both have, with its 95 % "
         "interval by Student's t over these pairs; nothing is corrected for there being several.",
-        "MACs: multiply-accumulates of one image; FLOPs are twice as many.",
+        "MACs: multiply-accumulates of one image, without pooling and scaling; FLOPs are twice as many.",
     ]
 
 
