@@ -179,7 +179,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.signals",
     },
     "spl.pretrain": set(),
-    "spl.pretrain.data": {"spl.clips", "spl.pairs", "spl.recordings"},
+    "spl.pretrain.data": {"spl.clips", "spl.pairs", "spl.pretrain.objective", "spl.recordings"},
     "spl.pretrain.objective": {
         "spl.autoencoder",
         "spl.corruptions",

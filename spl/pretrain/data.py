@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,8 @@ from numpy.typing import NDArray
 from spl.clips import ClipConfig, load_clips
 from spl.config import UsageError
 from spl.pairs import Pairs, PairSource
+from spl.pretrain.objective import Views
 from spl.recordings import Recordings
-
-BOTH, VIDEO_ONLY, AUDIO_ONLY = range(3)  # conditions, as the autoencoder's table has them
-Views = Literal["thirds", "random", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)

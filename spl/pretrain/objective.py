@@ -14,14 +14,14 @@ from spl.pairs import Pairs
 from spl.streams import in_units
 
 NUM_CONDITIONS = 3
+Views = Literal["thirds", "random", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     """What is shown, what is hidden, and what the code should be like."""
 
-    # of an epoch's views a third each with both senses, video alone and audio alone; or drawn; or always both
-    views: Literal["thirds", "random", "both"] = "thirds"
+    views: Views = "thirds"  # both senses, video alone, audio alone, a third each; drawn; or always both
     video_weight: float = 1.0  # of the picture's error, where predicting the mean costs 1
     audio_weight: float = 1.0  # of the sound's error, likewise
     alignment: Literal["none", "squared", "infonce"] = "none"  # pulls both senses' codes of a sample together
