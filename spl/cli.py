@@ -126,6 +126,8 @@ def models(argv: list[str]) -> int:
     from spl.models import ModelsConfig, print_models
 
     position = next((index for index, word in enumerate(argv) if word.startswith("-")), len(argv))
+    if position and any(word.startswith("--models") for word in argv[position:]):
+        raise UsageError("name the networks once: before the options, or with --models")
     names = ["--models", ",".join(argv[:position])] if position else []
     print_models(parse(ModelsConfig, [*names, *argv[position:]], prog="spl models [NAME ...]"))
     return OK

@@ -386,6 +386,22 @@ def test_a_run_broken_off_while_it_is_judged_goes_on_to_the_bit(tiny: Maker, mon
     assert rows(resumed.folder) == rows(alone.folder)
 
 
+def test_an_unfinished_run_is_judged_and_told_so(
+    tiny: Maker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    learn = Training._learn
+
+    def stop_at_once(self: Training, batch: object) -> None:
+        learn(self, batch)
+        self.stop.stop()
+
+    monkeypatch.setattr(Training, "_learn", stop_at_once)
+    stopped = train(tiny())
+    assert not stopped.is_finished
+    assert main(["evaluate", "classifier", str(stopped.folder)]) == 0
+    assert "the run is not finished" in capsys.readouterr().out
+
+
 def test_other_images_are_refused(tiny: Maker, pictures: Path):
     result = train(tiny("--recipe.epochs", "1"))
     (result.folder / "result.json").unlink()

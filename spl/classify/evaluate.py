@@ -86,6 +86,7 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     scores = classifier.score(loader, len(sets.classes))
     result = {
         "which": config.which,
+        "run_is_finished": (folder / "result.json").exists(),
         "data": run.data.name,
         "images": len(sets.test.indices),
         "top1": scores.top1,

@@ -23,6 +23,8 @@ def print_evaluation(result: dict[str, Any], path: Path) -> None:
     """Print what `evaluate_classifier` returned."""
     print_classes(result["classes"])
     top = f"top-1 {result['top1']:.2%}, top-5 {result['top5']:.2%}, loss {result['loss']:.4f}"
+    if not result["run_is_finished"]:
+        print("the run is not finished: these are the weights of its last save so far")
     print(f"{result['which']} weights   {top} on {result['images']:,} held-out images")
     print(f"written to   {path}")
 
