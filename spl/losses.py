@@ -186,9 +186,11 @@ def _checked(activations: Tensor) -> Tensor:
 
 
 def squared_alignment(seen: Tensor, heard: Tensor) -> Tensor:
-    """Return the squared distance of the two codes of each sample, per feature.
+    """Return the squared distance of the two codes of each sample, as a share of what codes differ anyway.
 
-    ``mean_j (s_j - h_j)^2``. Codes that are all the same cost nothing: it needs a reconstruction beside it.
+    ``mean_j (s_ij - h_ij)^2 / mean_j (Var_i s_ij + Var_i h_ij)``: 1 on average for codes that have nothing to
+    do with each other, 0 for equal ones. The plain distance would rather shrink all codes to nothing; this
+    does not change with their scale. 0 for a sample without others, or where no code differs.
 
     Args:
         seen: ``(B, D)``, code of the video alone.
@@ -201,7 +203,9 @@ def squared_alignment(seen: Tensor, heard: Tensor) -> Tensor:
         ValueError: if the shapes differ or are not ``(B, D)``.
     """
     seen, heard = _pair(seen, heard)
-    return (seen - heard).square().mean(dim=1)
+    apart = (seen - heard).square().mean(dim=1)  # (B,)
+    spread = seen.var(dim=0, correction=0).mean() + heard.var(dim=0, correction=0).mean()
+    return apart * (spread > 0) / torch.where(spread > 0, spread, 1.0)
 
 
 def infonce_alignment(seen: Tensor, heard: Tensor, temperature: float) -> Tensor:

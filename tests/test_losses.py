@@ -182,7 +182,21 @@ HEARD = torch.tensor([[3.0, 4.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 
 
 def test_squared_alignment_by_hand() -> None:
-    assert squared_alignment(SEEN, HEARD).tolist() == [8.0, 0.5, 0.0]
+    # distances 8, 1/2 and 0 per feature; the features' variances are 14/9 and 6/9, 14/9 and 18/9
+    expected = torch.tensor([8.0, 0.5, 0.0], dtype=torch.float64) / (10 / 9 + 16 / 9)
+    torch.testing.assert_close(squared_alignment(SEEN, HEARD), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(squared_alignment(SEEN * 7, HEARD * 7), expected, rtol=0, atol=1e-12)
+
+
+def test_squared_alignment_at_its_ends() -> None:
+    assert squared_alignment(SEEN, SEEN).tolist() == [0.0, 0.0, 0.0]
+    generator = torch.Generator().manual_seed(0)
+    unrelated = torch.randn(2, 20_000, 4, generator=generator)
+    assert squared_alignment(*unrelated).mean().item() == pytest.approx(1.0, abs=0.02)
+    alone = torch.ones(1, 2, requires_grad=True)
+    squared_alignment(alone, torch.zeros(1, 2)).sum().backward()
+    assert alone.grad is not None
+    assert alone.grad.tolist() == [[0.0, 0.0]]  # no others to compare with, and no NaN
 
 
 def test_infonce_by_hand() -> None:
