@@ -303,11 +303,14 @@ def test_one_place_takes_one_attention():
     assert len(insert_attention(net, "csm", where="stage").inserted) == 4
 
 
-@pytest.mark.parametrize("where", ["block", "stage"])
-@pytest.mark.parametrize("name", sorted(ATTENTION))
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        *((name, "block") for name in ATTENTION),
+        *((name, "stage") for name in sorted({*ATTENTION} - {"shared"})),
+    ],
+)
 def test_our_own_networks_take_attention_too(name, where):
-    if name == "shared" and where == "stage":
-        pytest.skip("stands in every block")
     net, x = build_resnet("resnet20", num_classes=5).eval(), torch.randn(2, 3, 32, 32)
     keys = set(net.state_dict())
     with torch.inference_mode():

@@ -380,7 +380,7 @@ def test_a_recording_killed_before_its_first_save_begins_anew(smoke, monkeypatch
 
 
 def test_an_environment_of_one_sense_cannot_be_pretrained_on(smoke, monkeypatch, tmp_path):
-    (tmp_path / "pictures.py").write_text(
+    (tmp_path / "seeing_only.py").write_text(
         "import gymnasium, numpy as np\n"
         "class Pictures(gymnasium.Env):\n"
         "    observation_space = gymnasium.spaces.Box(0, 255, (40, 40, 3), np.uint8)\n"
@@ -388,7 +388,7 @@ def test_an_environment_of_one_sense_cannot_be_pretrained_on(smoke, monkeypatch,
     )
     monkeypatch.syspath_prepend(tmp_path)
     refused(
-        smoke(*FIRST, "--env", "pictures:Pictures"),
-        "seen and heard, and pictures:Pictures lacks sound",
+        smoke(*FIRST, "--env", "seeing_only:Pictures"),
+        "seen and heard, and seeing_only:Pictures lacks sound",
         tmp_path,
     )
