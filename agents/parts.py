@@ -15,6 +15,7 @@ from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.run import TrainAgentConfig
 from spl.config import RunError
+from spl.descent import restore
 from spl.envs.fleet import Fault
 from spl.records import StreamSpec
 from spl.report import Report, brief
@@ -91,11 +92,7 @@ class Parts(NamedTuple):
     def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
         """Go on from :meth:`state_dict`; return the environments that had to begin an episode anew."""
         self.agent.load_state_dict(state["agent"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, moments in self.optimizer.state.items():
-            for name, moment in moments.items():
-                if moment.shape == parameter.shape:  # the fused step walks both through memory side by side
-                    moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
+        restore(self.optimizer, state["optimizer"])
         self.progress.load_state_dict(state["progress"])
         if not len(self.memory):  # it was not saved, so nothing that was drawn from it can be learned
             self.progress.replays_due, self.progress.drawn = 0, np.zeros(0, np.int64)

@@ -125,9 +125,7 @@ def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
     source = watch.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run
     if source is not None:
         say(f"encoder    of {source}, {'frozen' if config.pretrained.mode == 'frozen' else 'learns on'}")
-    count = watch.threads.count
-    fixed = "" if watch.threads.is_fixed else f" just now; --num_threads {count} repeats to the bit"
-    say(f"threads    {count}{fixed}")
+    say(f"threads    {watch.threads}")
     if parts.progress.step and not len(parts.memory):
         say(f"memory     was not saved: {config.memory.min_size:,} transitions come before learning")
 

@@ -1,6 +1,7 @@
 """The only backward pass of training: one step down the weighted mean of the samples' losses."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,3 +48,15 @@ def descend(
         torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
     optimizer.step()
     return loss.detach()
+
+
+def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Let ``optimizer`` go on from its ``state``, each moment laid out in memory as its parameter is.
+
+    A fused step walks both through memory side by side, and loading lays channels_last out anew.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)

@@ -41,6 +41,12 @@ class Threads:
             self.count = self._free()
         torch.set_num_threads(self.count)
 
+    def __str__(self) -> str:
+        """Say how many there are, and how a run repeats to the bit."""
+        return f"{self.count}" + (
+            "" if self.is_fixed else f" just now; --num_threads {self.count} repeats to the bit"
+        )
+
     def look(self) -> str | None:
         """Change the number if others have come or gone for a while; return what to say of it."""
         if self.is_fixed or time.monotonic() - self._since[0] < LOOK_EVERY_S:

@@ -319,6 +319,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.envs.seeded",
     },
     "spl.agents.parts": {
+        "spl.descent",
         "spl.threads",
         "spl.agents.loop",
         "spl.agents.memory",

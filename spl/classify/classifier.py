@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spl.batches import Images
 from spl.classify.scores import Scores, Tally
-from spl.descent import descend
+from spl.descent import descend, restore
 from spl.losses import classification
 from spl.schedule import learning_rate_at
 
@@ -190,12 +190,7 @@ class Classifier:
         self.model.load_state_dict(state["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, moments in self.optimizer.state.items():
-            for name, moment in moments.items():
-                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
-                    # the fused step walks both through memory side by side
-                    moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
+        restore(self.optimizer, state["optimizer"])
         self.num_updates = int(state["num_updates"])
 
 

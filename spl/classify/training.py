@@ -269,12 +269,7 @@ class Training:
         named = f"{config.model.name}, attention {config.model.attention}"
         say(f"model      {named}: {num_parameters:,} parameters")
         say(f"device     {self.classifier.device}, {config.precision}")
-        fixed = (
-            ""
-            if self.threads.is_fixed
-            else f" just now; --num_threads {self.threads.count} repeats to the bit"
-        )
-        say(f"threads    {self.threads.count}{fixed}")
+        say(f"threads    {self.threads}")
 
     def _closing_words(self) -> str:
         if self.is_finished:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spl.autoencoder import TwoStreamAutoencoder
-from spl.descent import descend
+from spl.descent import descend, restore
 from spl.pairs import Pairs
 from spl.pretrain.objective import Objective, Parts
 from spl.schedule import learning_rate_at
@@ -113,10 +113,6 @@ class Learner:
         """Go on from :meth:`state_dict`."""
         encoder = {f"encoder.{name}": tensor for name, tensor in state["encoder"].items()}
         self.model.load_state_dict(encoder | state["decoders"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, moments in self.optimizer.state.items():
-            for name, moment in moments.items():
-                if moment.shape == parameter.shape:  # the fused step walks both through memory side by side
-                    moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
+        restore(self.optimizer, state["optimizer"])
         self.objective.generator.set_state(state["corruption"])
         self.num_updates = int(state["num_updates"])

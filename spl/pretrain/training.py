@@ -209,12 +209,7 @@ class Training:
         say(f"streams    video {self.source.spec.video}, audio {self.source.spec.audio}")
         num_parameters = sum(parameter.numel() for parameter in self.learner.parameters)
         say(f"model      {num_parameters:,} parameters on {self.learner.device}")
-        fixed = (
-            ""
-            if self.threads.is_fixed
-            else f" just now; --num_threads {self.threads.count} repeats to the bit"
-        )
-        say(f"threads    {self.threads.count}{fixed}")
+        say(f"threads    {self.threads}")
 
     def _closing_words(self) -> str:
         path = shlex.quote(str(self.folder))
