@@ -32,20 +32,22 @@ class Recordings:
     Args:
         folders: each holds a recording: of `spl record`, or the ``memory`` of a training run.
         history: ``T``, steps in a sample.
+        stride: steps from one sample to the next.
 
     Raises:
         UsageError: if a folder holds no recording, one that is damaged or too short, or recordings differ in
             what an encoder depends on.
     """
 
-    def __init__(self, folders: Sequence[Path], *, history: int) -> None:
-        if not folders or history < 1:
+    def __init__(self, folders: Sequence[Path], *, history: int, stride: int = 1) -> None:
+        if not folders or history < 1 or stride < 1:
             raise UsageError(
-                f"there must be a recording and a history of at least 1, got {len(folders)} and {history}"
+                "there must be a recording, and history and stride of at least 1, "
+                f"got {len(folders)}, {history} and {stride}"
             )
         self.folders, self.history = tuple(folders), history
         self._steps = np.arange(1 - history, 1)
-        opened = [_open(folder, history) for folder in folders]
+        opened = [_open(folder, history, stride) for folder in folders]
         self._recordings = [recording for recording, _ in opened]
         self.signature: dict[str, Any] = opened[0][1]
         for folder, (_, signature) in zip(folders[1:], opened[1:], strict=True):
@@ -106,7 +108,7 @@ def names_of(folders: Sequence[Path]) -> tuple[str, ...]:
     return tuple(names if len(set(names)) == len(names) else map(str, folders))
 
 
-def _open(folder: Path, history: int) -> tuple[_Recording, dict[str, Any]]:
+def _open(folder: Path, history: int, stride: int) -> tuple[_Recording, dict[str, Any]]:
     """Return the recording in ``folder`` and what an encoder of it depends on."""
     if not (folder / HEADER).is_file():
         inside = folder / "memory"
@@ -119,7 +121,7 @@ def _open(folder: Path, history: int) -> tuple[_Recording, dict[str, Any]]:
     num_envs, size = header["num_envs"], header["slots"] * header["num_envs"]
     flat = Fields(**{name: array.reshape(size, *array.shape[2:]) for name, array in arrays.items()})
     newest = _whole(
-        flat.age, header["written"], header["slots"], ceil(header["capacity"] / num_envs), history
+        flat.age, header["written"], header["slots"], ceil(header["capacity"] / num_envs), history, stride
     )
     if newest.size < 2:
         raise UsageError(f"{folder} must hold at least 2 steps with their history, got {newest.size}")
@@ -142,13 +144,13 @@ def signature_told(spec: StreamSpec, meta: dict[str, Any], *, history: int) -> d
 
 
 def _whole(
-    age: NDArray[np.int32], written: list[int], slots: int, usable: int, history: int
+    age: NDArray[np.int32], written: list[int], slots: int, usable: int, history: int, stride: int
 ) -> NDArray[np.int64]:
-    """Return the places whose history is there: all but the first of a ring that was overwritten."""
+    """Return every ``stride``-th place whose history is there: not the first of an overwritten ring."""
     num_envs = len(written)
     found = []
     for env, count in enumerate(written):
         live = np.arange(max(0, count - usable), count) % slots * num_envs + env
         has_history = np.arange(live.size) >= np.minimum(age[live], history - 1)
-        found.append(live[has_history])
+        found.append(live[has_history][::stride])
     return np.concatenate(found)

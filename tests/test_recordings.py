@@ -79,6 +79,13 @@ def test_every_step_has_its_history_and_nothing_of_the_episode_before(tmp_path: 
     }
 
 
+def test_a_stride_takes_every_so_many_steps_with_their_whole_history(tmp_path: Path):
+    source = Recordings([record(tmp_path / "one", [3, 4])], history=2, stride=3)
+    assert [seen(source, index) for index in range(len(source))] == [[0, 1], [0, 4], [6, 7]]
+    with pytest.raises(UsageError, match="stride of at least 1, got 1, 2 and 0"):
+        Recordings([tmp_path / "one"], history=2, stride=0)
+
+
 def test_an_overwritten_ring_gives_only_whole_histories(tmp_path: Path):
     source = Recordings([record(tmp_path / "one", [12], capacity=5)], history=3)
     assert [seen(source, index) for index in range(len(source))] == [[8, 9, 10], [9, 10, 11], [10, 11, 12]]
@@ -111,9 +118,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path):
         Recordings([tmp_path / "run"], history=1)
     with pytest.raises(UsageError, match=r"it has no recording.json$"):
         Recordings([tmp_path / "nowhere"], history=1)
-    with pytest.raises(
-        UsageError, match="there must be a recording and a history of at least 1, got 0 and 4"
-    ):
+    with pytest.raises(UsageError, match="a recording, and history and stride of at least 1, got 0, 4 and 1"):
         Recordings([], history=4)
     other = record(tmp_path / "other", [5], spec=StreamSpec((1, 4, 4), (1, 4, 2)))
     with pytest.raises(

@@ -22,10 +22,12 @@ class PairsConfig:
     recordings: tuple[str, ...] = ()  # folders of recordings, one label each
     films: ClipConfig = field(default_factory=lambda: ClipConfig(root=""))  # or a folder of video files
     history: int = 4  # steps in a sample of a recording
+    stride: int = 1  # steps from one sample of a recording to the next
 
     def __post_init__(self) -> None:
-        if self.history < 1:
-            raise ValueError(f"history must be at least 1, got {self.history}")
+        for name in ("history", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def load_pairs(config: PairsConfig) -> PairSource:
@@ -37,7 +39,8 @@ def load_pairs(config: PairsConfig) -> PairSource:
     if config.recordings and config.films.root:
         raise UsageError("data.recordings and data.films.root are both given; choose one")
     if config.recordings:
-        return Recordings([Path(folder) for folder in config.recordings], history=config.history)
+        folders = [Path(folder) for folder in config.recordings]
+        return Recordings(folders, history=config.history, stride=config.stride)
     if config.films.root:
         return load_clips(config.films)
     raise UsageError(
