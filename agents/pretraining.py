@@ -4,6 +4,7 @@ Both lie in ``pretraining`` of the agent's run, which is itself a run of ``spl p
 """
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def pretrain(
     source = Recordings([recording], history=config.memory.history)
     described = describe_pretraining(config, recording)
     with hold(folder):
-        training = Training(described, folder, source, console)
+        again = f"spl train agent --resume {shlex.quote(str(run))}"
+        training = Training(described, folder, source, console, again)
         describe_run(folder, described, command, {"signature": source.signature})
         training.go()
     return training.is_finished

@@ -257,6 +257,39 @@ def test_a_killed_run_goes_on_to_the_bit(small: Maker, tmp_path: Path):
     assert rows(resumed.folder) == rows(alone.folder)
 
 
+LAYERS = ("--recipe.layer_epochs", "2", "--recipe.epochs", "1")  # 4 updates a layer
+
+
+@pytest.mark.parametrize(
+    "after", [1, 4, 7, 24, 26]
+)  # in and at the end of a layer, at the end of all, beyond
+def test_layers_alone_come_first_and_go_on_to_the_bit(
+    small: Maker, monkeypatch: pytest.MonkeyPatch, after: int
+):
+    alone = train(small(*LAYERS))
+    learn = Training._learn
+
+    def stop_after(self: Training, *args: object) -> None:
+        learn(self, *args)
+        if self.num_updates == after:
+            self.stop.stop()
+
+    monkeypatch.setattr(Training, "_learn", stop_after)
+    stopped = train(small(*LAYERS))
+    assert not stopped.is_finished
+    monkeypatch.undo()
+    resumed = train(small(*LAYERS), resume=stopped.folder)
+    assert equal(weights(resumed.folder), weights(alone.folder))
+    assert rows(resumed.folder) == rows(alone.folder)
+    layers = [row for row in rows(alone.folder) if "layer/loss" in row]
+    assert [(row["layer/sense"], row["layer/number"]) for row in layers[::2]] == [
+        *(("video", number) for number in range(3)),
+        *(("audio", number) for number in range(3)),
+    ]
+    first, second = (sum(row["layer/loss"] for row in layers[epoch::2]) for epoch in (0, 1))
+    assert second < 0.95 * first
+
+
 def test_the_best_of_several_initialisations_is_kept(small: Maker, monkeypatch: pytest.MonkeyPatch):
     config = small("--restarts", "3", "--recipe.epochs", "1")
     learn, num_calls = Training._learn, [0]
@@ -271,6 +304,7 @@ def test_the_best_of_several_initialisations_is_kept(small: Maker, monkeypatch: 
     said = io.StringIO()
     stopped = train(config, told=said)
     assert not stopped.is_finished
+    assert said.getvalue().count("go on with: ") == 1
     assert said.getvalue().endswith(f"go on with: spl pretrain autoencoder --resume {stopped.folder}\n")
     with pytest.raises(UsageError, match="has 3 restarts that are not all trained: resume it first"):
         read_autoencoder(stopped.folder)
@@ -378,6 +412,7 @@ def test_every_option_of_the_objective_is_tried():
         ("--recipe.schedule", "constant"),
         ("--recipe.warmup_epochs", "1"),
         ("--recipe.max_grad_norm", "0.01"),
+        ("--recipe.layer_epochs", "1"),
     ],
     ids=str,
 )
@@ -449,6 +484,11 @@ WRONG = {
         "alignment=squared needs views=thirds, got both",
     ),
     "key": (["--recipe.epoch", "3"], "unknown option --recipe.epoch (did you mean --recipe.epochs?)"),
+    "layers": (["--recipe.layer_epochs", "-1"], "layer_epochs must not be negative and layer_drop lie in [0"),
+    "layers of convolutions": (
+        ["--recipe.layer_epochs", "1", "--encoder.audio_stream", "mlp", "--encoder.audio_widths", "256,128"],
+        "recipe.layer_epochs (1): greedy pre-training goes layer by layer through dense streams, got AudioMlp",
+    ),
     "restarts": (["--restarts", "0"], "restarts must be at least 1, got 0"),
     "device": (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
 }

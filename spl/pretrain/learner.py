@@ -24,6 +24,8 @@ class PretrainRecipe:
     schedule: Literal["constant", "cosine"] = "cosine"  # how it falls
     warmup_epochs: int = 0  # over which it grows from 0
     max_grad_norm: float | None = 10.0  # clip the gradient's norm; null: leave it
+    layer_epochs: int = 0  # over the samples, of each layer of dense streams alone, before the whole; 0: none
+    layer_drop: float = 0.3  # share of its input that a layer alone does not see
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 3:
@@ -35,6 +37,11 @@ class PretrainRecipe:
             raise ValueError(
                 f"learning_rate must be positive and warmup_epochs lie in 0..epochs ({self.epochs}), "
                 f"got {self.learning_rate} and {self.warmup_epochs}"
+            )
+        if self.layer_epochs < 0 or not 0 <= self.layer_drop < 1:
+            raise ValueError(
+                "layer_epochs must not be negative and layer_drop lie in [0, 1), "
+                f"got {self.layer_epochs} and {self.layer_drop}"
             )
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")

@@ -56,15 +56,23 @@ def pretrain_autoencoder(
 
 
 def train_once(
-    folder: Path, config: PretrainConfig, source: PairSource, command: list[str], console: Console | None
+    folder: Path,
+    config: PretrainConfig,
+    source: PairSource,
+    command: list[str],
+    console: Console | None,
+    go_on_with: str | None = None,
 ) -> Result:
     """Train one initialisation in ``folder``, on from where it was saved there.
+
+    ``go_on_with`` is the command that a stopped run names; None resumes this folder alone.
 
     Raises:
         UsageError: if model, device or folder do not serve, or what was saved does not fit.
         RunError: if a loss is not finite; the run is saved.
     """
-    training = Training(config, folder, source, console)
+    again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
+    training = Training(config, folder, source, console, again if go_on_with is None else go_on_with)
     describe_run(folder, config, command, {"signature": source.signature})
     training.go()
     return Result(folder, training.is_finished)
@@ -83,14 +91,13 @@ def train_restarts(
     """
     describe_run(folder, config, command, {"signature": source.signature})
     console = Console(stderr=True) if console is None else console
-    again = shlex.quote(str(folder))
+    again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
     places = [folder / f"restart-{number}" for number in range(config.restarts)]
     if not (folder / RESTARTS).exists():
         for number, place in enumerate(places):
             place.mkdir(exist_ok=True)
             one = replace(config, restarts=1, seed=config.seed + number)
-            if not train_once(place, one, source, command, console).is_finished:
-                _say(console, f"all restarts go on with: spl pretrain autoencoder --resume {again}")
+            if not train_once(place, one, source, command, console, again).is_finished:
                 return Result(folder, False)
         losses = [_last_loss(place) for place in places]
         found = {
@@ -107,7 +114,8 @@ def train_restarts(
             shutil.rmtree(loser / "checkpoints", ignore_errors=True)
     _say(
         console,
-        f"{kept} is kept, the best of {len(places)}; it is what spl evaluate autoencoder {again} reads",
+        f"{kept} is kept, the best of {len(places)}; "
+        f"it is what spl evaluate autoencoder {shlex.quote(str(folder))} reads",
     )
     return Result(folder, True)
 

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from spl.autoencoder import CONDITIONS
 from spl.config import RunError, UsageError
 from spl.descent import NonFiniteError
 from spl.moments import Moments
-from spl.pairs import Pairs, PairSource
+from spl.pairs import NAMES, Pairs, PairSource
 from spl.pretrain.data import ViewOrder, read_ahead
 from spl.pretrain.gallery import Gallery
+from spl.pretrain.layerwise import Layerwise
+from spl.pretrain.learner import Learner
 from spl.pretrain.objective import Parts
 from spl.pretrain.run import PretrainConfig, build_learner, measure
 from spl.report import Report
@@ -25,15 +28,13 @@ from spl.signals import StopSignals
 from spl.state import check_fits
 from spl.threads import Threads
 
-SENSES = ("video", "audio")
-
 
 class Progress:
     """Errors of an epoch so far, by condition and sense."""
 
     def __init__(self) -> None:
-        self.sums = torch.zeros(len(CONDITIONS), len(SENSES), dtype=torch.float64)
-        self.counts = torch.zeros(len(CONDITIONS), len(SENSES), dtype=torch.int64)
+        self.sums = torch.zeros(len(CONDITIONS), len(NAMES), dtype=torch.float64)
+        self.counts = torch.zeros(len(CONDITIONS), len(NAMES), dtype=torch.int64)
         self.activation, self.loss, self.num_updates = 0.0, 0.0, 0
 
     def add(self, parts: Parts, present: Tensor) -> None:
@@ -53,7 +54,7 @@ class Progress:
             "train/activation": self.activation / self.num_updates,
         }
         for place, condition in enumerate(CONDITIONS):
-            for sense, name in enumerate(SENSES):
+            for sense, name in enumerate(NAMES):
                 if count := int(self.counts[place, sense]):
                     row[f"train/{name}_from_{condition}"] = float(self.sums[place, sense]) / count
         return row
@@ -70,18 +71,26 @@ class Progress:
 class Training:
     """A run from where its folder stands to its end, or until it is told to stop.
 
+    ``go_on_with`` is the command that it names when it is stopped.
+
     Raises:
         UsageError: if data, model or device do not serve, or what was saved does not fit.
     """
 
     def __init__(
-        self, config: PretrainConfig, folder: Path, source: PairSource, console: Console | None
+        self,
+        config: PretrainConfig,
+        folder: Path,
+        source: PairSource,
+        console: Console | None,
+        go_on_with: str,
     ) -> None:
-        self.config, self.folder, self.source = config, folder, source
+        self.config, self.folder, self.source, self.go_on_with = config, folder, source, go_on_with
         self.threads = Threads(config.num_threads)
         self.order = _order_of(config, len(source))
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
         self.learner = build_learner(config, source, self.moments, self.order.num_updates)
+        self.layers = _layers_of(config, self.learner, source)
         self.progress = Progress()
         self.gallery: Gallery | None = None
         if config.num_shown:
@@ -89,12 +98,13 @@ class Training:
         if checkpoint.latest(folder / "checkpoints") is not None:
             self._restore()
         title = f"spl pretrain autoencoder · {config.objective.views} · seed {config.seed}"
-        self._first_update = self._saved_update = self.learner.num_updates
-        self.report = Report(
-            folder, title, self.order.num_updates, first_step=self._first_update, console=console
-        )
+        self._saved_update = self.num_updates
+        total = self.layers.total_updates + self.order.num_updates
+        self.report = Report(folder, title, total, first_step=self.num_updates, console=console)
         self.stop = StopSignals()
-        self._saved_at = self._since = time.monotonic()
+        self._saved_at = time.monotonic()
+        self._is_whole = True  # False while an update is under way
+        self._num_views, self._learning_s = 0, 0.0  # of this stretch
 
     def _restore(self) -> None:
         try:
@@ -103,6 +113,7 @@ class Training:
             if state["signature"] != self.source.signature:
                 raise ValueError("its data are other ones than when it was saved")
             self.learner.load_state_dict(state["learner"])
+            self.layers.load_state_dict(state["layers"])
             self.progress.load_state_dict(state["progress"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
@@ -111,11 +122,17 @@ class Training:
         """Return everything that a checkpoint holds; batches follow from the update."""
         return {
             "learner": self.learner.state_dict(),
+            "layers": self.layers.state_dict(),
             "progress": self.progress.state_dict(),
             "signature": self.source.signature,
-            "mean": {name: one.mean for name, one in zip(SENSES, self.moments, strict=True)},
-            "variance": {name: one.variance for name, one in zip(SENSES, self.moments, strict=True)},
+            "mean": {name: one.mean for name, one in zip(NAMES, self.moments, strict=True)},
+            "variance": {name: one.variance for name, one in zip(NAMES, self.moments, strict=True)},
         }
+
+    @property
+    def num_updates(self) -> int:
+        """Updates taken, of single layers and of the whole."""
+        return self.layers.num_updates + self.learner.num_updates
 
     @property
     def is_finished(self) -> bool:
@@ -123,7 +140,7 @@ class Training:
         return self.learner.num_updates == self.order.num_updates
 
     def go(self) -> None:
-        """Train to the end, or until told to stop; whatever ends it, it is saved first.
+        """Train to the end, or until told to stop; whatever ends it between two updates, it is saved first.
 
         Raises:
             RunError: if a loss is not finite.
@@ -134,66 +151,94 @@ class Training:
                 try:
                     self._train()
                 finally:
-                    if self._saved_update != self.learner.num_updates or not self._saved_update:
+                    if self._is_whole and (self._saved_update != self.num_updates or not self._saved_update):
                         self._save()
         finally:
             self.report.say(self._closing_words())
 
     def _train(self) -> None:
-        for pairs, conditions in read_ahead(self.source, self.order.after(self.learner.num_updates)):
-            self._learn(pairs, torch.from_numpy(conditions))
-            if self.learner.num_updates % self.order.updates_per_epoch == 0:
+        for pairs, conditions in self._batches():
+            self._learn(pairs, conditions)
+            if conditions is None:
+                self._end_epoch_of_layer()
+            elif self.learner.num_updates % self.order.updates_per_epoch == 0:
                 self._end_epoch()
-            elif time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
+            if time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
                 self._save()
             if (change := self.threads.look()) is not None:
                 self.report.say(f"threads    {change}")
             if self.report.is_due():
-                self.report.show(self.learner.num_updates, self._status())
+                self.report.show(self.num_updates, self._status())
             if self.stop.has_come():
                 return
 
-    def _learn(self, pairs: Pairs, conditions: Tensor) -> None:
+    def _batches(self) -> Iterator[tuple[Pairs, Tensor | None]]:
+        """Yield the pairs of every update that is left, with their conditions; a layer alone has none."""
+        for pairs, _ in read_ahead(self.source, self.layers.after(self.layers.num_updates)):
+            yield pairs, None
+        for pairs, conditions in read_ahead(self.source, self.order.after(self.learner.num_updates)):
+            yield pairs, torch.from_numpy(conditions)
+
+    def _learn(self, pairs: Pairs, conditions: Tensor | None) -> None:
+        """Take one step with ``pairs``.
+
+        Raises:
+            RunError: if the loss is not finite; the batch is set aside.
+        """
+        self._is_whole = False  # what is interrupted in here would not go on as if it had not been
+        started = time.monotonic()
         try:
-            parts = self.learner.update(pairs, conditions)
+            if conditions is None:
+                self.layers.update(pairs)
+            else:
+                self.progress.add(self.learner.update(pairs, conditions), pairs.present)
         except NonFiniteError as error:
-            update = self.learner.num_updates
-            path = self.folder / f"batch-{update}.safetensors"
+            self._is_whole = True
+            path = self.folder / f"batch-{self.num_updates}.safetensors"
             batch = {name: part.contiguous() for name, part in pairs._asdict().items()}
-            save_file(batch | {"conditions": conditions}, path)
+            save_file(batch if conditions is None else batch | {"conditions": conditions}, path)
             raise RunError(
-                f"update {update + 1} was not taken: {error}; its batch lies in {path}; "
+                f"update {self.num_updates + 1} was not taken: {error}; its batch lies in {path}; "
                 "a smaller --recipe.learning_rate may help"
             ) from error
-        self.progress.add(parts, pairs.present)
+        self._num_views += len(pairs.present)
+        self._learning_s += time.monotonic() - started
+        self._is_whole = True
+
+    def _end_epoch_of_layer(self) -> None:
+        if (row := self.layers.end_epoch()) is not None:
+            self.report.row(self.num_updates, row)
+            self._save()
 
     def _end_epoch(self) -> None:
         update = self.learner.num_updates
-        row = {"epoch": update // self.order.updates_per_epoch, **self.progress.row()}
+        epoch = update // self.order.updates_per_epoch
+        row = {"epoch": epoch, **self.progress.row()}
         row["train/learning_rate"] = self.learner.learning_rate_at(update - 1)
         self.progress = Progress()
-        self.report.row(update, {**row, "time/views_per_second": self._rate()})
+        self.report.row(self.num_updates, {**row, "time/views_per_second": self._rate()})
         self._save()
         if self.gallery is not None:
-            self.gallery.show(self.learner.model, update // self.order.updates_per_epoch)
+            self.gallery.show(self.learner.model, epoch)
 
     def _save(self) -> None:
         with self.stop.patience():
-            checkpoint.save(self.folder / "checkpoints", self.state_dict(), step=self.learner.num_updates)
-        self._saved_at, self._saved_update = time.monotonic(), self.learner.num_updates
+            checkpoint.save(self.folder / "checkpoints", self.state_dict(), step=self.num_updates)
+        self._saved_at, self._saved_update = time.monotonic(), self.num_updates
 
     def _rate(self) -> float:
-        num_updates = self.learner.num_updates - self._first_update
-        return num_updates * self.config.recipe.batch_size / max(1e-9, time.monotonic() - self._since)
+        return self._num_views / max(1e-9, self._learning_s)
 
     def _status(self) -> dict[str, Any]:
         done, last = divmod(self.learner.num_updates, self.order.updates_per_epoch)
         told: dict[str, Any] = {"epoch": f"{done + (last > 0)} of {self.config.recipe.epochs}"}
+        if self.layers.num_updates < self.layers.total_updates:
+            told = self.layers.status()
         told["views/s"] = self._rate()
         if self.progress.num_updates:
             row = self.progress.row()
             told["loss"] = row["train/loss"]
-            for name in SENSES:
+            for name in NAMES:
                 shares = [row.get(f"train/{name}_from_{condition}") for condition in CONDITIONS]
                 told[f"{name} error"] = ", ".join(
                     f"{share:.3f} from {condition}"
@@ -212,13 +257,19 @@ class Training:
         say(f"threads    {self.threads}")
 
     def _closing_words(self) -> str:
-        path = shlex.quote(str(self.folder))
         if self.is_finished:
-            return f"finished; evaluate with: spl evaluate autoencoder {path}"
-        again = f"go on with: spl pretrain autoencoder --resume {path}"
-        if self._saved_update != self.learner.num_updates:
+            return f"finished; evaluate with: spl evaluate autoencoder {shlex.quote(str(self.folder))}"
+        again = f"go on with: {self.go_on_with}"
+        if self._saved_update != self.num_updates:
             return f"stopped; the last save is of update {self._saved_update:,}; {again}"
         return f"stopped and saved at update {self._saved_update:,}; {again}"
+
+
+def _layers_of(config: PretrainConfig, learner: Learner, source: PairSource) -> Layerwise:
+    try:
+        return Layerwise(learner.model, config.recipe, source, seed=config.seed, device=learner.device)
+    except ValueError as error:
+        raise UsageError(f"recipe.layer_epochs ({config.recipe.layer_epochs}): {error}") from error
 
 
 def _order_of(config: PretrainConfig, num_samples: int) -> ViewOrder:
