@@ -45,6 +45,14 @@ class Pacing:
         except ValueError as error:
             raise UsageError(str(error)) from error
 
+    def __str__(self) -> str:
+        told: str = self.curriculum.config.name
+        if not self.curriculum.is_uniform:
+            told += f", {self.curriculum.config.scheme}"
+        if self.is_flipped is not None:
+            told += f"; {self.is_flipped.mean():.0%} of the labels to learn from are wrong, on purpose"
+        return told
+
     def stretch(self, first: int) -> Iterator[list[tuple[int, int]]]:
         """Return the keys of as many updates from ``first`` on as may be loaded before they are learned from.
 

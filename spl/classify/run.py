@@ -16,8 +16,11 @@ from spl.resnet import build_resnet
 from spl.runs import pick_device
 
 RUNS = Path("runs/classifier")  # where runs lie unless told otherwise
-ALIASES = {"data": "data.name", "model": "model.name", "attention": "model.attention"} | {
-    "curriculum": "curriculum.name"
+ALIASES = {
+    "data": "data.name",
+    "model": "model.name",
+    "attention": "model.attention",
+    "curriculum": "curriculum.name",
 }
 MAY_CHANGE = (
     "data.root",

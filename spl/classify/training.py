@@ -168,12 +168,10 @@ class Training:
                 return
 
     def _batches(self) -> Iterator[Images]:
-        is_pinned = self.classifier.device.type == "cuda"
+        num_workers, is_pinned = self.config.data.num_workers, self.classifier.device.type == "cuda"
         while (first := self.classifier.num_updates) < self.order.num_updates:
             keys = self.pacing.stretch(first)
-            yield from batches(
-                self.pictures, keys, num_workers=self.config.data.num_workers, is_pinned=is_pinned
-            )
+            yield from batches(self.pictures, keys, num_workers=num_workers, is_pinned=is_pinned)
 
     def _learn(self, batch: Images) -> None:
         """Take one step with ``batch``.
@@ -263,6 +261,7 @@ class Training:
             f"data       {config.data.name}: {len(sets.train.indices):,} images to learn from, "
             f"{len(sets.test.indices):,} held out, {len(sets.classes)} classes, {sets.size} x {sets.size}"
         )
+        say(f"curriculum {self.pacing}")
         named = f"{config.model.name}, attention {config.model.attention}"
         say(f"model      {named}: {num_parameters:,} parameters")
         say(f"device     {self.classifier.device}, {config.precision}")

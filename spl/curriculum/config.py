@@ -15,7 +15,9 @@ SchemeName = Literal["hard", "linear", "logarithmic", "mixture", "polynomial", "
 class CurriculumConfig:
     """Which samples are learned from, and when."""
 
-    name: Name = "uniform"  # easy samples first, hard ones (anti), drawn ones (random), or by a file's order
+    name: Name = (
+        "uniform"  # all, or first the easy ones, the hard ones (anti), drawn ones, or a file's easy ones
+    )
     scheme: SchemeName = "hard"  # how much an included sample counts: fully, or less the harder it is
     pace: Literal["quantile", "absolute"] = "quantile"  # the share of samples grows, or the loss allowed
     start: float = 0.3  # share included after the warm-up
