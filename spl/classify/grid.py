@@ -13,7 +13,12 @@ from spl.classify.run import TrainClassifierConfig
 from spl.resnet import lookup
 
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
-ALIASES = {"data": "data.name", "model": "model.name", "lambda": "separation"}
+ALIASES = {
+    "data": "data.name",
+    "model": "model.name",
+    "curriculum": "curriculum.name",
+    "lambda": "separation",
+}
 MAY_CHANGE = (*run.MAY_CHANGE, "attention", "seeds", "order", "separation")  # a grid may grow
 # An option of the grid -> the option of modules that it tries, and how a label tells a value of it.
 TRIED = {"order": ("order", "{}"), "separation": ("share", "λ = {}")}
