@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from spl.encoders import TwoStreamEncoder
-from spl.streams import AudioStream, DenseStream, Stream, VideoStream
+from spl.streams import AudioStream, DenseStream, Stream, VideoStream, relu_layer
 
 # Which senses are shown: (video, audio).
 CONDITIONS = {"both": (True, True), "video": (True, False), "audio": (False, True)}
-SMALL = 0.1  # share of the decoders' last weights that is kept there; without any, learning begins later
+SMALL = 0.05  # share of the decoders' last weights that is kept there; without any, learning begins later
 MARGIN = 1e-3  # between a mean and the ends of its range, so that an output can still leave it
 
 
@@ -91,7 +91,7 @@ class DenseDecoder(nn.Module):
         super().__init__()
         self.shape, self.squash = shape, squash
         sizes = (features, *widths)
-        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+        self.hidden = nn.ModuleList(relu_layer(*pair) for pair in pairwise(sizes))
         self.output = nn.Linear(sizes[-1], math.prod(shape))
 
     @property
@@ -237,7 +237,7 @@ class TwoStreamAutoencoder(nn.Module):
         self.audio = decoder_of(encoder.audio, encoder.features, torch.tanh if is_waveform else torch.sigmoid)
 
     def begin_with(self, video_mean: Tensor, audio_mean: Tensor) -> None:
-        """Let the outputs be about the data's means until something is learned.
+        """Let the outputs be about the data's means until something is learned; dense streams take them off.
 
         What random weights make of a code costs ten times as much. The decoders' last weights become small,
         their biases what squashes to the means.
@@ -248,6 +248,9 @@ class TwoStreamAutoencoder(nn.Module):
         """
         self.video.begin_with(video_mean)
         self.audio.begin_with(audio_mean)
+        for stream, mean in ((self.encoder.video, video_mean), (self.encoder.audio, audio_mean)):
+            if isinstance(stream, DenseStream):
+                stream.mean.copy_(mean)
 
     def decode(self, code: Tensor) -> Reconstruction:
         """Return both senses as ``code (B, D)`` has them."""

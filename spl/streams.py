@@ -159,6 +159,14 @@ class AudioMlp(nn.Module):
         return torch.relu(self.project(torch.relu(self.hidden(x))))  # (B, D)
 
 
+def relu_layer(num_inputs: int, num_outputs: int) -> nn.Linear:
+    """Return a linear layer whose ReLU keeps the size of what passes (He et al., 2015), without an offset."""
+    layer = nn.Linear(num_inputs, num_outputs)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class DenseStream(nn.Module):
     """All values of ``T`` steps of either sense -> linear layers, each with ReLU -> ``(B, D)``.
 
@@ -176,6 +184,9 @@ class DenseStream(nn.Module):
     """
 
     shape: tuple[int, int, int, int]  # (T, C, H, W) or (T, C, M, F)
+    mean: (
+        Tensor  # of what it reads, taken off it: sound that is never silent is learned from ten times sooner
+    )
 
     def __init__(
         self,
@@ -190,8 +201,9 @@ class DenseStream(nn.Module):
         self.shape = (history, *shape)
         self.attention = ATTENTION[attention](history * shape[0])
         sizes = (math.prod(self.shape), *widths)
-        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
-        self.project = nn.Linear(sizes[-1], features)
+        self.hidden = nn.ModuleList(relu_layer(*pair) for pair in pairwise(sizes))
+        self.project = relu_layer(sizes[-1], features)
+        self.register_buffer("mean", torch.zeros(self.shape))
 
     @property
     def layers(self) -> list[nn.Linear]:
@@ -204,7 +216,7 @@ class DenseStream(nn.Module):
         Layer 0 reads the sense itself, ``(B, T, C, H, W)`` floats in its unit.
         """
         if number == 0:
-            x = self.attention(x.flatten(1, 2)).flatten(1)  # (B, T C H W)
+            x = self.attention((x - self.mean).flatten(1, 2)).flatten(1)  # (B, T C H W)
         return torch.relu(self.layers[number](x))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -277,3 +277,12 @@ def test_what_a_sample_lacks_no_condition_gives_back() -> None:
 def test_an_unknown_condition_is_an_error() -> None:
     with pytest.raises(ValueError, match="condition must be one of both, video, audio, got 'none'"):
         mask(*draw(), "none")
+
+
+def test_dense_streams_take_the_means_off_what_they_read() -> None:
+    autoencoder = make(**KINDS["dense"])
+    video, audio = torch.full((2, 1, 36, 36), 0.25), torch.full((2, 1, 16, 4), 0.5)
+    autoencoder.begin_with(video, audio)
+    features = autoencoder.encoder.video(video[None])
+    assert torch.equal(features, torch.zeros_like(features))  # layers without an offset, until they learn one
+    assert autoencoder.encoder.audio(torch.ones(1, *audio.shape)).any()

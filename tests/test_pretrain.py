@@ -487,7 +487,7 @@ WRONG = {
     "layers": (["--recipe.layer_epochs", "-1"], "layer_epochs must not be negative and layer_drop lie in [0"),
     "layers of convolutions": (
         ["--recipe.layer_epochs", "1", "--encoder.audio_stream", "mlp", "--encoder.audio_widths", "256,128"],
-        "recipe.layer_epochs (1): greedy pre-training goes layer by layer through dense streams, got AudioMlp",
+        "recipe.layer_epochs (1): greedy pre-training goes layer by layer through dense streams, got",
     ),
     "restarts": (["--restarts", "0"], "restarts must be at least 1, got 0"),
     "device": (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),

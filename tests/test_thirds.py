@@ -27,6 +27,7 @@ def train(views: bool, num_updates: int = 400) -> TwoStreamAutoencoder:
     autoencoder = TwoStreamAutoencoder(build_encoder(CONFIG, toy.SPEC, history=1))
     senses = toy.draw(1024, 0)
     variances = [toy.variance(x) for x in senses]
+    autoencoder.begin_with(*(in_units(x).mean(dim=0) for x in senses))
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     present = torch.ones(32, 2, dtype=torch.bool)

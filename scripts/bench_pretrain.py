@@ -1,0 +1,155 @@
+"""What pretraining pays for its data: views a second beside the same step on a batch that lies ready.
+
+Streams, recording and films are those of `spl/Beacon-v0` at 84 x 84 (the films: written to H.264 and
+AAC, decoded once into the cache of clips). Every repetition takes some updates as the command does, from disk
+with reading ahead, and as many on one batch in memory, in an order drawn anew; medians of the ratio. Then the
+peak of anonymous memory (what is not pages of a file) of a process that trains on recordings of two lengths.
+"""
+
+import argparse
+import contextlib
+import io
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spl.cli import main as spl
+from spl.clips import ClipConfig, load_clips
+from spl.encoders import EncoderConfig
+from spl.filming import write_video
+from spl.pairs import Pairs, PairSource
+from spl.pretrain.data import PairsConfig, ViewOrder, read_ahead
+from spl.pretrain.learner import PretrainRecipe
+from spl.pretrain.run import PretrainConfig, build_learner, measure
+from spl.recordings import Recordings
+from spl.report import print_table
+
+ENCODERS = {
+    "convolutions": EncoderConfig(attention="none"),
+    "dense": EncoderConfig(video_stream="dense", audio_stream="dense", attention="none"),
+}
+STEPS = 3_000
+CHILD_UPDATES = 60
+
+
+def record(folder: Path, num_steps: int) -> Path:
+    """Record so many random steps of Beacon."""
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        words = ["--env", "spl/Beacon-v0", "--steps", str(num_steps), "--out", str(folder)]
+        assert spl(["record", *words]) == 0
+    return folder
+
+
+def film(folder: Path, recording: Path) -> Path:
+    """Write the recording's pictures as films, with a noise whose loudness drifts."""
+    source, generator = Recordings([recording], history=1), np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(4):
+        pairs = source.pairs(np.arange(number * 600, number * 600 + 600))
+        pictures = (np.repeat(frame.numpy()[0, 0, :, :, None], 3, axis=2) for frame in pairs.video)
+        sound = (generator.normal(0.0, 0.02 + 0.1 * (k % 50) / 50, 16_000) for k in range(40))
+        write_video(folder / f"{number}.mp4", pictures, fps=15, audio=sound, sample_rate_hz=16_000)
+    return folder
+
+
+def pairs_forever(source: PairSource, batch_size: int) -> Iterator[tuple[Pairs, np.ndarray]]:
+    """Yield what every update learns from, as the command reads it."""
+    order = ViewOrder(
+        len(source), batch_size=batch_size, views="thirds", is_aligned=False, seed=0, num_epochs=1_000
+    )
+    return read_ahead(source, iter(order))
+
+
+def compare(source: PairSource, encoder: EncoderConfig, repetitions: int, updates: int) -> list[float]:
+    """Return views a second from disk, on a ready batch, and the median of their ratio."""
+    config = PretrainConfig(encoder=encoder, recipe=PretrainRecipe(), device="cpu")
+    learner = build_learner(config, source, measure(source, 0), 1_000_000)
+    stream = pairs_forever(source, config.recipe.batch_size)
+    ready = next(stream)
+
+    def rate(batches: Iterator[tuple[Pairs, np.ndarray]]) -> float:
+        started = time.perf_counter()
+        for pairs, conditions in itertools.islice(batches, updates):
+            learner.update(pairs, torch.from_numpy(conditions))
+        return updates * config.recipe.batch_size / (time.perf_counter() - started)
+
+    rate(stream), rate(itertools.repeat(ready))
+    found: dict[str, list[float]] = {"disk": [], "ready": []}
+    for _ in range(repetitions):
+        for name in np.random.default_rng(len(found["disk"])).permutation(["disk", "ready"]).tolist():
+            found[name].append(rate(stream if name == "disk" else itertools.repeat(ready)))
+    ratio = statistics.median(one / two for one, two in zip(found["disk"], found["ready"], strict=True))
+    return [statistics.median(found["disk"]), statistics.median(found["ready"]), ratio]
+
+
+def anonymous_mib() -> float:
+    """Return the memory of this process that is not pages of a file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+
+
+def train_and_tell(recording: Path) -> None:
+    """Train on a recording and print the largest anonymous memory as JSON."""
+    source = load_pairs_of(recording)
+    config = PretrainConfig(encoder=ENCODERS["convolutions"], device="cpu")
+    learner = build_learner(config, source, measure(source, 0), 1_000_000)
+    peak = 0.0
+    for pairs, conditions in itertools.islice(pairs_forever(source, 96), CHILD_UPDATES):
+        learner.update(pairs, torch.from_numpy(conditions))
+        peak = max(peak, anonymous_mib())
+    print(json.dumps({"samples": len(source), "peak": peak}))
+
+
+def load_pairs_of(recording: Path) -> PairSource:
+    """Return the recording as the command reads it."""
+    config = PairsConfig(recordings=(str(recording),))
+    return Recordings([Path(folder) for folder in config.recordings], history=config.history)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--updates", type=int, default=12, help="a repetition and side")
+    parser.add_argument(
+        "--lengths", type=int, nargs=2, default=(10_000, 100_000), help="of recordings, steps"
+    )
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child is not None:
+        train_and_tell(args.child)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        recording = record(folder / "recording", STEPS)
+        clips = ClipConfig(root=str(film(folder / "films", recording)))
+        sources = {"recording": load_pairs_of(recording), "clip cache": load_clips(clips)}
+        rows = []
+        for (kind, source), (name, encoder) in itertools.product(sources.items(), ENCODERS.items()):
+            disk, ready, ratio = compare(source, encoder, args.repetitions, args.updates)
+            rows.append([f"{kind}, {name}", f"{disk:,.0f}", f"{ready:,.0f}", f"{ratio:.2f}"])
+        title = f"Views a second of training, batches of 96, {torch.get_num_threads()} threads"
+        print_table(title, ["", "from disk", "ready batch", "ratio"], rows)
+        rows = []
+        for length in args.lengths:
+            place = record(folder / f"recording-{length}", length)
+            command = [sys.executable, __file__, "--child", str(place)]
+            told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            on_disk = sum(path.stat().st_size for path in place.iterdir() if path.is_file()) / 2**20
+            rows.append([f"{told['samples']:,} samples", f"{on_disk:,.0f}", f"{told['peak']:,.0f}"])
+        print_table("Memory in training, MiB", ["recording", "on disk", "peak, without pages of files"], rows)
+
+
+if __name__ == "__main__":
+    main()
