@@ -33,6 +33,8 @@ ALL = ("--objective.noise", "0.1", "--objective.block", "0.3", "--objective.spar
 OPTIONS = {
     "plain": (),
     "corrupted, sparse": (*ALL, "--encoder.code_activation", "sigmoid"),
+    "paced": ("--curriculum.name", "self-paced", "--curriculum.scheme", "linear", "--recipe.epochs", "3"),
+    "paced, aligned": ("--curriculum.name", "anti", "--objective.alignment", "squared"),
     "corrupted, aligned": (*ALL[:4], "--objective.alignment", "squared", "--recipe.warmup_epochs", "1"),
 }
 DENSE = {

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,9 @@ def _source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:
         return load_pairs(config), f"recordings {', '.join(data.recordings)}"
     if data.films is not None:
         return load_pairs(PairsConfig(films=_cut_as(trained, data.films))), f"films in {data.films}"
-    return load_pairs(trained.config.data), "the data that the run learned from: nothing is held out"
+    return load_pairs(
+        replace(trained.config.data, mismatch=0.0)
+    ), "the data that the run learned from: nothing is held out"
 
 
 def _cut_as(trained: Trained, root: str) -> ClipConfig:

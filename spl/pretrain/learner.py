@@ -1,6 +1,5 @@
 """An autoencoder and what trains it: one loss per view, one weight per view, one step."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,7 +52,6 @@ class Learner:
     Args:
         model: moved to ``device``.
         objective: gives one loss per view.
-        curriculum: one weight per view from one loss per view.
         recipe: how it is trained.
         num_updates: of the whole run.
         device: where it computes.
@@ -63,14 +61,13 @@ class Learner:
         self,
         model: TwoStreamAutoencoder,
         objective: Objective,
-        curriculum: Callable[[Tensor], Tensor],
         recipe: PretrainRecipe,
         *,
         num_updates: int,
         device: torch.device,
     ) -> None:
         self.model = model.to(device)
-        self.objective, self.curriculum, self.recipe = objective, curriculum, recipe
+        self.objective, self.recipe = objective, recipe
         self.total_updates, self.device = num_updates, device
         self.num_updates = 0
         self.parameters = list(model.parameters())
@@ -89,8 +86,10 @@ class Learner:
             warmup=recipe.warmup_epochs * self.total_updates // recipe.epochs,
         )
 
-    def update(self, pairs: Pairs, conditions: Tensor) -> Parts:
+    def update(self, pairs: Pairs, conditions: Tensor, weights: Tensor | None = None) -> Parts:
         """Take one step on ``pairs``, each shown in its condition ``(B,)``; return what the losses were.
+
+        ``weights (B,)`` are the views' in the mean that is descended; None: all alike.
 
         Raises:
             NonFiniteError: if loss or gradient is not finite; no step was taken.
@@ -98,9 +97,9 @@ class Learner:
         parts = self.objective(self.model, pairs.to(self.device), conditions.to(self.device))
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate_at(self.num_updates)
-        weights = self.curriculum(parts.losses.detach())
+        count = torch.ones_like(parts.losses) if weights is None else weights.to(self.device)
         norm = self.recipe.max_grad_norm
-        descend(parts.losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
+        descend(parts.losses, count, self.optimizer, self.parameters, max_grad_norm=norm)
         self.num_updates += 1
         return parts._replace(losses=parts.losses.detach())
 

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from spl.autoencoder import TwoStreamAutoencoder
 from spl.config import UsageError
-from spl.curriculum import CURRICULA
+from spl.curriculum import CurriculumConfig
 from spl.encoders import EncoderConfig, build_encoder
 from spl.moments import Moments
 from spl.pairs import PairSource
@@ -21,7 +21,7 @@ from spl.streams import in_units
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
 RESTARTS = "restarts.json"  # in the folder of a run with restarts that is whole: which one is kept
-ALIASES = {"data": "data.recordings", "films": "data.films.root"}
+ALIASES = {"data": "data.recordings", "films": "data.films.root", "curriculum": "curriculum.name"}
 MAY_CHANGE = (
     "data.films.num_workers",
     "checkpoint_every_minutes",
@@ -42,7 +42,7 @@ class PretrainConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
-    curriculum: Literal["uniform"] = "uniform"  # which views count how much
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)  # which samples, when
     restarts: int = 1  # random initialisations, of which the best is kept
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
@@ -116,5 +116,4 @@ def build_learner(
     generator = torch.Generator()
     generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
     objective = Objective(config.objective, (video.variance, audio.variance), generator)
-    curriculum = CURRICULA[config.curriculum]
-    return Learner(model, objective, curriculum, config.recipe, num_updates=num_updates, device=device)
+    return Learner(model, objective, config.recipe, num_updates=num_updates, device=device)

@@ -41,7 +41,7 @@ def pretrain_autoencoder(
         RunError: if a loss is not finite; the run is saved.
     """
     command = sys.argv if command is None else command
-    source = load_pairs(config.data)
+    source = load_pairs(config.data, config.seed)
     folder = resume
     if folder is None:
         folder = new_run(Path(config.runs) / "autoencoder", f"{config.objective.views}-s{config.seed}")

@@ -17,11 +17,12 @@ from spl.config import RunError, UsageError
 from spl.descent import NonFiniteError
 from spl.moments import Moments
 from spl.pairs import NAMES, Pairs, PairSource
-from spl.pretrain.data import ViewOrder, read_ahead
+from spl.pretrain.data import read_ahead
 from spl.pretrain.gallery import Gallery
 from spl.pretrain.layerwise import Layerwise
 from spl.pretrain.learner import Learner
 from spl.pretrain.objective import Parts
+from spl.pretrain.pacing import Pacing
 from spl.pretrain.run import PretrainConfig, build_learner, measure
 from spl.report import Report
 from spl.signals import StopSignals
@@ -87,7 +88,8 @@ class Training:
     ) -> None:
         self.config, self.folder, self.source, self.go_on_with = config, folder, source, go_on_with
         self.threads = Threads(config.num_threads)
-        self.order = _order_of(config, len(source))
+        self.pacing = Pacing(config, source)
+        self.order = self.pacing.order
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
         self.learner = build_learner(config, source, self.moments, self.order.num_updates)
         self.layers = _layers_of(config, self.learner, source)
@@ -114,6 +116,7 @@ class Training:
                 raise ValueError("its data are other ones than when it was saved")
             self.learner.load_state_dict(state["learner"])
             self.layers.load_state_dict(state["layers"])
+            self.pacing.load_state_dict(state["pacing"])
             self.progress.load_state_dict(state["progress"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
@@ -123,6 +126,7 @@ class Training:
         return {
             "learner": self.learner.state_dict(),
             "layers": self.layers.state_dict(),
+            "pacing": self.pacing.state_dict(),
             "progress": self.progress.state_dict(),
             "signature": self.source.signature,
             "mean": {name: one.mean for name, one in zip(NAMES, self.moments, strict=True)},
@@ -191,7 +195,10 @@ class Training:
             if conditions is None:
                 self.layers.update(pairs)
             else:
-                self.progress.add(self.learner.update(pairs, conditions), pairs.present)
+                weights = self.pacing.weights(self.learner.num_updates, pairs.indices)
+                parts = self.learner.update(pairs, conditions, weights)
+                self.pacing.see(pairs.indices, conditions, parts.losses)
+                self.progress.add(parts, pairs.present)
         except NonFiniteError as error:
             self._is_whole = True
             path = self.folder / f"batch-{self.num_updates}.safetensors"
@@ -213,7 +220,7 @@ class Training:
     def _end_epoch(self) -> None:
         update = self.learner.num_updates
         epoch = update // self.order.updates_per_epoch
-        row = {"epoch": epoch, **self.progress.row()}
+        row = {"epoch": epoch, **self.progress.row(), **self.pacing.row(epoch - 1)}
         row["train/learning_rate"] = self.learner.learning_rate_at(update - 1)
         self.progress = Progress()
         self.report.row(self.num_updates, {**row, "time/views_per_second": self._rate()})
@@ -254,6 +261,7 @@ class Training:
         say(f"streams    video {self.source.spec.video}, audio {self.source.spec.audio}")
         num_parameters = sum(parameter.numel() for parameter in self.learner.parameters)
         say(f"model      {num_parameters:,} parameters on {self.learner.device}")
+        say(f"curriculum {self.pacing}")
         say(f"threads    {self.threads}")
 
     def _closing_words(self) -> str:
@@ -270,17 +278,3 @@ def _layers_of(config: PretrainConfig, learner: Learner, source: PairSource) -> 
         return Layerwise(learner.model, config.recipe, source, seed=config.seed, device=learner.device)
     except ValueError as error:
         raise UsageError(f"recipe.layer_epochs ({config.recipe.layer_epochs}): {error}") from error
-
-
-def _order_of(config: PretrainConfig, num_samples: int) -> ViewOrder:
-    try:
-        return ViewOrder(
-            num_samples,
-            batch_size=config.recipe.batch_size,
-            views=config.objective.views,
-            is_aligned=config.objective.alignment != "none",
-            seed=config.seed,
-            num_epochs=config.recipe.epochs,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error

@@ -1,0 +1,101 @@
+"""The curriculum of a pretraining: a sample's loss is the mean of what was last lost on its views."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spl.autoencoder import CONDITIONS
+from spl.config import UsageError
+from spl.curriculum import Curriculum, read_difficulty
+from spl.mismatch import Mismatched
+from spl.pairs import PairSource
+from spl.pretrain.data import ViewOrder
+from spl.pretrain.run import PretrainConfig
+
+
+class Pacing:
+    """A curriculum over the samples, in groups of their labels; a sample is in with all of its views.
+
+    Raises:
+        UsageError: if batches or alignment do not serve, or a file of difficulties does not.
+    """
+
+    def __init__(self, config: PretrainConfig, source: PairSource) -> None:
+        chosen, num_samples = config.curriculum, len(source)
+        self.is_mismatched = source.is_mismatched if isinstance(source, Mismatched) else None
+        try:
+            self.curriculum = Curriculum(
+                chosen,
+                num_samples,
+                num_rounds=config.recipe.epochs,
+                seed=config.seed,
+                groups=source.labels(),
+                difficulty=None
+                if chosen.difficulty is None
+                else read_difficulty(chosen.difficulty, num_samples),
+            )
+            self.order = ViewOrder(
+                num_samples,
+                batch_size=config.recipe.batch_size,
+                views=config.objective.views,
+                is_aligned=config.objective.alignment != "none",
+                seed=config.seed,
+                num_epochs=config.recipe.epochs,
+                curriculum=self.curriculum,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        size = 0 if self.curriculum.is_uniform else num_samples
+        self._latest = np.full((len(CONDITIONS), size), np.nan, np.float32)  # loss of each view
+
+    def __str__(self) -> str:
+        told: str = self.curriculum.config.name
+        if not self.curriculum.is_uniform:
+            told += f", {self.curriculum.config.scheme}"
+        if self.is_mismatched is not None:
+            told += f"; {self.is_mismatched.mean():.0%} of the samples have another's sound, on purpose"
+        return told
+
+    def weights(self, update: int, indices: Tensor) -> Tensor | None:
+        """Return the weights ``(B,)`` of an update's views, of samples ``indices (B,)``; None: all alike."""
+        if self.curriculum.is_uniform:
+            return None
+        one = self.curriculum.begin(update // self.order.updates_per_epoch)
+        return torch.from_numpy(one.weights[indices.numpy()])
+
+    def see(self, indices: Tensor, conditions: Tensor, losses: Tensor) -> None:
+        """Take the losses of an update's views, ``(B,)`` each."""
+        if self.curriculum.is_uniform:
+            return
+        samples = indices.numpy()
+        self._latest[conditions.cpu().numpy(), samples] = losses.cpu().numpy()
+        distinct = np.unique(samples)
+        self.curriculum.see(distinct, _mean_of_known(self._latest[:, distinct]))
+
+    def row(self, epoch: int) -> dict[str, float]:
+        """Return what to tell of an epoch, from 0."""
+        told: dict[str, float] = {}
+        if not self.curriculum.is_uniform:
+            told = dict(self.curriculum.begin(epoch).report)
+        if self.is_mismatched is not None:
+            told["mismatched_share"] = float(self.is_mismatched[self.order.samples_of(epoch)].mean())
+        return {f"curriculum/{name}": value for name, value in told.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the curriculum knows."""
+        return {"latest": self._latest.copy(), "curriculum": self.curriculum.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`; `ValueError` if it is of other samples or difficulties."""
+        self.curriculum.load_state_dict(state["curriculum"])
+        self._latest = state["latest"].copy()
+
+
+def _mean_of_known(losses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean ``(B,)`` of the views' losses ``(3, B)`` that are known; one of them is."""
+    is_known = ~np.isnan(losses)
+    total = np.where(is_known, losses, 0.0).sum(axis=0)
+    return np.asarray(total / is_known.sum(axis=0), np.float32)
