@@ -3,13 +3,18 @@
     python scripts/make_films.py films --films 4 --seconds 8
 
 Four games, played at random (every frame and all of the sound that the emulator makes, at 60 frames a
-second), and the two worlds of ``spl.envs.worlds``, acted in by their oracles with some mistakes (10 frames a
-second). Within each sub-folder the films take turns at four kinds of file, so that no kind gives a label
-away. The same command shows and sounds the same every time. Extras: atari, media.
+second), the two worlds of ``spl.envs.worlds``, acted in by their oracles with some mistakes (10 frames a
+second), and, where espeak-ng is installed, a face that counts aloud (30 frames a second). Within each
+sub-folder the films take turns at four kinds of file, so that no kind gives a label away. The same command
+shows and sounds the same every time. Extras: atari, media.
 """
 
 import argparse
+import io
+import shutil
+import subprocess
 import time
+import wave
 from collections.abc import Callable, Iterator
 from itertools import count, islice, tee
 from pathlib import Path
@@ -36,6 +41,11 @@ HELD_FRAMES = 12  # for which a random action of a game is held
 MISTAKES = 0.3  # share of the worlds' actions that are drawn at random
 LATER_S = 3.0  # each film of a game begins that much later in it than the one before, or all would look alike
 ENLARGED = 4  # times, rows and columns of a world's picture, so that a person sees it
+
+SPEECH_HZ = 22_050  # of espeak-ng
+VOICES = ("en+m1", "en+f2", "en+m4", "en+f4")
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+FACE = (96, 96)  # rows, columns
 
 Moment = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a frame (H, W, 3 or 1), and its sound (n,) in -1..1
 
@@ -78,6 +88,27 @@ def visit_world(world: type[AudioVisualWorld], seed: int) -> Iterator[Moment]:
             observation, _ = env.reset()
 
 
+def speak(seed: int) -> Iterator[Moment]:
+    """Yield a face that counts in an order of its own; its mouth is as wide open as it is loud."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: FACE[0], : FACE[1]]
+    face = 40 + 140 * (np.hypot(rows - 48, columns - 48) < 42) - 120 * (np.hypot(rows - 36, columns - 32) < 5)
+    face -= 120 * (np.hypot(rows - 36, columns - 64) < 5)
+    samples = SPEECH_HZ // 30
+    while True:
+        text = ", ".join(generator.permutation(NUMBERS))
+        command = ["espeak-ng", "--stdout", "-v", VOICES[seed % len(VOICES)], text]
+        told = subprocess.run(command, check=True, capture_output=True).stdout
+        with wave.open(io.BytesIO(told)) as file:
+            sound = np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32_768.0
+        for first in range(0, len(sound) - samples, samples):
+            heard = sound[first : first + samples]
+            is_mouth = (
+                np.hypot((rows - 66) / (2 + 60 * np.sqrt(np.square(heard).mean())), (columns - 48) / 18) < 1
+            )
+            yield np.where(is_mouth, 10, face).astype(np.uint8)[:, :, None], heard
+
+
 def scenes() -> dict[str, Scene]:
     """Return what is filmed by the name of its sub-folder."""
     found = {
@@ -87,6 +118,8 @@ def scenes() -> dict[str, Scene]:
     for label, world in WORLDS.items():
         rates = world.metadata["render_fps"], world.sample_rate_hz
         found[label] = Scene(lambda seed, world=world: visit_world(world, seed), *rates)  # type: ignore[misc]
+    if shutil.which("espeak-ng"):
+        found["speech"] = Scene(speak, 30, SPEECH_HZ)
     return found
 
 
@@ -119,6 +152,8 @@ def main() -> None:
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
         rows.append([label, str(len(paths)), str(scene.fps), f"{scene.sample_rate_hz:,}", f"{size_mb:.1f}"])
     title = f"{args.folder}: films of {args.seconds:g} s, made in {time.perf_counter() - started:.0f} s"
+    if not shutil.which("espeak-ng"):
+        title += "; no speech, as espeak-ng is not installed"
     print_table(title, ["label", "films", "frames/s", "sound Hz", "MB"], rows)
 
 
