@@ -141,11 +141,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--films", type=int, default=4, help="in each sub-folder")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each film")
+    parser.add_argument("--first", type=int, default=0, help="number of the first, which is its seed")
     args = parser.parse_args()
     rows, started = [], time.perf_counter()
     for label, scene in scenes().items():
         paths = []
-        for number in range(args.films):
+        for number in range(args.first, args.first + args.films):
             suffix, codecs = KINDS[number % len(KINDS)]
             paths.append(args.folder / label / f"{label}_{number:02}{suffix}")
             shoot(scene, paths[-1], number, args.seconds, codecs)

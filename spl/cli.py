@@ -110,14 +110,20 @@ def evaluate_classifier(argv: list[str]) -> int:
 
 
 def evaluate_autoencoder(argv: list[str]) -> int:
-    """``spl evaluate autoencoder RUN [options]``."""
+    """``spl evaluate autoencoder RUN [RUN ...] [options]``."""
     from spl.pretrain.evaluate import ALIASES, EvaluateAutoencoderConfig
     from spl.pretrain.evaluate import evaluate_autoencoder as evaluate
+    from spl.pretrain.pool import pool
     from spl.pretrain.report import print_evaluation
 
     run, rest = take_run(argv, "spl evaluate autoencoder runs/autoencoder/...")
-    config = parse(EvaluateAutoencoderConfig, rest, prog="spl evaluate autoencoder RUN", aliases=ALIASES)
-    print_evaluation(evaluate(run, config), run)
+    runs = [run]
+    while rest and not rest[0].startswith("-"):
+        runs, rest = [*runs, Path(rest[0])], rest[1:]
+    prog = "spl evaluate autoencoder RUN [RUN ...]"
+    config = parse(EvaluateAutoencoderConfig, rest, prog=prog, aliases=ALIASES)
+    results = [evaluate(one, config) for one in runs]
+    print_evaluation(results[0] if len(runs) == 1 else pool(results), run if len(runs) == 1 else None)
     return OK
 
 

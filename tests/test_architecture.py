@@ -91,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.classify.tables",
         "spl.classify.train",
         "spl.pretrain.evaluate",
+        "spl.pretrain.pool",
         "spl.pretrain.report",
         "spl.pretrain.run",
         "spl.pretrain.train",
@@ -288,6 +289,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.pretrain.training",
         "spl.runs",
     },
+    "spl.pretrain.pool": {"spl.classify.comparison"},
     "spl.pretrain.scores": set(),
     "spl.pretrain.report": {"spl.autoencoder", "spl.pairs", "spl.pretrain.scores", "spl.report"},
     "spl.pretrain.trained": {

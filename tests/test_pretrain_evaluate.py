@@ -19,6 +19,7 @@ from spl.losses import reconstruction
 from spl.pretrain import evaluate
 from spl.pretrain.data import load_pairs
 from spl.pretrain.evaluate import EvaluateAutoencoderConfig, HeldOutConfig, evaluate_autoencoder
+from spl.pretrain.pool import pool
 from spl.pretrain.run import ALIASES, PretrainConfig, measure
 from spl.pretrain.train import pretrain_autoencoder
 from spl.pretrain.trained import check_signature, read_autoencoder
@@ -196,6 +197,28 @@ def test_the_command_prints_tables_and_writes_files(place: Path, capsys: pytest.
     text = (folder / "evaluation.md").read_text()
     assert "| shown | video | audio |\n| --- | ---: | ---: |\n| both |" in text
     assert f"{written['reconstruction']['audio']['video']:.3f}" in text
+
+
+def test_several_runs_are_told_as_one_with_their_spread(place: Path, capsys: pytest.CaptureFixture[str]):
+    runs = [run_of(place, name) for name in ("aligned", "blind")]
+    words = ["--data", f"{place / 'held' / 'left'},{place / 'held' / 'right'}", "--num_splits", "2"]
+    assert main(["evaluate", "autoencoder", *map(str, runs), *words]) == 0
+    told = capsys.readouterr().out
+    alone = [json.loads((run / "evaluation.json").read_text()) for run in runs]
+    found = pool(alone)
+    one, two = (result["reconstruction"]["audio"]["video"] for result in alone)
+    error = found["reconstruction"]["audio"]["video"]
+    assert error["mean"] == pytest.approx((one + two) / 2)
+    half = 12.706 * abs(one - two) / 2  # Student's t, one degree of freedom
+    assert error["mean"] - error["low"] == pytest.approx(half, rel=1e-3)
+    assert f"{error['mean']:.3f} ± {half:.3f}" in told
+    accuracy = found["probe"]["accuracy"]["code"]["audio to video"]
+    each = [result["probe"]["accuracy"]["code"]["audio to video"]["mean"] for result in alone]
+    assert accuracy["mean"] == pytest.approx(sum(each) / 2)
+    assert "2 runs" in told
+    assert "± is everywhere the 95 % interval over the runs" in told
+    with pytest.raises(UsageError, match=r"was judged by other samples \(120 of recordings .*; give --data"):
+        pool([{**alone[0], "samples": 99}, alone[1]])
 
 
 def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

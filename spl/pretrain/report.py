@@ -29,24 +29,32 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
 
 def notes(result: dict[str, Any]) -> list[str]:
     """Return the sentences that belong to the tables."""
-    found = [f"after update {result['update']:,}, {result['samples']:,} samples of {result['data']}"]
+    of_whom = f"{len(result['runs'])} runs" if "runs" in result else f"after update {result['update']:,}"
+    found = [f"{of_whom}, {result['samples']:,} samples of {result['data']}"]
     found += [result[name]["left_out"] for name in ("probe", "retrieval") if "left_out" in result[name]]
     if "splits" in result["probe"]:
         found.append(
             f"the probe knows each class but {NUM_TEST_BLOCKS} of its {NUM_BLOCKS} stretches of time, on "
-            f"which it is tried; ± is the 95 % interval over {result['probe']['splits']} such "
-            "splits, which share samples"
+            f"which it is tried; {_spread(result)}"
         )
     return found
 
 
-def print_evaluation(result: dict[str, Any], folder: Path) -> None:
-    """Print what `evaluate_autoencoder` returned."""
+def _spread(result: dict[str, Any]) -> str:
+    splits = f"{result['probe']['splits']} such splits"
+    if "runs" in result:
+        return f"means of {splits}; ± is everywhere the 95 % interval over the runs"
+    return f"± is the 95 % interval over {splits}, which share samples"
+
+
+def print_evaluation(result: dict[str, Any], folder: Path | None) -> None:
+    """Print what `evaluate_autoencoder` returned, or `pool` of several, which lies in no folder."""
     for sheet in sheets(result):
         print_table(*sheet)
     for note in notes(result):
         print(note)
-    print(f"written to {folder / 'evaluation.json'} and .md")
+    if folder is not None:
+        print(f"written to {folder / 'evaluation.json'} and .md")
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -97,8 +105,14 @@ def _retrieval(found: dict[str, Any]) -> Sheet:
     return Sheet(f"The matching sample among {found['samples']:,}, by the codes' cosine", columns, rows)
 
 
-def _number(share: float | None) -> str:
-    return "-" if share is None else f"{share:.3f}"
+def _number(share: float | dict[str, float | None] | None) -> str:
+    """Return an error, or its mean over runs with half of its 95 % interval."""
+    if not isinstance(share, dict):
+        return "-" if share is None else f"{share:.3f}"
+    mean, low = share["mean"], share["low"]
+    if mean is None or low is None:
+        return _number(mean)
+    return f"{mean:.3f} ± {mean - low:.3f}"
 
 
 def _share(found: dict[str, float | None] | None) -> str:
