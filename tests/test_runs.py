@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from spl.runs import describe_run, generator_of, new_run, pick_device
-from spl.system import read_commit
 
 
 @dataclass(frozen=True)
@@ -62,23 +60,3 @@ def test_a_run_says_what_it_ran_on(tmp_path: Path) -> None:
     assert first["python"] == platform.python_version()
     assert first["cores"] == os.cpu_count()
     assert time.strptime(first["time"], "%Y-%m-%dT%H:%M:%S%z")
-
-
-def test_the_commit_of_a_folder_tells_whether_it_was_changed(tmp_path: Path) -> None:
-    def git(*words: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-        return subprocess.run(
-            ["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    assert read_commit(tmp_path) is None
-    git("init")
-    file = tmp_path / "__init__.py"
-    file.write_text("")
-    assert read_commit(tmp_path) is None  # under no one's control yet
-    git("add", ".")
-    git("commit", "-m", "Begin")
-    commit = git("rev-parse", "HEAD")
-    assert read_commit(tmp_path) == commit
-    file.write_text("changed = True\n")
-    assert read_commit(tmp_path) == f"{commit} + changes"
