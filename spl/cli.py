@@ -294,7 +294,7 @@ def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:
 
 def choose(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
     """Return the command that ``argv`` names, and its own words."""
-    for words, command in COMMANDS.items():
+    for words, command in sorted(COMMANDS.items(), key=lambda item: -len(item[0])):  # the longest fit
         if tuple(argv[: len(words)]) == words:
             return command, argv[len(words) :]
     known = ", ".join("spl " + " ".join(words) for words in COMMANDS)

@@ -81,7 +81,7 @@ def test_a_page_says_what_was_run_and_how_to_run_it_again(make: Maker) -> None:
     report(folder)
     page = (folder / "report.html").read_text()
     assert "spl train agent\n" in page.replace("</pre>", "\n")
-    assert f"spl train agent --config {folder}/config.yaml" in page
+    assert f"spl train agent \\\n  --config {folder}/config.yaml" in page
     assert re.search(rf'"row">agent.gamma</th><td>0.5</td><td>{GAMMA}</td>', page)
     assert "torch 9.8.7" in page
     assert "abc123 + changes" in page
@@ -234,10 +234,38 @@ def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> 
     assert "give the folder of a run" in refusal(capsys, "--out", "a.html")
     (run / "evaluation.json").write_text('{"conditions')
     assert "evaluation.json is empty, cut or corrupt" in refusal(capsys, run)
+    (run / "evaluation.json").write_text('{"conditions": {"all senses": {}}}')
+    assert "are not as this version writes them (KeyError(" in refusal(capsys, run)
     (other / "config.yaml").write_text("colour: red\n")
     assert "is of no run that can be reported" in refusal(capsys, other)
     (other / "config.yaml").write_text("seed: 1")
     assert "is empty or cut" in refusal(capsys, other)
+
+
+def test_rows_that_are_no_numbers_leave_a_gap_and_faults_are_told(make: Maker) -> None:
+    odd = [
+        {**ROW, "step": 200, "train/loss": float("nan")},
+        {"step": 250, "fault": "env 0 raised <KeyError>"},
+    ]
+    folder = make("run", rows=[ROW, *odd, {**ROW, "step": 300, "train/loss": float("inf")}])
+    report(folder)
+    page = (folder / "report.html").read_text()
+    assert "Loss over steps. Last value: 0.5." in page
+    assert "The environment failed 1 times, at last: env 0 raised &lt;KeyError&gt;." in page
+
+
+def test_many_classes_are_folded_away(make: Maker) -> None:
+    folder = make("run", kind="classifier", rows=[{**ROW, "epoch": 1}])
+    row = {"images": 7, "recall": 0.5, "precision": 0.5, "confused_with": None}
+    scores = {"last": {"top1": 0.9, "top5": 1.0, "loss": 0.1}, "best": {"top1": 0.9}}
+    classes = [{"class": f"class {number}", **row} for number in range(25)]
+    (folder / "result.json").write_text(json.dumps({**scores, "classes": classes}))
+    report(folder)
+    page = (folder / "report.html").read_text()
+    shown, _, folded = page.partition("The other 5 classes")
+    assert "class 19<" in shown
+    assert "class 20<" not in shown
+    assert "class 24<" in folded
 
 
 def test_several_runs_stand_side_by_side(make: Maker, tmp_path: Path) -> None:
@@ -248,7 +276,9 @@ def test_several_runs_stand_side_by_side(make: Maker, tmp_path: Path) -> None:
     assert page.count('<details class="chapter"') == 3
     assert f"gamma {GAMMA} (2 seeds)" in page
     assert re.search(r'"row">return in training</th><td>6 \(4 … 8\)</td><td>8</td>', page)
-    assert re.search(rf'"row">agent.gamma</th><td>{GAMMA}</td><td>{GAMMA}</td><td>0.5</td>', page)
+    assert '<th scope="col">seed</th>' in page
+    for name, seed, gamma in (("a", 0, GAMMA), ("b", 1, GAMMA), ("c", 0, 0.5)):
+        assert f'"row">{name}</th><td>{gamma}</td><td>{seed}</td>' in page
 
 
 def test_an_option_that_only_one_kind_has_is_no_difference(make: Maker, tmp_path: Path) -> None:

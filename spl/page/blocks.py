@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-BROAD = 90  # letters, of two thirds of a page's width
+BROAD = 100  # letters, of two thirds of a page's width
 
 
 class Table(NamedTuple):
@@ -42,6 +42,7 @@ class Chart(NamedTuple):
     title: str
     svg: Markup
     note: str = ""
+    is_large: bool = False  # has much to be seen
     kind: str = "chart"
 
 

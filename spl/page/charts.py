@@ -21,6 +21,7 @@ INK, MUTED, RULE, PAPER = "#010000", "#020000", "#030000", "#040000"
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 VARIABLES |= {f"#0500{number:02x}": f"var(--line-{number})" for number in range(NUM_COLORS)}
 WIDTH, HEIGHT = 360 / 72, 220 / 72  # inches: as wide as a phone, so that letters stay legible there
+MOST_SMALL = 20  # classes of a confusion matrix that is as wide as other charts
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -80,7 +81,7 @@ def draw_curves(title: str, clock: str, curves: Sequence[Curve]) -> Markup:
         axes = figure.add_subplot()
         for curve in curves:
             color, mark = color_of(curve.color), "o" if len(curve.xs) == 1 else None
-            line = {"linewidth": 1.8, "linestyle": DASHES[curve.dash], "marker": mark, "markersize": 4}
+            line = {"linewidth": 1.4, "linestyle": DASHES[curve.dash], "marker": mark, "markersize": 4}
             axes.plot(curve.xs, curve.mean, color=color, solid_capstyle="round", **line)
             if not np.array_equal(curve.low, curve.high, equal_nan=True):
                 axes.fill_between(curve.xs, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
@@ -126,7 +127,8 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Markup:
     """
     K = len(classes)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    with _figure(WIDTH, WIDTH) as figure:
+    side = WIDTH if K <= MOST_SMALL else 1.7 * WIDTH
+    with _figure(side, side) as figure:
         axes = figure.add_subplot(aspect="equal")
         for row, column in zip(*np.nonzero(counts), strict=True):
             _draw_cell(axes, row, column, float(shares[row, column]))
@@ -134,7 +136,7 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Markup:
                 text = str(counts[row, column])
                 axes.text(column, row, text, ha="center", va="center", color=INK, size=9 if K <= 10 else 7)
         axes.set(xlim=(-0.5, K - 0.5), ylim=(K - 0.5, -0.5), xlabel="taken for", ylabel="class")
-        size = 9 if K <= 10 else 7 if K <= 20 else 5
+        size = 9 if K <= 10 else 7
         named = range(K) if K <= 40 else []
         turned = 90 if max(map(len, classes)) > 2 else 0
         axes.set_xticks(named, [classes[place] for place in named], rotation=turned, fontsize=size)

@@ -140,6 +140,8 @@ def read_folder(folder: Path, kinds: Sequence[Kind]) -> Run:
         parts=[read_folder(place, kinds) for place in _parts_of(folder)],
         **_described(text, path, kinds),
     )
+    if faults := [row["fault"] for row in run.rows if "fault" in row]:
+        notes.append(f"The environment failed {len(faults)} times, at last: {faults[-1]}.")
     if not run.rows and not run.parts:
         raise UsageError(f"{folder} has no rows in metrics.jsonl yet: there is nothing to report")
     return run

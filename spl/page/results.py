@@ -1,25 +1,49 @@
 """What runs came to: the figures that matter, and each kind's own tables and charts."""
 
 import statistics
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from spl.page.blocks import Block, Chart, Legend, Table, Words
-from spl.page.charts import Mark, draw_confusion, draw_marks
+from spl.config import UsageError
+from spl.page.blocks import Block, Chart, Folded, Legend, Table, Words
+from spl.page.charts import MOST_SMALL, Mark, draw_confusion, draw_marks
 from spl.page.curves import Group, legend
 from spl.page.folders import Kind, Run
 from spl.pretrain.report import notes, sheets
 from spl.report import brief
 
 DRAWN = {"agent": "return", "classifier": "accuracy", "autoencoder": "error"}  # figures of one unit
+MOST_CLASSES = 20  # in the table; the others are folded away
+
+T = TypeVar("T")
 
 
 def measures(run: Run) -> dict[str, float]:
-    """Return the figures by which runs of this kind are compared, those that matter most first."""
+    """Return the figures by which runs of this kind are compared, those that matter most first.
+
+    Raises:
+        UsageError: if a file of it cannot be read.
+    """
     found = {"agent": _of_agent, "classifier": _of_classifier, "autoencoder": _of_autoencoder}
-    return found[run.kind.name](run) if run.kind.name in found else {}
+    return _read(found[run.kind.name], run) if run.kind.name in found else {}
+
+
+def _read(reader: Callable[[Run], T], run: Run) -> T:
+    """Return what ``reader`` makes of a run's files.
+
+    Raises:
+        UsageError: if they do not hold what such files do.
+    """
+    try:
+        return reader(run)
+    except UsageError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise UsageError(
+            f"the results in {run.folder} are not as this version writes them ({error!r}): evaluate it again"
+        ) from error
 
 
 def _of_agent(run: Run) -> dict[str, float]:
@@ -104,7 +128,7 @@ def evaluation_blocks(run: Run) -> list[Block]:
         UsageError: if a file of it cannot be read.
     """
     found = {"agent": _agent, "classifier": _classifier, "autoencoder": _autoencoder, "grid": _grid}
-    return found[run.kind.name](run)
+    return _read(found[run.kind.name], run)
 
 
 def _agent(run: Run) -> list[Block]:
@@ -149,7 +173,8 @@ def _classifier(run: Run) -> list[Block]:
     if counts:
         matrix = np.array([line[1:] for line in counts[1:]], dtype=np.int64)
         chart = draw_confusion(matrix, counts[0][1:])
-        blocks.append(Chart("Who is taken for whom", chart, "held-out images; a row is a class"))
+        note, is_large = "held-out images; a row is a class", len(matrix) > MOST_SMALL
+        blocks.append(Chart("Who is taken for whom", chart, note, is_large))
     rows = [
         [
             one["class"],
@@ -161,7 +186,10 @@ def _classifier(run: Run) -> list[Block]:
         for one in classes
     ]
     columns = ["class", "images", "recall", "precision", "confused with"]
-    return [*blocks, Table("Classes, the worst first", columns, rows)]
+    blocks.append(Table("Classes, the worst first", columns, rows[:MOST_CLASSES]))
+    if more := rows[MOST_CLASSES:]:
+        blocks.append(Folded(f"The other {len(more)} classes", [Table("", columns, more)]))
+    return blocks
 
 
 def _share(value: float | None) -> str:

@@ -20,6 +20,7 @@ from spl.report import brief, duration
 from spl.system import describe_system
 
 MIB = 2**20
+LONG = 60  # letters of a command, that fit a line on a phone or nearly
 MOST_FIGURES = 3  # beside steps and time, at the top
 
 
@@ -85,7 +86,9 @@ def page_of(runs: Sequence[Run], shelf: Shelf, kinds: Sequence[Kind]) -> Page:
     notes += shelf.left_out
     return Page(
         title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
-        subtitle=_subtitle(runs[0]) if len(runs) == 1 else ", ".join(run.name for run in runs),
+        subtitle=_subtitle(runs[0])
+        if len(runs) == 1
+        else ", ".join(dict.fromkeys(run.kind.command for run in runs)),
         figures=_figures(runs[0]) if len(runs) == 1 else [],
         notes=notes,
         sections=sections,
@@ -153,12 +156,16 @@ def _curves(runs: Sequence[Run]) -> list[Section]:
 def _differences(runs: Sequence[Run]) -> list[Block]:
     """Return the options in which runs that have them differ from each other, seeds and places among them."""
     options = [flatten(configuration.to_dict(run.config)) for run in runs]
-    rows = []
-    for name in {name: None for one in options for name in one}:
-        values = [_value(one[name]) if name in one else "-" for one in options]
-        if len(set(values) - {"-"}) > 1:
-            rows.append([name, *values])
-    return [Table("", ["option", *(run.name for run in runs)], rows, is_prose=True)] if rows else []
+    names = [
+        name
+        for name in {name: None for one in options for name in one}
+        if len({_value(one[name]) for one in options if name in one}) > 1
+    ]
+    rows = [
+        [run.name, *(_value(one[name]) if name in one else "-" for name in names)]
+        for run, one in zip(runs, options, strict=True)
+    ]
+    return [Table("", ["run", *names], rows, is_prose=True)] if names else []
 
 
 def _value(value: Any) -> str:
@@ -177,7 +184,7 @@ def _making(run: Run) -> list[Section]:
     blocks: list[Block] = []
     if run.commands:
         blocks.append(Code("As it was started", "\n".join(_as_typed(line) for line in run.commands)))
-    again = shlex.join([*run.kind.command.split(), "--config", str(run.folder / "config.yaml")])
+    again = _typed([*run.kind.command.split(), "--config", str(run.folder / "config.yaml")])
     blocks.append(Code("The same again, in a new folder", again))
     rows = [[name, _value(value), _value(default)] for name, (default, value) in run.changed.items()]
     if rows:
@@ -191,7 +198,16 @@ def _as_typed(line: str) -> str:
     words = shlex.split(line)
     if words and words[0].endswith(("/spl", "/__main__.py")):
         words[0] = "spl"
-    return shlex.join(words)
+    return _typed(words)
+
+
+def _typed(words: list[str]) -> str:
+    """Return a command for the shell, each option on a line of its own where it is long."""
+    parts = [shlex.quote(word) for word in words]
+    line = " ".join(parts)
+    if len(line) <= LONG:
+        return line
+    return "".join(f" \\\n  {part}" if part.startswith("--") else f" {part}" for part in parts).lstrip()
 
 
 def _systems(run: Run) -> list[Block]:
