@@ -6,10 +6,13 @@ import textwrap
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from spl import __version__
 from spl.config import RunError, UsageError, given_options, parse
+
+if TYPE_CHECKING:
+    from spl.page.folders import Kind
 
 T = TypeVar("T")
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -24,6 +27,7 @@ spl: agents that see and hear
   spl evaluate classifier RUN          its scores on held-out images, class by class
   spl evaluate autoencoder RUN         errors from each sense, linear probes, retrieval
   spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
+  spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
@@ -127,6 +131,38 @@ def evaluate_autoencoder(argv: list[str]) -> int:
     return OK
 
 
+def report(argv: list[str]) -> int:
+    """``spl report RUN [RUN ...] [options]``."""
+    from spl.page.write import ReportConfig, write_report
+
+    position = next((index for index, word in enumerate(argv) if word.startswith("-")), len(argv))
+    words = argv[position:]
+    if not position and words != ["--help"]:
+        raise UsageError("give the folder of a run, or of several: spl report runs/agent/...")
+    config = parse(ReportConfig, words, prog="spl report RUN [RUN ...]")
+    written = write_report([Path(word) for word in argv[:position]], config, run_kinds())
+    for note in written.notes:
+        print(note)
+    print(f"written to {written.path}, {written.num_bytes / 2**20:.1f} MiB")
+    return OK
+
+
+def run_kinds() -> "list[Kind]":
+    """Return what sorts of runs there are."""
+    from spl.agents import run as agent
+    from spl.classify import grid
+    from spl.classify import run as classifier
+    from spl.page.folders import Kind
+    from spl.pretrain import run as autoencoder
+
+    return [
+        Kind("agent", "spl train agent", agent.TrainAgentConfig, agent.MAY_CHANGE),
+        Kind("classifier", "spl train classifier", classifier.TrainClassifierConfig, classifier.MAY_CHANGE),
+        Kind("autoencoder", "spl pretrain autoencoder", autoencoder.PretrainConfig, autoencoder.MAY_CHANGE),
+        Kind("grid", "spl ablate classifier", grid.AblateClassifierConfig, grid.MAY_CHANGE),
+    ]
+
+
 def models(argv: list[str]) -> int:
     """``spl models [NAME ...] [options]``."""
     from spl.models import ModelsConfig, print_models
@@ -190,6 +226,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate", "agent"): evaluate_agent,
     ("evaluate", "classifier"): evaluate_classifier,
     ("evaluate", "autoencoder"): evaluate_autoencoder,
+    ("report",): report,
     ("models",): models,
     ("record",): record,
     ("envs",): envs,
@@ -263,7 +300,7 @@ def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:
 
 def choose(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
     """Return the command that ``argv`` names, and its own words."""
-    for words, command in COMMANDS.items():
+    for words, command in sorted(COMMANDS.items(), key=lambda item: -len(item[0])):  # the longest fit
         if tuple(argv[: len(words)]) == words:
             return command, argv[len(words) :]
     known = ", ".join("spl " + " ".join(words) for words in COMMANDS)

@@ -15,6 +15,7 @@ import torch
 from spl import config as configuration
 from spl.config import UsageError
 from spl.files import replace_text
+from spl.system import describe_system
 
 T = TypeVar("T")
 
@@ -65,9 +66,10 @@ def new_run(parent: Path, name: str) -> Path:
 
 
 def describe_run(folder: Path, config: Any, command: list[str], documents: Mapping[str, Any] = {}) -> None:
-    """Write ``config.yaml`` and each document as ``<name>.json``, and add a line to ``command.txt``.
+    """Write ``config.yaml`` and each document as ``<name>.json``, and add a line to two files.
 
-    No line is added for an empty command: what goes on by the same one as before.
+    ``command.txt`` gets the command and ``system.jsonl`` what it runs on. No line is added for an empty
+    command: what goes on by the same one as before.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -79,6 +81,8 @@ def describe_run(folder: Path, config: Any, command: list[str], documents: Mappi
         if command:
             with (folder / "command.txt").open("a", encoding="utf-8") as file:
                 file.write(shlex.join(command) + "\n")
+            with (folder / "system.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(describe_system()) + "\n")
     except OSError as error:
         raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
 

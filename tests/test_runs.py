@@ -1,5 +1,9 @@
 """What every run has: a folder of its own, a device, generators with owners."""
 
+import json
+import os
+import platform
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,3 +49,14 @@ def test_a_run_that_goes_on_by_the_same_command_gets_no_second_line(tmp_path: Pa
     assert (tmp_path / "command.txt").read_text() == "spl train\n"
     assert (tmp_path / "config.yaml").read_text() == "width: 2\n"
     assert (tmp_path / "env.json").is_file()
+    assert len((tmp_path / "system.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_run_says_what_it_ran_on(tmp_path: Path) -> None:
+    for _ in range(2):
+        describe_run(tmp_path, Owner(), ["spl", "train"])
+    first, second = map(json.loads, (tmp_path / "system.jsonl").read_text().splitlines())
+    assert first["packages"]["torch"] == second["packages"]["torch"] == str(torch.__version__).split("+")[0]
+    assert first["python"] == platform.python_version()
+    assert first["cores"] == os.cpu_count()
+    assert time.strptime(first["time"], "%Y-%m-%dT%H:%M:%S%z")

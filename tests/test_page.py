@@ -1,0 +1,330 @@
+"""`spl report`: what a page says of a run, what it refuses, and that nothing of a run gets in unescaped."""
+
+import base64
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from spl import cli
+from spl.agents.run import TrainAgentConfig
+from spl.classify.grid import AblateClassifierConfig
+from spl.classify.run import TrainClassifierConfig
+from spl.config import UsageError, dump, parse
+from spl.page.curves import group_runs
+from spl.page.folders import read_folder
+from spl.page.media import Shelf, media_sections
+from spl.pretrain.run import PretrainConfig
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = {
+    "agent": TrainAgentConfig,
+    "classifier": TrainClassifierConfig,
+    "autoencoder": PretrainConfig,
+    "grid": AblateClassifierConfig,
+}
+ROW = {"step": 100, "seconds": 1.5, "train/loss": 0.5, "rollout/ep_rew_mean": 8.0}
+GAMMA = TrainAgentConfig().agent.gamma
+Maker = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Maker:
+    """A maker of run folders: ``make("name", "--seed", "1", kind="agent", rows=[...])``."""
+
+    def made(name: str, *argv: str, kind: str = "agent", rows: Any = (ROW,)) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(dump(parse(CONFIGS[kind], argv, prog="spl")))
+        (folder / "command.txt").write_text("/bin/spl train agent\n")
+        if rows:
+            (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return made
+
+
+def report(*words: Any) -> None:
+    assert cli.main(["report", *map(str, words)]) == 0
+
+
+def refusal(capsys: Any, *words: Any) -> str:
+    assert cli.main(["report", *map(str, words)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("spl: ")
+    assert told.count("\n") == 1
+    return str(told)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_kind_of_a_run_is_known_by_its_options(kind: str, make: Maker) -> None:
+    run = read_folder(make("run", "--seed", "0", kind=kind), cli.run_kinds())
+    assert run.kind.name == kind
+    assert type(run.config) is CONFIGS[kind]
+
+
+def test_a_page_says_what_was_run_and_how_to_run_it_again(make: Maker) -> None:
+    folder = make("run", "--seed", "3", "--agent.gamma", "0.5")
+    system = {
+        "time": "2026-01-01T00:00:00+0000",
+        "packages": {"torch": "9.8.7"},
+        "commit": "abc123 + changes",
+    }
+    (folder / "system.jsonl").write_text(json.dumps(system) + "\n")
+    report(folder)
+    page = (folder / "report.html").read_text()
+    assert "spl train agent\n" in page.replace("</pre>", "\n")
+    assert f"spl train agent \\\n  --config {folder}/config.yaml" in page
+    assert re.search(rf'"row">agent.gamma</th><td>0.5</td><td>{GAMMA}</td>', page)
+    assert "torch 9.8.7" in page
+    assert "abc123 + changes" in page
+    assert "Not evaluated yet" in page
+    assert "encoder.features</th>" not in page  # not changed: among all options alone
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
+    words = [("a", "0", "0.9"), ("b", "1", "0.9"), ("c", "0", "0.8")]
+    kinds = cli.run_kinds()
+    runs = [
+        read_folder(make(name, "--seed", seed, "--agent.gamma", gamma), kinds) for name, seed, gamma in words
+    ]
+    groups = group_runs(runs)
+    assert [[run.name for run in group.runs] for group in groups] == [["a", "b"], ["c"]]
+    assert [group.label for group in groups] == ["gamma 0.9", "gamma 0.8"]
+    assert [group.label for group in group_runs(runs[:2])] == ["seeds 0, 1"]
+
+
+def test_what_does_not_bear_on_learning_makes_no_group_of_its_own(make: Maker) -> None:
+    runs = [
+        read_folder(make(name, "--seed", name, "--runs", f"/tmp/{name}"), cli.run_kinds())
+        for name in ("1", "2")
+    ]
+    assert len(group_runs(runs)) == 1
+
+
+def test_all_that_comes_from_a_run_is_escaped(make: Maker) -> None:
+    evil = "<script>alert(1)</script>"
+    folder = make("<img src=x onerror=alert(1)>", "--env.id", evil, rows=[{**ROW, evil: 1.0}])
+    (folder / "command.txt").write_text(f"spl '{evil}'\n")
+    (folder / "system.jsonl").write_text(json.dumps({evil: evil}) + "\n")
+    scores = {
+        "interquartile_mean": 1,
+        "interval_95": [1, 1],
+        "mean": 1,
+        "standard_deviation": 0,
+        "mean_length": 1,
+    }
+    result = {"conditions": {evil: scores}, "episodes": 1, "seeds": [0], "step": 1, "epsilon": 0.0}
+    (folder / "evaluation.json").write_text(json.dumps(result))
+    Image.new("RGB", (4, 4)).save(folder / f"{evil.replace('/', '-')}.png")
+    report(folder)
+    page = (folder / "report.html").read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert page.count("&lt;script&gt;") > 6
+
+
+def test_nothing_on_a_page_is_fetched(make: Maker) -> None:
+    folder = make("run")
+    Image.new("RGB", (4, 4)).save(folder / "picture.png")
+    report(folder)
+    page = (folder / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'" in page
+    assert not re.search(r"@import|<script|url\((?!#)", page)
+
+
+def test_a_cut_last_row_is_left_out_and_told(make: Maker, capsys: Any) -> None:
+    folder = make("run", rows=[ROW, {**ROW, "step": 200, "rollout/ep_rew_mean": 9.0}])
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 300, "train/lo')
+    report(folder)
+    sentence = "The last line of metrics.jsonl is cut, as by a kill, and left out."
+    assert sentence in capsys.readouterr().out
+    page = (folder / "report.html").read_text()
+    assert sentence in page
+    assert "Return over steps. Last value: 9." in page
+
+
+def test_damaged_rows_are_refused(make: Maker, capsys: Any) -> None:
+    folder = make("run")
+    for line, why in (("{cut\n", "is damaged"), ("[1]\n", "expected an object"), ("{}\n", "expected a step")):
+        (folder / "metrics.jsonl").write_text(line + json.dumps(ROW) + "\n")
+        told = refusal(capsys, folder)
+        assert "metrics.jsonl, line 1" in told
+        assert why in told
+    assert not (folder / "report.html").exists()
+
+
+def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> None:
+    run, empty, other = make("run"), make("empty", rows=()), make("other", "--seed", "1")
+    assert "is not the folder of a run: it has no config.yaml" in refusal(capsys, tmp_path)
+    assert "has no rows in metrics.jsonl yet" in refusal(capsys, empty)
+    assert "has no rows in metrics.jsonl yet" in refusal(capsys, run, empty, "--out", tmp_path / "a.html")
+    assert "say where the page of several runs goes: --out FILE.html" in refusal(capsys, run, other)
+    assert "give each run once" in refusal(capsys, run, run, "--out", tmp_path / "a.html")
+    nowhere = tmp_path / "nowhere" / "a.html"
+    assert f"{nowhere} cannot be written: No such file" in refusal(capsys, run, "--out", nowhere)
+    assert "cannot be written" in refusal(capsys, run, "--out", tmp_path)
+    assert "max_mib must not be negative" in refusal(capsys, run, "--max_mib", "-1")
+    assert "give the folder of a run" in refusal(capsys, "--out", "a.html")
+    (run / "evaluation.json").write_text('{"conditions')
+    assert "evaluation.json is empty, cut or corrupt" in refusal(capsys, run)
+    (run / "evaluation.json").write_text('{"conditions": {"all senses": {}}}')
+    assert "are not as this version writes them (KeyError(" in refusal(capsys, run)
+    (other / "config.yaml").write_text("colour: red\n")
+    assert "is of no run that can be reported" in refusal(capsys, other)
+    (other / "config.yaml").write_text("seed: 1")
+    assert "is empty or cut" in refusal(capsys, other)
+
+
+def test_rows_that_are_no_numbers_leave_a_gap_and_faults_are_told(make: Maker) -> None:
+    odd = [
+        {**ROW, "step": 200, "train/loss": float("nan")},
+        {"step": 250, "fault": "env 0 raised <KeyError>"},
+    ]
+    folder = make("run", rows=[ROW, *odd, {**ROW, "step": 300, "train/loss": float("inf")}])
+    report(folder)
+    page = (folder / "report.html").read_text()
+    assert "Loss over steps. Last value: 0.5." in page
+    assert "The environment failed 1 times, at last: env 0 raised &lt;KeyError&gt;." in page
+
+
+def test_many_classes_are_folded_away(make: Maker) -> None:
+    folder = make("run", kind="classifier", rows=[{**ROW, "epoch": 1}])
+    row = {"images": 7, "recall": 0.5, "precision": 0.5, "confused_with": None}
+    scores = {"last": {"top1": 0.9, "top5": 1.0, "loss": 0.1}, "best": {"top1": 0.9}}
+    classes = [{"class": f"class {number}", **row} for number in range(25)]
+    (folder / "result.json").write_text(json.dumps({**scores, "classes": classes}))
+    report(folder)
+    page = (folder / "report.html").read_text()
+    shown, _, folded = page.partition("The other 5 classes")
+    assert "class 19<" in shown
+    assert "class 20<" not in shown
+    assert "class 24<" in folded
+
+
+def test_several_runs_stand_side_by_side(make: Maker, tmp_path: Path) -> None:
+    row = {**ROW, "rollout/ep_rew_mean": 4.0}
+    folders = [make("a"), make("b", "--seed", "1", rows=[row]), make("c", "--agent.gamma", "0.5")]
+    report(*folders, "--out", tmp_path / "all.html")
+    page = (tmp_path / "all.html").read_text()
+    assert page.count('<details class="chapter"') == 3
+    assert f"gamma {GAMMA} (2 seeds)" in page
+    assert re.search(r'"row">return in training</th><td>6 \(4 … 8\)</td><td>8</td>', page)
+    assert '<th scope="col">seed</th>' in page
+    for name, seed, gamma in (("a", 0, GAMMA), ("b", 1, GAMMA), ("c", 0, 0.5)):
+        assert f'"row">{name}</th><td>{gamma}</td><td>{seed}</td>' in page
+
+
+def test_an_option_that_only_one_kind_has_is_no_difference(make: Maker, tmp_path: Path) -> None:
+    classifier = make("classifier", kind="classifier", rows=[{**ROW, "epoch": 1, "test/top1": 0.5}])
+    report(make("agent", "--loop.batch_size", "8"), classifier, "--out", tmp_path / "all.html")
+    page = (tmp_path / "all.html").read_text()
+    assert "Learning curves, agent" in page
+    assert "Learning curves, classifier" in page
+    assert "<h2>Options that differ</h2>" not in page
+
+
+def test_the_pretraining_inside_an_agents_run_is_told(make: Maker) -> None:
+    folder = make("run")
+    make("run/pretraining", kind="autoencoder", rows=[{**ROW, "epoch": 1}])
+    report(folder)
+    assert "Before: learning curves" in (folder / "report.html").read_text()
+
+
+def test_restarts_are_one_line(make: Maker) -> None:
+    folder = make("run", "--restarts", "2", kind="classifier", rows=())
+    for number in range(2):
+        row = {**ROW, "epoch": 1, "test/top1": 0.5 + 0.1 * number}
+        make(f"run/restart-{number}", "--seed", str(number), kind="classifier", rows=[row])
+    report(folder)
+    page = (folder / "report.html").read_text()
+    assert "Accuracy over epochs. Last value: 0.55." in page
+    assert "seeds 0, 1" in page
+
+
+def test_the_restart_that_was_kept_is_judged(make: Maker) -> None:
+    folder = make("run", "--restarts", "2", kind="classifier", rows=())
+    make("run/restart-0", kind="classifier")
+    kept = make("run/restart-1", "--seed", "1", kind="classifier")
+    (kept / "confusion.csv").write_text("class,cat,dog\ncat,7,0\ndog,2,5\n")
+    restarts = {"kept": "restart-1", "top1": [0.5, 0.9], "mean": 0.7, "sd": 0.2}
+    classes = [{"class": "dog", "images": 7, "recall": 5 / 7, "precision": None, "confused_with": "cat"}]
+    scores = {"last": {"top1": 0.9, "top5": 1.0, "loss": 0.1}, "best": {"top1": 0.9}, "restarts": restarts}
+    (folder / "result.json").write_text(json.dumps({**scores, "classes": classes}))
+    report(folder)
+    page = (folder / "report.html").read_text()
+    assert "restart-1 is kept, the best of 2 on the held-out images: optimistic. All: 70.00% ± 20.00%" in page
+    assert "12 of 14 images are on the diagonal" in page
+    assert '"row">dog</th><td>7</td><td>71.4%</td><td>-</td><td>cat</td>' in page
+
+
+def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) -> None:
+    folder = make("run")
+    (folder / "explain").mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "explain" / "step-1.png")
+    (folder / "long.mp4").write_bytes(bytes(2 * 2**20))
+    (folder / "explain" / "broken.png").write_bytes(b"no picture")
+    report(folder, "--max_mib", "1")
+    told, page = capsys.readouterr().out, (folder / "report.html").read_text()
+    sentence = f"Left out for its size: {folder}/long.mp4, 2.0 MiB; raise --max_mib to take it in."
+    for text in (told, page):
+        assert sentence in text
+        assert "broken.png is no whole picture" in text
+    assert "<video" not in page
+    picture = base64.b64encode((folder / "explain" / "step-1.png").read_bytes()).decode()
+    assert f'src="data:image/png;base64,{picture}" alt="step 1" width="40" height="30"' in page
+    report(folder)
+    assert (
+        '<video controls playsinline preload="metadata" src="data:video/mp4;base64,AAAA'
+        in (folder / "report.html").read_text()
+    )
+
+
+def test_a_link_out_of_the_run_is_left_alone(make: Maker, tmp_path: Path) -> None:
+    folder = make("run")
+    Image.new("RGB", (4, 4)).save(tmp_path / "private.png")
+    (folder / "link.png").symlink_to(tmp_path / "private.png")
+    assert not any(section.blocks for section in media_sections(folder, Shelf(2**20)))
+
+
+def test_the_last_epoch_is_shown_and_a_few_before_it(make: Maker) -> None:
+    folder = make("run", kind="autoencoder", rows=[{**ROW, "epoch": 1}])
+    place = folder / "reconstructions"
+    place.mkdir()
+    (place / "original.wav").write_bytes(b"RIFF")
+    for epoch in range(1, 12):
+        Image.new("RGB", (4, 4)).save(place / f"epoch-{epoch:04d}.png")
+        (place / f"epoch-{epoch:04d}-from-video.wav").write_bytes(b"RIFF")
+    section = next(one for one in media_sections(folder, Shelf(2**20)) if one.blocks)
+    *shown, folded = section.blocks
+    assert [one.title for one in shown if one.kind == "medium"] == [
+        "epoch 11",
+        "original sound, through log-mel and back",
+        "epoch 11, the sound as told from the video",
+    ]
+    assert folded.kind == "folded"
+    assert folded.title == "Before: 3 of 10 earlier epochs"
+    titles = [one.title for one in folded.blocks if one.kind == "medium" and one.sort == "image"]
+    assert titles == ["epoch 2", "epoch 6", "epoch 10"]
+
+
+def test_the_template_goes_with_the_package() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    others = {path.name for path in (ROOT / "spl/page").iterdir() if path.is_file() and path.suffix != ".py"}
+    assert set(listed["spl.page"]) == others
+
+
+def test_a_file_that_is_no_table_is_told(make: Maker) -> None:
+    run = read_folder(make("run", kind="classifier", rows=[{**ROW, "epoch": 1}]), cli.run_kinds())
+    (run.folder / "confusion.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"confusion.csv is empty, cut or corrupt"):
+        run.table("confusion")
