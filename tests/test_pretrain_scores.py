@@ -37,6 +37,17 @@ def test_a_class_of_too_few_samples_is_refused():
         next(splits_in_time(np.repeat([0, 1], [7, 20]), np.arange(27), gap=1, count=1, seed=0))
 
 
+def test_a_unit_that_a_sense_never_uses_does_not_decide_about_the_other():
+    generator = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    shared = np.stack([4.0 * labels - 2.0, np.zeros(80)], axis=1) + generator.normal(0.0, 0.1, (80, 2))
+    quiet, loud = shared.copy(), shared.copy()
+    quiet[:, 1] *= 1e-4  # the second unit hardly moves in one sense
+    loud[:, 1] *= 20.0  # and does, at random, in the other
+    told = probe({"quiet": quiet, "loud": loud}, labels, Split(np.arange(40), np.arange(40, 80)))
+    assert told["quiet to loud"] == 1.0
+
+
 def test_a_probe_is_tried_on_what_it_did_not_learn_from():
     labels = np.arange(40) % 2
     split = Split(np.arange(20), np.arange(20, 40))
