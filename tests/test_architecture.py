@@ -75,6 +75,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.saliency.looking": {"spl.attention.maps", "spl.borrowing", "spl.saliency.layers"},
     "spl.saliency.scores": {"spl.autoencoder", "spl.borrowing", "spl.saliency.layers"},
     "spl.saliency.layers": {"spl.borrowing"},
+    "spl.saliency.measures": {"spl.borrowing", "spl.saliency.layers", "spl.saliency.scores"},
+    "spl.shapley": {"spl.borrowing", "spl.saliency.layers"},
     "spl.counts": set(),
     "spl.models": {"spl.attention", "spl.counts", "spl.report", "spl.resnet"},
     "spl.streams": {"spl.attention"},

@@ -11,8 +11,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spl.attention import ATTENTION, attention_maps
 from spl.autoencoder import Reconstruction
-from spl.resnet import build_resnet
+from spl.resnet import ResNet, ResNetSpec, build_resnet
 from spl.saliency import (
     METHODS,
     advantage,
@@ -233,7 +234,8 @@ def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
 
 def attentive() -> nn.Module:
     torch.manual_seed(0)
-    model = build_resnet("resnet20", num_classes=3, attention="cbam").train()
+    spec = ResNetSpec(family="cifar", depths=(1, 1, 1), width=8, stem=8)
+    model = ResNet(spec, num_classes=3, attend=ATTENTION["cbam"], place="block").train()
     model.layer1.eval()
     model.fc.bias.requires_grad_(False)
     return model
@@ -392,8 +394,6 @@ def test_attention_through_the_same_door(attention):
 
 
 def test_attention_is_that_of_the_layer():
-    from spl.attention import attention_maps
-
     model, x = attentive().eval(), drawn(2, 3, 32, 32)
     with attention_maps(model) as maps, torch.no_grad():
         model(x)
