@@ -30,6 +30,8 @@ from spl.strip import Strip
 
 TELL_EVERY = 30  # frames
 STRIP_S = 4.0  # of sound to be seen at a time, and of values whose bars share one range
+# As large as the writer's own choice, not quite as fine, in two thirds of its time
+QUICK = {"libx264": {"crf": "23", "preset": "superfast"}}
 ABSENT: dict[str, tuple[int, ...]] = {"both": (), "video": (AUDIO,), "audio": (VIDEO,)}  # taken away
 
 
@@ -230,6 +232,7 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
                 fps=reel.frame_rate_hz,
                 audio=reel.sounds() if has_sound else None,
                 sample_rate_hz=camera.sample_rate_hz,
+                video_options=QUICK.get(CODECS[path.suffix.lower()][0]),
             )
     finally:
         env.close()

@@ -5,18 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from spl.agents.history import Stack
 from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.records import AUDIO, VIDEO
 from spl.saliency import chosen, grad_cam
 from spl.saliency.layers import Layer
+from spl.shapley import COALITIONS, shapley_of
 from spl.streams import AudioStream, VideoStream
-
-# Which senses are present: all subsets, the full one first
-COALITIONS = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
 
 
 class Reason(NamedTuple):
@@ -24,7 +20,7 @@ class Reason(NamedTuple):
 
     action: int
     values: NDArray[np.float32]  # (A,)
-    shares: tuple[float, float] | None  # of sight and hearing, in sum 1; None: there is one sense
+    shares: tuple[float, float] | None  # of sight and hearing, both 0 where neither moves; None: one sense
     seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
     heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
 
@@ -41,23 +37,6 @@ def mapped_layers(agent: MultimodalDqn) -> list[Layer]:
     ]
 
 
-def shapley_shares(values: Tensor) -> tuple[float, float]:
-    """Return how much of a decision is each sense's: ``|phi_s| / sum |phi|``, half each where nothing is.
-
-    ``phi_s`` is the sense's mean difference over both orders in which the two may join.
-
-    Args:
-        values: ``(4,)`` of the decision, in the order of `COALITIONS`.
-
-    Source: Shapley (1953), A value for n-person games; with two players it takes these four values.
-    """
-    both, seen, heard, neither = (float(value) for value in values)
-    sight = abs((seen - neither) + (both - heard))
-    hearing = abs((heard - neither) + (both - seen))
-    total = sight + hearing
-    return (sight / total, hearing / total) if total > 0.0 else (0.5, 0.5)
-
-
 def reason_of(agent: MultimodalDqn, stack: Stack, *, with_maps: bool) -> Reason:
     """Return what the agent does without exploring, and why; neither its weights nor its modes change.
 
@@ -70,12 +49,14 @@ def reason_of(agent: MultimodalDqn, stack: Stack, *, with_maps: bool) -> Reason:
     """
     (action,) = agent.act(stack, 0.0)
     stack = stack.to(agent.device)
-    with torch.inference_mode():
-        four = [field.expand(4, *field.shape[1:]) for field in stack]
-        present = four[2] & COALITIONS.to(agent.device)
-        values = agent.network(four[0], four[1], present).float().cpu()  # (4, A)
-    sizes = agent.network.encoder.stream_features
-    shares = shapley_shares(values[:, action]) if sizes[VIDEO] and sizes[AUDIO] else None
+    with torch.inference_mode():  # all four at once: quicker than one by one
+        kept = torch.tensor(list(COALITIONS.values()), device=agent.device)  # (4, 2)
+        video, audio = (x.expand(4, *x.shape[1:]) for x in stack[:2])
+        values = agent.network(video, audio, stack.present & kept).float().cpu()  # (4, A)
+    shares = None
+    if all(agent.network.encoder.stream_features):
+        sight, hearing = shapley_of(*values[:, action, None]).shares
+        shares = float(sight), float(hearing)
     reason = Reason(action, values[0].numpy(), shares)
     layers = mapped_layers(agent)
     if not with_maps or layers == [None, None]:

@@ -33,7 +33,7 @@ class View(NamedTuple):
     values: NDArray[np.float32] | None  # (A,)
     value_range: tuple[float, float]  # between which the bars stretch
     action: int | None
-    shares: tuple[float, float] | None  # of sight and hearing, in sum 1
+    shares: tuple[float, float] | None  # of sight and hearing, in sum 1 or 0
     total: float  # return so far
     line: str  # below the title
 
@@ -143,9 +143,9 @@ class Screen:
             ("sight", shares[0], SIGHT),
             ("hearing", shares[1], HEARING),
         )
-        split = round(PANEL_WIDTH * shares[0])
-        fill(page, top + 18, left, 14, split, SIGHT)
-        fill(page, top + 18, left + split, 14, PANEL_WIDTH - split, HEARING)
+        fill(page, top + 18, left, BAR, PANEL_WIDTH, GROOVE)
+        fill(page, top + 18, left, BAR, split := round(PANEL_WIDTH * shares[0]), SIGHT)
+        fill(page, top + 18, left + split, BAR, round(PANEL_WIDTH * sum(shares)) - split, HEARING)
         for name, share, colour in parts:
             is_right = name == "hearing"
             end = left + PANEL_WIDTH if is_right else left

@@ -416,6 +416,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.multimodal_dqn",
         "spl.saliency",
         "spl.saliency.layers",
+        "spl.shapley",
         "spl.streams",
     },
     "spl.agents.shots": {
