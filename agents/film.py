@@ -75,7 +75,7 @@ class Reel:
         self.config, self.stop = config, stop
         self.frame_rate_hz, self.title = camera.frame_rate_hz, env.config.id
         self.most_frames = max(1, int(config.seconds * self.frame_rate_hz))
-        self.num_frames, self.returns, self.is_over = 0, list[float](), False
+        self.num_frames, self.returns = 0, list[float]()
         self.action_names = names_of_actions(env)
         step_s = float(env.frame_skip / self.frame_rate_hz)
         self._strip: Strip | None = None
@@ -101,7 +101,6 @@ class Reel:
                 if moment.sound is not None:
                     self._sounds.append(moment.sound)
                 yield self._draw(shot, moment, number / len(shot.moments))
-        self.is_over = True
 
     def sounds(self) -> Iterator[NDArray[np.float32]]:
         """Yield the sound ``(N, C)`` of the frames drawn so far: none is asked for before its frame."""
@@ -207,7 +206,8 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     the frames that led to it, whose last is the one that it was made on.
 
     Returns:
-        What was filmed: ``file``, ``frames``, ``seconds``, ``episodes``' returns, whether it ``is_finished``.
+        What was filmed: ``file``, the checkpoint's ``step``, ``frames``, ``seconds``, the episodes'
+        ``returns`` as far as they are filmed, and whether it ``is_finished``, not stopped by a signal.
 
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
@@ -220,17 +220,22 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     try:
         for note in notes_of(agent, env.spec_of_streams, config):
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
-        decide = partial(reason_of, agent, with_maps=config.overlay)
-        absent = ABSENT[config.senses]
-        player = Player(decide, env, camera, history=history, absent=absent, seed=config.seed)
+        player = Player(
+            partial(reason_of, agent, with_maps=config.overlay),
+            env,
+            camera,
+            history=history,
+            absent=ABSENT[config.senses],
+            seed=config.seed,
+        )
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
-            has_sound = camera.sample_rate_hz is not None
+            frames = watched(reel, reel.frames(player.shots(config.episodes)), console)
             write_video(
                 path,
-                watched(reel, reel.frames(player.shots(config.episodes)), console),
+                frames,
                 fps=reel.frame_rate_hz,
-                audio=reel.sounds() if has_sound else None,
+                audio=None if camera.sample_rate_hz is None else reel.sounds(),
                 sample_rate_hz=camera.sample_rate_hz,
                 video_options=QUICK.get(CODECS[path.suffix.lower()][0]),
             )
