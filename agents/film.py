@@ -212,43 +212,42 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
     """
-    path = Path(config.out)
-    open_out(path)
+    open_out(Path(config.out))
     agent, _, history, step = load_agent(run, config.device)
     env, camera = make_filmed(read_run(run).env)
     console = Console(stderr=True) if console is None else console
     try:
         for note in notes_of(agent, env.spec_of_streams, config):
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
-        player = Player(
-            partial(reason_of, agent, with_maps=config.overlay),
-            env,
-            camera,
-            history=history,
-            absent=ABSENT[config.senses],
-            seed=config.seed,
-        )
+        decide = partial(reason_of, agent, with_maps=config.overlay)
+        absent = ABSENT[config.senses]
+        player = Player(decide, env, camera, history=history, absent=absent, seed=config.seed)
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
-            frames = watched(reel, reel.frames(player.shots(config.episodes)), console)
-            write_video(
-                path,
-                frames,
-                fps=reel.frame_rate_hz,
-                audio=None if camera.sample_rate_hz is None else reel.sounds(),
-                sample_rate_hz=camera.sample_rate_hz,
-                video_options=QUICK.get(CODECS[path.suffix.lower()][0]),
-            )
+            write_reel(reel, player, console)
     finally:
         env.close()
     return {
-        "file": path,
+        "file": Path(config.out),
         "step": step,
         "frames": reel.num_frames,
         "seconds": float(reel.num_frames / reel.frame_rate_hz),
         "returns": reel.returns,
         "is_finished": not stop.has_come(),
     }
+
+
+def write_reel(reel: Reel, player: Player, console: Console) -> None:
+    """Write what is played while it is played."""
+    path, rate_hz = Path(reel.config.out), player.camera.sample_rate_hz
+    write_video(
+        path,
+        watched(reel, reel.frames(player.shots(reel.config.episodes)), console),
+        fps=reel.frame_rate_hz,
+        audio=None if rate_hz is None else reel.sounds(),
+        sample_rate_hz=rate_hz,
+        video_options=QUICK.get(CODECS[path.suffix.lower()][0]),
+    )
 
 
 def watched(reel: Reel, frames: Iterator[NDArray[np.uint8]], console: Console) -> Iterator[NDArray[np.uint8]]:

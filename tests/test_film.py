@@ -244,6 +244,19 @@ def test_an_ale_game_is_filmed_at_60_frames_a_second_in_colours_with_all_its_sou
     assert np.ptp(shown[200, 130:200, 40:140].astype(int), axis=2).max() > 60, "Pong's ground is brown"
 
 
+def test_an_agent_that_hears_the_waveform_has_a_strip_and_no_map_of_it_which_is_said(tmp_path, capsys):
+    words = ["--env.audio_features", "waveform", "--encoder.audio_stream", "mlp"]
+    run = train(tmp_path, *words)
+    out = tmp_path / "a.mp4"
+    assert cli.main(["film", str(run), "--out", str(out), "--device", "cpu", "--seed", str(SEED)]) == 0
+    assert "the audio stream has no convolutions: no map of what it attends to" in capsys.readouterr().err
+    shown, (heard,) = decoded(out, 16_000)
+    _, sound, _ = played(run, 1)
+    assert correlation(heard, sound) > 0.99
+    strip = shown[30, -220:-80].astype(int)
+    assert strip.max() - strip.min() > 150, "the strip is painted"
+
+
 def refused(run: Path, *words: str, capsys) -> str:
     assert cli.main(["film", str(run), *words]) == 2
     return capsys.readouterr().err
