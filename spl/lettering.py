@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 Picture = NDArray[np.uint8]
 Levels = NDArray[np.float32]  # in 0..1; what lies beyond is cut
 Colour = tuple[int, int, int]
-NUM_KEPT = 4_096  # words, and areas, that are kept as they were drawn
+NUM_KEPT = 512  # words, and areas, that are kept as they were drawn
 OPACITY, FAINTEST = 0.7, 0.15  # of heat where it is hottest, and below which it is not seen
 
 
