@@ -8,19 +8,23 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-SAMPLE_RATE_HZ = 512 * 60  # one chunk of 512 mono samples per emulated frame, uint8, at rest at 128
+FRAME_RATE_HZ = 60  # emulated frames
+SAMPLE_RATE_HZ = (
+    512 * FRAME_RATE_HZ
+)  # one chunk of 512 mono samples per emulated frame, uint8, at rest at 128
 REST_LEVEL = 128
 FRAME_SKIP = 4
 
 
 class SilentReset(gymnasium.Wrapper[Any, int, Any, int]):
-    """Begins each game in silence, and tells the sound's rate and rest level.
+    """Begins each game in silence, and tells the rates and the sound's rest level.
 
     ``reset`` emulates no frame of its own to be heard: ALE then returns zeros (the first time) or the
     *last* game's last chunk. Both would be a click at the start of every episode.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
+    frame_rate_hz = FRAME_RATE_HZ  # its own metadata tells half of it
     sound_rest_level = REST_LEVEL
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:

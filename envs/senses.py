@@ -20,13 +20,17 @@ def area_weights(size: int, new_size: int) -> NDArray[np.float32]:
 
 
 class Eye:
-    """Cuts pictures of one space to ``(C, rows, columns)`` uint8: grey by ITU-R BT.601, resized by area."""
+    """Cuts pictures of one space to ``(C, rows, columns)`` uint8: grey by ITU-R BT.601, resized by area.
 
-    def __init__(self, space: spaces.Box, size: tuple[int, int], *, grey: bool) -> None:
+    A ``size`` of None leaves rows and columns as they are.
+    """
+
+    def __init__(self, space: spaces.Box, size: tuple[int, int] | None, *, grey: bool) -> None:
         shape = space.shape
         self.channel_axis = None if len(shape) == 2 else (2 if shape[2] in (1, 3) else 0)
         num_channels = 1 if self.channel_axis is None else shape[self.channel_axis]
         rows, columns = (side for axis, side in enumerate(shape) if axis != self.channel_axis)
+        size = (rows, columns) if size is None else size
         self.scale = 255.0 if np.issubdtype(space.dtype, np.floating) else 1.0
         self.to_grey = grey and num_channels == 3
         self.shape = (1 if grey else num_channels, *size)

@@ -81,6 +81,10 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
         """Return the newest picture as ``(64, 64, 3)`` uint8 for humans, or None without a render mode."""
         return None if self.render_mode is None else np.repeat(self._video[:, :, None], 3, axis=2)
 
+    @abstractmethod
+    def get_action_meanings(self) -> list[str]:
+        """Return what the actions are called, as ALE games do."""
+
     @property
     @abstractmethod
     def best_return(self) -> float:
@@ -139,6 +143,10 @@ class BeaconEnv(AudioVisualWorld):
             raise ValueError(f"num_rounds must be at least 1, got {num_rounds}")
         self.sense, self.num_rounds = sense, num_rounds
         self._round = self._direction = self._decoy = 0
+
+    def get_action_meanings(self) -> list[str]:
+        """Return the four directions."""
+        return ["UP", "RIGHT", "DOWN", "LEFT"]
 
     @property
     def best_return(self) -> float:
@@ -269,6 +277,10 @@ class GreetingEnv(AudioVisualWorld):
             raise ValueError(f"num_visits must be at least 1, got {num_visits}")
         self.num_visits = num_visits
         self._begin()
+
+    def get_action_meanings(self) -> list[str]:
+        """Return the four acts."""
+        return [act.name for act in Act]
 
     @property
     def best_return(self) -> float:

@@ -30,6 +30,7 @@ spl: agents that see and hear
   spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
+  spl film RUN --out agent.mp4         an agent at work, with its whole sound and what it acted on
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
   spl check env ID                     the doctor: what ails an environment, and its cure
 
@@ -185,6 +186,18 @@ def record(argv: list[str]) -> int:
     return OK if done["is_finished"] else INTERRUPTED
 
 
+def film(argv: list[str]) -> int:
+    """``spl film RUN [options]``."""
+    from spl.agents.film import FilmConfig
+    from spl.agents.film import film as shoot
+
+    run, rest = take_run(argv, "spl film runs/agent/...")
+    done = shoot(run, parse(FilmConfig, rest, prog="spl film RUN"))
+    returns = ", ".join(f"{total:g}" for total in done["returns"])
+    print(f"{done['file']}: {done['seconds']:.1f} s, {done['frames']:,} frames, return {returns}")
+    return OK if done["is_finished"] else INTERRUPTED
+
+
 def envs(argv: list[str]) -> int:
     """``spl envs [ID ...]``."""
     from spl.envs.catalog import ale_games, describe_envs
@@ -229,6 +242,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("report",): report,
     ("models",): models,
     ("record",): record,
+    ("film",): film,
     ("envs",): envs,
     ("check", "env"): check_env,
 }

@@ -1,7 +1,7 @@
 """Pictures and sound written as a video file that plays in a browser. Reading it is in ``spl.media``."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -39,6 +39,7 @@ def write_video(
     sample_rate_hz: int | None = None,
     video_codec: str | None = None,
     audio_codec: str | None = None,
+    video_options: Mapping[str, str] | None = None,
 ) -> None:
     """Write a film: beside, then renamed, so that a kill leaves no half of one.
 
@@ -54,6 +55,7 @@ def write_video(
         sample_rate_hz: of ``audio``.
         video_codec: FFmpeg's name of an encoder; None: that of ``CODECS``.
         audio_codec: likewise.
+        video_options: of FFmpeg's encoder of pictures; None: those of ``OPTIONS``.
 
     Raises:
         ValueError: if the suffix or a codec is unknown, or frames or sound do not serve.
@@ -72,7 +74,8 @@ def write_video(
     options = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {}  # plays while it loads
     try:
         with av.open(str(beside), "w", options=options) as container:
-            pictures = _Pictures(container, codecs[0], Fraction(fps).limit_denominator(100_000), frames)
+            rate = Fraction(fps).limit_denominator(100_000)
+            pictures = _Pictures(container, codecs[0], rate, frames, video_options)
             sound = None
             if audio is not None and sample_rate_hz is not None:
                 sound = _Sound(container, codecs[1], sample_rate_hz, audio)
@@ -90,7 +93,12 @@ class _Pictures:
     """The picture track of a file that is written."""
 
     def __init__(
-        self, container: Any, codec: str, fps: Fraction, frames: Iterable[NDArray[np.uint8]]
+        self,
+        container: Any,
+        codec: str,
+        fps: Fraction,
+        frames: Iterable[NDArray[np.uint8]],
+        options: Mapping[str, str] | None,
     ) -> None:
         self._frames = iter(frames)
         self._first = next(self._frames, None)
@@ -105,7 +113,7 @@ class _Pictures:
         self._odd = ((0, rows % 2), (0, columns % 2))
         self._stream.height, self._stream.width = rows + rows % 2, columns + columns % 2
         self._stream.pix_fmt = "yuv420p" if codec != "mjpeg" else "yuvj420p"
-        self._stream.options = OPTIONS.get(codec, {})
+        self._stream.options = OPTIONS.get(codec, {}) if options is None else dict(options)
 
     def write(self) -> Iterator[float]:
         """Write frame by frame, and yield where each ends, in seconds."""
@@ -117,7 +125,8 @@ class _Pictures:
                     f"got {picture.dtype} of shape {picture.shape}"
                 )
             pixels = picture[:, :, 0] if picture.shape[2:] == (1,) else picture
-            pixels = np.pad(pixels, (*self._odd, (0, 0))[: pixels.ndim], mode="edge")
+            if any(more for _, more in self._odd):
+                pixels = np.pad(pixels, (*self._odd, (0, 0))[: pixels.ndim], mode="edge")
             frame = av.VideoFrame.from_ndarray(pixels, "gray" if pixels.ndim == 2 else "rgb24")
             frame.pts, frame.time_base = number, 1 / self._fps
             self._container.mux(self._stream.encode(frame))

@@ -112,6 +112,16 @@ def test_frames_and_sound_may_come_bit_by_bit(tmp_path):
     np.testing.assert_allclose(read(whole)[1][0], sound, atol=1e-4)
 
 
+def test_the_encoder_has_the_options_that_are_given(tmp_path):
+    noise = np.random.default_rng(0).integers(256, size=(5, 64, 64, 3), dtype=np.uint8)
+    sizes = []
+    for crf in ("1", "50"):
+        path = tmp_path / f"{crf}.mp4"
+        write_video(path, iter(noise), fps=FPS, video_options={"crf": crf})
+        sizes.append(path.stat().st_size)
+    assert sizes[0] > 3 * sizes[1]
+
+
 def test_no_sound_is_asked_for_before_its_picture(tmp_path):
     num_shown, ahead = 0, []
 

@@ -7,6 +7,7 @@ import torchvision
 from matplotlib.image import imread
 
 from spl.attention import attention_maps, insert_attention, picture
+from spl.attention.maps import _size
 from spl.attention.picture import draw_attention
 
 
@@ -39,7 +40,7 @@ def test_a_position_is_attended_along_its_column_and_its_row():
     [(12, 3 / 4, (3, 4)), (12, 3, (6, 2)), (7, 2, (7, 1)), (49, 1.1, (7, 7))],
 )
 def test_positions_take_the_form_of_the_image(num_positions, aspect, size):
-    assert picture._size(num_positions, aspect) == size
+    assert _size(num_positions, aspect) == size
 
 
 def test_each_stage_shows_its_last_block_in_one_column():

@@ -1,5 +1,6 @@
 """Looking at attention maps while a model computes them: no second forward, nothing kept in a model."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -53,3 +54,30 @@ def attention_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
             owner = name.removeprefix("_orig_mod.").rpartition(".")[0]
             borrowed.callback(tap.register_forward_hook(partial(keep, owner)).remove)
         yield maps
+
+
+def places_of(one: Tensor, aspect: float) -> Tensor | None:
+    """Return where a map ``one`` of `attention_maps` looks, ``(B, H, W)``; None if it has no positions.
+
+    Gates of positions ``(B, 1, H, W)`` are that already. Position attention ``(B, N, N)`` and criss-cross
+    attention ``(B, H, W, H + W)`` give how much each position is attended, in multiples of an equal share.
+
+    Args:
+        one: the map.
+        aspect: height / width of what is looked at, which ``N`` does not tell.
+    """
+    if one.ndim == 4 and one.shape[1] == 1:
+        return one[:, 0]
+    if one.ndim == 3 and one.shape[1] == one.shape[2]:
+        return one.sum(dim=2).reshape(-1, *_size(one.shape[1], aspect))
+    if one.ndim == 4 and one.shape[3] == one.shape[1] + one.shape[2]:
+        along_column, along_row = one[..., : one.shape[1]], one[..., one.shape[1] :]
+        return along_column.sum(dim=1).mT + along_row.sum(dim=2)
+    return None
+
+
+def _size(num_positions: int, aspect: float) -> tuple[int, int]:
+    """Return the ``H, W`` with ``H W = num_positions`` whose form is nearest to ``aspect``."""
+    heights = [height for height in range(1, num_positions + 1) if num_positions % height == 0]
+    best = min(heights, key=lambda height: abs(math.log(height * height / num_positions / aspect)))
+    return best, num_positions // best

@@ -1,6 +1,5 @@
 """Attention maps as one picture: what `attention_maps` collected, in a PNG file."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
+
+from spl.attention.maps import places_of
 
 INK, FAINT, BAR = "#24292f", "#6e7781", "#2f6db3"
 HEAT = colormaps["inferno"]
@@ -93,16 +94,10 @@ def _columns(maps: Mapping[str, Tensor], aspect: float) -> list[Column]:
         one = one.detach().float().cpu()
         if not one.isfinite().all():
             raise ValueError(f"map {name!r} has values that are NaN or infinite; nothing can be drawn of it")
-        if one.ndim == 4 and one.shape[1] == 1:
-            places[name] = one[:, 0]  # (B, H, W)
-        elif one.ndim == 4 and one.shape[2:] == (1, 1):
+        if one.ndim == 4 and one.shape[2:] == (1, 1) and one.shape[1] > 1:
             gates.append(one[:, :, 0, 0])  # (B, C)
-        elif one.ndim == 3 and one.shape[1] == one.shape[2]:
-            shares = one.sum(dim=2)  # (B, N), 1 each if all are attended alike
-            places[name] = shares.reshape(-1, *_size(one.shape[1], aspect))  # (B, H, W)
-        elif one.ndim == 4 and one.shape[3] == one.shape[1] + one.shape[2]:
-            along_column, along_row = one[..., : one.shape[1]], one[..., one.shape[1] :]
-            places[name] = along_column.sum(dim=1).mT + along_row.sum(dim=2)  # (B, H, W)
+        elif (looked := places_of(one, aspect)) is not None:
+            places[name] = looked  # (B, H, W)
         else:
             raise ValueError(
                 f"map {name!r} must have shape (B, C, 1, 1), (B, 1, H, W), (B, H W, H W) or "
@@ -119,13 +114,6 @@ def _columns(maps: Mapping[str, Tensor], aspect: float) -> list[Column]:
 def _aspect(images: Tensor) -> float:
     """Return height / width."""
     return images.shape[2] / images.shape[3]
-
-
-def _size(num_positions: int, aspect: float) -> tuple[int, int]:
-    """Return the ``H, W`` with ``H W = num_positions`` whose form is nearest to ``aspect``."""
-    heights = [height for height in range(1, num_positions + 1) if num_positions % height == 0]
-    best = min(heights, key=lambda height: abs(math.log(height * height / num_positions / aspect)))
-    return best, num_positions // best
 
 
 @dataclass(frozen=True)

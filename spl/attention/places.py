@@ -2,8 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from spl.borrowing import evaluating
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _measured(
         outputs[name].append(tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__)
 
     with ExitStack() as borrowed, torch.no_grad():
-        borrowed.enter_context(_evaluating(model))
+        borrowed.enter_context(evaluating(model))
         for name in names:
             borrowed.callback(named[name].register_forward_hook(partial(keep, name)).remove)
         model(*(example if isinstance(example, tuple) else (example,)))
@@ -163,15 +165,3 @@ def _measured(
             gave = ", ".join(str(shape[1]) for shape in shapes)
             raise ValueError(f"{name!r} runs {len(shapes)} times with {gave} channels; choose another place")
     return {name: outputs[name][0][1] for name in names}
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Let ``model`` evaluate, and give each of its modules its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -1,6 +1,5 @@
 """A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spl.batches import Images
+from spl.borrowing import evaluating
 from spl.classify.scores import Scores, Tally
 from spl.descent import descend, restore
 from spl.losses import classification
@@ -201,15 +201,3 @@ class Classifier:
             self.averaged.load_state_dict(state["averaged"])
         restore(self.optimizer, state["optimizer"])
         self.num_updates = int(state["num_updates"])
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Any:
-    """Put ``model`` into evaluation mode and each of its modules back as it was."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, is_training in modes.items():
-            module.training = is_training

@@ -1,0 +1,71 @@
+"""Why an agent acts as it does: its values, where in picture and sound the reason lies, each sense's part."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from spl.agents.history import Stack
+from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.saliency import chosen, grad_cam
+from spl.saliency.layers import Layer
+from spl.shapley import COALITIONS, shapley_of
+from spl.streams import AudioStream, VideoStream
+
+
+class Reason(NamedTuple):
+    """One decision; the map of a sense that the agent lacks, or has no convolutions for, is None."""
+
+    action: int
+    values: NDArray[np.float32]  # (A,)
+    shares: tuple[float, float] | None  # of sight and hearing, both 0 where neither moves; None: one sense
+    seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
+    heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
+
+
+def mapped_layers(agent: MultimodalDqn) -> list[Layer]:
+    """Return the last convolutions of the streams of picture and sound; None where there are none.
+
+    They lie below the stream's attention, which mixes positions: above it a place is no place any more.
+    """
+    encoder = agent.network.encoder
+    return [
+        encoder.video.convs if isinstance(encoder.video, VideoStream) else None,
+        encoder.audio.convs if isinstance(encoder.audio, AudioStream) else None,
+    ]
+
+
+def reason_of(agent: MultimodalDqn, stack: Stack, *, with_maps: bool) -> Reason:
+    """Return what the agent does without exploring, and why; neither its weights nor its modes change.
+
+    Maps are Grad-CAM of the chosen action's Q-value; one that is even, as silence may have it, is 0.
+
+    Args:
+        agent: whose network answers.
+        stack: of one environment.
+        with_maps: whether they are made.
+    """
+    (action,) = agent.act(stack, 0.0)
+    stack = stack.to(agent.device)
+    with torch.inference_mode():  # all four at once: quicker than one by one
+        kept = torch.tensor(list(COALITIONS.values()), device=agent.device)  # (4, 2)
+        video, audio = (x.expand(4, *x.shape[1:]) for x in stack[:2])
+        values = agent.network(video, audio, stack.present & kept).float().cpu()  # (4, A)
+    shares = None
+    if all(agent.network.encoder.stream_features):
+        sight, hearing = shapley_of(*values[:, action, None]).shares
+        shares = float(sight), float(hearing)
+    reason = Reason(action, values[0].numpy(), shares)
+    layers = mapped_layers(agent)
+    if not with_maps or layers == [None, None]:
+        return reason
+    seen, heard = grad_cam(agent.network, layers, tuple(stack), chosen(action))
+    if heard is not None:
+        T, F = stack.audio.shape[1], stack.audio.shape[4]
+        heard = functional.interpolate(heard[:, None], (heard.shape[1], T * F), mode="bilinear")[:, 0]
+    return reason._replace(
+        seen=None if seen is None else seen[0].cpu().numpy(),
+        heard=None if heard is None else heard[0].cpu().numpy(),
+    )

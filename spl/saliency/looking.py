@@ -1,0 +1,60 @@
+"""An attention module's own map, called as the other methods are."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spl.attention.maps import attention_maps, places_of
+from spl.borrowing import borrowed, lent
+from spl.saliency.layers import (
+    Inputs,
+    Layer,
+    Maps,
+    Score,
+    as_given,
+    find_layer,
+    layers_of,
+    onto,
+    seen_places,
+    several,
+)
+
+
+def attention_map(model: nn.Module, layer: Layer | Sequence[Layer], inputs: Inputs, score: Score) -> Maps:
+    """Return where a model's own attention looks: the last map of positions that is made within a layer.
+
+    Args:
+        model: called as ``model(*inputs)``, in evaluation mode.
+        layer: an attention module, or what holds one; ``""`` is the whole model.
+        inputs: ``(B, ..., H, W)``, or a tuple, as `spl.saliency.layers` tells.
+        score: not used, as attention is the same for every class; it stands here so that all methods are
+            called alike.
+
+    Returns:
+        ``(B, H, W)`` in 0..1 for each layer.
+
+    Raises:
+        ValueError: if there is no such layer, or no attention to positions within it.
+    """
+    layers, given = layers_of(layer, inputs), several(inputs)
+    found: list[Tensor | None] = []
+    with borrowed(model), torch.no_grad():
+        names = [None if one is None else find_layer(model, one)[0] for one in layers]
+        with attention_maps(model) as made:
+            model(*map(lent, given))
+        for place, name in zip(seen_places(inputs), names, strict=True):
+            if name is None:
+                found.append(None)
+                continue
+            rows, columns = given[place].shape[-2:]
+            within = [
+                one for owner, one in made.items() if f"{owner}.".startswith(f"{name}." if name else "")
+            ]
+            looked = [one for one in within if one.shape[2:] != (1, 1)]
+            places = [one for each in looked if (one := places_of(each, rows / columns)) is not None]
+            if not places:
+                what = "weighs channels, not positions" if within else "has no attention in it"
+                raise ValueError(f"layer {name!r} {what}, so there is no map; grad_cam shows what it does")
+            found.append(onto(places[-1], (rows, columns)))
+    return as_given(inputs, found)
