@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode, v2
 
 from spl.config import UsageError
+from spl.curriculum import Curriculum
 from spl.datasets import DataConfig, Split
 
 
@@ -81,6 +83,8 @@ class Pictures(Dataset[Any]):
         index = self.split.indices[place]
         try:
             image, label = self.split.images[index]
+            if self.split.labels is not None:
+                label = int(self.split.labels[place])
             if isinstance(image, Image.Image):
                 image = image.convert("RGB")
         except (
@@ -103,43 +107,51 @@ def _told(images: Any, index: int, error: Exception) -> str:
 
 
 class Order(Sampler[list[tuple[int, int]]]):
-    """The keys of each update's batch, from ``first_update`` on: each epoch is a permutation of its own.
+    """The keys of each update's batch: an epoch is a round of the curriculum.
 
     The last batch of an epoch may be smaller; a rest of a single sample is left out, as batch norm needs two.
+    A sample that comes again in the same epoch is varied in another way.
 
     Args:
-        num_samples: in an epoch.
+        curriculum: which samples an epoch has, in which order.
         batch_size: of all batches but the last of an epoch.
-        seed: of the permutations.
-        num_epochs: after which it ends.
-        first_update: where it begins.
 
     Raises:
         ValueError: if there are fewer than two samples.
     """
 
-    def __init__(
-        self, num_samples: int, *, batch_size: int, seed: int, num_epochs: int, first_update: int = 0
-    ) -> None:
-        if num_samples < 2:
-            raise ValueError(f"there must be at least 2 images to learn from, got {num_samples}")
-        self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
-        whole, rest = divmod(num_samples, batch_size)
+    def __init__(self, curriculum: Curriculum, *, batch_size: int) -> None:
+        if curriculum.num_samples < 2:
+            raise ValueError(f"there must be at least 2 images to learn from, got {curriculum.num_samples}")
+        self.curriculum, self.batch_size = curriculum, batch_size
+        whole, rest = divmod(curriculum.num_samples, batch_size)
         self.updates_per_epoch = whole + (rest > 1)
-        self.first_update, self.num_updates = first_update, num_epochs * self.updates_per_epoch
+        self.num_updates = curriculum.num_rounds * self.updates_per_epoch
 
     def __len__(self) -> int:
-        return self.num_updates - self.first_update
+        return self.num_updates
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch_before, places = -1, np.zeros(0, np.int64)
-        for update in range(self.first_update, self.num_updates):
+        return self.between(0, self.num_updates)
+
+    def between(self, first: int, last: int) -> Iterator[list[tuple[int, int]]]:
+        """Yield the keys of the updates from ``first`` to before ``last``."""
+        for update in range(first, last):
             epoch, batch = divmod(update, self.updates_per_epoch)
-            if epoch != epoch_before:
-                epoch_before = epoch
-                places = np.random.default_rng([self.seed, epoch]).permutation(self.num_samples)
-            chosen = places[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(epoch, int(place)) for place in chosen]
+            num_included, before = self.curriculum.begin(epoch).num_included, batch * self.batch_size
+            yield [
+                (epoch + number // num_included * self.curriculum.num_rounds, place)
+                for number, place in enumerate(self.places(update).tolist(), start=before)
+            ]
+
+    def places(self, update: int) -> NDArray[np.int64]:
+        """Return the samples of an update, ``(B,)``."""
+        epoch, batch = divmod(update, self.updates_per_epoch)
+        return self.curriculum.begin(epoch).order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def places_of_epoch(self, epoch: int) -> NDArray[np.int64]:
+        """Return the samples of all updates of an epoch."""
+        return self.curriculum.begin(epoch).order[: self.updates_per_epoch * self.batch_size]
 
 
 def collate(samples: list[Any]) -> Images | _Broken:

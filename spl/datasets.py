@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import datasets as torchvision_datasets
 
@@ -31,11 +32,14 @@ class DataConfig:
     padding: int = 4  # pixels on each side before a crop
     image_size: int | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
     test_share: float = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
+    label_noise: float = 0.0  # share of the training images that are told a wrong class, drawn from the seed
     num_workers: int = 0  # processes that load; 0: none of their own
 
     def __post_init__(self) -> None:
         if not 0.0 < self.test_share < 1.0:
             raise ValueError(f"test_share must lie between 0 and 1, got {self.test_share}")
+        if not 0.0 <= self.label_noise <= 1.0:
+            raise ValueError(f"label_noise must lie between 0 and 1, got {self.label_noise}")
         if self.image_size is not None and self.image_size < 8:
             raise ValueError(f"image_size must be at least 8, got {self.image_size}")
         for name in ("padding", "num_workers"):
@@ -57,6 +61,7 @@ class Split(NamedTuple):
 
     images: Any  # images[i] -> (PIL image or (3, H, W) uint8, label)
     indices: Sequence[int]
+    labels: NDArray[np.int64] | None = None  # (n,) told of them; None: their own
 
 
 class ImageSets(NamedTuple):

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from spl.batches import Order, Pictures, augmentation, batches, in_order, plain
 from spl.config import UsageError
+from spl.curriculum import Curriculum, CurriculumConfig
 from spl.datasets import DataConfig, Split, load_images
 
 
@@ -25,8 +27,13 @@ def numbered(config: DataConfig, seed: int = 0) -> Pictures:
     return Pictures(Split(Numbered(), range(7)), augmentation(config, 8), seed)
 
 
+def order_of(num_samples: int, batch_size: int, *, seed: int = 0, num_epochs: int = 1) -> Order:
+    curriculum = Curriculum(CurriculumConfig(), num_samples, num_rounds=num_epochs, seed=seed)
+    return Order(curriculum, batch_size=batch_size)
+
+
 def test_each_epoch_is_a_permutation_of_its_own():
-    order = Order(7, batch_size=3, seed=1, num_epochs=3)
+    order = order_of(7, 3, seed=1, num_epochs=3)
     assert order.updates_per_epoch == 2  # 3 and 3; the seventh alone is left out
     keys = list(order)
     assert len(keys) == len(order) == 6
@@ -40,19 +47,39 @@ def test_each_epoch_is_a_permutation_of_its_own():
     ("num", "size", "sizes"), [(8, 3, [3, 3, 2]), (6, 3, [3, 3]), (2, 64, [2]), (4, 3, [3])]
 )
 def test_a_rest_is_kept_unless_it_is_a_single_sample(num: int, size: int, sizes: list[int]):
-    assert [len(keys) for keys in Order(num, batch_size=size, seed=0, num_epochs=1)] == sizes
+    assert [len(keys) for keys in order_of(num, size)] == sizes
+
+
+def test_an_epoch_is_the_permutation_of_its_seed_and_number():
+    keys = list(order_of(10, 5, seed=3, num_epochs=2))
+    expected = [(1, place) for place in np.random.default_rng([3, 1]).permutation(10).tolist()]
+    assert keys[2] + keys[3] == expected
+
+
+def test_a_sample_that_comes_again_in_an_epoch_is_varied_anew():
+    config = CurriculumConfig(name="self-paced", start=0.3, end=0.3, warmup=0.0)
+    curriculum = Curriculum(config, 10, num_rounds=4, seed=0)
+    curriculum.see(np.arange(10), np.arange(10, dtype=np.float32))
+    order = Order(curriculum, batch_size=4)
+    keys = [key for batch in order.between(3, 6) for key in batch]
+    assert len(set(keys)) == len(keys) == 10
+    assert sorted(keys[:3]) == [(1, 0), (1, 1), (1, 2)]
+    assert sorted(keys[3:6]) == [(5, 0), (5, 1), (5, 2)]  # 4 epochs further on, where no epoch comes
+    assert [place for _, place in keys] == order.places_of_epoch(1).tolist()
 
 
 def test_the_update_alone_says_where_to_go_on():
-    whole = list(Order(10, batch_size=4, seed=5, num_epochs=4))
+    whole = list(order_of(10, 4, seed=5, num_epochs=4))
     for first in range(len(whole)):
-        assert list(Order(10, batch_size=4, seed=5, num_epochs=4, first_update=first)) == whole[first:]
-    assert list(Order(10, batch_size=4, seed=6, num_epochs=4)) != whole
+        again = order_of(10, 4, seed=5, num_epochs=4)
+        assert list(again.between(first, again.num_updates)) == whole[first:]
+        assert [place for _, place in whole[first]] == again.places(first).tolist()
+    assert list(order_of(10, 4, seed=6, num_epochs=4)) != whole
 
 
 def test_too_few_images_are_refused():
     with pytest.raises(ValueError, match="at least 2 images to learn from, got 1"):
-        Order(1, batch_size=4, seed=0, num_epochs=1)
+        order_of(1, 4)
 
 
 def test_a_variation_follows_from_seed_epoch_and_index():
@@ -103,11 +130,7 @@ def test_photographs_are_judged_by_their_middle_and_other_pictures_whole():
 def test_workers_change_nothing():
     config = DataConfig(augmentation="crop-flip")
     runs = [
-        list(
-            batches(
-                numbered(config), Order(7, batch_size=3, seed=2, num_epochs=2), num_workers=n, is_pinned=False
-            )
-        )
+        list(batches(numbered(config), order_of(7, 3, seed=2, num_epochs=2), num_workers=n, is_pinned=False))
         for n in (0, 2)
     ]
     for one, two in zip(*runs, strict=True):

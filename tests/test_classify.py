@@ -23,7 +23,6 @@ from spl.classify.train import Result, train_classifier
 from spl.classify.training import Training
 from spl.cli import main
 from spl.config import RunError, UsageError, parse
-from spl.curriculum import uniform
 from spl.runs import check_resumable
 
 Maker = Callable[..., TrainClassifierConfig]
@@ -222,7 +221,6 @@ def classifier(recipe: RecipeConfig, **options: object) -> Classifier:
     return Classifier(
         Linear(),
         recipe,
-        uniform,
         updates_per_epoch=2,
         stats=((0.5,) * 3, (0.25,) * 3),
         device=torch.device("cpu"),
@@ -245,7 +243,8 @@ def test_an_update_by_hand():
     x = ((batch.images / 255.0 - 0.5) / 0.25).flatten(1)
     shares = torch.softmax(x @ weight.T, dim=1)
     gradient = (shares - nn.functional.one_hot(batch.labels, 2)).T @ x / 4 + 0.1 * weight
-    loss, num_right = learner.update(batch)
+    loss, num_right, losses = learner.update(batch)
+    assert losses.tolist() == pytest.approx((-shares[torch.arange(4), batch.labels].log()).tolist(), rel=1e-5)
     assert loss.item() == pytest.approx(-shares[torch.arange(4), batch.labels].log().mean().item(), rel=1e-5)
     assert num_right == ((x @ weight.T).argmax(dim=1) == batch.labels).sum()
     torch.testing.assert_close(learner.model.fc.weight, weight - 0.5 * gradient)
@@ -284,16 +283,12 @@ def test_the_average_of_the_weights_is_what_is_judged():
 
 
 def test_the_curriculum_weighs_each_sample():
-    def first_only(losses: torch.Tensor) -> torch.Tensor:
-        assert not losses.requires_grad
-        return torch.eye(len(losses))[0]
-
     recipe = RecipeConfig(momentum=0.0, weight_decay=0.0, schedule="constant")
     chosen, alone = classifier(recipe), classifier(recipe)
-    chosen.curriculum = first_only
-    loss, _ = chosen.update(batch_of())
+    loss, _, losses = chosen.update(batch_of(), torch.eye(4)[0])
+    assert not losses.requires_grad
     single = batch_of()._replace(images=batch_of().images[:1], labels=batch_of().labels[:1])
-    expected, _ = alone.update(single)
+    expected = alone.update(single).loss
     assert loss.item() == pytest.approx(expected.item() / 4)
 
 
@@ -325,11 +320,11 @@ def test_scoring_leaves_each_module_in_its_mode():
 def test_a_loss_that_is_not_a_number_ends_the_run_and_is_saved(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
     update = Classifier.update
 
-    def poison(self: Classifier, batch: object) -> object:
+    def poison(self: Classifier, batch: object, weights: object) -> object:
         if self.num_updates == 4:
             with torch.no_grad():
                 self.model.layer2[0].conv1.weight[0, 0] = math.nan
-        return update(self, batch)
+        return update(self, batch, weights)
 
     monkeypatch.setattr(Classifier, "update", poison)
     with pytest.raises(

@@ -20,6 +20,7 @@ from spl.config import RunError, UsageError
 from spl.counts import macs, num_parameters
 from spl.datasets import ImageSets, check_same, described, load_images
 from spl.files import hold
+from spl.labels import flip_labels
 from spl.report import duration
 from spl.runs import describe_run, new_run, pick_device
 from spl.signals import StopSignals
@@ -150,7 +151,8 @@ class Grid:
         again = shlex.join(command)
         try:
             with hold(place):
-                result = train_once(place, self._cell(variant, seed), self.sets, command, self.console, again)
+                sets = flip_labels(self.sets, self.config.data.label_noise, seed)
+                result = train_once(place, self._cell(variant, seed), sets, command, self.console, again)
         except RunError as error:
             entry.failures[seed] = str(error)
             return True

@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,13 +58,20 @@ class RecipeConfig:
             raise ValueError("nesterov needs a momentum above 0, got 0")
 
 
+class Update(NamedTuple):
+    """What an update says of its images, on the device."""
+
+    loss: Tensor  # () weighted mean
+    num_right: Tensor  # () images named as they are labelled
+    losses: Tensor  # (B,)
+
+
 class Classifier:
     """A model, what trains it, and what is judged of it.
 
     Args:
         model: ``(B, 3, H, W) -> (B, K)``; moved to ``device``.
         recipe: how it is trained.
-        curriculum: one weight per sample from one loss per sample.
         updates_per_epoch: turns the recipe's epochs into updates.
         mean, std: of each channel, in 0..1.
         device: where it computes.
@@ -77,7 +84,6 @@ class Classifier:
         self,
         model: nn.Module,
         recipe: RecipeConfig,
-        curriculum: Callable[[Tensor], Tensor],
         *,
         updates_per_epoch: int,
         stats: tuple[tuple[float, ...], tuple[float, ...]],
@@ -88,7 +94,7 @@ class Classifier:
     ) -> None:
         self.layout = torch.channels_last if is_channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
-        self.recipe, self.curriculum, self.device = recipe, curriculum, device
+        self.recipe, self.device = recipe, device
         self.updates_per_epoch, self.is_bfloat16 = updates_per_epoch, is_bfloat16
         self.mean, self.std = (torch.tensor(s, device=device)[:, None, None] * 255.0 for s in stats)
         self.num_updates = 0
@@ -136,34 +142,37 @@ class Classifier:
             logits = model(self.inputs(images))
         return logits.float()
 
-    def update(self, batch: Images) -> tuple[Tensor, Tensor]:
-        """Take one step; return the weighted mean loss and how many images were named right, on the device.
+    def update(self, batch: Images, weights: Tensor | None = None) -> Update:
+        """Take one step down the losses weighed by ``weights (B,)``; None: all alike.
 
         Raises:
             NonFiniteError: if loss or gradient is not finite; no step was taken, batch norms are as before.
         """
         before = [buffer.clone() for buffer in self.model.buffers()]
         try:
-            return self._step(batch)
+            return self._step(batch, weights)
         except Exception:
             for buffer, old in zip(self.model.buffers(), before, strict=True):
                 buffer.copy_(old)
             raise
 
-    def _step(self, batch: Images) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Images, weights: Tensor | None) -> Update:
         self.model.train()
         labels = batch.labels.to(self.device, non_blocking=True)
         logits = self.logits(self._forward, batch.images)
         losses = classification(logits, labels, label_smoothing=self.recipe.label_smoothing)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate_at(self.num_updates)
-        weights = self.curriculum(losses.detach())
+        if weights is None:
+            weights = torch.ones_like(losses)
+        weights = weights.to(self.device, non_blocking=True)
         norm = self.recipe.max_grad_norm
         loss = descend(losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
         self.num_updates += 1
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        return loss, (logits.detach().argmax(dim=1) == labels).sum()
+        num_right = (logits.detach().argmax(dim=1) == labels).sum()
+        return Update(loss, num_right, losses.detach())
 
     def score(self, batches: Iterable[Images], num_classes: int) -> Scores:
         """Return the scores of the judged model, which stays in the mode it was in."""

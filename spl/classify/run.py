@@ -10,13 +10,15 @@ from torch import nn
 from spl.classify.classifier import Classifier, RecipeConfig
 from spl.compilation import compiled
 from spl.config import UsageError
-from spl.curriculum import CURRICULA
+from spl.curriculum import CurriculumConfig
 from spl.datasets import DataConfig, ImageSets
 from spl.resnet import build_resnet
 from spl.runs import pick_device
 
 RUNS = Path("runs/classifier")  # where runs lie unless told otherwise
-ALIASES = {"data": "data.name", "model": "model.name", "attention": "model.attention"}
+ALIASES = {"data": "data.name", "model": "model.name", "attention": "model.attention"} | {
+    "curriculum": "curriculum.name"
+}
 MAY_CHANGE = (
     "data.root",
     "data.download",
@@ -46,7 +48,7 @@ class TrainClassifierConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
-    curriculum: Literal["uniform"] = "uniform"  # which images count how much
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     restarts: int = 1  # random initialisations, of which the best is kept
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
@@ -104,7 +106,6 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
         return Classifier(
             model,
             config.recipe,
-            CURRICULA[config.curriculum],
             updates_per_epoch=updates_per_epoch,
             stats=(sets.mean, sets.std),
             device=device,

@@ -31,7 +31,7 @@ def notes_on(
         f"Data: {config.data.name}, {len(sets.train.indices):,} images to learn from, "
         f"{num_held_out:,} held out, {len(sets.classes)} classes, {sets.size} x {sets.size}, "
         f"augmentation {config.data.augmentation}.",
-        f"Recipe: {told}; curriculum {config.curriculum}, precision {config.precision}, "
+        f"Recipe: {told}; curriculum {config.curriculum.name}, precision {config.precision}, "
         f"attention per {config.model.attention_per}.",
         f"Seeds: {', '.join(map(str, seeds))}. With one seed all networks see the same images, in the same "
         "order and varied in the same way; their first weights differ.",

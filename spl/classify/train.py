@@ -16,6 +16,7 @@ from spl.classify.training import Training
 from spl.config import RunError, UsageError
 from spl.datasets import ImageSets, load_images
 from spl.files import hold, replace_text
+from spl.labels import flip_labels
 from spl.runs import describe_run, new_run
 
 
@@ -41,7 +42,7 @@ def train_classifier(
         RunError: if a loss is not finite; the run is saved.
     """
     command = sys.argv if command is None else command
-    sets = load_images(config.data)
+    sets = flip_labels(load_images(config.data), config.data.label_noise, config.seed)
     if resume is not None:
         return _train_in(resume, config, sets, command, console)
     name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"

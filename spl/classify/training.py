@@ -5,6 +5,7 @@ import json
 import math
 import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from spl import checkpoint
 from spl.anomaly import name_non_finite
-from spl.batches import Images, Order, Pictures, augmentation, batches, in_order, plain
+from spl.batches import Images, Pictures, augmentation, batches, in_order, plain
+from spl.classify.pacing import Pacing
 from spl.classify.run import TrainClassifierConfig, build_classifier
 from spl.classify.scores import Scores, class_rows, draw_confusion, write_confusion
 from spl.config import RunError, UsageError
@@ -75,7 +77,8 @@ class Training:
         self.threads = Threads(config.num_threads)
         self.pictures = Pictures(sets.train, augmentation(config.data, sets.size), config.seed)
         self.held_out = Pictures(sets.test, plain(config.data, sets.size), config.seed)
-        self.order = self._order(0)
+        self.pacing = Pacing(config, sets)
+        self.order = self.pacing.order
         self.classifier = build_classifier(config, sets, self.order.updates_per_epoch)
         self.progress = Progress(self.classifier.device)
         if checkpoint.latest(folder / "checkpoints") is not None:
@@ -91,19 +94,6 @@ class Training:
         self._is_whole = True  # False while an update is under way
         self._num_images, self._learning_s = 0, 0.0  # of this stretch
 
-    def _order(self, first_update: int) -> Order:
-        recipe = self.config.recipe
-        try:
-            return Order(
-                len(self.sets.train.indices),
-                batch_size=recipe.batch_size,
-                seed=self.config.seed,
-                num_epochs=recipe.epochs,
-                first_update=first_update,
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-
     def _restore(self) -> None:
         try:
             state = checkpoint.load(self.folder / "checkpoints")
@@ -111,6 +101,7 @@ class Training:
             check_same(state["images"], self.images)
             self.classifier.load_state_dict(state["classifier"])
             self.progress.load_state_dict(state["progress"])
+            self.pacing.load_state_dict(state["curriculum"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
 
@@ -119,6 +110,7 @@ class Training:
         return {
             "classifier": self.classifier.state_dict(),
             "progress": self.progress.state_dict(),
+            "curriculum": self.pacing.state_dict(),
             "images": self.images,
         }
 
@@ -155,11 +147,7 @@ class Training:
             self._end_epoch()
         elif self.is_finished:  # killed between its last save and its result
             write_result(self, self.score())
-        order, device = self._order(self.classifier.num_updates), self.classifier.device
-        loader = batches(
-            self.pictures, order, num_workers=self.config.data.num_workers, is_pinned=device.type == "cuda"
-        )
-        for batch in loader:
+        for batch in self._batches():
             self._is_whole = False  # what is interrupted in here would not go on as if it had not been
             started = time.monotonic()
             self._learn(batch)
@@ -179,19 +167,26 @@ class Training:
             if self.stop.has_come():
                 return
 
+    def _batches(self) -> Iterator[Images]:
+        is_pinned = self.classifier.device.type == "cuda"
+        while (first := self.classifier.num_updates) < self.order.num_updates:
+            keys = self.pacing.stretch(first)
+            yield from batches(
+                self.pictures, keys, num_workers=self.config.data.num_workers, is_pinned=is_pinned
+            )
+
     def _learn(self, batch: Images) -> None:
         """Take one step with ``batch``.
 
         Raises:
             RunError: if the loss is not finite; the batch is set aside.
         """
-        is_watched = self.config.debug_anomaly
+        is_watched, update = self.config.debug_anomaly, self.classifier.num_updates
         try:
             with name_non_finite(self.classifier.model) if is_watched else contextlib.nullcontext():
-                loss, num_right = self.classifier.update(batch)
+                done = self.classifier.update(batch, self.pacing.weights(update))
         except NonFiniteError as error:
             self._is_whole = True
-            update = self.classifier.num_updates
             path = self.folder / f"batch-{update}.safetensors"
             save_file({name: part.contiguous() for name, part in batch._asdict().items()}, path)
             advice = "" if is_watched else "--debug_anomaly true names the module, and "
@@ -199,7 +194,8 @@ class Training:
                 f"update {update + 1} was not taken: {error}; its batch lies in {path}; "
                 f"{advice}a smaller --recipe.learning_rate may help"
             ) from error
-        self.progress.add(loss, num_right, len(batch.labels))
+        self.progress.add(done.loss, done.num_right, len(batch.labels))
+        self.pacing.see(update, done.losses)
 
     def _end_epoch(self) -> None:
         """Judge the model, tell it, and save it; the best one apart."""
@@ -219,6 +215,7 @@ class Training:
             "test/loss": scores.loss,
             "test/top1": scores.top1,
             "test/top5": scores.top5,
+            **self.pacing.row(epoch - 1),
         }
         progress.rows.append(row)
         progress.begin_epoch(self.classifier.device)
