@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from spl.agents.curriculum import Pace, ReplayCurriculum, ReplayCurriculumConfig
 from spl.agents.memory import ReplayMemory
 from spl.agents.priorities import EPSILON
+from spl.agents.run import ALIASES, TrainAgentConfig
+from spl.config import UsageError, parse
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 SPEC = StreamSpec((1, 2, 2), (1, 1, 2))
@@ -86,6 +88,32 @@ def rewards_of(memory: ReplayMemory, places: np.ndarray) -> list[float]:
 def test_options_that_cannot_be_honoured_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         ReplayCurriculumConfig(**{"name": "self-paced", **options})
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--curriculum", "self-pased"],
+            "--curriculum must be one of 'uniform', 'self-paced', 'prioritized',",
+        ),
+        (["--curriculum", "self-paced", "--curriculum.start", "0"], "curriculum: start must be in (0, 1]"),
+        (["--curriculum", "prioritized", "--curriculum.alpha", "-1"], "curriculum: alpha must be in [0, 1]"),
+        (["--curriculum", "prioritized", "--curriculum.alpha", ".nan"], "alpha must be in [0, 1], got nan"),
+        (["--curriculum.sense", "smell"], "--curriculum.sense must be one of 'video', 'audio' or null, got"),
+    ],
+)
+def test_the_command_line_refuses_in_one_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(TrainAgentConfig, words, prog="spl train agent", aliases=ALIASES)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_names_a_curriculum() -> None:
+    words = ["--curriculum", "spl-to-per", "--curriculum.alpha", "0.7"]
+    config = parse(TrainAgentConfig, words, prog="spl train agent", aliases=ALIASES)
+    assert config.curriculum == ReplayCurriculumConfig(name="spl-to-per", alpha=0.7)
 
 
 def test_the_pace_at_its_beginning_its_end_and_between() -> None:
