@@ -43,7 +43,7 @@ class ReplayCurriculumConfig:
     warmup: float = 0.08  # share of the run's steps before, in which everything drawn is learned
     schedule: Literal["linear", "root", "geometric"] = "linear"  # of the share
     groups: Literal["reward", "action", "none"] = "reward"  # the easiest of each: by reward's sign, or action
-    rescored: float = 0.125  # share of those drawn whose loss is computed anew, the oldest; 1: of all
+    rescored: float = 0.125  # share of those drawn whose loss is computed anew, on average; 1: of all
     sense: Literal["video", "audio"] | None = None  # the pace looks at the loss with that sense alone
     alpha: float = 0.6  # of priorities: 0 draws uniformly, 1 in proportion to the error
     beta: float = 0.4  # of importance weights at first; 1 in the end, which takes the bias away
@@ -141,6 +141,8 @@ class ReplayCurriculum:
         self._is_plain = self.losses is None and self.priorities is None
         if not self._is_plain:
             self._settle()
+        if self.losses is not None:
+            self.losses.forget_new()
 
     def draw(self, num: int, step: int) -> Draw:
         """Return ``num`` transitions to learn from at a step of the run.
@@ -156,6 +158,8 @@ class ReplayCurriculum:
         self.told = {"curriculum/share": num / places.size}
         if pace.share < 1.0:
             places = self._keep(places, num)
+        elif self.losses is not None:
+            self.losses.forget_new()
         if self.priorities is None:
             return Draw(places, None)
         self.told |= {
@@ -184,7 +188,7 @@ class ReplayCurriculum:
                 self.priorities.see(places, absolute_errors(losses, huber=self.huber))
         changed = self.memory.sampleable.take_changes()
         if self.losses is not None:
-            self.losses.forget(changed)
+            self.losses.forget(changed, self.memory.sampleable.mask[changed])
         if self.priorities is not None:
             self.priorities.follow(changed, self.memory.sampleable.mask[changed])
 
@@ -204,19 +208,24 @@ class ReplayCurriculum:
     def _keep(self, places: NDArray[np.int64], num: int) -> NDArray[np.int64]:
         """Return the ``num`` easiest of ``places``, the same share of each group, easy to hard."""
         assert self.losses is not None
-        unsure = self.losses.oldest(places, ceil(self.config.rescored * places.size))
+        unsure = self.losses.unsure(places, self.config.rescored)
         if unsure.size:
             self.losses.see(unsure, self._score(unsure))
         losses = self.losses.at(places)
         kept = easiest(losses, self._groups(places), num)
         self.losses.turn()
+        is_known = np.isfinite(losses)
         self.told |= {
-            "curriculum/threshold": float(losses[kept[-1]]),
-            "curriculum/mean_loss": float(losses[kept].mean()),
-            "curriculum/mean_loss_of_drawn": float(losses.mean()),
             "curriculum/rescored": unsure.size / places.size,
-            "curriculum/non_finite": float(np.count_nonzero(~np.isfinite(losses))),
+            "curriculum/without_loss": 1.0 - np.count_nonzero(is_known) / places.size,
         }
+        if is_known[kept].any():
+            learned = losses[kept][is_known[kept]]
+            self.told |= {
+                "curriculum/threshold": float(learned[-1]),
+                "curriculum/mean_loss": float(learned.mean()),
+                "curriculum/mean_loss_of_drawn": float(losses[is_known].mean()),
+            }
         return places[kept]
 
     def _score(self, places: NDArray[np.int64]) -> NDArray[np.float32]:

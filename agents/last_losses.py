@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+AT_LEAST = 32  # transitions in a pass that scores
+
 
 class LastLosses:
     """The last loss seen at each of ``size`` places, and in which turn; NaN where none was seen."""
@@ -13,6 +15,8 @@ class LastLosses:
         self._losses = np.full(size, np.nan, np.float32)
         self._turns = np.zeros(size, np.int32)
         self._turn = 1
+        self._new = np.zeros(0, np.int64)  # places that nobody has scored since they were written
+        self._due = 0.0  # to be scored
 
     def turn(self) -> None:
         """Let the next turn begin: what is seen from now on is newer."""
@@ -22,27 +26,47 @@ class LastLosses:
         """Take ``losses (n,)`` at ``places (n,)``; of a place that comes twice the last one stays."""
         self._losses[places], self._turns[places] = losses, self._turn
 
-    def forget(self, places: NDArray[np.int64]) -> None:
-        """Forget what lay at ``places (n,)``."""
+    def forget(self, places: NDArray[np.int64], is_sampleable: NDArray[np.bool_]) -> None:
+        """Forget what lay at ``places (n,)``: what can be sampled there now is new."""
         self._losses[places] = np.nan
+        self._new = np.union1d(np.setdiff1d(self._new, places), places[is_sampleable])
+
+    def forget_new(self) -> None:
+        """Let nothing count as new any more."""
+        self._new = self._new[:0]
 
     def at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the last losses at ``places (n,)``."""
         return self._losses[places]
 
-    def oldest(self, places: NDArray[np.int64], num: int) -> NDArray[np.int64]:
-        """Return those of ``places (n,)`` without a loss, and if these are below ``num``, the oldest ones.
+    def unsure(self, places: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+        """Return which places to score so that a ``share`` of ``places (n,)`` is scored on the average.
 
-        Each comes once, in the order of the places.
+        Those without a loss come first, new ones that were not drawn too, then the longest not seen. A pass
+        over few costs nearly as much as one over many: none are returned until ``AT_LEAST`` are due, or a
+        quarter of the places has no loss. Each comes once, in order.
         """
-        places = np.unique(places)
-        turns = np.where(np.isnan(self._losses[places]), 0, self._turns[places])
-        num = min(max(num, int(np.count_nonzero(turns == 0))), places.size)
-        return np.sort(places[np.argsort(turns, kind="stable")[:num]])
+        self._due += share * places.size
+        is_early = self._due + 1e-6 < min(AT_LEAST, places.size)
+        if is_early and 4 * np.count_nonzero(np.isnan(self._losses[places])) < places.size:
+            return places[:0]
+        pool = np.union1d(places, self._new)
+        turns = np.where(np.isnan(self._losses[pool]), 0, self._turns[pool])
+        num_not_drawn = pool.size - np.unique(places).size
+        num = max(int(self._due + 1e-6) + num_not_drawn, int(np.count_nonzero(turns == 0)))
+        self._due = 0.0
+        self.forget_new()
+        return np.sort(pool[np.argsort(turns, kind="stable")[:num]])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return losses and turns."""
-        return {"losses": self._losses.copy(), "turns": self._turns.copy(), "turn": self._turn}
+        """Return losses, turns and what is due."""
+        return {
+            "losses": self._losses.copy(),
+            "turns": self._turns.copy(),
+            "turn": self._turn,
+            "new": self._new,
+            "due": self._due,
+        }
 
     def load_state_dict(self, state: dict[str, Any], is_sampleable: NDArray[np.bool_]) -> None:
         """Go on from :meth:`state_dict` with what can still be sampled.
@@ -54,6 +78,7 @@ class LastLosses:
             raise ValueError(f"there must be {self._losses.size} last losses, got {state['losses'].size}")
         self._losses[:] = np.where(is_sampleable, state["losses"], np.nan)
         self._turns[:], self._turn = state["turns"], int(state["turn"])
+        self._new, self._due = state["new"][is_sampleable[state["new"]]], float(state["due"])
 
 
 def easiest(losses: NDArray[np.float32], groups: NDArray[np.int64], num: int) -> NDArray[np.int64]:

@@ -73,6 +73,7 @@ class Contender:
         if self.curriculum.losses is not None:
             places = self.world.memory.sampleable.places()
             self.curriculum.losses.see(places, generator.random(places.size).astype(np.float32))
+            self.curriculum.losses.forget_new()
         self.progress = Progress()
         self.progress.step = 50 if curriculum.has_pace else 100  # of 100: in the middle of the pace
 

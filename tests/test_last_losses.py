@@ -59,22 +59,46 @@ def test_what_was_seen_last_is_known_until_it_is_forgotten() -> None:
     last.see(places(1, 3, 1), of(4, 5, 6))
     assert last.at(places(1, 3)).tolist() == [6, 5]
     assert np.isnan(last.at(places(0, 2, 4))).all()
-    last.forget(places(3))
+    last.forget(places(3), np.array([True]))
     assert np.isnan(last.at(places(3))).all()
 
 
-def test_the_unknown_are_scored_and_then_the_longest_not_seen() -> None:
-    last = LastLosses(8)
-    for place in (5, 2, 7):
+def known(num: int) -> LastLosses:
+    """Return losses seen one after the other, place 0 the longest ago."""
+    last = LastLosses(num + 10)
+    for place in range(num):
         last.see(places(place), of(1))
         last.turn()
-    assert last.oldest(places(7, 2, 5, 2), 2).tolist() == [2, 5]
-    assert last.oldest(places(7, 2, 5), 0).tolist() == []
-    assert last.oldest(places(7, 0, 5, 1, 0), 1).tolist() == [0, 1]  # unknown, however few may be scored
-    assert last.oldest(places(7, 0, 5), 2).tolist() == [0, 5]
-    assert last.oldest(places(7, 2), 9).tolist() == [2, 7]
-    last.forget(places(7))
-    assert last.oldest(places(7, 2, 5), 1).tolist() == [7]
+    return last
+
+
+def test_a_share_is_scored_on_the_average_and_the_longest_not_seen_come_first() -> None:
+    last, drawn = known(64), np.arange(64)[::-1]
+    scored = [last.unsure(drawn, 0.125).tolist() for _ in range(8)]
+    assert scored == [[], [], [], list(range(32))] * 2
+    assert last.unsure(drawn, 1.0).tolist() == list(range(64))
+    assert last.unsure(np.concatenate([drawn, drawn]), 1.0).tolist() == list(range(64))  # each once
+    assert last.unsure(places(5, 3), 1.0).tolist() == [3, 5]
+
+
+def test_what_has_no_loss_is_scored_first_and_at_once_if_it_is_a_quarter() -> None:
+    last = known(64)
+    last.forget(places(50, 51), np.array([False, False]))
+    assert last.unsure(np.arange(64), 0.25).tolist() == []
+    assert last.unsure(np.arange(64), 0.25).tolist() == [*range(30), 50, 51]
+    assert last.unsure(places(50, 1, 2, 3, 4), 0.0).tolist() == []
+    assert last.unsure(places(50, 1, 2, 3), 0.0).tolist() == [50]
+
+
+def test_the_new_are_scored_although_they_were_not_drawn() -> None:
+    last = known(64)
+    last.forget(places(60, 61, 62, 63), np.array([True, True, True, False]))
+    last.forget(places(62), np.array([False]))  # gone before it was scored
+    assert last.unsure(np.arange(40), 1.0).tolist() == [*range(40), 60, 61]
+    assert last.unsure(np.arange(40), 1.0).tolist() == list(range(40))
+    last.forget(places(60), np.array([True]))
+    last.forget_new()
+    assert last.unsure(np.arange(40), 1.0).tolist() == list(range(40))
 
 
 def test_last_losses_are_put_back_for_what_can_still_be_sampled() -> None:
@@ -85,6 +109,7 @@ def test_last_losses_are_put_back_for_what_can_still_be_sampled() -> None:
     later.load_state_dict(last.state_dict(), np.array([True, True, False, True]))
     assert later.at(places(0, 1)).tolist() == [1, 9]
     assert np.isnan(later.at(places(2, 3))).all()
-    assert later.oldest(places(0, 1), 1).tolist() == [0]
+    assert later.unsure(places(0, 1), 0.5).tolist() == []
+    assert later.unsure(places(0, 1), 0.5).tolist() == last.unsure(places(0, 1), 1.0).tolist() == [0, 1]
     with pytest.raises(ValueError, match="must be 3 last losses, got 4"):
         LastLosses(3).load_state_dict(last.state_dict(), np.ones(3, np.bool_))
