@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import History
 from spl.agents.memory import ReplayMemory
@@ -58,9 +59,13 @@ class Progress:
         self.episode = 0  # episodes that ended
         self.recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
         self.replays_due = 0  # mini-buffers to draw before collecting goes on
-        self.drawn: NDArray[np.int64] = np.zeros(
-            0, np.int64
-        )  # places in the memory, drawn and not yet learned
+        self.drawn: NDArray[np.int64]  # places in the memory, drawn and not yet learned
+        self.weights: NDArray[np.float32] | None  # of them; None: all count alike
+        self.forget_drawn()
+
+    def forget_drawn(self) -> None:
+        """Let nothing be drawn and not yet learned."""
+        self.drawn, self.weights = np.zeros(0, np.int64), None
 
     @property
     def is_learning(self) -> bool:
@@ -80,13 +85,15 @@ class Progress:
             "recent": [list(one) for one in self.recent],
             "replays_due": self.replays_due,
             "drawn": self.drawn,
+            "weights": self.weights,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.step, self.episode = int(state["step"]), int(state["episode"])
         self.recent.extend(Episode(float(total), int(length)) for total, length in state["recent"])
-        self.replays_due, self.drawn = int(state["replays_due"]), state["drawn"]
+        self.replays_due = int(state["replays_due"])
+        self.drawn, self.weights = state["drawn"], state["weights"]
 
 
 class Collector:
@@ -211,8 +218,7 @@ def learn(
     progress: Progress,
     config: LoopConfig,
     *,
-    curriculum: Callable[[Tensor], Tensor],
-    generator: np.random.Generator,
+    curriculum: ReplayCurriculum,
     max_grad_norm: float | None,
 ) -> Iterator[Tensor]:
     """Replay the memory as often as is due, in batches; the environments are not touched.
@@ -227,15 +233,20 @@ def learn(
     device = parameters[0].device
     while progress.is_learning:
         if not progress.drawn.size:
-            progress.drawn = memory.draw(config.mini_buffer, generator)
+            progress.drawn, progress.weights = curriculum.draw(config.mini_buffer, progress.step)
             progress.replays_due -= 1
-        batch = memory.at(progress.drawn[: config.batch_size]).to(device)
+        places, later = np.split(progress.drawn, [config.batch_size])
+        batch = memory.at(places).to(device)
         losses = agent.losses(batch)
-        weights = curriculum(losses.detach())
+        weights = torch.ones_like(losses)
+        if progress.weights is not None:
+            weights = torch.from_numpy(progress.weights[: config.batch_size]).to(device)
         try:
             loss = descend(losses, weights, optimizer, parameters, max_grad_norm=max_grad_norm)
         except NonFiniteError as error:
             raise NonFiniteBatch(batch, losses.detach()) from error
         agent.sync()  # before the yield: a caller may stop there, and the update must be whole
-        progress.drawn = progress.drawn[config.batch_size :]
+        curriculum.see(places, losses.detach())
+        progress.drawn = later
+        progress.weights = None if progress.weights is None else progress.weights[config.batch_size :]
         yield loss

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spl import recording
 from spl.agents.mirror import Mirror
+from spl.agents.sampleable import Sampleable
 from spl.agents.saves import Saves
 from spl.agents.windows import Windows, find_sampleable
 from spl.recording import Fields, layout_of
@@ -106,14 +107,14 @@ class ReplayMemory:
         layout = layout_of(self.spec, 1, 1)
         self._expected = {name: (shape[2:], dtype) for name, (shape, dtype) in layout.items()}
         self._windows = Windows(self._flat, self.num_envs, self.history, self.n_step, self.gamma)
-        self._sampleable = np.zeros(size, np.bool_)
+        self.sampleable = Sampleable(size)
         self._restore(written)
 
     def _restore(self, written: list[int]) -> None:
         """Take these counts as the truth: forget what was written past them, find the sampleable again."""
         self._written = list(written)
         self._is_open = [False] * self.num_envs  # whether the newest observation awaits its action
-        self._sampleable[:] = False
+        mask = np.zeros_like(self.sampleable.mask)
         for env, count in enumerate(written):
             if count == 0:
                 continue
@@ -124,12 +125,12 @@ class ReplayMemory:
             action, age = self._flat.action[live], self._flat.age[live]
             ended = self._flat.terminated[live] | self._flat.truncated[live]
             self._is_open[env] = age[-1] == 0 or not ended[-2]
-            self._sampleable[live] = find_sampleable(action, age, ended, self.history, self.n_step)
-        self._num_sampleable = int(np.count_nonzero(self._sampleable))
+            mask[live] = find_sampleable(action, age, ended, self.history, self.n_step)
+        self.sampleable.renew(mask)
 
     def __len__(self) -> int:
         """Return the number of sampleable transitions."""
-        return self._num_sampleable
+        return self.sampleable.count
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -139,7 +140,7 @@ class ReplayMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays, on disk or in RAM, touched or not."""
-        return sum(array.nbytes for array in self.fields) + self._sampleable.nbytes
+        return sum(array.nbytes for array in self.fields) + self.sampleable.mask.nbytes
 
     @property
     def bytes_per_transition(self) -> float:
@@ -217,8 +218,7 @@ class ReplayMemory:
         nearest = 0 if has_ended else reach
         for back in range(nearest, min(age, reach) + 1):
             if number - back - min(age - back, self.history - 1) >= oldest:
-                self._sampleable[(number - back) % self.slots * self.num_envs + env] = True
-                self._num_sampleable += 1
+                self.sampleable.admit((number - back) % self.slots * self.num_envs + env)
 
     def _retire(self, oldest: int, stop: int, env: int) -> None:
         """Unmark what needs observation ``oldest``, which is about to leave the live window.
@@ -229,14 +229,12 @@ class ReplayMemory:
         age = int(self._flat.age[oldest % self.slots * self.num_envs + env])
         for ahead in range(self.history) if age == 0 else (0, self.history - 1):
             slot = (oldest + ahead) % self.slots * self.num_envs + env
-            is_needed = oldest + ahead < stop and self._flat.age[slot] == age + ahead  # the same episode
-            if is_needed and self._sampleable[slot]:
-                self._sampleable[slot] = False
-                self._num_sampleable -= 1
+            if oldest + ahead < stop and self._flat.age[slot] == age + ahead:  # the same episode
+                self.sampleable.retire(slot)
 
     def indices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return slots and environments, each ``(len(self),)``, of all sampleable transitions."""
-        return np.divmod(np.flatnonzero(self._sampleable), self.num_envs)
+        return np.divmod(self.sampleable.places(), self.num_envs)
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
         """Return ``batch_size`` transitions as :meth:`draw` chooses them."""
@@ -248,18 +246,8 @@ class ReplayMemory:
         Raises:
             ValueError: if ``batch_size`` is not positive or nothing is sampleable yet.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {batch_size}")
-        if self._num_sampleable == 0:
-            raise ValueError(f"memory must hold a complete transition, got {self._written} observations")
         num_slots = min(max(self._written), self.slots) * self.num_envs
-        if 8 * self._num_sampleable < num_slots:  # too few to hit by chance
-            sampleable = np.flatnonzero(self._sampleable)
-            return sampleable[generator.integers(sampleable.size, size=batch_size)]
-        drawn = generator.integers(num_slots, size=batch_size)
-        while (rejected := np.flatnonzero(~self._sampleable[drawn])).size > 0:
-            drawn[rejected] = generator.integers(num_slots, size=rejected.size)
-        return drawn
+        return self.sampleable.draw(batch_size, num_slots, generator)
 
     def gather(self, slots: NDArray[np.int64], envs: NDArray[np.int64]) -> Batch:
         """Return the transitions at ``slots`` ``(B,)`` of ``envs`` ``(B,)``; tensors may share memory.
@@ -269,7 +257,7 @@ class ReplayMemory:
         """
         is_inside = (slots >= 0) & (slots < self.slots) & (envs >= 0) & (envs < self.num_envs)
         flat = np.where(is_inside, slots * self.num_envs + envs, 0)
-        wrong = np.flatnonzero(~(is_inside & self._sampleable[flat]))
+        wrong = np.flatnonzero(~(is_inside & self.sampleable.mask[flat]))
         if wrong.size > 0:
             first = f"slot {slots[wrong[0]]} of env {envs[wrong[0]]}"
             raise ValueError(f"slots must be sampleable, got {first}; take them from indices()")
@@ -278,6 +266,14 @@ class ReplayMemory:
     def at(self, newest: NDArray[np.int64]) -> Batch:
         """Return the transitions at places that :meth:`draw` chose; none may have been overwritten since."""
         return self._windows.batch(newest)
+
+    def actions_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the actions ``(B,)`` of the transitions at places that :meth:`draw` chose."""
+        return self._flat.action[places].astype(np.int64)
+
+    def rewards_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rewards ``(B,)`` of the transitions at places that :meth:`draw` chose, over n steps."""
+        return self._windows.rewards(places)
 
     def save(self, folder: Path) -> None:
         """Bring the recording in ``folder`` up to date, writing only the slots that changed since last time.

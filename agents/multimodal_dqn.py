@@ -226,6 +226,12 @@ class MultimodalDqn:
         self._refresh()
         return self._losses(batch)
 
+    def score(self, batch: Batch) -> Tensor:
+        """Return :meth:`losses` ``(B,)`` without a graph, of a batch of any size, never compiled."""
+        self._refresh()
+        with torch.no_grad():
+            return self._losses_of(batch)
+
     def _losses_of(self, batch: Batch) -> Tensor:
         trained, choosing, rating = self.network.values, self.network, self.target
         if self._low is not None:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spl import checkpoint
+from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.loop import Collected, Collector, NonFiniteBatch, Progress
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import MultimodalDqn
@@ -74,7 +75,7 @@ class Parts(NamedTuple):
     memory: ReplayMemory
     progress: Progress
     collector: Collector
-    generator: np.random.Generator  # owns the draws from the memory
+    curriculum: ReplayCurriculum  # draws from the memory
     meter: Meter
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,7 +86,8 @@ class Parts(NamedTuple):
             "memory": self.memory.state_dict(),
             "progress": self.progress.state_dict(),
             "collector": self.collector.state_dict(),
-            "generator": self.generator.bit_generator.state,
+            "generator": self.curriculum.generator.bit_generator.state,
+            "curriculum": self.curriculum.state_dict(),
             "meter": self.meter.state_dict(),
         }
 
@@ -95,8 +97,10 @@ class Parts(NamedTuple):
         restore(self.optimizer, state["optimizer"])
         self.progress.load_state_dict(state["progress"])
         if not len(self.memory):  # it was not saved, so nothing that was drawn from it can be learned
-            self.progress.replays_due, self.progress.drawn = 0, np.zeros(0, np.int64)
-        self.generator.bit_generator.state = state["generator"]
+            self.progress.replays_due = 0
+            self.progress.forget_drawn()
+        self.curriculum.generator.bit_generator.state = state["generator"]
+        self.curriculum.load_state_dict(state["curriculum"])
         self.meter.load_state_dict(state["meter"], self.agent.device)
         self.meter.first_step = self.meter.row_step = self.progress.step
         return self.collector.load_state_dict(state["collector"])
@@ -212,6 +216,7 @@ class Watch:
             "time/threads": self.threads.count,
             "train/n_updates": self.parts.agent.num_updates,
             "memory/transitions": len(self.parts.memory),
+            **self.parts.curriculum.told,
         }
         if progress.recent:
             values["rollout/ep_rew_mean"] = float(progress.returns.mean())

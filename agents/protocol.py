@@ -1,4 +1,4 @@
-"""What the loop asks of an agent: five methods and a network."""
+"""What the loop asks of an agent: six methods and a network."""
 
 from typing import Any, Protocol
 
@@ -22,6 +22,10 @@ class Agent(Protocol):
 
     def losses(self, batch: Batch) -> Tensor:
         """Return one loss per transition, ``(B,)``, with a graph."""
+        ...
+
+    def score(self, batch: Batch) -> Tensor:
+        """Return the same losses without a graph, ``(B,)``."""
         ...
 
     def sync(self) -> None:

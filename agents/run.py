@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from spl import runs
+from spl.agents.curriculum import ReplayCurriculumConfig
 from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
 from spl.config import UsageError
 from spl.encoders import EncoderConfig, build_encoder
@@ -19,7 +20,7 @@ from spl.runs import describe_run, generator_of, new_run
 
 GIB = 1024**3
 RUNS = Path("runs/agent")  # where runs lie unless told otherwise
-ALIASES = {"env": "env.id", "encoder": "pretrained.run"}
+ALIASES = {"env": "env.id", "encoder": "pretrained.run", "curriculum": "curriculum.name"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ class TrainAgentConfig:
     pretrain: PretrainingConfig = field(default_factory=PretrainingConfig)  # how, on those
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    curriculum: Literal["uniform"] = "uniform"  # which transitions count how much
+    curriculum: ReplayCurriculumConfig = field(default_factory=ReplayCurriculumConfig)
     num_steps: int = 8_000  # agent decisions in all, over all environments
     num_envs: int = 1  # stepped together
     env_workers: bool | None = None  # each in a process of its own; null: with several, or with a time limit

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spl import checkpoint
+from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.described import check_environment, read_environment
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector, Progress
@@ -66,7 +67,15 @@ def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memor
         dropout=dropout,
         keep_reward=config.agent.kept_reward,
     )
-    return Parts(agent, optimizer, memory, progress, collector, generator_of(config.seed, "replay"), Meter())
+    curriculum = ReplayCurriculum(
+        config.curriculum,
+        agent,
+        memory,
+        generator_of(config.seed, "replay"),
+        num_steps=config.num_steps,
+        huber=config.agent.huber,
+    )
+    return Parts(agent, optimizer, memory, progress, collector, curriculum, Meter())
 
 
 def groups_of(config: TrainAgentConfig, agent: MultimodalDqn) -> list[dict[str, Any]]:
@@ -168,6 +177,7 @@ def new_agent(config: TrainAgentConfig, fleet: Fleet) -> MultimodalDqn:
     """
     check_ram(config, fleet.spec_of_streams)
     try:
+        config.curriculum.check_senses(fleet.spec_of_streams)
         device = pick_device(config.device)
         return build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
     except ValueError as error:

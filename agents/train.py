@@ -20,7 +20,6 @@ from spl.agents.pretraining import open_run, pretrain
 from spl.agents.run import TrainAgentConfig
 from spl.agents.start import is_fresh, make_fleet, prepare
 from spl.config import RunError
-from spl.curriculum import CURRICULA
 from spl.envs.fleet import Fault
 from spl.files import hold
 from spl.report import Report
@@ -192,8 +191,7 @@ def learn_what_is_due(config: TrainAgentConfig, parts: Parts, watch: Watch) -> I
             parts.optimizer,
             parts.progress,
             config.loop,
-            curriculum=CURRICULA[config.curriculum],
-            generator=parts.generator,
+            curriculum=parts.curriculum,
             max_grad_norm=config.agent.max_grad_norm,
         )
     except NonFiniteBatch as error:

@@ -56,6 +56,10 @@ class Windows:
             next_present=torch.from_numpy(flat.present.take(following, axis=0, mode="wrap")),
         )
 
+    def rewards(self, newest: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the summed rewards ``(B,)`` of the transitions at places ``newest`` ``(B,)``."""
+        return self._look_ahead(newest)[1]
+
     def _look_ahead(
         self, newest: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64] | int, NDArray[np.float32], NDArray[np.float32]]:

@@ -101,6 +101,16 @@ class Batch(NamedTuple):
         """Return the transitions ``start..stop`` as views."""
         return Batch(*(field[start:stop] for field in self))
 
+    def without(self, *senses: int) -> Batch:
+        """Return a copy in which the given senses (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
+        present, next_present = self.present.clone(), self.next_present.clone()
+        blanks: dict[str, Tensor] = {}
+        for sense in senses:
+            present[:, sense] = next_present[:, sense] = False
+            for name in (("video", "next_video"), ("audio", "next_audio"))[sense]:
+                blanks[name] = getattr(self, name).new_zeros(getattr(self, name).shape)
+        return self._replace(present=present, next_present=next_present, **blanks)
+
     def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device`` (itself when it is there already)."""
         return Batch(*(field.to(device) for field in self))

@@ -363,7 +363,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.saves": {"spl.recording"},
     "spl.agents.mirror": set(),
     "spl.agents.windows": {"spl.agents.mirror", "spl.recording"},
+    "spl.agents.sampleable": set(),
+    "spl.agents.priorities": set(),
+    "spl.agents.last_losses": set(),
+    "spl.agents.curriculum": {
+        "spl.agents.last_losses",
+        "spl.agents.memory",
+        "spl.agents.priorities",
+        "spl.agents.protocol",
+        "spl.curriculum.pace",
+    },
     "spl.agents.memory": {
+        "spl.agents.sampleable",
         "spl.agents.mirror",
         "spl.recording",
         "spl.agents.saves",
@@ -382,6 +393,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.losses",
     },
     "spl.agents.run": {
+        "spl.agents.curriculum",
         "spl.agents.multimodal_dqn",
         "spl.encoders",
         "spl.envs.adapter",
@@ -418,6 +430,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "spl.agents.described": set(),
     "spl.agents.loop": {
+        "spl.agents.curriculum",
         "spl.agents.exploration",
         "spl.agents.history",
         "spl.agents.memory",
@@ -428,6 +441,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.envs.seeded",
     },
     "spl.agents.parts": {
+        "spl.agents.curriculum",
         "spl.descent",
         "spl.threads",
         "spl.agents.loop",
@@ -440,6 +454,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.report",
     },
     "spl.agents.start": {
+        "spl.agents.curriculum",
         "spl.runs",
         "spl.agents.described",
         "spl.agents.exploration",
@@ -465,7 +480,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.signals",
         "spl.agents.start",
         "spl.threads",
-        "spl.curriculum",
         "spl.files",
         "spl.report",
     },

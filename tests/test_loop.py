@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.curriculum import Draw, ReplayCurriculum, ReplayCurriculumConfig
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, NonFiniteBatch, Progress, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn
 from spl.agents.run import LoopConfig, TrainAgentConfig, build_agent
-from spl.curriculum import uniform
 from spl.encoders import EncoderConfig
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet
@@ -62,8 +63,12 @@ class Bench:
         collector.begin(self.fleet.start().begun)
         return [transition for _ in range(num_steps) for transition in collector.step().transitions]
 
+    def curriculum(self, **options: Any) -> ReplayCurriculum:
+        config, generator = ReplayCurriculumConfig(**options), np.random.default_rng(self.seed)
+        return ReplayCurriculum(config, self.agent, self.memory, generator, num_steps=100, huber=True)
+
     def learning(self, *, loop: LoopConfig | None = None, **options: Any) -> Iterator[Tensor]:
-        options = {"curriculum": uniform, "max_grad_norm": None, **options}
+        options = {"curriculum": self.curriculum(), "max_grad_norm": None, **options}
         loop = LoopConfig(mini_buffer=8, batch_size=4) if loop is None else loop
         self.progress.replays_due = loop.replays
         return learn(
@@ -72,7 +77,6 @@ class Bench:
             self.optimizer,
             self.progress,
             loop,
-            generator=np.random.default_rng(self.seed),
             **options,
         )
 
@@ -81,6 +85,19 @@ class Bench:
 
     def weights(self) -> list[Tensor]:
         return [weight.clone() for weight in self.agent.network.state_dict().values()]
+
+
+class Weighing(ReplayCurriculum):
+    """Draws uniformly and lets each transition count with the same weight."""
+
+    def __init__(self, bench: Bench, weight: float) -> None:
+        self.uniform, self.weight = bench.curriculum(), weight
+
+    def draw(self, num: int, step: int) -> Draw:
+        return Draw(self.uniform.draw(num, step).places, np.full(num, self.weight, np.float32))
+
+    def see(self, places: NDArray[np.int64], losses: Tensor) -> None:
+        pass
 
 
 def are_equal(one: list[Tensor], two: list[Tensor]) -> bool:
@@ -113,16 +130,58 @@ def test_number_of_updates(replays: int, mini_buffer: int, batch_size: int, num_
     bench.collect(20)
     sizes: list[int] = []
 
-    def curriculum(losses: Tensor) -> Tensor:
-        assert not losses.requires_grad
-        sizes.append(losses.shape[0])
-        return uniform(losses)
+    class Counting(Weighing):
+        def see(self, places: NDArray[np.int64], losses: Tensor) -> None:
+            assert not losses.requires_grad
+            sizes.append(losses.shape[0])
 
+    curriculum = Counting(bench, weight=1.0)
     loop = LoopConfig(replays=replays, mini_buffer=mini_buffer, batch_size=batch_size)
     assert len(bench.learn(loop=loop, curriculum=curriculum)) == num_updates
     assert bench.agent.num_updates == num_updates
     assert sum(sizes) == replays * mini_buffer
     assert max(sizes) == batch_size
+
+
+@pytest.mark.parametrize("name", ["uniform", "self-paced", "prioritized", "spl-to-per"])
+def test_every_curriculum_takes_as_many_updates_and_its_losses_are_seen(name: str) -> None:
+    bench = Bench()
+    bench.collect(40)
+    curriculum = bench.curriculum(name=name)
+    loop = LoopConfig(replays=2, mini_buffer=10, batch_size=4)
+    for step in (0, 10, 40, 100):  # of 100: warm-up, pace, its end
+        bench.progress.step = step
+        assert len(bench.learn(loop=loop, curriculum=curriculum)) == 6
+        assert not bench.progress.drawn.size
+    assert bench.agent.num_updates == 24
+    if curriculum.priorities is not None:
+        curriculum.draw(1, 0)
+        places = bench.memory.sampleable.places()
+        assert (curriculum.priorities.tree.values[places] != curriculum.priorities.highest).sum() > 20
+
+
+def test_scoring_gives_the_losses_that_are_learned_without_a_graph() -> None:
+    bench = Bench()
+    bench.collect(30)
+    batch = bench.memory.at(bench.memory.sampleable.places())
+    scored, losses = bench.agent.score(batch), bench.agent.losses(batch)
+    assert losses.requires_grad
+    assert not scored.requires_grad
+    assert torch.equal(scored, losses.detach())
+
+
+def test_a_batch_without_a_sense_is_blank_in_it_now_and_next() -> None:
+    bench = Bench()
+    bench.collect(30)
+    batch = bench.memory.at(bench.memory.sampleable.places())
+    deaf = batch.without(AUDIO)
+    assert not deaf.audio.any()
+    assert not deaf.next_audio.any()
+    assert deaf.present.tolist() == deaf.next_present.tolist() == [[True, False]] * batch.size
+    assert torch.equal(deaf.video, batch.video)
+    assert torch.equal(deaf.next_video, batch.next_video)
+    assert batch.present.all()
+    assert batch.audio.any()
 
 
 def test_an_update_is_whole_when_its_loss_is_told() -> None:
@@ -277,12 +336,13 @@ def test_learning_stopped_in_the_middle_of_a_mini_buffer_goes_on_there() -> None
     for bench in (whole, parts):
         bench.collect(20)
     expected = whole.learn(loop=loop)
-    generator = np.random.default_rng(0)
+    curriculum = parts.curriculum()
 
     def learning() -> Iterator[Tensor]:
         agent, memory, optimizer = parts.agent, parts.memory, parts.optimizer
-        draws = {"curriculum": uniform, "generator": generator, "max_grad_norm": None}
-        return learn(agent, memory, optimizer, parts.progress, loop, **draws)
+        return learn(
+            agent, memory, optimizer, parts.progress, loop, curriculum=curriculum, max_grad_norm=None
+        )
 
     parts.progress.replays_due = 2
     first = learning()
@@ -299,7 +359,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_and_hands_over_its_batch()
     bench.collect(20)
     before = bench.weights()
     with pytest.raises(NonFiniteBatch) as caught:
-        bench.learn(curriculum=lambda losses: torch.full_like(losses, torch.nan))
+        bench.learn(curriculum=Weighing(bench, torch.nan))
     assert caught.value.batch.size == caught.value.losses.shape[0] == 4
     assert are_equal(before, bench.weights())
     assert bench.agent.num_updates == 0
@@ -309,7 +369,7 @@ def test_the_curriculum_s_weights_are_descended() -> None:
     bench = Bench()
     bench.collect(20)
     before = bench.weights()
-    assert bench.learn(curriculum=torch.zeros_like) == [0.0, 0.0]
+    assert bench.learn(curriculum=Weighing(bench, 0.0)) == [0.0, 0.0]
     assert are_equal(before, bench.weights())
 
 

@@ -191,6 +191,18 @@ def test_sample_equals_the_episodes_and_repeats_with_its_seed() -> None:
     assert not torch.equal(one.audio, other.audio)
 
 
+def test_actions_and_rewards_are_told_without_the_batch() -> None:
+    memory = make(60, num_envs=2, n_step=3)
+    for env in range(2):
+        memory.begin(observe(env), env)
+        for number in range(25):
+            memory.add(transition(number, terminated=number == 24), env)
+    places = memory.draw(30, np.random.default_rng(0))
+    batch = memory.at(places)
+    assert memory.actions_at(places).tolist() == batch.action.tolist()
+    assert memory.rewards_at(places).tolist() == batch.reward.tolist()
+
+
 def test_few_sampleable_among_many_slots_are_found() -> None:
     memory = make(400, num_envs=20, history=1, n_step=1)
     for env in range(20):

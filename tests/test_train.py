@@ -259,7 +259,7 @@ def flat(tree):
         return {str(key): flat(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [flat(value) for value in tree]
-    return tree.tolist() if hasattr(tree, "tolist") else tree
+    return np.asarray(tree).tobytes() if hasattr(tree, "tolist") else tree  # NaN equals itself in bytes
 
 
 @pytest.mark.parametrize(
@@ -300,6 +300,47 @@ def test_a_run_stopped_while_it_learns_goes_on_there(smoke, monkeypatch):
     assert state["agent"]["num_updates"] == 3
     assert (len(state["progress"]["drawn"]), state["progress"]["replays_due"]) == (25, 0)
     assert state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder) == state_of(whole)
+
+
+PACE = ("--curriculum.start", "0.3", "--curriculum.warmup", "0.3", "--curriculum.over", "0.6")
+PHASES = ("--loop.collect_steps", "8", "--loop.replays", "2", "--loop.mini_buffer", "20")  # of batches of 8
+THREE = ("--num_envs", "3", "--env_workers", "false")
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "options"),
+    [
+        ("uniform", ()),
+        ("self-paced", (*PACE, "--agent.n_step", "3")),
+        ("self-paced", (*PACE, "--curriculum.sense", "audio", "--curriculum.groups", "action")),
+        ("prioritized", ("--memory.capacity", "90")),
+        ("spl-to-per", (*PACE, *THREE)),
+    ],
+    ids=["uniform", "self-paced", "one sense", "prioritized", "spl-to-per"],
+)
+def test_any_curriculum_stopped_between_two_steps_and_amid_a_mini_buffer_goes_on_there(
+    smoke, monkeypatch, curriculum, options
+):
+    config = smoke("--curriculum.name", curriculum, *options, *PHASES)
+    whole = train_agent(config, console=quiet()).folder
+    do_what_is_due = Watch._do_what_is_due
+
+    def stop_at_some(watch):
+        do_what_is_due(watch)
+        step, updates = watch.parts.progress.step, watch.parts.agent.num_updates
+        if (watch.parts.progress.drawn.size and updates in (34, 56, 83)) or (
+            step == 123 and updates % 6 == 0
+        ):
+            watch.stop.stop()
+
+    monkeypatch.setattr(Watch, "_do_what_is_due", stop_at_some)
+    folder, starts = None, 0
+    while folder is None or checkpoint.load(folder / "checkpoints")["progress"]["step"] < config.num_steps:
+        folder, starts = train_agent(config, resume=folder, console=quiet()).folder, starts + 1
+    assert starts == 5, "it was stopped in three mini-buffers and between two steps"
+    assert state_of(folder) == state_of(whole)
+    last = rows_of(whole)[-1]
+    assert ("curriculum/share" in last) == (curriculum != "uniform")
 
 
 def test_a_run_stopped_after_its_last_step_is_not_finished_before_it_has_learned(smoke, monkeypatch):

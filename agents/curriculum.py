@@ -1,0 +1,277 @@
+"""Which transitions the replay learns from: all alike, the easy ones first, the hard ones more often.
+
+One rule for all four names. Of ``num / share`` candidates, drawn uniformly or by priority, the ``num``
+easiest are learned, easy to hard. So the number of updates never depends on the pace.
+"""
+
+from dataclasses import dataclass, fields
+from math import ceil
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spl.agents.last_losses import LastLosses, easiest
+from spl.agents.memory import ReplayMemory
+from spl.agents.priorities import Priorities, absolute_errors, importance_weights
+from spl.agents.protocol import Agent
+from spl.curriculum.pace import share_at
+from spl.records import AUDIO, VIDEO, StreamSpec
+
+SENSES = {"video": VIDEO, "audio": AUDIO}
+_PACE = ("start", "end", "over", "warmup", "schedule", "groups", "rescored", "sense")
+_PRIORITY = ("alpha", "beta")
+_USED = {
+    "uniform": (),
+    "self-paced": _PACE,
+    "prioritized": _PRIORITY,
+    "spl-to-per": (*_PACE, *_PRIORITY),
+}
+_NUM_SCORED_AT_ONCE = 256  # transitions, which bounds the RAM of a large mini-buffer's pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayCurriculumConfig:
+    """Which transitions of the memory are learned, and how much each counts."""
+
+    name: Literal["uniform", "self-paced", "prioritized", "spl-to-per"] = "uniform"  # easy first, hard first
+    start: float = 0.5  # share of the transitions drawn that is learned as the pace begins, the easiest
+    end: float = 1.0  # and once it has grown
+    over: float = 0.5  # share of the run's steps over which it grows
+    warmup: float = 0.08  # share of the run's steps before, in which everything drawn is learned
+    schedule: Literal["linear", "root", "geometric"] = "linear"  # of the share
+    groups: Literal["reward", "action", "none"] = "reward"  # the easiest of each: by reward's sign, or action
+    rescored: float = 0.125  # share of those drawn whose loss is computed anew, on average; 1: of all
+    sense: Literal["video", "audio"] | None = None  # the pace looks at the loss with that sense alone
+    alpha: float = 0.6  # of priorities: 0 draws uniformly, 1 in proportion to the error
+    beta: float = 0.4  # of importance weights at first; 1 in the end, which takes the bias away
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end", "over"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+        for name in ("warmup", "rescored", "alpha", "beta"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.start > self.end:
+            raise ValueError(f"start must be at most end ({self.end}), got {self.start}: the share grows")
+        for field in fields(self):
+            is_used = field.name == "name" or field.name in _USED[self.name]
+            if not is_used and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"{field.name} {getattr(self, field.name)} means nothing to the {self.name} curriculum: "
+                    "leave it out, or choose another --curriculum"
+                )
+
+    def check_senses(self, spec: StreamSpec) -> None:
+        """Raise ``ValueError`` if an environment of this ``spec`` lacks the sense that the pace looks at."""
+        there = {"video": spec.has_video, "audio": spec.has_audio, None: True}
+        if not there[self.sense]:
+            raise ValueError(f"curriculum.sense must be a stream of the environment, got {self.sense}")
+
+    @property
+    def has_pace(self) -> bool:
+        """Whether easy transitions come first."""
+        return "start" in _USED[self.name]
+
+    @property
+    def has_priorities(self) -> bool:
+        """Whether hard transitions are drawn more often."""
+        return "alpha" in _USED[self.name]
+
+
+class Pace(NamedTuple):
+    """What holds at a step."""
+
+    share: float  # of the transitions drawn, that is learned
+    hardness: float  # chance that one is drawn by its priority instead of uniformly
+    beta: float  # of the importance weights
+
+    @classmethod
+    def at(cls, config: ReplayCurriculumConfig, done: float) -> "Pace":
+        """Return the pace after a share ``done`` of the run: share and hardness grow together."""
+        beta = config.beta + (1.0 - config.beta) * min(1.0, done)
+        if not config.has_pace:
+            return cls(1.0, float(config.has_priorities), beta)
+        if done < config.warmup:
+            return cls(1.0, 0.0, beta)
+        grown = min(1.0, (done - config.warmup) / config.over)
+        share = share_at(grown, start=config.start, end=config.end, schedule=config.schedule)
+        return cls(share, grown if config.has_priorities else 0.0, beta)
+
+
+class Draw(NamedTuple):
+    """What is to be learned next, in this order."""
+
+    places: NDArray[np.int64]  # (n,), in the memory
+    weights: NDArray[np.float32] | None  # (n,), in [0, 1]; None: all count alike
+
+
+class ReplayCurriculum:
+    """Draws transitions from a memory, and keeps of each the loss that it had last.
+
+    Args:
+        config: the options named in :class:`ReplayCurriculumConfig`.
+        agent: scores transitions whose loss is not known, or was seen long ago.
+        memory: drawn from; nobody else may take its changes.
+        generator: owns the draws.
+        num_steps: of the run; ``over`` and ``warmup`` are shares of them.
+        huber: whether the agent's losses are Huber's.
+    """
+
+    def __init__(
+        self,
+        config: ReplayCurriculumConfig,
+        agent: Agent,
+        memory: ReplayMemory,
+        generator: np.random.Generator,
+        *,
+        num_steps: int,
+        huber: bool,
+    ) -> None:
+        self.config, self.agent, self.memory, self.generator = config, agent, memory, generator
+        self.num_steps, self.huber = num_steps, huber
+        size = memory.sampleable.mask.size
+        self.losses = LastLosses(size) if config.has_pace else None
+        self.priorities = Priorities(size, config.alpha) if config.has_priorities else None
+        self.told: dict[str, float] = {}  # of the last draw, for the report
+        self._unread: list[tuple[NDArray[np.int64], Tensor]] = []  # losses that lie on the device still
+        self._is_plain = self.losses is None and self.priorities is None
+        if not self._is_plain:
+            self._settle()
+        if self.losses is not None:
+            self.losses.forget_new()
+
+    def draw(self, num: int, step: int) -> Draw:
+        """Return ``num`` transitions to learn from at a step of the run.
+
+        Raises:
+            ValueError: if ``num`` is not positive or nothing is sampleable yet.
+        """
+        if self._is_plain:
+            return Draw(self.memory.draw(num, self.generator), None)
+        self._settle()
+        pace = Pace.at(self.config, step / self.num_steps)
+        places = self._candidates(ceil(num / pace.share - 1e-9), pace.hardness)
+        self.told = {"curriculum/share": num / places.size}
+        if pace.share < 1.0:
+            places = self._keep(places, num)
+        elif self.losses is not None:
+            self.losses.forget_new()
+        if self.priorities is None:
+            return Draw(places, None)
+        self.told |= {
+            "curriculum/hardness": pace.hardness,
+            "curriculum/beta": pace.beta,
+            "curriculum/mean_priority": self.priorities.tree.total / len(self.memory),
+        }
+        uniform = (1.0 - pace.hardness) / len(self.memory)
+        chances = uniform + pace.hardness * self.priorities.probabilities(places)
+        return Draw(places, importance_weights(chances, len(self.memory), pace.beta))
+
+    def see(self, places: NDArray[np.int64], losses: Tensor) -> None:
+        """Take the detached ``losses (n,)`` that an update had at ``places (n,)``; they are read later."""
+        if not self._is_plain:
+            self._unread.append((places, losses))
+
+    def _settle(self) -> None:
+        """Take in what was learned since the last draw, and then what the memory took in and gave up."""
+        if self._unread:
+            places = np.concatenate([places for places, _ in self._unread])
+            losses = torch.cat([losses for _, losses in self._unread]).cpu().numpy()
+            self._unread = []
+            if self.losses is not None and self.config.sense is None:
+                self.losses.see(places, losses)
+            if self.priorities is not None:
+                self.priorities.see(places, absolute_errors(losses, huber=self.huber))
+        changed = self.memory.sampleable.take_changes()
+        if self.losses is not None:
+            self.losses.forget(changed, self.memory.sampleable.mask[changed])
+        if self.priorities is not None:
+            self.priorities.follow(changed, self.memory.sampleable.mask[changed])
+
+    def _candidates(self, num: int, hardness: float) -> NDArray[np.int64]:
+        """Draw each of ``num`` places by its priority with chance ``hardness``, else uniformly."""
+        if self.priorities is None or hardness == 0.0:
+            return self.memory.draw(num, self.generator)
+        self.memory.sampleable.check(num)
+        num_hard = int(self.generator.binomial(num, hardness))
+        hard = self.priorities.tree.draw(num_hard, self.generator)
+        if num_hard == num:
+            return hard
+        return self.generator.permutation(
+            np.concatenate([hard, self.memory.draw(num - num_hard, self.generator)])
+        )
+
+    def _keep(self, places: NDArray[np.int64], num: int) -> NDArray[np.int64]:
+        """Return the ``num`` easiest of ``places``, the same share of each group, easy to hard."""
+        assert self.losses is not None
+        unsure = self.losses.unsure(places, self.config.rescored)
+        if unsure.size:
+            self.losses.see(unsure, self._score(unsure))
+        losses = self.losses.at(places)
+        kept = easiest(losses, self._groups(places), num)
+        self.losses.turn()
+        is_known = np.isfinite(losses)
+        self.told |= {
+            "curriculum/rescored": unsure.size / places.size,
+            "curriculum/without_loss": 1.0 - np.count_nonzero(is_known) / places.size,
+        }
+        if is_known[kept].any():
+            learned = losses[kept][is_known[kept]]
+            self.told |= {
+                "curriculum/threshold": float(learned[-1]),
+                "curriculum/mean_loss": float(learned.mean()),
+                "curriculum/mean_loss_of_drawn": float(losses[is_known].mean()),
+            }
+        return places[kept]
+
+    def _score(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the losses at ``places (n,)``, by one pass without a graph, with one sense if so asked."""
+        device = next(self.agent.network.parameters()).device
+        found = []
+        for first in range(0, places.size, _NUM_SCORED_AT_ONCE):
+            batch = self.memory.at(places[first : first + _NUM_SCORED_AT_ONCE]).to(device)
+            if self.config.sense is not None:
+                batch = batch.without(*(sense for name, sense in SENSES.items() if name != self.config.sense))
+            found.append(self.agent.score(batch))
+        scored: NDArray[np.float32] = torch.cat(found).cpu().numpy()
+        return scored
+
+    def _groups(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the group of each of ``places (n,)``, any whole numbers."""
+        if self.config.groups == "action":
+            return self.memory.actions_at(places)
+        if self.config.groups == "reward":
+            return np.sign(self.memory.rewards_at(places)).astype(np.int64)
+        return np.zeros(places.size, np.int64)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return last losses, priorities, and what was told of the last draw."""
+        if self._is_plain:
+            return {}
+        self._settle()
+        state: dict[str, Any] = {"told": dict(self.told)}
+        if self.losses is not None:
+            state["losses"] = self.losses.state_dict()
+        if self.priorities is not None:
+            state["priorities"] = self.priorities.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, with the memory already as it was then, or empty.
+
+        Raises:
+            ValueError: if the state is of a memory of another size.
+        """
+        if self._is_plain:
+            return
+        sampleable = self.memory.sampleable
+        sampleable.take_changes()  # all of them: what is put back here holds for them
+        self.told = dict(state["told"])
+        if self.losses is not None:
+            self.losses.load_state_dict(state["losses"], sampleable.mask)
+        if self.priorities is not None:
+            self.priorities.load_state_dict(state["priorities"], sampleable.mask)
