@@ -22,6 +22,7 @@ spl: agents that see and hear
   spl evaluate agent RUN               its return with all senses, one, noise, a failing one
   spl evaluate classifier RUN          its scores on held-out images, class by class
   spl evaluate autoencoder RUN         errors from each sense, linear probes, retrieval
+  spl explain agent RUN                what it looks at and listens to, and on which it acts
   spl explain classifier RUN [RUN ...]  what it looks at: maps over images, and their measures
   spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
   spl models [NAME ...]                networks and attention: parameters, operations, memory
@@ -135,6 +136,16 @@ def explain_classifier(argv: list[str]) -> int:
     return OK
 
 
+def explain_agent(argv: list[str]) -> int:
+    """``spl explain agent RUN [options]``."""
+    from spl.agents.explain import ExplainAgentConfig, print_explanation
+    from spl.agents.explain import explain_agent as explain
+
+    run, rest = take_run(argv, "spl explain agent runs/agent/...")
+    print_explanation(explain(run, parse(ExplainAgentConfig, rest, prog="spl explain agent RUN")))
+    return OK
+
+
 def models(argv: list[str]) -> int:
     """``spl models [NAME ...] [options]``."""
     from spl.models import ModelsConfig, print_models
@@ -198,6 +209,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate", "agent"): evaluate_agent,
     ("evaluate", "classifier"): evaluate_classifier,
     ("evaluate", "autoencoder"): evaluate_autoencoder,
+    ("explain", "agent"): explain_agent,
     ("explain", "classifier"): explain_classifier,
     ("models",): models,
     ("record",): record,

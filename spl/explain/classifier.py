@@ -1,7 +1,6 @@
 """``spl explain classifier``: maps by several methods and runs side by side, and measures of them."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from spl.explain.subjects import (
     usable_methods,
 )
 from spl.explain.tables import Explanation, Row, as_markdown, notes_on
-from spl.files import replace_text
+from spl.files import replace_text, writable
 from spl.report import Report
 from spl.saliency import METHODS, predicted
 from spl.saliency.measures import Measured, confidence, measure, together, win_rate
@@ -79,7 +78,7 @@ def explain_classifier(
     if not any(methods.values()):
         raise UsageError("\n".join(left_out))
     asked = ask_files(subjects, files) if files else ask_held_out(subjects, config.num_images)
-    out = _writable(Path(config.out) if config.out is not None else folders[0] / "explanation")
+    out = writable(Path(config.out) if config.out is not None else folders[0] / "explanation")
     drawn = [_drawn(one, methods[one.label], images) for one, images in zip(subjects, asked, strict=True)]
     draw_overlays(drawn, out / "overlays.png")
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
@@ -97,16 +96,6 @@ def explain_classifier(
     }
     replace_text(out / "measures.json", json.dumps(result, indent=2) + "\n")
     return Explanation(rows, notes, out)
-
-
-def _writable(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise UsageError(f"the folder {out} cannot be written: {error.strerror}; choose --out") from error
-    return out
 
 
 def _described(subject: Subject) -> dict[str, Any]:
