@@ -4,17 +4,17 @@ import os
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from spl import __version__
+from spl.arguments import parse_run, split_words, take_options, take_run
 from spl.config import RunError, UsageError, given_options, parse
 
 if TYPE_CHECKING:
     from spl.page.folders import Kind
 
-T = TypeVar("T")
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 USAGE = """\
@@ -26,6 +26,8 @@ spl: agents that see and hear
   spl evaluate agent RUN               its return with all senses, one, noise, a failing one
   spl evaluate classifier RUN          its scores on held-out images, class by class
   spl evaluate autoencoder RUN         errors from each sense, linear probes, retrieval
+  spl explain agent RUN                what it looks at and listens to, and on which it acts
+  spl explain classifier RUN [RUN ...]  what it looks at: maps over images, and their measures
   spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
   spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
   spl models [NAME ...]                networks and attention: parameters, operations, memory
@@ -122,9 +124,8 @@ def evaluate_autoencoder(argv: list[str]) -> int:
     from spl.pretrain.report import print_evaluation
 
     run, rest = take_run(argv, "spl evaluate autoencoder runs/autoencoder/...")
-    runs = [run]
-    while rest and not rest[0].startswith("-"):
-        runs, rest = [*runs, Path(rest[0])], rest[1:]
+    others, rest = split_words(rest)
+    runs = [run, *map(Path, others)]
     prog = "spl evaluate autoencoder RUN [RUN ...]"
     config = parse(EvaluateAutoencoderConfig, rest, prog=prog, aliases=ALIASES)
     results = [evaluate(one, config) for one in runs]
@@ -136,12 +137,11 @@ def report(argv: list[str]) -> int:
     """``spl report RUN [RUN ...] [options]``."""
     from spl.page.write import ReportConfig, write_report
 
-    position = next((index for index, word in enumerate(argv) if word.startswith("-")), len(argv))
-    words = argv[position:]
-    if not position and words != ["--help"]:
+    runs, words = split_words(argv)
+    if not runs and words != ["--help"]:
         raise UsageError("give the folder of a run, or of several: spl report runs/agent/...")
     config = parse(ReportConfig, words, prog="spl report RUN [RUN ...]")
-    written = write_report([Path(word) for word in argv[:position]], config, run_kinds())
+    written = write_report([Path(run) for run in runs], config, run_kinds())
     for note in written.notes:
         print(note)
     print(f"written to {written.path}, {written.num_bytes / 2**20:.1f} MiB")
@@ -164,15 +164,39 @@ def run_kinds() -> "list[Kind]":
     ]
 
 
+def explain_classifier(argv: list[str]) -> int:
+    """``spl explain classifier RUN [RUN ...] [--images PATH ...] [options]``."""
+    from spl.explain.classifier import ExplainClassifierConfig
+    from spl.explain.classifier import explain_classifier as explain
+    from spl.explain.tables import print_measures
+
+    run, rest = take_run(argv, "spl explain classifier runs/classifier/...")
+    others, rest = split_words(rest)
+    rest, files = take_options(rest, "--images")
+    config = parse(ExplainClassifierConfig, rest, prog="spl explain classifier RUN [RUN ...]")
+    print_measures(explain([run, *map(Path, others)], config, files))
+    return OK
+
+
+def explain_agent(argv: list[str]) -> int:
+    """``spl explain agent RUN [options]``."""
+    from spl.agents.explain import ExplainAgentConfig, print_explanation
+    from spl.agents.explain import explain_agent as explain
+
+    run, rest = take_run(argv, "spl explain agent runs/agent/...")
+    print_explanation(explain(run, parse(ExplainAgentConfig, rest, prog="spl explain agent RUN")))
+    return OK
+
+
 def models(argv: list[str]) -> int:
     """``spl models [NAME ...] [options]``."""
     from spl.models import ModelsConfig, print_models
 
-    position = next((index for index, word in enumerate(argv) if word.startswith("-")), len(argv))
-    if position and any(word.startswith("--models") for word in argv[position:]):
+    words, rest = split_words(argv)
+    if words and any(word.startswith("--models") for word in rest):
         raise UsageError("name the networks once: before the options, or with --models")
-    names = ["--models", ",".join(argv[:position])] if position else []
-    print_models(parse(ModelsConfig, [*names, *argv[position:]], prog="spl models [NAME ...]"))
+    names = ["--models", ",".join(words)] if words else []
+    print_models(parse(ModelsConfig, [*names, *rest], prog="spl models [NAME ...]"))
     return OK
 
 
@@ -240,6 +264,8 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate", "classifier"): evaluate_classifier,
     ("evaluate", "autoencoder"): evaluate_autoencoder,
     ("report",): report,
+    ("explain", "agent"): explain_agent,
+    ("explain", "classifier"): explain_classifier,
     ("models",): models,
     ("record",): record,
     ("film",): film,
@@ -266,50 +292,6 @@ def calm_threads() -> None:
     for name, value in CALM.items():
         if name != "GOMP_SPINCOUNT" or "OMP_WAIT_POLICY" not in os.environ:
             os.environ.setdefault(name, value)
-
-
-def parse_run(
-    config_class: type[T],
-    argv: list[str],
-    prog: str,
-    aliases: Mapping[str, str],
-    may_change: Collection[str],
-    parent: Path,
-) -> tuple[T, Path | None]:
-    """Return the config that ``argv`` describes, and the folder of the run that it goes on with, if any.
-
-    Raises:
-        UsageError: if an option is wrong, or one changes what the run to resume depends on.
-    """
-    rest, run = take_option(argv, "--resume")
-    if run is None:
-        return parse(config_class, rest, prog=prog, aliases=aliases), None
-    from spl.runs import check_resumable, read_run
-
-    before = read_run(config_class, Path(run), parent)
-    words = ["--config", str(Path(run) / "config.yaml"), *rest]
-    config = parse(config_class, words, prog=f"{prog} --resume", aliases=aliases)
-    check_resumable(before, config, may_change)
-    return config, Path(run)
-
-
-def take_run(argv: list[str], example: str) -> tuple[Path, list[str]]:
-    """Return the run's folder that ``argv`` begins with, and the rest; no folder before ``--help``."""
-    if not argv or (argv[0].startswith("-") and argv[0] != "--help"):
-        raise UsageError(f"give the folder of the run: {example}")
-    return (Path(), argv) if argv[0] == "--help" else (Path(argv[0]), argv[1:])
-
-
-def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:
-    """Return ``argv`` without ``name VALUE`` (or ``name=VALUE``), and the value."""
-    for position, word in enumerate(argv):
-        if word.startswith(name + "="):
-            return argv[:position] + argv[position + 1 :], word.removeprefix(name + "=")
-        if word == name:
-            if position + 1 == len(argv):
-                raise UsageError(f"{name} needs a value")
-            return argv[:position] + argv[position + 2 :], argv[position + 1]
-    return argv, None
 
 
 def choose(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:

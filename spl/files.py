@@ -42,6 +42,23 @@ def replace_text(path: Path, text: str) -> None:
         beside.unlink(missing_ok=True)
 
 
+def writable(folder: Path) -> Path:
+    """Return ``folder``, made if missing.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} cannot be written: {error.strerror}; choose another with --out"
+        ) from error
+    return folder
+
+
 def not_saved(what: str, folder: Path, error: Exception) -> OSError:
     """Return the error that says what could not be saved in ``folder``, why, and that the last save stays."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from spl import checkpoint
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.explain import ExplainAgentConfig, explain_agent
 from spl.agents.memory import ReplayMemory
 from spl.agents.parts import Watch
 from spl.agents.run import MAY_CHANGE, read_run, slack_of
@@ -436,6 +437,9 @@ def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
             assert mean[name] >= 0.9 * mean["oracle"]
         else:
             assert abs(mean[name] - value) < 4.0  # ten episodes of 32 rounds: three standard errors
+    (told,) = explain_agent(folder, ExplainAgentConfig(device="cpu"))["episodes"]
+    if sense != "both":
+        assert told[{"eye": "share_of_sight", "ear": "share_of_hearing"}[sense]] > 0.8
 
 
 def test_an_environment_of_one_sense_trains(smoke, monkeypatch, tmp_path):

@@ -1,0 +1,205 @@
+"""``spl explain agent``: what an agent looks at and listens to, and which sense it acts on, step by step."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spl.agents.evaluate import load_agent, play, untouched
+from spl.agents.history import Stack
+from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.config import UsageError
+from spl.explain.episode import Moment, draw_episode
+from spl.explain.senses import AsPictures, as_pictures
+from spl.files import replace_text, writable
+from spl.report import Report
+from spl.saliency import METHODS, advantage, chosen
+from spl.saliency.layers import Score
+from spl.saliency.measures import average_drop, average_increase, confidence, explained
+from spl.shapley import Shapley, shapley_values
+
+SCORES: dict[str, Callable[[Tensor], Score]] = {"advantage": advantage, "q-value": chosen}
+OF_AGENTS = tuple(name for name in METHODS if name != "attention")  # a stream's may have no positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainAgentConfig:
+    """Which episodes of a trained agent are explained, and how."""
+
+    episodes: int = 1  # that are played
+    method: str = "grad-cam"  # of those that spl.saliency has, but for attention
+    score: Literal["advantage", "q-value"] = "advantage"  # of the chosen action: what is explained
+    num_drawn: int = 8  # steps of each episode that are drawn, evenly spread
+    first_seed: int = 1_000_000  # of the episodes; training uses small ones
+    batch_size: int = 32  # steps at a time
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    out: str | None = None  # folder that is written; null: explanation/ in the run's folder
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "num_drawn", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.method not in OF_AGENTS:
+            raise ValueError(f"method must be one of {', '.join(OF_AGENTS)}, got {self.method!r}")
+
+
+class Told(NamedTuple):
+    """What is known of every step of an episode."""
+
+    actions: Tensor  # (S,) int64
+    values: Tensor  # (S, A) Q-values
+    shapley: Shapley  # of the score, (S,) each
+    full: Tensor  # (S,) confidence in the action: softmax over actions
+    masked: Tensor  # (S,) and with both senses through their maps
+    video_maps: Tensor | None  # (S, H, W)
+    audio_maps: Tensor | None  # (S, M, T F)
+
+
+def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
+    """Play episodes of a run's newest agent, greedily, and write what it acted on.
+
+    ``episode-N.png`` shows steps with their maps and both senses' shares over time. ``explanation.json`` has
+    every step's action, Q-values and Shapley values, the shares of each episode, and average drop and
+    increase of the maps, with a softmax over actions as the confidence.
+
+    Returns:
+        What ``explanation.json`` holds.
+
+    Raises:
+        UsageError: if it is no agent's run, has no checkpoint, has no layer for the method, or the folder
+            cannot be written.
+    """
+    agent, make, history, step = load_agent(run, config.device)
+    model = AsPictures(agent.network, history)
+    if config.method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
+        raise UsageError(
+            f"{config.method} needs convolutions, which no stream of {run} has: "
+            "pass --method integrated-gradients or occlusion"
+        )
+    out = writable(Path(config.out) if config.out is not None else run / "explanation")
+    env, told = make(), []
+    try:
+        for number in range(config.episodes):
+            stacks, total = _played(agent, env, history, config.first_seed + number)
+            with Report(out, "spl explain agent", len(stacks), is_logged=False) as report:
+                parts = []
+                for first in range(0, len(stacks), config.batch_size):
+                    part = _batch(stacks[first : first + config.batch_size], agent.device)
+                    parts.append(_explained(model, agent, part, config))
+                    report.show(first + len(part.video), {"episode": number + 1})
+            whole = _together(parts)
+            _draw(whole, stacks, config, f"{run.name}, episode {number + 1}, return {total:g}", out, number)
+            told.append(_as_json(whole, total))
+    finally:
+        env.close()
+    result = {
+        "run": str(run),
+        "step": step,
+        "method": config.method,
+        "score": config.score,
+        "confidence": "softmax over actions",
+        "episodes": told,
+        "out": str(out),
+    }
+    replace_text(out / "explanation.json", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[list[Stack], float]:
+    """Play one episode greedily; return what the agent was given at each step, and the return."""
+    stacks: list[Stack] = []
+
+    def policy(stacked: Any, envs: Any, running: list[int]) -> list[int]:
+        stacks.append(stacked.stack(running))
+        return agent.act(stacks[-1], 0.0)
+
+    totals, _ = play(policy, [env], untouched, history=history, seed=seed)
+    return stacks, totals[0]
+
+
+def _batch(stacks: list[Stack], device: torch.device) -> Stack:
+    return Stack(*(torch.cat(fields) for fields in zip(*stacks, strict=True))).to(device)
+
+
+def _explained(model: AsPictures, agent: MultimodalDqn, part: Stack, config: ExplainAgentConfig) -> Told:
+    """Return what is known of some steps; all on the CPU."""
+    inputs = as_pictures(*part)
+    with torch.no_grad():
+        values = agent.network(*part).float()  # (S, A)
+    actions = values.argmax(dim=1)
+    score = SCORES[config.score](actions)
+    maps = METHODS[config.method](model, model.layers, inputs, score)
+    full, masked = (confidence(model, x, actions) for x in (inputs, explained(inputs, maps)))
+    shapley = shapley_values(agent.network, tuple(part), score)
+    video_maps, audio_maps = (None if one is None else one.cpu() for one in maps)
+    shapley = Shapley(*(field.cpu() for field in shapley))
+    return Told(actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), video_maps, audio_maps)
+
+
+def _together(parts: list[Told]) -> Told:
+    def join(fields: tuple[Any, ...]) -> Any:
+        if isinstance(fields[0], Shapley):
+            return Shapley(*(torch.cat(values) for values in zip(*fields, strict=True)))
+        return None if fields[0] is None else torch.cat(fields)
+
+    return Told(*(join(fields) for fields in zip(*parts, strict=True)))
+
+
+def _draw(
+    told: Told, stacks: list[Stack], config: ExplainAgentConfig, title: str, out: Path, number: int
+) -> None:
+    moments = list(_moments(told, stacks, config.num_drawn))
+    draw_episode(
+        moments, told.shapley, config.score, f"{title}, {config.method}", out / f"episode-{number + 1}.png"
+    )
+
+
+def _moments(told: Told, stacks: list[Stack], num_drawn: int) -> Iterator[Moment]:
+    """Yield the steps that are drawn."""
+    steps = torch.linspace(0, len(stacks) - 1, min(num_drawn, len(stacks))).round().long().tolist()
+    for step in steps:
+        _, strip, _ = as_pictures(*stacks[step])  # (1, C, M, T F)
+        loudest = strip.abs().amax() if strip.numel() else strip.new_ones(())
+        sound = (255 * strip[0].abs().mean(dim=0) / loudest.clamp(min=1e-6)).to(torch.uint8)
+        yield Moment(
+            step=step,
+            action=f"action {int(told.actions[step])}",
+            probability=float(told.full[step]),
+            video=stacks[step].video[0, -1] if stacks[step].video.numel() else None,
+            audio=sound if strip.numel() else None,
+            video_map=None if told.video_maps is None else told.video_maps[step],
+            audio_map=None if told.audio_maps is None else told.audio_maps[step],
+        )
+
+
+def _as_json(told: Told, total: float) -> dict[str, Any]:
+    sight, hearing = told.shapley.whole_shares()
+    return {
+        "return": total,
+        "steps": len(told.actions),
+        "share_of_sight": sight,
+        "share_of_hearing": hearing,
+        "average_drop": average_drop(told.full, told.masked),
+        "average_increase": average_increase(told.full, told.masked),
+        "actions": told.actions.tolist(),
+        "probabilities": told.full.tolist(),
+        "q_values": told.values.tolist(),
+        "sight": told.shapley.video.tolist(),
+        "hearing": told.shapley.audio.tolist(),
+    }
+
+
+def print_explanation(result: dict[str, Any]) -> None:
+    """Print a line an episode, what the numbers mean, and where everything is written."""
+    for number, one in enumerate(result["episodes"], start=1):
+        played = f"return {one['return']:g} in {one['steps']:,} steps"
+        acted = f"acted {one['share_of_sight']:.0%} on sight, {one['share_of_hearing']:.0%} on hearing"
+        told = f"average drop {one['average_drop']:.1f} %, increase {one['average_increase']:.1f} %"
+        print(f"episode {number}: {played}; {acted}; {told}")
+    print(f"shares are of the {result['score']} of the chosen action: exact Shapley values of both senses")
+    print(f"drop and increase are of its {result['confidence']}, with both senses seen through their maps")
+    print(f"written to   {result['out']}")

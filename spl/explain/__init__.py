@@ -1,0 +1,1 @@
+"""``spl explain``: what a trained model looked at, drawn and measured."""

@@ -1,0 +1,168 @@
+"""``spl explain classifier``: maps by several methods and runs side by side, and measures of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from spl.config import UsageError
+from spl.explain.figures import Drawn, draw_measures, draw_overlays
+from spl.explain.subjects import (
+    Asked,
+    Subject,
+    ask_files,
+    ask_held_out,
+    read_subjects,
+    spread,
+    usable_methods,
+)
+from spl.explain.tables import Explanation, Row, as_markdown, notes_on
+from spl.files import replace_text, writable
+from spl.report import Report
+from spl.saliency import METHODS, predicted
+from spl.saliency.measures import Measured, confidence, measure, together, win_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainClassifierConfig:
+    """What is drawn and measured of trained classifiers."""
+
+    num_images: int = 6  # held-out images that are drawn where no --images FILE ... are given
+    methods: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # of those that spl.saliency has
+    layer: str | None = None  # where class activation maps are taken; null: the last stage
+    num_measured: int | None = 200  # held-out images that are measured, evenly spread; 0: none, null: all
+    num_steps: int = 16  # of the insertion and deletion curves
+    batch_size: int = 32  # images at a time
+    which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
+    root: str | None = None  # where the images lie now; null: where they lay in training
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    out: str | None = None  # folder that is written; null: explanation/ in the first run's folder
+
+    def __post_init__(self) -> None:
+        for name in ("num_images", "num_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_measured is not None and self.num_measured < 0:
+            raise ValueError(f"num_measured must not be negative, got {self.num_measured}")
+        unknown = [method for method in self.methods if method not in METHODS]
+        if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once, got {self.methods}")
+
+
+def explain_classifier(
+    folders: Sequence[Path], config: ExplainClassifierConfig, files: Sequence[str] = ()
+) -> Explanation:
+    """Draw and measure what the classifiers of runs look at, and write it.
+
+    ``overlays.png`` has a row for each image and a column for each run and method; ``measures.json``,
+    ``measures.md`` and ``measures.png`` are of held-out images of each run.
+
+    Args:
+        folders: of the runs.
+        config: which methods, on what.
+        files: images to draw; none for some held-out ones, which the runs must then have in common.
+
+    Raises:
+        UsageError: if a run, an image, a layer or the folder to be written does not serve.
+    """
+    subjects = read_subjects(
+        folders, config.which, layer=config.layer, root=config.root, device=config.device
+    )
+    methods, left_out = {}, []
+    for subject in subjects:
+        methods[subject.label], told = usable_methods(subject, config.methods)
+        left_out += told
+    if not any(methods.values()):
+        raise UsageError("\n".join(left_out))
+    asked = ask_files(subjects, files) if files else ask_held_out(subjects, config.num_images)
+    out = writable(Path(config.out) if config.out is not None else folders[0] / "explanation")
+    drawn = [_drawn(one, methods[one.label], images) for one, images in zip(subjects, asked, strict=True)]
+    draw_overlays(drawn, out / "overlays.png")
+    rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
+    notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
+    if rows:
+        draw_measures(rows, out / "measures.png")
+        replace_text(out / "measures.md", as_markdown(rows, notes))
+    result = {
+        "confidence": "softmax over classes",
+        "which": config.which,
+        "runs": [_described(subject) for subject in subjects],
+        "images": [_image_row(drawn, number) for number in range(len(asked[0].names))],
+        "measures": [row.as_json() for row in rows],
+        "notes": notes,
+    }
+    replace_text(out / "measures.json", json.dumps(result, indent=2) + "\n")
+    return Explanation(rows, notes, out)
+
+
+def _described(subject: Subject) -> dict[str, Any]:
+    return {"run": str(subject.folder), "label": subject.label, "layer": subject.layer}
+
+
+def _drawn(subject: Subject, methods: Sequence[str], asked: Asked) -> Drawn:
+    """Return what a subject makes of the images that are drawn."""
+    inputs = subject.classifier.inputs(asked.images)
+    classes = predicted(subject.model, inputs)
+    return Drawn(
+        label=subject.label,
+        asked=asked,
+        named=[subject.sets.classes[index] for index in classes.tolist()],
+        probabilities=confidence(subject.model, inputs, classes).tolist(),
+        maps={method: subject.maps(method, inputs, classes).cpu() for method in methods},
+    )
+
+
+def _image_row(drawn: Sequence[Drawn], number: int) -> dict[str, Any]:
+    asked = drawn[0].asked
+    told = {
+        one.label: {"class": one.named[number], "probability": one.probabilities[number]} for one in drawn
+    }
+    return {"image": asked.names[number], "truth": asked.truths[number], "named": told}
+
+
+def _measure_all(
+    subjects: Sequence[Subject],
+    methods: dict[str, list[str]],
+    config: ExplainClassifierConfig,
+    out: Path,
+) -> list[Row]:
+    """Return a row for each run and method, with progress meanwhile."""
+    places = {one.label: spread(len(one.sets.test.indices), config.num_measured) for one in subjects}
+    total = sum(len(places[one.label]) * len(methods[one.label]) for one in subjects)
+    rows, done = [], 0
+    with Report(out, "spl explain classifier", total, is_logged=False) as report:
+        for subject in subjects:
+            parts: dict[str, list[Measured]] = {method: [] for method in methods[subject.label]}
+            for batch in subject.held_out(places[subject.label], config.batch_size):
+                inputs = subject.classifier.inputs(batch.images)
+                classes = predicted(subject.model, inputs)
+                for method, kept in parts.items():
+                    kept.append(_measured(subject, method, inputs, classes, config.num_steps))
+                    done += len(inputs)
+                    if report.is_due():
+                        report.show(done, {"run": subject.label, "method": method})
+            whole = {method: together(kept) for method, kept in parts.items()}
+            rows += _rows(subject, whole)
+        report.show(total, {"runs": len(subjects), "methods": len(config.methods)})
+    return rows
+
+
+def _measured(subject: Subject, method: str, inputs: Tensor, classes: Tensor, num_steps: int) -> Measured:
+    maps = subject.maps(method, inputs, classes)
+    measured = measure(subject.model, inputs, maps, classes, num_steps=num_steps)
+    return Measured(*(field.cpu() for field in measured))
+
+
+def _rows(subject: Subject, whole: dict[str, Measured]) -> list[Row]:
+    """Return the rows of a run; each method's win rate is that over the first one."""
+    first = next(iter(whole.values()), None)
+    rows = []
+    for method, measured in whole.items():
+        wins = None
+        if first is not None and measured is not first:
+            wins = win_rate(measured.full, measured.masked, first.masked)
+        rows.append(Row(subject.label, method, measured, wins))
+    return rows

@@ -1,0 +1,90 @@
+"""An episode as one picture: steps with maps of what was seen and heard, and the senses' shares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from spl.explain.overlay import overlaid
+from spl.shapley import Shapley
+
+INK, SIGHT, HEARING = "#24292f", "#2f6db3", "#c2571a"
+CELL = 1.5  # inches
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step that is drawn."""
+
+    step: int
+    action: str
+    probability: float
+    video: Tensor | None  # (C, H, W) uint8, the newest frame; None without eyes
+    audio: Tensor | None  # (M, T F) uint8, the lowest band first; None without ears
+    video_map: Tensor | None  # (H, W) in 0..1
+    audio_map: Tensor | None  # (M, T F) in 0..1
+
+
+def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title: str, path: Path) -> None:
+    """Write a PNG: the moments side by side, frames above spectrograms, and both senses over time below.
+
+    Args:
+        moments: at least one.
+        shapley: what each sense added to the score, step by step.
+        score: its name.
+        title: above.
+        path: of the file.
+    """
+    figure = Figure(figsize=(max(6.0, CELL * len(moments)), 3.3 * CELL + 1.4), layout="constrained")
+    figure.suptitle(title, fontsize=10, color=INK, parse_math=False)
+    halves: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1.5))
+    upper, lower = halves
+    grid = upper.subplots(2, len(moments), squeeze=False)
+    for column, moment in enumerate(moments):
+        frame, strip = grid[0, column], grid[1, column]
+        told = f"step {moment.step}\n{moment.action} {moment.probability:.2f}"
+        frame.set_title(told, fontsize=8, color=INK)
+        _show(frame, moment.video, moment.video_map)
+        _show(strip, None if moment.audio is None else moment.audio[None], moment.audio_map, is_sound=True)
+    over, values = lower.subplots(1, 2)
+    _draw_shares(over, values, shapley, score, [moment.step for moment in moments])
+    figure.savefig(path, dpi=120, facecolor="white")
+
+
+def _show(axes: Axes, picture: Tensor | None, heat: Tensor | None, *, is_sound: bool = False) -> None:
+    """Draw a picture ``(1 or 3, H, W)`` with its map; in grey without one, and nothing without a picture."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    if picture is None:
+        axes.text(0.5, 0.5, "no sound" if is_sound else "no picture", ha="center", va="center", fontsize=8)
+        return
+    form: dict[str, Any] = {"origin": "lower", "aspect": "auto"} if is_sound else {}
+    if heat is None:
+        grey = picture.movedim(0, -1).expand(-1, -1, 3)
+        axes.imshow(grey.numpy(), interpolation="nearest", **form)
+        axes.set_xlabel("no convolution, no map", fontsize=6.5)
+    else:
+        axes.imshow(overlaid(picture, heat), interpolation="nearest", **form)
+
+
+def _draw_shares(over: Axes, values: Axes, shapley: Shapley, score: str, marked: Sequence[int]) -> None:
+    """Draw each sense's share over time, and what it adds in the unit of the score."""
+    video, audio = shapley.shares
+    steps = range(len(video))
+    over.stackplot(steps, video, audio, colors=[SIGHT, HEARING], labels=["sight", "hearing"], step="mid")
+    whole = shapley.whole_shares()
+    over.set_title(f"shares: sight {whole[0]:.2f}, hearing {whole[1]:.2f} over all steps", fontsize=9)
+    over.set(ylim=(0, 1), xlabel="step", ylabel="share")
+    for values_of, colour, name in ((shapley.video, SIGHT, "sight"), (shapley.audio, HEARING, "hearing")):
+        values.plot(steps, values_of, color=colour, linewidth=1.1, label=name)
+    values.set_title(f"what each sense adds to the {score} of the action", fontsize=9)
+    values.set(xlabel="step")
+    for axes in (over, values):
+        axes.set_xlim(0, max(1, len(video) - 1))
+        axes.plot(marked, [axes.get_ylim()[0]] * len(marked), "^", color=INK, markersize=4, clip_on=False)
+        axes.tick_params(labelsize=7)
+    values.legend(frameon=False, fontsize=7)

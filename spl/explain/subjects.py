@@ -1,0 +1,178 @@
+"""The trained classifiers that are explained side by side, and the images that they are asked about."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from spl.batches import Images, Pictures, batches, plain
+from spl.classify.classifier import Classifier
+from spl.classify.evaluate import read_classifier
+from spl.classify.run import TrainClassifierConfig
+from spl.config import UsageError
+from spl.datasets import ImageSets, described
+from spl.resnet import ResNet
+from spl.saliency import METHODS, chosen
+
+
+class Asked(NamedTuple):
+    """Images that are drawn, as one of the classifiers sees them."""
+
+    images: Tensor  # (B, 3, H, W) uint8
+    names: list[str]
+    truths: list[str | None]  # classes, where they are known
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A classifier, and where class activation maps are taken in it."""
+
+    folder: Path
+    label: str
+    classifier: Classifier
+    sets: ImageSets
+    config: TrainClassifierConfig
+    layer: str
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is judged."""
+        return self.classifier.judged
+
+    def maps(self, method: str, inputs: Tensor, classes: Tensor) -> Tensor:
+        """Return where it looks for ``classes (B,)`` in ``inputs (B, 3, H, W)``: ``(B, H, W)`` in 0..1."""
+        layer = "" if method == "attention" else self.layer
+        maps: Tensor = METHODS[method](self.model, layer, inputs, chosen(classes))
+        return maps
+
+    def held_out(self, places: Sequence[int], batch_size: int) -> Iterator[Images]:
+        """Yield the held-out images of these places in batches."""
+        pictures = Pictures(self.sets.test, plain(self.config.data, self.sets.size), self.config.seed)
+        keys = [
+            [(0, place) for place in places[first : first + batch_size]]
+            for first in range(0, len(places), batch_size)
+        ]
+        return batches(pictures, keys, num_workers=0, is_pinned=False)
+
+
+def read_subjects(
+    folders: Sequence[Path],
+    which: Literal["last", "best"],
+    *,
+    layer: str | None,
+    root: str | None,
+    device: str,
+) -> list[Subject]:
+    """Return the classifiers of runs; those of one network are told apart by the names of their folders.
+
+    Args:
+        folders: of the runs.
+        which: the weights after the last epoch, or after the best one.
+        layer: at which class activation maps are taken; None for the last stage.
+        root: where the images lie now; None for where they lay in training.
+        device: where to compute.
+
+    Raises:
+        UsageError: if a folder is not such a run, or has no such weights.
+    """
+    read = [(folder, *read_classifier(folder, which, root=root, device=device)) for folder in folders]
+    labels = [_label(config) for _, _, _, config in read]
+    return [
+        Subject(
+            folder=folder,
+            label=f"{label} ({folder.resolve().name})" if labels.count(label) > 1 else label,
+            classifier=classifier,
+            sets=sets,
+            config=config,
+            layer=_last_stage(classifier.judged) if layer is None else layer,
+        )
+        for label, (folder, classifier, sets, config) in zip(labels, read, strict=True)
+    ]
+
+
+def _last_stage(model: nn.Module) -> str:
+    assert isinstance(model, ResNet), "so are all that spl train classifier makes"
+    return f"layer{model.num_stages}"
+
+
+def _label(config: TrainClassifierConfig) -> str:
+    attention = config.model.attention
+    per = f" per {config.model.attention_per}" if config.model.attention_per != "block" else ""
+    return config.model.name if attention == "none" else f"{config.model.name} {attention}{per}"
+
+
+def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the methods that there are for a subject, and a sentence for each that there is not.
+
+    Raises:
+        UsageError: if it has no such layer, or the layer gives no rows and columns.
+    """
+    size = subject.sets.size
+    inputs = subject.classifier.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    usable, left_out = [], []
+    for method in methods:
+        try:
+            if method not in ("score-cam", "occlusion", "integrated-gradients"):  # many passes, no surprise
+                subject.maps(method, inputs, torch.zeros(1, dtype=torch.int64))
+            usable.append(method)
+        except ValueError as error:
+            if method != "attention":
+                raise UsageError(f"{subject.folder}: {error}") from error
+            left_out.append(f"{subject.label} has no column for attention: {error}")
+    return usable, left_out
+
+
+def spread(total: int, wanted: int | None) -> list[int]:
+    """Return ``wanted`` places, or all for None, spread evenly over ``0..total - 1``."""
+    count = total if wanted is None else min(wanted, total)
+    return [int(place) for place in np.linspace(0, total - 1, count).round()]
+
+
+def ask_held_out(subjects: Sequence[Subject], num_images: int) -> list[Asked]:
+    """Return the same held-out images for each subject.
+
+    Raises:
+        UsageError: if the subjects do not hold out the same images, or one cannot be read.
+    """
+    first = described(subjects[0].sets)
+    asked = []
+    for subject in subjects:
+        if described(subject.sets) != first:
+            raise UsageError(
+                f"{subjects[0].folder} and {subject.folder} do not hold out the same images; "
+                "say which to explain with --images"
+            )
+        places = spread(len(subject.sets.test.indices), num_images)
+        (batch,) = subject.held_out(places, num_images)
+        truths: list[str | None] = [subject.sets.classes[label] for label in batch.labels]
+        asked.append(Asked(batch.images, [f"held out {index}" for index in batch.indices.tolist()], truths))
+    return asked
+
+
+def ask_files(subjects: Sequence[Subject], files: Sequence[str]) -> list[Asked]:
+    """Return the images of files, cut as each subject has them.
+
+    Raises:
+        UsageError: if one cannot be read.
+    """
+    opened = [_open(Path(file)) for file in files]
+    names, truths = [Path(file).name for file in files], [None] * len(files)
+    asked = []
+    for subject in subjects:
+        cut = plain(subject.config.data, subject.sets.size)
+        asked.append(Asked(torch.stack([cut(image) for image in opened]), names, [*truths]))
+    return asked
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UsageError(f"{path} cannot be read as an image: {told}; give another with --images") from error

@@ -1,0 +1,176 @@
+"""``spl explain classifier`` as a user meets it: what is drawn, what is measured, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+from PIL import Image
+
+from spl import cli
+from spl.classify.evaluate import read_classifier
+from spl.classify.train import train_classifier
+from spl.explain.classifier import ExplainClassifierConfig, explain_classifier
+from spl.explain.figures import CELL
+from spl.explain.overlay import overlaid
+from spl.explain.subjects import spread
+from spl.saliency import chosen, grad_cam, predicted
+from spl.saliency.measures import average_drop, average_increase, confidence, deletion, explained, insertion
+
+SHORT = ["--num_steps", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def runs(tiny):
+    """Return the folders of two runs on the same images, of which one has attention to places."""
+    return [train_classifier(tiny("--attention", attention)).folder for attention in ("none", "cbam")]
+
+
+def test_two_runs_side_by_side(runs, capsys):
+    words = [*map(str, runs), "--methods", "grad-cam,attention", "--num_images", "3", *SHORT]
+    assert cli.main(["explain", "classifier", *words]) == 0
+    told = capsys.readouterr()
+    words = " ".join(told.out.split())
+    assert "resnet20 cbam attention" in words
+    assert "resnet20 has no column for attention" in words
+    assert "softmax probability of the class" in words
+    assert "step 18 of 18" in told.err
+    out = runs[0] / "explanation"
+    result = json.loads((out / "measures.json").read_text())
+    assert [(row["run"], row["method"], row["images"]) for row in result["measures"]] == [
+        ("resnet20", "grad-cam", 6),
+        ("resnet20 cbam", "grad-cam", 6),
+        ("resnet20 cbam", "attention", 6),
+    ]
+    assert result["confidence"] == "softmax over classes"
+    assert [row["truth"] for row in result["images"]] == ["blue", "green", "red"]
+    assert result["measures"][0]["win_rate"] is None
+    assert 0 <= result["measures"][2]["win_rate"] <= 100
+    assert "| resnet20 cbam | attention |" in (out / "measures.md").read_text()
+    # Three columns of maps and one of images, three rows
+    drawn = imread(out / "overlays.png")
+    assert drawn.shape[1] == pytest.approx(4 * CELL * 110, rel=0.1)
+    assert drawn.shape[0] == pytest.approx(3 * CELL * 110, rel=0.4)
+    assert (out / "measures.png").exists()
+
+
+def test_the_measures_are_those_of_the_maps(runs):
+    config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=3, device="cpu", batch_size=4)
+    (row,) = explain_classifier(runs[:1], config).rows
+    classifier, sets, _ = read_classifier(runs[0], "last", device="cpu")
+    loaded = [np.asarray(sets.test.images[index][0].convert("RGB")) for index in sets.test.indices]
+    assert len(row.measured.full) == len(loaded) == 6
+    from spl.batches import Pictures, batches, in_order, plain
+
+    pictures = Pictures(sets.test, plain(config_of(runs[0]).data, sets.size), 0)
+    (batch,) = batches(pictures, in_order(6, 6), num_workers=0, is_pinned=False)
+    model, inputs = classifier.judged, classifier.inputs(batch.images)
+    classes = predicted(model, inputs)
+    maps = grad_cam(model, "layer3", inputs, chosen(classes))
+    full, masked = (confidence(model, x, classes) for x in (inputs, explained(inputs, maps)))
+    told = row.measured.summary()
+    assert told["average_drop"] == pytest.approx(average_drop(full, masked), abs=0.01)
+    assert told["average_increase"] == pytest.approx(average_increase(full, masked))
+    for name, curve in (("insertion", insertion), ("deletion", deletion)):
+        area = curve(model, inputs, maps, classes, num_steps=3).areas.mean()
+        assert told[name] == pytest.approx(float(area), abs=1e-3)
+
+
+def config_of(folder):
+    from spl.classify.run import RUNS, TrainClassifierConfig
+    from spl.runs import read_run
+
+    return read_run(TrainClassifierConfig, folder, RUNS)
+
+
+def test_files_are_drawn_with_the_class_that_is_named(runs, tmp_path, pictures):
+    Image.new("L", (40, 30), 90).save(tmp_path / "a, grey one.png")
+    files = [str(tmp_path / "a, grey one.png"), str(pictures / "red" / "0.png")]
+    words = ["--images", *files, "--num_measured", "0", "--out", str(tmp_path / "out" / "deep")]
+    assert cli.main(["explain", "classifier", str(runs[0]), *words, *SHORT]) == 0
+    result = json.loads((tmp_path / "out" / "deep" / "measures.json").read_text())
+    assert [row["image"] for row in result["images"]] == ["a, grey one.png", "0.png"]
+    assert [row["truth"] for row in result["images"]] == [None, None]
+    assert result["measures"] == []
+    assert not (tmp_path / "out" / "deep" / "measures.png").exists()
+    named = result["images"][1]["named"]["resnet20"]
+    assert named["class"] in ("red", "green", "blue")
+    assert 1 / 3 < named["probability"] <= 1.0
+
+
+def test_best_weights_another_layer_and_fewer_images(runs):
+    config = ExplainClassifierConfig(
+        which="best", layer="layer1", num_measured=2, num_images=1, methods=("layer-cam",), num_steps=1,
+        device="cpu",
+    )  # fmt: skip
+    told = explain_classifier(runs[:1], config)
+    assert len(told.rows[0].measured.full) == 2
+    result = json.loads((told.out / "measures.json").read_text())
+    assert (result["which"], result["runs"][0]["layer"]) == ("best", "layer1")
+    other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layer": "layer3"}))
+    assert not torch.equal(other.rows[0].measured.masked, told.rows[0].measured.masked)
+
+
+def test_two_runs_of_one_network_are_told_apart(tiny):
+    folders = [train_classifier(tiny("--seed", seed)).folder for seed in ("1", "2")]
+    config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=1, num_images=1, device="cpu")
+    rows = explain_classifier(folders, config).rows
+    assert [row.label for row in rows] == [f"resnet20 ({folder.name})" for folder in folders]
+
+
+def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
+    (tmp_path / "words.png").write_text("no picture")
+    run = str(runs[0])
+    for words, said in {
+        (): "give the folder of the run: spl explain classifier",
+        (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
+        (run, "--layer", "layer9"): "ResNet has no layer 'layer9'; did you mean 'layer3'?",
+        (run, "--layer", "fc"): "layer 'fc' must give (B, C, H, W), got (1, 3)",
+        (run, "--methods", "grad-kam"): "methods must be some of grad-cam, grad-cam++",
+        (run, "--methods", "attention"): "resnet20 has no column for attention",
+        (run, "--images", str(tmp_path / "no.png")): "no.png cannot be read as an image: No such file",
+        (run, "--images", str(tmp_path / "words.png")): "words.png cannot be read as an image",
+        (run, "--images"): "--images needs a value",
+        (run, "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
+        (run, "--num_measured", "-1"): "num_measured must not be negative, got -1",
+        (run, "--num_images", "0"): "num_images must be at least 1, got 0",
+        (run, "--which", "first"): "--which must be one of 'last', 'best'",
+    }.items():
+        assert cli.main(["explain", "classifier", *words]) == 2, words
+        told = capsys.readouterr().err
+        assert said in told
+        assert "Traceback" not in told
+    assert not (runs[0] / "explanation").exists(), "nothing is left of what was refused"
+
+
+def test_a_run_without_checkpoints_is_told(runs, capsys):
+    for path in sorted((runs[0] / "checkpoints").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() or path.is_symlink() else path.rmdir()
+    assert cli.main(["explain", "classifier", str(runs[0]), *SHORT]) == 2
+    assert f"the last weights of {runs[0]} cannot be used" in capsys.readouterr().err
+
+
+def test_runs_on_other_images_need_files(tiny, runs, tmp_path, capsys):
+    other = train_classifier(tiny("--data.test_share", "0.5")).folder
+    words = ["explain", "classifier", str(runs[0]), str(other), "--num_measured", "0", *SHORT]
+    assert cli.main(words) == 2
+    assert "do not hold out the same images; say which to explain with --images" in capsys.readouterr().err
+    Image.new("RGB", (20, 20)).save(tmp_path / "one.png")
+    assert cli.main([*words, "--images", str(tmp_path / "one.png")]) == 0
+
+
+def test_an_overlay_by_hand():
+    picture = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    none = overlaid(picture, torch.zeros(1, 2))
+    np.testing.assert_allclose(none, [[[0.0] * 3, [1.0] * 3]])
+    most = overlaid(picture, torch.ones(1, 2))
+    np.testing.assert_allclose(most[0, 0], 0.5 * most[0, 1], atol=1e-6)
+    assert most[0, 1].argmin() == 2, "the hottest is yellow"
+
+
+def test_places_are_spread_evenly():
+    assert spread(10, 3) == [0, 4, 9]
+    assert spread(4, None) == [0, 1, 2, 3]
+    assert spread(2, 5) == [0, 1]
+    assert spread(5, 1) == [0]

@@ -1,0 +1,138 @@
+"""``spl explain agent``: what is written of an episode, and that two pictures are what the agent is given."""
+
+import json
+
+import pytest
+import torch
+from rich.console import Console
+
+from spl import cli
+from spl.agents.explain import ExplainAgentConfig, explain_agent
+from spl.agents.multimodal_dqn import MultimodalQNetwork
+from spl.agents.train import train_agent
+from spl.config import UsageError
+from spl.encoders import EncoderConfig, build_encoder
+from spl.explain.senses import AsPictures, as_pictures, last_with_places
+from spl.records import StreamSpec
+from spl.saliency import METHODS, chosen
+
+
+@pytest.fixture
+def folder(smoke):
+    return train_agent(smoke("--num_steps", "60"), console=Console(quiet=True)).folder
+
+
+def test_an_episode_is_told_step_by_step(folder, capsys):
+    words = ["explain", "agent", str(folder), "--episodes", "2", "--num_drawn", "3", "--device", "cpu"]
+    assert cli.main(words) == 0
+    told = capsys.readouterr().out
+    assert "on sight" in told
+    assert "softmax over actions" in told
+    out = folder / "explanation"
+    result = json.loads((out / "explanation.json").read_text())
+    assert (result["confidence"], result["score"], result["method"]) == (
+        "softmax over actions",
+        "advantage",
+        "grad-cam",
+    )
+    assert len(result["episodes"]) == 2
+    for number, one in enumerate(result["episodes"], start=1):
+        assert one["steps"] == len(one["actions"]) == len(one["sight"]) == 32
+        values = torch.tensor(one["q_values"])
+        assert values.argmax(dim=1).tolist() == one["actions"]
+        sure = values.softmax(dim=1).amax(dim=1)
+        torch.testing.assert_close(torch.tensor(one["probabilities"]), sure, atol=1e-4, rtol=0)
+        assert one["share_of_sight"] + one["share_of_hearing"] == pytest.approx(1.0)
+        assert (out / f"episode-{number}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("method", ["score-cam", "integrated-gradients"])
+def test_other_methods_and_scores(folder, method):
+    config = ExplainAgentConfig(method=method, score="q-value", num_drawn=1, device="cpu")
+    other = explain_agent(folder, ExplainAgentConfig(num_drawn=1, device="cpu"))["episodes"][0]
+    (found,) = explain_agent(folder, config)["episodes"]
+    assert found["actions"] == other["actions"], "the episodes are the same"
+    assert found["sight"] != other["sight"]
+    assert found["average_drop"] != other["average_drop"]
+
+
+def test_mistakes_are_one_sentence(folder, smoke, tmp_path, capsys):
+    for words, said in {
+        (): "give the folder of the run: spl explain agent",
+        (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
+        (str(folder), "--method", "attention"): "method must be one of grad-cam",
+        (str(folder), "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
+        (str(folder), "--episodes", "0"): "episodes must be at least 1, got 0",
+    }.items():
+        assert cli.main(["explain", "agent", *words]) == 2, words
+        assert said in capsys.readouterr().err
+    for path in sorted((folder / "checkpoints").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() or path.is_symlink() else path.rmdir()
+    assert cli.main(["explain", "agent", str(folder)]) == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err
+
+
+def test_dense_streams_have_no_maps_of_layers(smoke, tmp_path):
+    dense = (
+        "--encoder.video_stream",
+        "dense",
+        "--encoder.audio_stream",
+        "dense",
+        "--encoder.attention",
+        "none",
+    )
+    folder = train_agent(smoke("--num_steps", "60", *dense), console=Console(quiet=True)).folder
+    with pytest.raises(UsageError, match="grad-cam needs convolutions, which no stream of"):
+        explain_agent(folder, ExplainAgentConfig(device="cpu"))
+    found = explain_agent(folder, ExplainAgentConfig(method="occlusion", num_drawn=1, device="cpu"))
+    assert found["episodes"][0]["steps"] == 32
+
+
+@pytest.mark.parametrize("video", ["small", "dense"])
+@pytest.mark.parametrize("audio", ["conv", "mlp"])
+def test_two_pictures_give_what_the_agent_gives(video, audio):
+    torch.manual_seed(0)
+    spec = StreamSpec((3, 36, 40), (2, 16, 8))
+    config = EncoderConfig(video_stream=video, audio_stream=audio, attention="none")
+    network = MultimodalQNetwork(build_encoder(config, spec, history=2), 4, dueling=True, fusion="joint")
+    generator = torch.Generator().manual_seed(0)
+    given = (
+        torch.randint(0, 256, (3, 2, 3, 36, 40), dtype=torch.uint8, generator=generator),
+        torch.rand(3, 2, 2, 16, 8, generator=generator).half(),
+        torch.tensor([[True, True], [True, False], [False, True]]),
+    )
+    model, pictures = AsPictures(network, 2), as_pictures(*given)
+    assert [tuple(x.shape) for x in pictures[:2]] == [(3, 6, 36, 40), (3, 2, 16, 16)]
+    with torch.no_grad():
+        torch.testing.assert_close(model(*pictures), network(*given))
+    assert [layer is None for layer in model.layers] == [video == "dense", audio == "mlp"]
+    seen, heard = METHODS["integrated-gradients"](model, None, pictures, chosen(0))
+    assert (seen.shape, heard.shape) == ((3, 36, 40), (3, 16, 16))
+    if (video, audio) == ("small", "conv"):
+        seen, heard = METHODS["grad-cam"](model, model.layers, pictures, chosen(0))
+        assert (seen.shape, heard.shape) == ((3, 36, 40), (3, 16, 16))
+        assert not heard[1].any()
+        assert not seen[2].any()
+
+
+def test_the_layer_that_is_looked_at_has_places():
+    stream = build_encoder(EncoderConfig(), StreamSpec((1, 36, 36), (0, 0, 0)), history=2).video
+    # 36 -> 8 -> 3 -> 1 by the three convolutions
+    assert last_with_places(stream.convs, (36, 36)) is stream.convs[3]
+    assert last_with_places(stream.convs, (84, 84)) is stream.convs[5]
+    assert last_with_places(stream.convs, (12, 12)) is stream.convs[0]
+
+
+def test_an_agent_of_one_sense():
+    torch.manual_seed(0)
+    spec = StreamSpec((1, 36, 36), (0, 0, 0))
+    network = MultimodalQNetwork(
+        build_encoder(EncoderConfig(), spec, history=2), 4, dueling=False, fusion="joint"
+    )
+    video = torch.randint(0, 256, (2, 2, 1, 36, 36), dtype=torch.uint8)
+    pictures = as_pictures(video, torch.zeros(2, 2, 0, 0, 0), torch.tensor([[True, False]] * 2))
+    model = AsPictures(network, 2)
+    for method in ("grad-cam", "occlusion", "integrated-gradients"):
+        seen, heard = METHODS[method](model, model.layers, pictures, chosen(0))
+        assert seen.shape == (2, 36, 36)
+        assert heard is None
