@@ -62,6 +62,12 @@ class Mismatched:
     def __len__(self) -> int:
         return len(self.source)
 
+    def summary(self) -> str:
+        """Return what there is, and how many samples are mismatched."""
+        return (
+            f"{self.source.summary()}\n{self.is_mismatched.sum():,} samples have another's sound, on purpose"
+        )
+
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample's picture, ``(N,)``."""
         return self.source.labels()

@@ -53,11 +53,20 @@ class PairSource(Protocol):
 
     def __len__(self) -> int: ...
 
+    def summary(self) -> str:
+        """Return what there is, and what was left out and why, one sentence per line."""
+
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``."""
 
     def pairs(self, indices: NDArray[np.int64]) -> Pairs:
         """Return the samples ``indices (B,)``."""
+
+
+def samples_told(source: PairSource) -> str:
+    """Return how many samples a source has, in how many classes."""
+    classes = f"{len(source.classes)} classes" if source.classes else "no classes"
+    return f"{len(source):,} samples of {source.history} steps, {classes}"
 
 
 def signature_of(
@@ -138,6 +147,10 @@ class DatasetPairs:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def summary(self) -> str:
+        """Return how many samples there are."""
+        return samples_told(self)
 
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``."""

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from spl.config import UsageError
-from spl.pairs import Pairs, signature_of
+from spl.pairs import Pairs, samples_told, signature_of
 from spl.recording import HEADER, Fields, open_recording, spec_of, stacked
 from spl.records import StreamSpec
 
@@ -66,6 +66,10 @@ class Recordings:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def summary(self) -> str:
+        """Return how many samples there are."""
+        return samples_told(self)
+
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``: which recording it is of."""
         return np.repeat(np.arange(len(self.folders)), np.diff(self._starts))
@@ -74,7 +78,8 @@ class Recordings:
         """Return the samples ``indices (B,)``.
 
         Raises:
-            ValueError: if an index is not one of ours, or a sound holds NaN or infinity.
+            ValueError: if an index is not one of ours.
+            UsageError: if a sound holds NaN or infinity.
         """
         if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
             raise ValueError(f"indices must be in 0..{len(self) - 1}, got {indices.min()} to {indices.max()}")
@@ -92,7 +97,7 @@ class Recordings:
             present[rows] = one.flat.present[newest]
         if audio.dtype.kind == "f" and not np.isfinite(audio).all():
             broken = int(labels[~np.isfinite(audio).reshape(B, -1).all(axis=1)][0])
-            raise ValueError(f"{self.folders[broken]} holds NaN or infinity in its sound; record it again")
+            raise UsageError(f"{self.folders[broken]} holds NaN or infinity in its sound; record it again")
         return Pairs(
             torch.from_numpy(video),
             torch.from_numpy(audio),

@@ -147,5 +147,5 @@ def test_a_sound_that_is_not_a_number_is_named(tmp_path: Path):
     sound.flush()
     source = Recordings([folder], history=2)
     source.pairs(np.array([0, 1, 2]))
-    with pytest.raises(ValueError, match=r"one holds NaN or infinity in its sound; record it again"):
+    with pytest.raises(UsageError, match=r"one holds NaN or infinity in its sound; record it again"):
         source.pairs(np.array([4]))

@@ -55,8 +55,6 @@ class Pacing:
         told: str = self.curriculum.config.name
         if not self.curriculum.is_uniform:
             told += f", {self.curriculum.config.scheme}"
-        if self.is_mismatched is not None:
-            told += f"; {self.is_mismatched.mean():.0%} of the samples have another's sound, on purpose"
         return told
 
     def weights(self, update: int, indices: Tensor) -> Tensor | None:

@@ -257,7 +257,8 @@ class Training:
     def _say_hello(self) -> None:
         say = self.report.say
         say(f"run        {self.folder}")
-        say(f"data       {len(self.source):,} samples of {self.source.history} steps")
+        for line in self.source.summary().splitlines():
+            say(f"data       {line}")
         say(f"streams    video {self.source.spec.video}, audio {self.source.spec.audio}")
         num_parameters = sum(parameter.numel() for parameter in self.learner.parameters)
         say(f"model      {num_parameters:,} parameters on {self.learner.device}")
