@@ -259,6 +259,12 @@ def test_a_killed_run_goes_on_to_the_bit(small: Maker, tmp_path: Path):
     assert rows(resumed.folder) == rows(alone.folder)
 
 
+@pytest.mark.parametrize("path", sorted(Path("configs/pretrain").glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_are_read(path: Path):
+    config = parse(PretrainConfig, ["--config", str(path), "--data.recordings", "x"], prog="spl")
+    assert config.objective.alignment == "squared"
+
+
 LAYERS = ("--recipe.layer_epochs", "2", "--recipe.epochs", "1")  # 4 updates a layer
 
 

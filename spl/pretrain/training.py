@@ -262,6 +262,12 @@ class Training:
         say(f"streams    video {self.source.spec.video}, audio {self.source.spec.audio}")
         num_parameters = sum(parameter.numel() for parameter in self.learner.parameters)
         say(f"model      {num_parameters:,} parameters on {self.learner.device}")
+        encoder = self.config.encoder
+        if encoder.video_stream == "dense" and encoder.attention in ("csm", "sam"):
+            say(
+                f"attention  {encoder.attention} before a dense stream compares every pixel with every "
+                "other, seconds an update at 84 x 84; --encoder.attention none leaves it out"
+            )
         say(f"curriculum {self.pacing}")
         say(f"threads    {self.threads}")
 
