@@ -3,11 +3,13 @@
 The plain loop decodes the pictures with FFmpeg's own threads and brings each to 84 x 84 grey; it neither
 hears nor keeps a time axis. Ours does the same and the sound to 16 kHz (`steps`), and all that a cache of
 clips holds, log-mel included (`clips`); at a step a frame, and at 15 steps a second, where pictures that no
-step shows are not resized. Each in turn, in an order drawn anew; medians. Then a batch of 64 samples of the
+step shows are not resized. Then several films: the plain loop through one after the other, against the two
+processes that fill a cache. Each in turn, in an order drawn anew; medians. Last a batch of 64 samples of the
 cache, in milliseconds. Extra: media.
 """
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import time
@@ -25,7 +27,7 @@ from spl.media import Film
 from spl.report import print_table
 
 SIZE, FPS, RATE_HZ, SECONDS = (84, 84), 30, 44_100, 20
-NUM_FRAMES = FPS * SECONDS
+NUM_FRAMES, NUM_FILMS = FPS * SECONDS, 6
 
 
 def moving() -> Iterator[NDArray[np.uint8]]:
@@ -45,6 +47,12 @@ def plain(path: Path) -> None:
             frame.to_ndarray(width=SIZE[1], height=SIZE[0], format="gray")
 
 
+def plain_all(folder: Path) -> None:
+    """Do so with every film of a folder."""
+    for path in folder.iterdir():
+        plain(path)
+
+
 def steps(path: Path, step_s: float) -> None:
     """Read a film step by step, with its sound."""
     cut = {"video_size": SIZE, "grey": True, "sample_rate_hz": 16_000, "stereo": False}
@@ -57,6 +65,12 @@ def clips(path: Path, step_s: float) -> None:
     cut = ClipConfig(video_size=SIZE, step_s=step_s).cut
     with tempfile.TemporaryDirectory() as cache:
         decode(job_of(path, path.name, Path(cache), cut), cut, num_threads=0)
+
+
+def fill_cache(folder: Path, step_s: float) -> None:
+    """Decode a folder of films into a new cache, in two processes, as a run begins."""
+    with tempfile.TemporaryDirectory() as cache:
+        load_clips(ClipConfig(root=str(folder), cache=cache, video_size=SIZE, step_s=step_s, num_workers=2))
 
 
 def main() -> None:
@@ -72,19 +86,27 @@ def main() -> None:
         path = Path(folder) / "films" / "film.mp4"
         path.parent.mkdir()
         write_video(path, moving(), fps=FPS, audio=noise, sample_rate_hz=RATE_HZ)
+        many = Path(folder) / "many"
+        many.mkdir()
+        for number in range(NUM_FILMS):
+            shutil.copy(path, many / f"{number}.mp4")
         contenders: dict[str, Callable[[], None]] = {
             "plain loop, pictures alone": lambda: plain(path),
             "steps, one a frame": lambda: steps(path, 1 / FPS),
             "steps, 15 a second": lambda: steps(path, 1 / 15),
             "clips, one step a frame": lambda: clips(path, 1 / FPS),
             "clips, 15 steps a second": lambda: clips(path, 1 / 15),
+            "films, plain loop, pictures alone": lambda: plain_all(many),
+            "films, cache, one step a frame": lambda: fill_cache(many, 1 / FPS),
+            "films, cache, 15 steps a second": lambda: fill_cache(many, 1 / 15),
         }
         rates: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(args.repetitions):
             for name in generator.permutation(list(contenders)).tolist():
                 started = time.perf_counter()
                 contenders[name]()
-                rates[name].append(NUM_FRAMES / (time.perf_counter() - started))
+                num_frames = NUM_FRAMES * (NUM_FILMS if name.startswith("films") else 1)
+                rates[name].append(num_frames / (time.perf_counter() - started))
         loaded = load_clips(ClipConfig(root=str(path.parent), num_workers=0))
         batches = []
         for _ in range(100):
