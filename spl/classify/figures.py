@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from spl.classify.comparison import Comparison, Entry, interval
+from spl.ablation.cells import interval
+from spl.classify.comparison import Comparison, Entry
 
 WIDTH, ROW, LEAST = 12.0, 0.42, 4.2  # inches: of the picture, of one network, of the picture's height
 FIRST_SHARE = 0.2  # of the epochs are left out of the curves' scale, as all networks begin with chance

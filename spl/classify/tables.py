@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from spl.classify.comparison import Comparison, Entry, Interval
+from spl.ablation.cells import Interval, failed, headline
+from spl.classify.comparison import Comparison, Entry
 from spl.classify.figures import draw_comparison
 from spl.classify.run import TrainClassifierConfig
 from spl.config import to_dict
@@ -61,24 +62,6 @@ def print_comparison(comparison: Comparison, folder: Path) -> None:
     for sentence in (*comparison.notes, *failed(comparison)):
         print(fill(sentence, width=110))
     print(f"written to   {shlex.quote(str(folder / 'ablation.md'))}, .csv and .png, and summary.csv")
-
-
-def headline(comparison: Comparison) -> str:
-    """Return the title, which says whether the table is whole."""
-    count = f"{comparison.num_finished} of {comparison.num_cells} cells"
-    if comparison.num_failed:
-        count += f", {comparison.num_failed} failed"
-    is_whole = comparison.num_finished == comparison.num_cells
-    return "Ablation" if is_whole else f"Ablation, PARTIAL: {count}"
-
-
-def failed(comparison: Comparison) -> list[str]:
-    """Return a sentence for each run that broke off."""
-    return [
-        f"Failed: {entry.label}, seed {seed}: {reason}"
-        for entry in comparison.entries
-        for seed, reason in sorted(entry.failures.items())
-    ]
 
 
 def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.ablation.cells import interval
 from spl.autoencoder import CONDITIONS
-from spl.classify.comparison import interval
 from spl.clips import ClipConfig
 from spl.config import UsageError
 from spl.files import replace_text
