@@ -48,7 +48,10 @@ class Task(Protocol):
         """Return the outcome of the finished run in ``folder``; `UsageError` if it cannot be compared."""
 
     def train(self, place: Place, variant: str, seed: int) -> bool:
-        """Train a run, on from where it was stopped; return whether it is finished; `RunError` if never."""
+        """Train a run, on from where it was stopped; return whether it is finished; `RunError` if never.
+
+        It holds its folder meanwhile.
+        """
 
     def write(self, folder: Path) -> None:
         """Write the comparison so far."""
@@ -66,7 +69,12 @@ class Ablation(NamedTuple):
 
 
 def ablate(
-    task: Task, name: str, resume: Path | None, command: list[str] | None, console: Console | None
+    task: Task,
+    name: str,
+    *,
+    resume: Path | None = None,
+    command: list[str] | None = None,
+    console: Console | None = None,
 ) -> Ablation:
     """Train the grid of ``task``, in a new folder of that name or on from the one to ``resume``; compare it.
 
@@ -134,8 +142,7 @@ class Grid:
         place.mkdir(parents=True, exist_ok=True)
         command = [*self.task.command.split(), "--resume", str(folder)]
         try:
-            with hold(place):
-                is_finished = self.task.train(Place(place, command, self.console), entry.name, seed)
+            is_finished = self.task.train(Place(place, command, self.console), entry.name, seed)
         except RunError as error:
             entry.failures[seed] = str(error)
             return True

@@ -17,6 +17,7 @@ from spl.classify.train import read_result, train_once
 from spl.config import UsageError
 from spl.counts import macs, num_parameters
 from spl.datasets import ImageSets, check_same, described, load_images
+from spl.files import hold
 from spl.labels import flip_labels
 from spl.runs import pick_device
 
@@ -40,8 +41,8 @@ def ablate_classifier(
             f"{resume} is the run of one classifier, expected a grid of them: "
             f"go on with spl train classifier --resume {shlex.quote(str(resume))}"
         )
-    modules = Modules(config, load_images(config.data))
-    return ablate(modules, f"{config.data.name}-{config.model.name}", resume, command, console)
+    modules, name = Modules(config, load_images(config.data)), f"{config.data.name}-{config.model.name}"
+    return ablate(modules, name, resume=resume, command=command, console=console)
 
 
 class Modules:
@@ -100,9 +101,10 @@ class Modules:
         """Train one run, on from where it was stopped; return whether it is finished."""
         sets = flip_labels(self.sets, self.config.data.label_noise, seed)
         cell = self._cell(self.variants[variant], seed)
-        return train_once(
-            place.folder, cell, sets, place.command, place.console, place.go_on_with
-        ).is_finished
+        with hold(place.folder):
+            return train_once(
+                place.folder, cell, sets, place.command, place.console, place.go_on_with
+            ).is_finished
 
     def write(self, folder: Path) -> None:
         """Write the comparison so far."""

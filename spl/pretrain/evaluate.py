@@ -82,6 +82,20 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     return result
 
 
+def reconstruction(
+    trained: Trained, data: HeldOutConfig, num_samples: int
+) -> dict[str, dict[str, float | None]]:
+    """Return the error of each sense in each condition on samples evenly over ``data``, as shares of what
+    predicting the training data's mean costs; None where no sample tells.
+
+    Raises:
+        UsageError: if the data do not fit the run.
+    """
+    source, _ = _source_of(trained, data)
+    check_signature(trained.signature, source.signature, "the data")
+    return _shares(look(trained, source, _evenly(len(source), num_samples)))
+
+
 def _source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:
     """Return the samples to judge by, and what they are in words."""
     history = trained.signature["history"]
