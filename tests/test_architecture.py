@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.curriculum.pace",
         "spl.curriculum.weights",
     },
+    "spl.curriculum.rounds": {"spl.curriculum.curriculum"},
     "spl.curriculum.difficulty": set(),
     "spl.curriculum.pace": set(),
     "spl.curriculum.weights": set(),
@@ -238,6 +239,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.batches",
         "spl.classify.run",
         "spl.curriculum",
+        "spl.curriculum.rounds",
         "spl.datasets",
         "spl.labels",
     },
@@ -359,6 +361,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.pretrain.pacing": {
         "spl.autoencoder",
         "spl.curriculum",
+        "spl.curriculum.rounds",
         "spl.mismatch",
         "spl.pairs",
         "spl.pretrain.data",
