@@ -20,10 +20,11 @@ from spl.agents.protocol import Agent
 from spl.curriculum.pace import share_at
 from spl.records import AUDIO, VIDEO, StreamSpec
 
+Name = Literal["uniform", "self-paced", "prioritized", "spl-to-per"]
 SENSES = {"video": VIDEO, "audio": AUDIO}
 _PACE = ("start", "end", "over", "warmup", "schedule", "groups", "rescored", "sense")
 _PRIORITY = ("alpha", "beta")
-_USED = {
+_USED: dict[str, tuple[str, ...]] = {
     "uniform": (),
     "self-paced": _PACE,
     "prioritized": _PRIORITY,
@@ -36,7 +37,7 @@ _NUM_SCORED_AT_ONCE = 256  # transitions, which bounds the RAM of a large mini-b
 class ReplayCurriculumConfig:
     """Which transitions of the memory are learned, and how much each counts."""
 
-    name: Literal["uniform", "self-paced", "prioritized", "spl-to-per"] = "uniform"  # easy first, hard first
+    name: Name = "uniform"  # easy first, hard first
     start: float = 0.5  # share of the transitions drawn that is learned as the pace begins, the easiest
     end: float = 1.0  # and once it has grown
     over: float = 0.5  # share of the run's steps over which it grows
@@ -64,6 +65,10 @@ class ReplayCurriculumConfig:
                     f"{field.name} {getattr(self, field.name)} means nothing to the {self.name} curriculum: "
                     "leave it out, or choose another --curriculum"
                 )
+
+    def named(self, name: Name) -> "ReplayCurriculumConfig":
+        """Return the curriculum of another name, with those of these options that mean something to it."""
+        return ReplayCurriculumConfig(name=name, **{option: getattr(self, option) for option in _USED[name]})
 
     def check_senses(self, spec: StreamSpec) -> None:
         """Raise ``ValueError`` if an environment of this ``spec`` lacks the sense that the pace looks at."""

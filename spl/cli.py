@@ -6,7 +6,7 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spl import __version__
 from spl.arguments import parse_run, split_words, take_options, take_run
@@ -29,6 +29,7 @@ spl: agents that see and hear
   spl explain agent RUN                what it looks at and listens to, and on which it acts
   spl explain classifier RUN [RUN ...]  what it looks at: maps over images, and their measures
   spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
+  spl ablate curriculum [--of NAME]    curricula over seeds: of classifier, autoencoder or agent
   spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
@@ -79,6 +80,29 @@ def ablate_classifier(argv: list[str]) -> int:
     if not is_finished:
         return INTERRUPTED
     print_comparison(comparison, folder)
+    return FAILURE if comparison.num_failed else OK
+
+
+def ablate_curriculum(argv: list[str]) -> int:
+    """``spl ablate curriculum [--of classifier|autoencoder|agent] [--resume RUN] [options]``."""
+    from spl.ablation.curricula import RUNS, Curricula, subject_of
+    from spl.ablation.runner import ablate
+    from spl.ablation.tables import print_measures
+    from spl.agents import curricula as agent
+    from spl.classify import curricula as classifier
+    from spl.pretrain import curricula as autoencoder
+
+    of, rest = subject_of(argv)
+    subjects: Any = {"classifier": classifier, "autoencoder": autoencoder, "agent": agent}[of]
+    prog = f"spl ablate curriculum --of {of}"
+    config, resume = parse_run(
+        subjects.CurriculaConfig, rest, prog, subjects.ALIASES, subjects.MAY_CHANGE, RUNS
+    )
+    subject = subjects.Learner(config)
+    folder, is_finished, comparison = ablate(Curricula(subject), subject.name, resume=resume)
+    if not is_finished:
+        return INTERRUPTED
+    print_measures(comparison, folder)
     return FAILURE if comparison.num_failed else OK
 
 
@@ -260,6 +284,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("train", "classifier"): train_classifier,
     ("pretrain", "autoencoder"): pretrain_autoencoder,
     ("ablate", "classifier"): ablate_classifier,
+    ("ablate", "curriculum"): ablate_curriculum,
     ("evaluate", "agent"): evaluate_agent,
     ("evaluate", "classifier"): evaluate_classifier,
     ("evaluate", "autoencoder"): evaluate_autoencoder,

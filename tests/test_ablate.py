@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from spl import cli
+from spl.ablation.cells import read_seeds
+from spl.ablation.runner import Ablation
 from spl.attention import ATTENTION
 from spl.classify import training
-from spl.classify.ablate import Ablation, ablate_classifier
-from spl.classify.grid import ALIASES, AblateClassifierConfig, read_seeds, variants_of
+from spl.classify.ablate import ablate_classifier
+from spl.classify.grid import ALIASES, AblateClassifierConfig, variants_of
 from spl.config import RunError, UsageError, parse
 
 TINY = "--data folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 2 --recipe.batch_size 9"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from spl.classify.comparison import Comparison, Entry, Outcome, interval, seconds_left
+from spl.ablation.cells import interval, seconds_left
+from spl.classify.comparison import Comparison, Entry, Outcome
 from spl.classify.tables import print_comparison, table_of, write_comparison
 
 

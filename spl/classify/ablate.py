@@ -2,36 +2,24 @@
 
 import json
 import shlex
-import shutil
-import sys
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
-from spl.classify.comparison import Comparison, Entry, Outcome, seconds_left
-from spl.classify.grid import AblateClassifierConfig, Variant, read_seeds, variants_of
+from spl.ablation.cells import read_seeds
+from spl.ablation.runner import Ablation, Place, ablate
+from spl.classify.comparison import Comparison, Entry, Outcome
+from spl.classify.grid import AblateClassifierConfig, Variant, variants_of
 from spl.classify.run import TrainClassifierConfig, build_model
 from spl.classify.tables import notes_on, write_comparison
 from spl.classify.train import read_result, train_once
-from spl.config import RunError, UsageError
+from spl.config import UsageError
 from spl.counts import macs, num_parameters
 from spl.datasets import ImageSets, check_same, described, load_images
 from spl.files import hold
 from spl.labels import flip_labels
-from spl.report import duration
-from spl.runs import describe_run, new_run, pick_device
-from spl.signals import StopSignals
-
-
-class Ablation(NamedTuple):
-    """How a grid ended."""
-
-    folder: Path
-    is_finished: bool  # False: it was told to stop, and can be resumed
-    comparison: Comparison
+from spl.runs import pick_device
 
 
 def ablate_classifier(
@@ -53,38 +41,29 @@ def ablate_classifier(
             f"{resume} is the run of one classifier, expected a grid of them: "
             f"go on with spl train classifier --resume {shlex.quote(str(resume))}"
         )
-    sets = load_images(config.data)
-    grid = Grid(config, sets, Console(stderr=True) if console is None else console)
-    folder = resume
-    if folder is None:
-        folder = new_run(Path(config.runs) / "ablation", f"{config.data.name}-{config.model.name}")
-    try:
-        with hold(folder):
-            describe_run(folder, config, sys.argv if command is None else command)
-            return Ablation(folder, grid.train_in(folder), grid.comparison)
-    except UsageError:
-        if resume is None and not any(folder.glob("cells/*/*/metrics.jsonl")):  # nothing was started
-            shutil.rmtree(folder)
-        raise
+    modules, name = Modules(config, load_images(config.data)), f"{config.data.name}-{config.model.name}"
+    return ablate(modules, name, resume=resume, command=command, console=console)
 
 
-class Grid:
-    """Every variant with every seed.
+class Modules:
+    """The task of a grid: the network with each attention module.
 
     Raises:
         UsageError: if there is no such network, or a module does not fit it.
     """
 
-    def __init__(self, config: AblateClassifierConfig, sets: ImageSets, console: Console) -> None:
-        self.config, self.sets, self.console = config, sets, console
+    command, shape = "spl ablate classifier", "networks x seeds"
+
+    def __init__(self, config: AblateClassifierConfig, sets: ImageSets) -> None:
+        self.config, self.sets = config, sets
         self.images = described(sets)
-        self.variants = variants_of(config)
+        self.variants = {variant.name: variant for variant in variants_of(config)}
         try:
             pick_device(config.device)
         except ValueError as error:
             raise UsageError(str(error)) from error
         seeds = read_seeds(config.seeds)
-        entries = [self._entry(variant) for variant in self.variants]
+        entries = [self._entry(variant) for variant in self.variants.values()]
         notes = notes_on(config, sets, seeds, entries[0].label)
         self.comparison = Comparison(entries, seeds, len(sets.classes), notes)
 
@@ -101,98 +80,39 @@ class Grid:
         )
         return TrainClassifierConfig(**{**values, "seed": seed})
 
-    def _cells(self) -> Iterator[tuple[Variant, Entry, int]]:
-        """Yield every run, the first seed of all variants first: so a part of the grid can be compared."""
-        for seed in self.comparison.seeds:
-            for variant, entry in zip(self.variants, self.comparison.entries, strict=True):
-                yield variant, entry, seed
+    def is_finished(self, folder: Path) -> bool:
+        """Whether the run in ``folder`` came to its end."""
+        return (folder / "result.json").exists()
 
-    def train_in(self, folder: Path) -> bool:
-        """Train what is not finished yet; return whether all was tried."""
-        for variant, entry, seed in self._cells():
-            place = place_of(folder, variant, seed)
-            if (place / "result.json").exists():
-                entry.outcomes[seed] = read_outcome(place)
-                self._check_images(place)
-        self._say_hello(folder)
-        is_finished = False
-        try:
-            with StopSignals() as stop:
-                is_finished = self._train_cells(folder, stop)
-                with stop.patience():
-                    write_comparison(self.comparison, folder)
-        finally:
-            self.say(self._closing_words(folder, is_finished))
-        return is_finished
+    def read(self, folder: Path) -> Outcome:
+        """Return how the finished run in ``folder`` ended.
 
-    def _check_images(self, place: Path) -> None:
-        """Refuse to compare with a run whose images were other ones."""
+        Raises:
+            UsageError: if its files cannot be read, or its images were other ones.
+        """
+        outcome = read_outcome(folder)
         try:
-            check_same(read_result(place)["images"], self.images)
+            check_same(read_result(folder)["images"], self.images)
         except (ValueError, KeyError) as error:
-            raise UsageError(f"the run in {place} cannot be compared: {error}") from error
+            raise UsageError(f"the run in {folder} cannot be compared: {error}") from error
+        return outcome
 
-    def _train_cells(self, folder: Path, stop: StopSignals) -> bool:
-        for variant, entry, seed in self._cells():
-            if seed in entry.outcomes:
-                continue
-            if stop.has_come() or not self._train_cell(folder, variant, entry, seed):
-                return False
-            with stop.patience():
-                write_comparison(self.comparison, folder)
-            self._tell(entry, seed)
-        return True
+    def train(self, place: Place, variant: str, seed: int) -> bool:
+        """Train one run, on from where it was stopped; return whether it is finished."""
+        sets = flip_labels(self.sets, self.config.data.label_noise, seed)
+        cell = self._cell(self.variants[variant], seed)
+        with hold(place.folder):
+            return train_once(
+                place.folder, cell, sets, place.command, place.console, place.go_on_with
+            ).is_finished
 
-    def _train_cell(self, folder: Path, variant: Variant, entry: Entry, seed: int) -> bool:
-        """Train one run, on from where it was stopped; return whether it came to an end, be it a bad one."""
-        place = place_of(folder, variant, seed)
-        place.mkdir(parents=True, exist_ok=True)
-        command = ["spl", "ablate", "classifier", "--resume", str(folder)]
-        again = shlex.join(command)
-        try:
-            with hold(place):
-                sets = flip_labels(self.sets, self.config.data.label_noise, seed)
-                result = train_once(place, self._cell(variant, seed), sets, command, self.console, again)
-        except RunError as error:
-            entry.failures[seed] = str(error)
-            return True
-        if result.is_finished:
-            entry.outcomes[seed] = read_outcome(place)
-        return result.is_finished
+    def write(self, folder: Path) -> None:
+        """Write the comparison so far."""
+        write_comparison(self.comparison, folder)
 
-    def say(self, sentence: str) -> None:
-        """Print a sentence."""
-        self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
-
-    def _say_hello(self, folder: Path) -> None:
-        comparison = self.comparison
-        self.say(f"grid       {folder}")
-        shape = f"{len(comparison.entries)} x {len(comparison.seeds)}, networks x seeds"
-        self.say(f"cells      {comparison.num_cells} ({shape}), {comparison.num_finished} finished")
-
-    def _tell(self, entry: Entry, seed: int) -> None:
-        """Say how a run ended and how long the others will take."""
-        comparison = self.comparison
-        outcome = entry.outcomes.get(seed)
-        ended = "failed" if outcome is None else f"error {outcome.error:.2f} % in {duration(outcome.seconds)}"
-        done, left = comparison.num_finished + comparison.num_failed, seconds_left(comparison)
-        told = "?" if left is None else f"about {duration(left)}"
-        self.say(
-            f"cell       {done} of {comparison.num_cells}: {entry.label}, seed {seed}: {ended}; {told} left"
-        )
-
-    def _closing_words(self, folder: Path, is_finished: bool) -> str:
-        path, done = shlex.quote(str(folder)), self.comparison.num_finished
-        count = f"{done} of {self.comparison.num_cells} cells"
-        again = f"go on with: spl ablate classifier --resume {path}"
-        if is_finished:
-            return f"finished: {count}; {self.comparison.num_failed} failed"
-        return f"stopped with {count} finished; {again}"
-
-
-def place_of(folder: Path, variant: Variant, seed: int) -> Path:
-    """Return the folder of one run of a grid."""
-    return folder / "cells" / variant.name / f"seed-{seed}"
+    def told(self, outcome: Outcome) -> str:
+        """Return an outcome in a few words."""
+        return f"error {outcome.error:.2f} %"
 
 
 def read_outcome(folder: Path) -> Outcome:

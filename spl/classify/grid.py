@@ -2,11 +2,11 @@
 
 import inspect
 import itertools
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from spl.ablation.cells import read_seeds
 from spl.attention import ATTENTION
 from spl.classify import run
 from spl.classify.run import TrainClassifierConfig
@@ -81,27 +81,6 @@ class Variant(NamedTuple):
         told = ", ".join(TRIED[name][1].format(value) for name, value in self.tried.items())
         named = model if self.attention == "none" else f"{model} + {self.attention}"
         return f"{named} ({told})" if told else named
-
-
-MOST_SEEDS = 1_000  # in one range
-
-
-def read_seeds(text: str) -> list[int]:
-    """Return the seeds that ``0-4`` or ``0,3,7`` names, in that order.
-
-    Raises:
-        ValueError: if it names none, one twice, or is neither.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
-        first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
-        if not first <= last < min(2**63, first + MOST_SEEDS):
-            raise ValueError(f"seeds must be numbers or rising ranges, such as 0-4 or 0,3,7, got {text!r}")
-        seeds += range(first, last + 1)
-    if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
-        raise ValueError(f"seeds must name each seed once, got {twice[0]} twice in {text!r}")
-    return seeds
 
 
 def takes(attention: str, option: str) -> bool:

@@ -1,6 +1,7 @@
 """The curriculum of a classifier: which images an update has, what they weigh, and what was lost on them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from spl.batches import Order
 from spl.classify.run import TrainClassifierConfig
 from spl.config import UsageError
 from spl.curriculum import Curriculum, read_difficulty
+from spl.curriculum.rounds import keep_round
 from spl.datasets import ImageSets
 from spl.labels import told_labels, true_labels
 
@@ -91,6 +93,11 @@ class Pacing:
         if self.is_flipped is not None:
             told = {**told, "flipped_share": float(self.is_flipped[self.order.places_of_epoch(epoch)].mean())}
         return {f"curriculum/{name}": value for name, value in told.items()}
+
+    def keep(self, folder: Path, epoch: int) -> None:
+        """Keep what an epoch, from 0, was drawn from and what was lost, in the run's folder."""
+        self.hand_over()
+        keep_round(folder, self.curriculum, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the curriculum knows, all losses told."""

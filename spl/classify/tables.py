@@ -1,13 +1,13 @@
 """A comparison as a user reads it: a table on the terminal, the same as Markdown, and files of numbers."""
 
-import csv
-import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from spl.classify.comparison import Comparison, Entry, Interval
+from spl.ablation.cells import failed, headline
+from spl.ablation.tables import as_csv, as_table, signed
+from spl.classify.comparison import Comparison, Entry
 from spl.classify.figures import draw_comparison
 from spl.classify.run import TrainClassifierConfig
 from spl.config import to_dict
@@ -47,8 +47,8 @@ def notes_on(
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write ``ablation.md``, ``.csv`` (a row a run) and ``.png``, and ``summary.csv`` (a row a network)."""
-    replace_text(folder / "ablation.csv", _as_csv(_cell_rows(comparison)))
-    replace_text(folder / "summary.csv", _as_csv(_summary_rows(comparison)))
+    replace_text(folder / "ablation.csv", as_csv(_cell_rows(comparison)))
+    replace_text(folder / "summary.csv", as_csv(_summary_rows(comparison)))
     if comparison.num_finished:
         draw_comparison(comparison, folder / "ablation.png")
     replace_text(folder / "ablation.md", _as_markdown(comparison))
@@ -61,24 +61,6 @@ def print_comparison(comparison: Comparison, folder: Path) -> None:
     for sentence in (*comparison.notes, *failed(comparison)):
         print(fill(sentence, width=110))
     print(f"written to   {shlex.quote(str(folder / 'ablation.md'))}, .csv and .png, and summary.csv")
-
-
-def headline(comparison: Comparison) -> str:
-    """Return the title, which says whether the table is whole."""
-    count = f"{comparison.num_finished} of {comparison.num_cells} cells"
-    if comparison.num_failed:
-        count += f", {comparison.num_failed} failed"
-    is_whole = comparison.num_finished == comparison.num_cells
-    return "Ablation" if is_whole else f"Ablation, PARTIAL: {count}"
-
-
-def failed(comparison: Comparison) -> list[str]:
-    """Return a sentence for each run that broke off."""
-    return [
-        f"Failed: {entry.label}, seed {seed}: {reason}"
-        for entry in comparison.entries
-        for seed, reason in sorted(entry.failures.items())
-    ]
 
 
 def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -99,7 +81,7 @@ def _table_row(comparison: Comparison, entry: Entry, has_top5: bool) -> list[str
         spread = "" if summary.sd is None else f" ± {summary.sd:.2f}"
         row += [f"{summary.error.mean:.2f}{spread}", f"{summary.best:.2f}"]
         row += [f"{summary.top5_error:.2f}"] if has_top5 else []
-        row += ["baseline" if entry is comparison.entries[0] else _signed(summary.difference)]
+        row += ["baseline" if entry is comparison.entries[0] else signed(summary.difference, 2)]
     done, total = len(entry.outcomes), len(comparison.seeds)
     return [*row, str(done) if done == total else f"{done} of {total}"]
 
@@ -108,30 +90,12 @@ def _giga(macs: int) -> str:
     return f"{macs / 1e9:.2f} G" if macs >= 1e9 else f"{macs / 1e6:.1f} M"
 
 
-def _signed(difference: Interval | None) -> str:
-    """Return a difference with its interval, both with their signs."""
-    if difference is None:
-        return "-"
-    if difference.low is None or difference.high is None:
-        return f"{difference.mean:+.2f}"
-    return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
-
-
 def _as_markdown(comparison: Comparison) -> str:
-    columns, rows = table_of(comparison)
-    rules = [":--", *["--:"] * (len(columns) - 1)]
-    table = ["| " + " | ".join(row) + " |" for row in (columns, rules, *rows)]
-    lines = [f"# {headline(comparison)}", "", *table, ""]
+    lines = [f"# {headline(comparison)}", "", *as_table(*table_of(comparison)), ""]
     lines += [f"- {sentence}" for sentence in (*comparison.notes, *failed(comparison))]
     if comparison.num_finished:
         lines += ["", "![Errors of each run, and test errors over epochs](ablation.png)"]
     return "\n".join(lines) + "\n"
-
-
-def _as_csv(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _cell_rows(comparison: Comparison) -> list[list[object]]:

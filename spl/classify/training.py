@@ -221,6 +221,7 @@ class Training:
             progress.best_top1, progress.best_epoch = scores.top1, epoch
             state = {"model": self.classifier.judged.state_dict(), "epoch": epoch, "images": self.images}
             checkpoint.save(self.folder / "best", state, step=update, keep=1)
+        self.pacing.keep(self.folder, epoch - 1)
         self.report.row(update, {**row, "time/images_per_second": self._rate()})
         self._save()
         if self.is_finished:

@@ -40,7 +40,7 @@ class CurriculumConfig:
         for name, is_right, expected in self._ranges():
             if not is_right:
                 raise ValueError(f"{name} must {expected}, got {getattr(self, name)}")
-        for name, is_used in self._used().items():
+        for name, is_used in _used(self.name, self.scheme, self.pace, self.schedule).items():
             default = next(field.default for field in fields(self) if field.name == name)
             if not is_used and getattr(self, name) != default:
                 raise ValueError(
@@ -70,15 +70,32 @@ class CurriculumConfig:
             ("gamma", 0.0 <= self.gamma < math.inf, "be finite and not negative"),
         ]
 
-    def _used(self) -> dict[str, bool]:
-        is_paced, is_share = self.name != "uniform", self.pace == "quantile"
-        used = dict.fromkeys(("scheme", "pace", "warmup", "groups", "order"), is_paced)
-        used |= dict.fromkeys(("start", "end", "over", "schedule"), is_paced and is_share)
-        used |= dict.fromkeys(("threshold", "growth"), is_paced and not is_share)
-        used |= {"root": used["schedule"] and self.schedule == "root"}
-        used |= {"unseen": self.name in ("self-paced", "anti"), "difficulty": self.name == "predefined"}
-        return used | {
-            option: is_paced and scheme == self.scheme
-            for scheme, form in SCHEMES.items()
-            for option in form.options
-        }
+    def named(self, name: Name, difficulty: str | None = None) -> "CurriculumConfig":
+        """Return the curriculum of another name, with those of these options that mean something to it.
+
+        ``anti`` and ``random``, which have no other form than the hard one, get that.
+
+        Raises:
+            ValueError: if there is no curriculum of that name at this pace.
+        """
+        if name == "uniform":
+            return CurriculumConfig()
+        scheme: SchemeName = "hard" if name in ("anti", "random") else self.scheme
+        used = _used(name, scheme, self.pace, self.schedule)
+        kept = {option: getattr(self, option) for option, is_used in used.items() if is_used}
+        return CurriculumConfig(**{**kept, "name": name, "scheme": scheme, "difficulty": difficulty})
+
+
+def _used(name: Name, scheme: SchemeName, pace: str, schedule: Schedule) -> dict[str, bool]:
+    """Return which options mean something to the others."""
+    is_paced, is_share = name != "uniform", pace == "quantile"
+    used = dict.fromkeys(("scheme", "pace", "warmup", "groups", "order"), is_paced)
+    used |= dict.fromkeys(("start", "end", "over", "schedule"), is_paced and is_share)
+    used |= dict.fromkeys(("threshold", "growth"), is_paced and not is_share)
+    used |= {"root": used["schedule"] and schedule == "root"}
+    used |= {"unseen": name in ("self-paced", "anti"), "difficulty": name == "predefined"}
+    return used | {
+        option: is_paced and form_name == scheme
+        for form_name, form in SCHEMES.items()
+        for option in form.options
+    }

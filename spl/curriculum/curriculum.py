@@ -75,6 +75,11 @@ class Curriculum:
         """Whether it makes no choice, and needs no losses."""
         return self.config.name == "uniform"
 
+    @property
+    def losses(self) -> NDArray[np.float32]:
+        """The last loss of each sample, ``(N,)``; NaN where none was seen."""
+        return np.where(self._is_seen, self._losses, np.float32(np.nan))
+
     def pace_at(self, number: int) -> float | None:
         """Return the share or the loss that a round allows; None: it includes everything."""
         config, first = self.config, self._first

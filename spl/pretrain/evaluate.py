@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.ablation.cells import interval
 from spl.autoencoder import CONDITIONS
-from spl.classify.comparison import interval
 from spl.clips import ClipConfig
 from spl.config import UsageError
 from spl.files import replace_text
@@ -80,6 +80,20 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     replace_text(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
     replace_text(folder / "evaluation.md", as_markdown(result))
     return result
+
+
+def reconstruction(
+    trained: Trained, data: HeldOutConfig, num_samples: int
+) -> dict[str, dict[str, float | None]]:
+    """Return the error of each sense in each condition on samples evenly over ``data``, as shares of what
+    predicting the training data's mean costs; None where no sample tells.
+
+    Raises:
+        UsageError: if the data do not fit the run.
+    """
+    source, _ = _source_of(trained, data)
+    check_signature(trained.signature, source.signature, "the data")
+    return _shares(look(trained, source, _evenly(len(source), num_samples)))
 
 
 def _source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:

@@ -1,5 +1,6 @@
 """The curriculum of a pretraining: a sample's loss is the mean of what was last lost on its views."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from spl.autoencoder import CONDITIONS
 from spl.config import UsageError
 from spl.curriculum import Curriculum, read_difficulty
+from spl.curriculum.rounds import keep_round
 from spl.mismatch import Mismatched
 from spl.pairs import PairSource
 from spl.pretrain.data import ViewOrder
@@ -81,6 +83,10 @@ class Pacing:
         if self.is_mismatched is not None:
             told["mismatched_share"] = float(self.is_mismatched[self.order.samples_of(epoch)].mean())
         return {f"curriculum/{name}": value for name, value in told.items()}
+
+    def keep(self, folder: Path, epoch: int) -> None:
+        """Keep what an epoch, from 0, was drawn from and what was lost, in the run's folder."""
+        keep_round(folder, self.curriculum, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the curriculum knows."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from spl.classify.comparison import interval
+from spl.ablation.cells import interval
 from spl.config import UsageError
 
 

@@ -223,6 +223,7 @@ class Training:
         row = {"epoch": epoch, **self.progress.row(), **self.pacing.row(epoch - 1)}
         row["train/learning_rate"] = self.learner.learning_rate_at(update - 1)
         self.progress = Progress()
+        self.pacing.keep(self.folder, epoch - 1)
         self.report.row(self.num_updates, {**row, "time/views_per_second": self._rate()})
         self._save()
         if self.gallery is not None:

@@ -1,0 +1,102 @@
+"""``spl ablate curriculum``, of the agent: what replay makes of the same steps under each curriculum."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from spl.ablation.curricula import check_grid, needs
+from spl.ablation.measures import Measure, Panel
+from spl.ablation.runner import Place
+from spl.agents import run
+from spl.agents.curriculum import ReplayCurriculumConfig
+from spl.agents.evaluate import EvaluateAgentConfig, load_agent, play, policy_of, untouched
+from spl.agents.pretrained import adopt_encoder
+from spl.agents.run import TrainAgentConfig
+from spl.agents.train import train_agent
+from spl.runs import generator_of
+
+ALIASES = {"env": "env.id", "encoder": "pretrained.run"}
+MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), "variants", "seeds")  # a grid may grow
+RETURN = Measure("return", "return", 2, "mean return of a run's episodes with all senses")
+PANEL = Panel("rollout/ep_rew_mean", "step", 1.0, "return while training, with exploration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculaConfig(TrainAgentConfig):
+    """Everything that describes ``spl ablate curriculum --of agent``: a training, and what is varied."""
+
+    of: Literal["agent"] = "agent"  # learns: classifier, autoencoder or agent; each has its options
+    variants: tuple[Literal["uniform", "prioritized", "self-paced", "spl-to-per"], ...] = field(
+        default=("uniform", "prioritized", "self-paced", "spl-to-per"),
+        metadata={"help": "curricula; the first is the baseline"},
+    )
+    seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
+    episodes: int = 100  # that judge a run at its end
+    curriculum: ReplayCurriculumConfig = field(
+        default_factory=lambda: ReplayCurriculumConfig(name="spl-to-per")
+    )  # the options that all variants have in common
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.episodes < 1:
+            raise ValueError(f"episodes must be at least 1, got {self.episodes}")
+        check_grid(self, "spl-to-per")
+
+
+class Learner:
+    """An agent under each curriculum."""
+
+    of = "agent"
+    measures, panels = (RETURN,), (PANEL,)
+
+    def __init__(self, config: CurriculaConfig) -> None:
+        self.config = config
+        self.data = {"env": config.env.id}
+        self.notes = [
+            f"Environment: {config.env.id}, {config.num_steps:,} steps.",
+            f"Return: mean of {config.episodes} episodes after the last step with all senses, without "
+            "exploration; the same episodes for all runs.",
+        ]
+
+    @property
+    def name(self) -> str:
+        """What it is, for the folder of a grid."""
+        return self.config.env.id.split("/")[-1]
+
+    def runs(self, variant: Any, seed: int) -> list[TrainAgentConfig]:
+        """Return what describes the run of a cell."""
+        values = {one.name: getattr(self.config, one.name) for one in fields(TrainAgentConfig)}
+        values |= {"curriculum": self.config.curriculum.named(variant), "seed": seed}
+        return [TrainAgentConfig(**values)]
+
+    def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
+        """Train a run."""
+        config = adopt_encoder(config)  # resumed, a run is taken to have it
+        return train_agent(config, resume=folder, command=place.command, console=place.console).is_finished
+
+    def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Return the mean return."""
+        return needs({"return": mean_return(folder, self.config.episodes, self.config.device)}, folder)
+
+
+def mean_return(folder: Path, episodes: int, device: str) -> float:
+    """Return what the newest agent of a run gets on average, in the first set of ``spl evaluate agent``.
+
+    Raises:
+        UsageError: as `load_agent`.
+    """
+    first_seed = EvaluateAgentConfig().first_seed
+    agent, make, history, _ = load_agent(folder, device)
+    agent.generator = generator_of(first_seed, "all senses")
+    envs = [make() for _ in range(episodes)]
+    try:
+        with torch.inference_mode():
+            totals, _ = play(policy_of(agent, 0.0), envs, untouched, history=history, seed=first_seed)
+    finally:
+        for env in envs:
+            env.close()
+    return statistics.fmean(totals)

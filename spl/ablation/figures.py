@@ -1,0 +1,104 @@
+"""Pictures of comparisons: every run as a dot with the mean of its variant, and curves over the run."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spl.ablation.cells import interval
+from spl.ablation.measures import Entry, Measures, Panel
+
+WIDTH, ROW, LEAST = 12.0, 0.42, 4.2  # inches: of a picture, of one variant, of a picture's height
+
+
+def colors(count: int) -> list[Any]:
+    """Return a colour for each variant, the baseline's black."""
+    from matplotlib import colormaps
+
+    palette = colormaps["tab10" if count <= 10 else "tab20"].colors  # type: ignore[attr-defined]
+    return ["black", *(palette[number % len(palette)] for number in range(count - 1))]
+
+
+def draw_dots(axes: Any, values: Sequence[float], position: int, color: Any) -> None:
+    """Draw the runs of a variant in its row, with their mean and its interval."""
+    places = position + np.linspace(-0.25, 0.25, len(values) + 2)[1:-1]
+    axes.scatter(values, places, s=22, color=color, alpha=0.6, linewidths=0)
+    mean, low, high = interval(values)
+    if low is not None and high is not None:
+        axes.plot([low, high], [position, position], color=color, linewidth=1.6, solid_capstyle="butt")
+    axes.plot([mean, mean], [position - 0.3, position + 0.3], color=color, linewidth=2.4)
+
+
+def finish_dots(axes: Any, labels: Sequence[str], values: Sequence[float], least: float) -> None:
+    """Scale the axis to the dots, with a margin of at least ``least``: the interval of two or three seeds
+    may be far wider.
+    """
+    margin = max(least, 0.4 * (max(values) - min(values)))
+    axes.set_xlim(min(values) - margin, max(values) + margin)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_title("each seed; mean and its 95 % interval")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def draw_band(axes: Any, xs: Any, ys: Any, color: Any, *, is_dashed: bool, label: str) -> None:
+    """Draw the mean and the standard deviation of ``ys``, runs x places."""
+    mean = ys.mean(axis=0)
+    mark = "o" if len(xs) == 1 else None
+    style = "--" if is_dashed else "-"
+    axes.plot(xs, mean, color=color, linewidth=1.4, linestyle=style, marker=mark, label=label)
+    if len(ys) > 1:
+        sd = ys.std(axis=0, ddof=1)
+        axes.fill_between(xs, mean - sd, mean + sd, color=color, alpha=0.12, linewidth=0)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a PNG; whoever looks while it is drawn sees the last one whole."""
+    beside = path.with_name(f".{path.name}")
+    figure.savefig(beside, dpi=120, format="png")
+    os.replace(beside, path)
+
+
+def draw_measures(comparison: Measures, path: Path) -> None:
+    """Write a PNG of at least one run: left the first measure of each run, then the panels."""
+    from matplotlib.figure import Figure
+
+    entries, measure = comparison.entries, comparison.measures[0]
+    height = max(LEAST, 1.6 + ROW * len(entries))
+    figure = Figure(figsize=(0.5 * WIDTH * (1 + len(comparison.panels)), height), layout="constrained")
+    dots, *others = figure.subplots(1, 1 + len(comparison.panels), squeeze=False)[0]
+    palette = colors(len(entries))
+    values = [list(entry.values(measure).values()) for entry in entries]
+    for position, (found, color) in enumerate(zip(values, palette, strict=True)):
+        if found:
+            draw_dots(dots, found, position, color)
+    if values[0]:
+        dots.axvline(float(np.mean(values[0])), color="black", linewidth=0.8, linestyle=":", zorder=0)
+    whole = [value for found in values for value in found]
+    finish_dots(dots, [entry.label for entry in entries], whole, 10.0**-measure.digits)
+    dots.set_xlabel(measure.axis)
+    for axes, panel in zip(others, comparison.panels, strict=True):
+        _draw_panel(axes, panel, entries, palette)
+    done, total = comparison.num_finished, comparison.num_cells
+    if done < total:
+        figure.suptitle(f"partial: {done} of {total} cells")
+    save(figure, path)
+
+
+def _draw_panel(axes: Any, panel: Panel, entries: Sequence[Entry], palette: Sequence[Any]) -> None:
+    """Draw a figure of each variant over the run, where all of its seeds have it."""
+    from matplotlib.ticker import MaxNLocator
+
+    for number, (entry, color) in enumerate(zip(entries, palette, strict=True)):
+        curves = [dict(one.curves[panel.tag]) for one in entry.outcomes.values()]
+        xs = sorted(set.intersection(*map(set, curves))) if curves else []
+        if xs:
+            ys = np.array([[curve[x] for x in xs] for curve in curves])
+            draw_band(axes, xs, ys, color, is_dashed=number == 0, label=entry.label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel=panel.clock, ylabel=panel.axis, title="mean ± standard deviation over seeds")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(frameon=False, fontsize="small")

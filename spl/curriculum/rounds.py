@@ -1,0 +1,98 @@
+"""What a run keeps of its rounds, to be looked at later: who was included, and what was lost on each.
+
+Three arrays in ``RUN/curriculum``, a row each round, so that a round that is run again is written again.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.config import UsageError
+from spl.curriculum.curriculum import Curriculum
+
+MOST_SAMPLES, MOST_ROUNDS = 20_000, 200  # kept at most, evenly chosen: 9 MB
+FOLDER = "curriculum"  # in the folder of a run
+LARGEST = float(np.finfo(np.float16).max)
+
+
+class Rounds(NamedTuple):
+    """Rounds that were kept, in order."""
+
+    numbers: NDArray[np.int64]  # (R,), from 0
+    samples: NDArray[np.int64]  # (S,) which samples
+    losses: NDArray[np.float32]  # (R, S) the last ones at the end of the round; NaN: not seen yet
+    is_included: NDArray[np.bool_]  # (R, S)
+    num_samples: int  # that the run has
+    num_rounds: int  # that it is to have
+
+    @property
+    def thinning(self) -> str | None:
+        """A sentence on what is not kept; None where all is."""
+        shown, every = len(self.samples), chosen(self.num_rounds, MOST_ROUNDS)
+        if shown == self.num_samples and len(every) == self.num_rounds:
+            return None
+        return (
+            f"Kept are {shown:,} of {self.num_samples:,} samples and at most {len(every):,} of "
+            f"{self.num_rounds:,} rounds, evenly chosen."
+        )
+
+
+def chosen(total: int, most: int) -> NDArray[np.int64]:
+    """Return at most ``most`` of ``total`` numbers, the first and the last among them, evenly."""
+    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.int64))
+
+
+def keep_round(folder: Path, curriculum: Curriculum, number: int) -> None:
+    """Write a round at its end to ``folder``, a run's; nothing of a curriculum that makes no choice."""
+    kept = chosen(curriculum.num_rounds, MOST_ROUNDS)
+    row = int(np.searchsorted(kept, number))
+    if curriculum.is_uniform or row == len(kept) or kept[row] != number:
+        return
+    place, samples = folder / FOLDER, chosen(curriculum.num_samples, MOST_SAMPLES)
+    shape, width = (len(kept), len(samples)), -(-len(samples) // 8)
+    if not (place / "included.npy").exists():
+        place.mkdir(exist_ok=True)
+        np.save(place / "size.npy", np.array([curriculum.num_samples, curriculum.num_rounds]))
+        np.save(place / "losses.npy", np.full(shape, np.nan, np.float16))
+        np.save(place / "included.npy", np.zeros((shape[0], width), np.uint8))
+    losses = np.load(place / "losses.npy", mmap_mode="r+", allow_pickle=False)
+    included = np.load(place / "included.npy", mmap_mode="r+", allow_pickle=False)
+    losses[row] = np.clip(curriculum.losses[samples], -LARGEST, LARGEST)
+    included[row] = np.packbits(curriculum.begin(number).weights[samples] > 0)
+    losses.flush()
+    included.flush()
+
+
+def read_rounds(folder: Path) -> Rounds:
+    """Return the rounds that the run in ``folder`` kept; a round that was never ended includes nobody.
+
+    Raises:
+        UsageError: if it kept none, or they cannot be read.
+    """
+    place = folder / FOLDER
+    if not (place / "included.npy").exists():
+        raise UsageError(
+            f"{folder} kept no rounds: only runs with a curriculum do, from the end of their first epoch on"
+        )
+    try:
+        found: dict[str, Any] = {
+            name: np.load(place / f"{name}.npy", allow_pickle=False)
+            for name in ("size", "losses", "included")
+        }
+        num_samples, num_rounds = (int(value) for value in found["size"])
+        numbers, samples = chosen(num_rounds, MOST_ROUNDS), chosen(num_samples, MOST_SAMPLES)
+        is_included = np.unpackbits(found["included"], axis=1, count=len(samples)).astype(np.bool_)
+        if (
+            found["losses"].shape != (len(numbers), len(samples))
+            or is_included.shape != found["losses"].shape
+        ):
+            raise ValueError(f"the arrays have shape {found['losses'].shape} and {is_included.shape}")
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"the rounds in {place} cannot be read: {error}; copy them again") from error
+    is_there = is_included.any(axis=1)
+    losses = found["losses"].astype(np.float32)
+    return Rounds(
+        numbers[is_there], samples, losses[is_there], is_included[is_there], num_samples, num_rounds
+    )

@@ -1,0 +1,138 @@
+"""`spl ablate curriculum`: what its cells are, that a stopped grid goes on, what is refused."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from spl import cli
+from spl.ablation.curricula import APART, subject_of
+from spl.agents.curricula import CurriculaConfig as OfAgent
+from spl.agents.curricula import Learner as Agent
+from spl.classify import training
+from spl.classify.curricula import ALIASES, CurriculaConfig, Learner
+from spl.config import UsageError, parse
+from spl.curriculum import CurriculumConfig
+
+TINY = "--data folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 3 --recipe.batch_size 9"
+
+
+@pytest.fixture
+def words(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    options = f"{TINY} --recipe.learning_rate 0.05 --num-threads 1 --device cpu --label-noise 0.4"
+    return ["--data.root", str(pictures), *options.split()]
+
+
+def read(*argv: str) -> CurriculaConfig:
+    return parse(CurriculaConfig, argv, prog="spl ablate curriculum", aliases=ALIASES)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader((folder / "ablation.csv").read_text().splitlines()))
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_stopped_grid_goes_on_without_training_again(words, monkeypatch, capsys, tmp_path):
+    learn, learned = training.Training._learn, []
+
+    def stopping(self, batch):
+        learn(self, batch)
+        learned.append(str(self.folder))
+        if len(learned) == 8:  # within the first restart
+            self.stop.stop()
+
+    monkeypatch.setattr(training.Training, "_learn", stopping)
+    grid = ["--variants", "uniform,restarts", "--restarts", "2", "--seeds", "3"]
+    assert cli.main(["ablate", "curriculum", *words, *grid]) == 130
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    assert (
+        f"go on with: spl ablate curriculum --resume runs/ablation/{folder.name}" in capsys.readouterr().err
+    )
+    assert cli.main(["ablate", "curriculum", "--resume", str(folder)]) == 0
+    assert len(learned) == 12, "2 updates an epoch, 3 epochs alone and 2 + 1 of the restarts"
+    assert sum("uniform" in one for one in learned) == sum("restart-" in one for one in learned) == 6
+    assert [row["state"] for row in rows_of(folder)] == ["finished"] * 2
+    assert [float(row["flipped"]) for row in rows_of(folder)] == pytest.approx([700 / 18] * 2, abs=1e-4)
+    cell = folder / "cells" / "restarts" / "seed-3"
+    losses = [
+        json.loads((cell / f"restart-{number}" / "metrics.jsonl").read_text().splitlines()[-1])
+        for number in range(2)
+    ]
+    found = json.loads((cell / "outcome.json").read_text())
+    best = min(losses, key=lambda row: row["train/loss"])
+    assert found["measures"]["accuracy"] == pytest.approx(100 * best["test/top1"])
+    assert (folder / "ablation.png").stat().st_size > 1000
+    table = (folder / "ablation.md").read_text()
+    assert table.startswith("# Ablation\n")
+    assert "one with the lowest loss over its last epoch counts" in table
+
+
+def test_each_variant_has_the_options_that_it_has(words):
+    config = read(*words, "--curriculum.start", "0.4", "--curriculum.scheme", "linear", "--restarts", "3")
+    learner = Learner(config)
+    cells = {variant: learner.runs(variant, 2) for variant in config.variants}
+    assert {name: len(runs) for name, runs in cells.items()} == {
+        "uniform": 1,
+        "self-paced": 1,
+        "anti": 1,
+        "random": 1,
+        "restarts": 3,
+    }
+    assert cells["uniform"][0].curriculum == cells["restarts"][0].curriculum == CurriculumConfig()
+    paced = {name: cells[name][0].curriculum for name in ("self-paced", "anti", "random")}
+    assert [(one.name, one.start, one.scheme) for one in paced.values()] == [
+        ("self-paced", 0.4, "linear"),
+        ("anti", 0.4, "hard"),
+        ("random", 0.4, "hard"),
+    ]
+    assert [run.seed for run in cells["restarts"]] == [2, 2 + APART, 2 + 2 * APART]
+    assert [run.recipe.epochs for run in cells["restarts"]] == [1, 1, 1]
+    assert [run.restarts for runs in cells.values() for run in runs] == [1] * 7
+    uneven = read(*words, "--recipe.epochs", "8", "--restarts", "3")
+    assert [run.recipe.epochs for run in Learner(uneven).runs("restarts", 0)] == [3, 3, 2]
+
+
+def test_an_agents_variants_have_the_options_that_they_have():
+    config = parse(
+        OfAgent, ["--curriculum.start", "0.3", "--curriculum.alpha", "0.7"], prog="spl", aliases={}
+    )
+    agent = Agent(config)
+    found = [agent.runs(variant, 1)[0].curriculum for variant in config.variants]
+    assert [(one.name, one.start, one.alpha) for one in found] == [
+        ("uniform", 0.5, 0.6),
+        ("prioritized", 0.5, 0.7),
+        ("self-paced", 0.3, 0.6),
+        ("spl-to-per", 0.3, 0.7),
+    ]
+
+
+MISTAKES = {
+    "name": ("--curriculum.name anti", "leave curriculum.name out, got 'anti'"),
+    "twice": ("--variants uniform,anti,anti", "must name each curriculum once, got anti twice"),
+    "typo": ("--variants uniform,ant", "--variants must be a list, each one of 'uniform', 'self-paced'"),
+    "seed": ("--seed 3", "leave seed out, got 3"),
+    "restarts": ("--restarts 9 --recipe.epochs 8", "restarts must be in 2..recipe.epochs (8)"),
+    "no file": ("--variants uniform,predefined", "need each other: give both, or neither"),
+    "no pace": ("--curriculum.pace absolute", "the variant anti cannot be trained: anti needs scheme=hard"),
+}
+
+
+@pytest.mark.parametrize(("argv", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_each_mistake_is_one_sentence(argv, sentence):
+    with pytest.raises(UsageError) as caught:
+        read(*argv.split())
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_learns_is_told_by_of_or_by_the_grid(tmp_path):
+    assert subject_of(["--of", "agent", "--seeds", "1"]) == ("agent", ["--seeds", "1"])
+    assert subject_of([])[0] == "classifier"
+    with pytest.raises(UsageError, match="--of must be one of classifier, autoencoder, agent, got 'agnet'"):
+        subject_of(["--of", "agnet"])
+    with pytest.raises(UsageError, match="is not a grid of curricula"):
+        subject_of(["--resume", str(tmp_path)])
+    (tmp_path / "config.yaml").write_text("of: autoencoder\n")
+    assert subject_of(["--resume", str(tmp_path)])[0] == "autoencoder"
