@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -494,6 +495,14 @@ def test_other_data_are_refused_on_resuming(small: Maker, tmp_path: Path):
     other = recorded(tmp_path)
     with pytest.raises(UsageError, match=r"cannot be resumed: "):
         train(small("--data.recordings", str(other)), resume=result.folder)
+
+
+def test_a_recording_that_has_grown_is_refused_on_resuming(small: Maker, tmp_path: Path):
+    result = train(small("--recipe.epochs", "1"))
+    shutil.rmtree(tmp_path / "recording")
+    toy.record(tmp_path / "recording", 50, 0)
+    with pytest.raises(UsageError, match=r"cannot be resumed: its data were 40 samples, and are 50 now"):
+        train(small("--recipe.epochs", "1"), resume=result.folder)
 
 
 WRONG = {
