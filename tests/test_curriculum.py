@@ -343,8 +343,34 @@ def test_what_does_not_fit_the_samples_is_refused():
         made(**options)
     with pytest.raises(ValueError, match="a finite number for each sample, got 1 that are not"):
         made(**options, scores=np.where(np.arange(N) == 3, np.nan, 0.0).astype(np.float32))
+    with pytest.raises(ValueError, match=r"not be negative with scheme=logarithmic, got -1; choose another"):
+        made(**options, scheme="logarithmic", scores=np.full(N, -1.0, np.float32))
     with pytest.raises(ValueError, match=r"the round must be in 0..9, got 10"):
         made().begin(10)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"scheme": "logarithmic"},
+            "below 1 with scheme=logarithmic, got a threshold of 1 that becomes 10.6",
+        ),
+        ({"scheme": "logarithmic", "threshold": 0.5}, "a threshold of 0.5 that becomes 5.3"),
+        ({"scheme": "logarithmic", "growth": 0.5}, "a threshold of 1 that becomes 0.00195"),
+        ({"growth": 1e300}, "below inf with scheme=hard, got a threshold of 1 that becomes inf"),
+        (
+            {"growth": 1e-300},
+            "above 0 and below inf with scheme=hard, got a threshold of 1 that becomes 0 at",
+        ),
+    ],
+)
+def test_an_absolute_pace_that_its_form_cannot_take_is_refused_before_the_run(
+    options: dict[str, Any], sentence: str
+):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        made(pace="absolute", **options)
+    made(pace="absolute", **{**options, "threshold": 0.5, "growth": 1.0})
 
 
 def test_difficulties_are_read_from_a_file(tmp_path: Any):
