@@ -414,6 +414,14 @@ def test_an_array_of_another_kind_is_refused(tmp_path: Any):
     np.save(path, np.array([object()] * 4), allow_pickle=True)
     with pytest.raises(UsageError, match=r"must be a .npy or .csv of numbers"):
         read_difficulty(path, 4)
+    with open(path, "wb") as file:
+        np.savez(file, np.zeros(4), np.zeros(4))
+    with pytest.raises(UsageError, match=r"must be a .npy or .csv of numbers: it holds several arrays"):
+        read_difficulty(path, 4)
+    with open(path, "wb") as file:
+        file.write(b"PK\x03\x04 cut")
+    with pytest.raises(UsageError, match=r"must be a .npy or .csv of numbers: File is not a zip file"):
+        read_difficulty(path, 4)
     np.save(path, np.zeros((2, 2)))
     with pytest.raises(UsageError, match=r"one number for each of the 4 samples, got \(2, 2\)"):
         read_difficulty(path, 4)

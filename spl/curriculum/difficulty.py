@@ -1,6 +1,7 @@
 """Difficulties that a user gives: one number for each sample, read from a file."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,13 @@ def read_difficulty(file: str, num_samples: int) -> NDArray[np.float32]:
         raise UsageError(f"{file} must end with .npy or .csv")
     try:
         values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _lines(path)
+        if not isinstance(values, np.ndarray):  # an .npz by another name
+            raise ValueError("it holds several arrays")
         if values.dtype.kind not in "fiu":
             raise ValueError(f"it holds {values.dtype.str}")
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, BadZipFile) as error:
         told = str(error).splitlines()[0]
         raise UsageError(f"{file} must be a .npy or .csv of numbers: {told}") from error
     if values.shape != (num_samples,):
