@@ -1,7 +1,7 @@
 """Difficulties that a user gives: one number for each sample, read from a file."""
 
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,12 @@ def read_difficulty(file: str, num_samples: int) -> NDArray[np.float32]:
     if path.suffix not in (".npy", ".csv"):
         raise UsageError(f"{file} must end with .npy or .csv")
     try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _lines(path)
-        if not isinstance(values, np.ndarray):  # an .npz by another name
-            raise ValueError("it holds several arrays")
+        values = _array(path) if path.suffix == ".npy" else _lines(path)
         if values.dtype.kind not in "fiu":
             raise ValueError(f"it holds {values.dtype.str}")
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, BadZipFile) as error:
+    except (ValueError, EOFError) as error:
         told = str(error).splitlines()[0]
         raise UsageError(f"{file} must be a .npy or .csv of numbers: {told}") from error
     if values.shape != (num_samples,):
@@ -36,6 +34,11 @@ def read_difficulty(file: str, num_samples: int) -> NDArray[np.float32]:
     if (wrong := np.flatnonzero(~np.isfinite(numbers))).size:
         raise UsageError(f"{file} must hold finite numbers, got {numbers[wrong[0]]} for sample {wrong[0]:,}")
     return numbers
+
+
+def _array(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:  # np.load would take an .npz by another name, and leaves a cut one open
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _lines(path: Path) -> NDArray[np.float64]:
