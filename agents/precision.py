@@ -5,6 +5,8 @@ choice among them arbitrary.
 """
 
 import copy
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -41,9 +43,10 @@ class LowPrecision:
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
         """Return the ``(B, A)`` that are trained, float32; their gradients reach the masters in float32."""
+        encoder: Any = self._masters.encoder
         cast = {
             f"network.encoder.{name}": weight.to(LOW)
-            for name, weight in self._masters.encoder.named_parameters()  # type: ignore[union-attr]
+            for name, weight in chain(encoder.named_parameters(), encoder.named_buffers())
         }
         values: list[Tensor] = torch.func.functional_call(self._values, cast, (video, audio, present))
         return values
@@ -51,5 +54,10 @@ class LowPrecision:
     def refresh(self) -> None:
         """Bring the copy up to date with the masters."""
         with torch.no_grad():
-            for kept, newest in zip(self.copied.parameters(), self._masters.parameters(), strict=True):
+            for kept, newest in zip(_tensors(self.copied), _tensors(self._masters), strict=True):
                 kept.copy_(newest)
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    """Yield the parameters of a network, and the means that its dense streams take off."""
+    return chain(network.parameters(), network.buffers())

@@ -343,8 +343,34 @@ def test_what_does_not_fit_the_samples_is_refused():
         made(**options)
     with pytest.raises(ValueError, match="a finite number for each sample, got 1 that are not"):
         made(**options, scores=np.where(np.arange(N) == 3, np.nan, 0.0).astype(np.float32))
+    with pytest.raises(ValueError, match=r"not be negative with scheme=logarithmic, got -1; choose another"):
+        made(**options, scheme="logarithmic", scores=np.full(N, -1.0, np.float32))
     with pytest.raises(ValueError, match=r"the round must be in 0..9, got 10"):
         made().begin(10)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"scheme": "logarithmic"},
+            "below 1 with scheme=logarithmic, got a threshold of 1 that becomes 10.6",
+        ),
+        ({"scheme": "logarithmic", "threshold": 0.5}, "a threshold of 0.5 that becomes 5.3"),
+        ({"scheme": "logarithmic", "growth": 0.5}, "a threshold of 1 that becomes 0.00195"),
+        ({"growth": 1e300}, "below inf with scheme=hard, got a threshold of 1 that becomes inf"),
+        (
+            {"growth": 1e-300},
+            "above 0 and below inf with scheme=hard, got a threshold of 1 that becomes 0 at",
+        ),
+    ],
+)
+def test_an_absolute_pace_that_its_form_cannot_take_is_refused_before_the_run(
+    options: dict[str, Any], sentence: str
+):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        made(pace="absolute", **options)
+    made(pace="absolute", **{**options, "threshold": 0.5, "growth": 1.0})
 
 
 def test_difficulties_are_read_from_a_file(tmp_path: Any):
@@ -387,6 +413,14 @@ def test_an_array_of_another_kind_is_refused(tmp_path: Any):
         read_difficulty(path, 4)
     np.save(path, np.array([object()] * 4), allow_pickle=True)
     with pytest.raises(UsageError, match=r"must be a .npy or .csv of numbers"):
+        read_difficulty(path, 4)
+    with open(path, "wb") as file:
+        np.savez(file, np.zeros(4), np.zeros(4))
+    with pytest.raises(UsageError, match=r"must be a .npy or .csv of numbers: the magic string"):
+        read_difficulty(path, 4)
+    with open(path, "wb") as file:
+        file.write(b"PK\x03\x04 cut")
+    with pytest.raises(UsageError, match=r"must be a .npy or .csv of numbers: the magic string"):
         read_difficulty(path, 4)
     np.save(path, np.zeros((2, 2)))
     with pytest.raises(UsageError, match=r"one number for each of the 4 samples, got \(2, 2\)"):

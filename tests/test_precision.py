@@ -71,6 +71,21 @@ def test_losses_and_gradients_are_close_to_those_of_float32(smoke, options):
         assert error < 0.15, name
 
 
+DENSE = ("--encoder.video_stream", "dense", "--encoder.audio_stream", "dense", "--encoder.attention", "none")
+
+
+def test_the_means_that_dense_streams_take_off_reach_the_copies(smoke):
+    agent = agent_of(smoke, "bfloat16", *DENSE)
+    begin = {name: tensor.clone() for name, tensor in agent.network.encoder.state_dict().items()}
+    begin["video.mean"] += 0.25
+    begin["audio.mean"] += 0.5
+    agent.begin_from(begin)
+    assert agent.losses(batch_of()).isfinite().all()
+    for low in agent._low:
+        assert low.copied.encoder.video.mean.unique().tolist() == [0.25]
+        assert low.copied.encoder.audio.mean.unique().tolist() == [0.5]
+
+
 def test_masters_stay_float32_and_learn(smoke):
     agent = agent_of(smoke, "bfloat16")
     before = copy.deepcopy(agent.network.state_dict())

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -298,6 +299,28 @@ def test_layers_alone_come_first_and_go_on_to_the_bit(
     assert second < 0.95 * first
 
 
+@pytest.mark.parametrize(("words", "broken"), [(LAYERS, "_end_epoch_of_layer"), ((), "_end_epoch")])
+def test_what_is_interrupted_at_the_end_of_an_epoch_goes_on_to_the_bit(
+    small: Maker, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], broken: str
+):
+    alone = train(small(*words))
+
+    def interrupt(self: Training) -> None:
+        if self.num_updates in (4, 10):  # the first layer's last update; the last epoch's
+            raise KeyboardInterrupt
+        end(self)
+
+    end = getattr(Training, broken)
+    monkeypatch.setattr(Training, broken, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(*words))
+    monkeypatch.undo()
+    (stopped,) = [path for path in alone.folder.parent.iterdir() if path != alone.folder]
+    resumed = train(small(*words), resume=stopped)
+    assert equal(weights(resumed.folder), weights(alone.folder))
+    assert rows(resumed.folder) == rows(alone.folder)
+
+
 def test_the_best_of_several_initialisations_is_kept(small: Maker, monkeypatch: pytest.MonkeyPatch):
     config = small("--restarts", "3", "--recipe.epochs", "1")
     learn, num_calls = Training._learn, [0]
@@ -472,6 +495,14 @@ def test_other_data_are_refused_on_resuming(small: Maker, tmp_path: Path):
     other = recorded(tmp_path)
     with pytest.raises(UsageError, match=r"cannot be resumed: "):
         train(small("--data.recordings", str(other)), resume=result.folder)
+
+
+def test_a_recording_that_has_grown_is_refused_on_resuming(small: Maker, tmp_path: Path):
+    result = train(small("--recipe.epochs", "1"))
+    shutil.rmtree(tmp_path / "recording")
+    toy.record(tmp_path / "recording", 50, 0)
+    with pytest.raises(UsageError, match=r"cannot be resumed: its data were 40 samples, and are 50 now"):
+        train(small("--recipe.epochs", "1"), resume=result.folder)
 
 
 WRONG = {

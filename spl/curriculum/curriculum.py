@@ -40,7 +40,8 @@ class Curriculum:
         difficulty: ``(N,)``, with ``predefined``.
 
     Raises:
-        ValueError: if groups or difficulties are not ``N``, or a difficulty is not finite.
+        ValueError: if groups or difficulties are not ``N``, a difficulty does not serve, or an absolute pace
+            leaves what its form can take.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class Curriculum:
         self._fixed = _fixed_scores(config, num_samples, seed, difficulty)
         self._rounds: dict[int, Round] = {}
         self._first = math.ceil(round(config.warmup * num_rounds, 9))  # round that chooses
+        if not self.is_uniform and config.pace == "absolute":
+            _check_reach(config, num_rounds - 1 - self._first)
 
     @property
     def is_uniform(self) -> bool:
@@ -255,4 +258,24 @@ def _fixed_scores(
             "none" if difficulty is None else f"{np.count_nonzero(~np.isfinite(difficulty)):,} that are not"
         )
         raise ValueError(f"difficulty must be a finite number for each sample, got {wrong}")
+    if config.scheme == "logarithmic" and (difficulty < 0).any():
+        raise ValueError(
+            f"difficulty must not be negative with scheme=logarithmic, got {difficulty.min():g}; "
+            "choose another scheme"
+        )
     return np.asarray(difficulty, np.float32)
+
+
+def _check_reach(config: CurriculumConfig, num_rounds: int) -> None:
+    """Refuse an absolute pace that its form cannot take at first, or after ``num_rounds`` rounds."""
+    first, growth = config.threshold, config.growth
+    most = 1.0 if config.scheme == "logarithmic" else math.inf
+    try:
+        last = absolute_pace(max(0, num_rounds), first=first, growth=growth)
+    except OverflowError:
+        last = math.inf
+    if not 0.0 < min(first, last) <= max(first, last) < most:
+        raise ValueError(
+            f"the pace must stay above 0 and below {most:g} with scheme={config.scheme}, got a threshold of "
+            f"{first:g} that becomes {last:g} at a growth of {growth:g} a round"
+        )

@@ -1,6 +1,7 @@
 """Difficulties that a user gives: one number for each sample, read from a file."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ def read_difficulty(file: str, num_samples: int) -> NDArray[np.float32]:
     if path.suffix not in (".npy", ".csv"):
         raise UsageError(f"{file} must end with .npy or .csv")
     try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _lines(path)
+        values = _array(path) if path.suffix == ".npy" else _lines(path)
         if values.dtype.kind not in "fiu":
             raise ValueError(f"it holds {values.dtype.str}")
     except OSError as error:
@@ -33,6 +34,11 @@ def read_difficulty(file: str, num_samples: int) -> NDArray[np.float32]:
     if (wrong := np.flatnonzero(~np.isfinite(numbers))).size:
         raise UsageError(f"{file} must hold finite numbers, got {numbers[wrong[0]]} for sample {wrong[0]:,}")
     return numbers
+
+
+def _array(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:  # np.load would take an .npz by another name, and leaves a cut one open
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _lines(path: Path) -> NDArray[np.float64]:

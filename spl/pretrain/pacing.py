@@ -90,10 +90,17 @@ class Pacing:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the curriculum knows."""
-        return {"latest": self._latest.copy(), "curriculum": self.curriculum.state_dict()}
+        return {
+            "num_samples": self.curriculum.num_samples,
+            "latest": self._latest.copy(),
+            "curriculum": self.curriculum.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`; `ValueError` if it is of other samples or difficulties."""
+        before, now = state["num_samples"], self.curriculum.num_samples
+        if before != now:  # an epoch would have other updates
+            raise ValueError(f"its data were {before:,} samples, and are {now:,} now")
         self.curriculum.load_state_dict(state["curriculum"])
         self._latest = state["latest"].copy()
 

@@ -105,7 +105,7 @@ class Training:
         self.report = Report(folder, title, total, first_step=self.num_updates, console=console)
         self.stop = StopSignals()
         self._saved_at = time.monotonic()
-        self._is_whole = True  # False while an update is under way
+        self._is_whole = True  # False from an update's begin to the end of an epoch that it ends
         self._num_views, self._learning_s = 0, 0.0  # of this stretch
 
     def _restore(self) -> None:
@@ -162,11 +162,13 @@ class Training:
 
     def _train(self) -> None:
         for pairs, conditions in self._batches():
+            self._is_whole = False  # what is interrupted in here would not go on as if it had not been
             self._learn(pairs, conditions)
             if conditions is None:
                 self._end_epoch_of_layer()
             elif self.learner.num_updates % self.order.updates_per_epoch == 0:
                 self._end_epoch()
+            self._is_whole = True
             if time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
                 self._save()
             if (change := self.threads.look()) is not None:
@@ -189,7 +191,6 @@ class Training:
         Raises:
             RunError: if the loss is not finite; the batch is set aside.
         """
-        self._is_whole = False  # what is interrupted in here would not go on as if it had not been
         started = time.monotonic()
         try:
             if conditions is None:
@@ -210,7 +211,6 @@ class Training:
             ) from error
         self._num_views += len(pairs.present)
         self._learning_s += time.monotonic() - started
-        self._is_whole = True
 
     def _end_epoch_of_layer(self) -> None:
         if (row := self.layers.end_epoch()) is not None:
