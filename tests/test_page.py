@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from spl import cli
+from spl import cli, telling
 from spl.agents.run import TrainAgentConfig
 from spl.classify.grid import AblateClassifierConfig
 from spl.classify.run import TrainClassifierConfig
@@ -63,7 +63,7 @@ def refusal(capsys: Any, *words: Any) -> str:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_the_kind_of_a_run_is_known_by_its_options(kind: str, make: Maker) -> None:
-    run = read_folder(make("run", "--seed", "0", kind=kind), cli.run_kinds())
+    run = read_folder(make("run", "--seed", "0", kind=kind), telling.run_kinds())
     assert run.kind.name == kind
     assert type(run.config) is CONFIGS[kind]
 
@@ -89,7 +89,7 @@ def test_a_page_says_what_was_run_and_how_to_run_it_again(make: Maker) -> None:
 
 def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
     words = [("a", "0", "0.9"), ("b", "1", "0.9"), ("c", "0", "0.8")]
-    kinds = cli.run_kinds()
+    kinds = telling.run_kinds()
     runs = [
         read_folder(make(name, "--seed", seed, "--agent.gamma", gamma), kinds) for name, seed, gamma in words
     ]
@@ -101,7 +101,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
 
 def test_what_does_not_bear_on_learning_makes_no_group_of_its_own(make: Maker) -> None:
     runs = [
-        read_folder(make(name, "--seed", name, "--runs", f"/tmp/{name}"), cli.run_kinds())
+        read_folder(make(name, "--seed", name, "--runs", f"/tmp/{name}"), telling.run_kinds())
         for name in ("1", "2")
     ]
     assert len(group_runs(runs)) == 1
@@ -324,7 +324,7 @@ def test_the_template_goes_with_the_package() -> None:
 
 
 def test_a_file_that_is_no_table_is_told(make: Maker) -> None:
-    run = read_folder(make("run", kind="classifier", rows=[{**ROW, "epoch": 1}]), cli.run_kinds())
+    run = read_folder(make("run", kind="classifier", rows=[{**ROW, "epoch": 1}]), telling.run_kinds())
     (run.folder / "confusion.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"confusion.csv is empty, cut or corrupt"):
         run.table("confusion")
