@@ -139,9 +139,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.pretrain.report",
         "spl.report",
     },
+    "spl.page.explained": {"spl.page.blocks", "spl.page.folders", "spl.page.results"},
     "spl.page.write": {
         "spl.page.blocks",
         "spl.page.curves",
+        "spl.page.explained",
         "spl.page.folders",
         "spl.page.media",
         "spl.page.results",

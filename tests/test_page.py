@@ -269,10 +269,10 @@ def test_the_restart_that_was_kept_is_judged(make: Maker) -> None:
 
 def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) -> None:
     folder = make("run")
-    (folder / "explain").mkdir()
-    Image.new("RGB", (40, 30)).save(folder / "explain" / "step-1.png")
+    (folder / "explanation").mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "explanation" / "step-1.png")
     (folder / "long.mp4").write_bytes(bytes(2 * 2**20))
-    (folder / "explain" / "broken.png").write_bytes(b"no picture")
+    (folder / "explanation" / "broken.png").write_bytes(b"no picture")
     report(folder, "--max_mib", "1")
     told, page = capsys.readouterr().out, (folder / "report.html").read_text()
     sentence = f"Left out for its size: {folder}/long.mp4, 2.0 MiB; raise --max_mib to take it in."
@@ -280,13 +280,39 @@ def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) ->
         assert sentence in text
         assert "broken.png is no whole picture" in text
     assert "<video" not in page
-    picture = base64.b64encode((folder / "explain" / "step-1.png").read_bytes()).decode()
+    picture = base64.b64encode((folder / "explanation" / "step-1.png").read_bytes()).decode()
     assert f'src="data:image/png;base64,{picture}" alt="step 1" width="40" height="30"' in page
     report(folder)
     assert (
         '<video controls playsinline preload="metadata" src="data:video/mp4;base64,AAAA'
         in (folder / "report.html").read_text()
     )
+
+
+def test_what_was_explained_is_on_the_page(make: Maker, capsys: Any) -> None:
+    folder = make("run")
+    report(folder)
+    assert "<h2>Explained</h2>" not in (folder / "report.html").read_text()
+    place = folder / "explanation"
+    place.mkdir()
+    drop = {"average_drop": 12.34, "average_increase": 5.0}
+    row = {"run": "<b>", "method": "grad-cam", **drop, "win_rate": None, "insertion": 0.5, "deletion": 0.25}
+    (place / "measures.json").write_text(json.dumps({"measures": [row], "notes": ["Measured on 7."]}))
+    episode = {"return": 3.5, "steps": 1234, "share_of_sight": 0.8, "share_of_hearing": 0.2, **drop}
+    made = {"step": 60, "score": "advantage", "confidence": "softmax over actions", "method": "grad-cam"}
+    (place / "explanation.json").write_text(json.dumps({**made, "episodes": [episode]}))
+    report(folder)
+    page = (folder / "report.html").read_text()
+    for cells in (
+        ["grad-cam", "12.3 %", "5.0 %", "-", "0.500", "0.250"],
+        ["3.5", "1,234", "80%", "20%", "12.3 %", "5.0 %"],
+    ):
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in page
+    assert '"row">&lt;b&gt;</th>' in page
+    assert "Measured on 7." in page
+    assert "shares of the advantage of the chosen action" in page
+    (place / "measures.json").write_text('{"measures": [{}]}')
+    assert "are not as this version writes them (KeyError(" in refusal(capsys, folder)
 
 
 def test_a_link_out_of_the_run_is_left_alone(make: Maker, tmp_path: Path) -> None:

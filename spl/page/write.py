@@ -13,6 +13,7 @@ from spl.config import UsageError
 from spl.files import replace_text
 from spl.page.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
 from spl.page.curves import curve_blocks, flatten, group_runs
+from spl.page.explained import explained_blocks
 from spl.page.folders import BEFORE, Kind, Run, read_folder
 from spl.page.media import Shelf, media_sections
 from spl.page.results import comparison, evaluation_blocks, measures, told
@@ -117,6 +118,7 @@ def _single(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> list[Section]:
     """Return all that there is to say of one run."""
     sections = _curves([run])
     sections.append(Section("Evaluation", evaluation_blocks(run)))
+    sections.append(Section("Explained", explained_blocks(run)))
     sections += media_sections(run.folder, shelf)
     if (run.folder / BEFORE / "config.yaml").is_file() and (run.folder / BEFORE / "metrics.jsonl").is_file():
         before = read_folder(run.folder / BEFORE, kinds)
