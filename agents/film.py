@@ -39,7 +39,7 @@ ABSENT: dict[str, tuple[int, ...]] = {"both": (), "video": (AUDIO,), "audio": (V
 class FilmConfig:
     """What is filmed, and what is shown of it."""
 
-    out: str = "agent.mp4"  # the film; its suffix chooses the codecs
+    out: str | None = None  # the film, its suffix chooses the codecs; null: agent.mp4 in the run's folder
     episodes: int = 1  # at the most
     seconds: float = 120.0  # of film at the most
     senses: Literal["both", "video", "audio"] = "both"  # what the agent is given; the film has all
@@ -55,7 +55,7 @@ class FilmConfig:
             raise ValueError(f"seconds must be positive, got {self.seconds}")
         if self.scale is not None and not 1 <= self.scale <= 32:
             raise ValueError(f"scale must be in 1..32, got {self.scale}")
-        if Path(self.out).suffix.lower() not in CODECS:
+        if self.out is not None and Path(self.out).suffix.lower() not in CODECS:
             raise ValueError(f"out must end in one of {', '.join(CODECS)}, got {self.out}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
@@ -199,7 +199,7 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
 
 
 def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> dict[str, Any]:
-    """Let the run's newest agent play, and write it as a film; the run is left as it is.
+    """Let the run's newest agent play, and write it as a film; the run is else left as it is.
 
     Picture, sound and what is drawn are made frame by frame and none is held, so that a long film takes no
     more memory than a short one. Frame ``k`` is shown while its own sound sounds. A decision is shown with
@@ -212,8 +212,9 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
     """
-    open_out(Path(config.out))
     agent, _, history, step = load_agent(run, config.device)
+    path = run / "agent.mp4" if config.out is None else Path(config.out)
+    open_out(path)  # after the run was read: what is no run gets no folder
     env, camera = make_filmed(read_run(run).env)
     console = Console(stderr=True) if console is None else console
     try:
@@ -224,11 +225,11 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
         player = Player(decide, env, camera, history=history, absent=absent, seed=config.seed)
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
-            write_reel(reel, player, console)
+            write_reel(path, reel, player, console)
     finally:
         env.close()
     return {
-        "file": Path(config.out),
+        "file": path,
         "step": step,
         "frames": reel.num_frames,
         "seconds": float(reel.num_frames / reel.frame_rate_hz),
@@ -237,9 +238,9 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     }
 
 
-def write_reel(reel: Reel, player: Player, console: Console) -> None:
+def write_reel(path: Path, reel: Reel, player: Player, console: Console) -> None:
     """Write what is played while it is played."""
-    path, rate_hz = Path(reel.config.out), player.camera.sample_rate_hz
+    rate_hz = player.camera.sample_rate_hz
     write_video(
         path,
         watched(reel, reel.frames(player.shots(reel.config.episodes)), console),

@@ -25,7 +25,7 @@ spl: agents that see and hear
   spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
-  spl film RUN --out agent.mp4         an agent at work, with its whole sound and what it acted on
+  spl film RUN                         an agent at work, with its whole sound and what it acted on
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
   spl check env ID                     the doctor: what ails an environment, and its cure
 

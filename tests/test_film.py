@@ -1,6 +1,7 @@
 """Films of agents: every frame and every sample of the environment's, in step, and the run left as it was."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,23 @@ def test_without_overlay_the_pictures_are_the_environments_and_with_it_they_are_
     assert colour.max() > 60, "maps have colours"
     assert np.ptp(shown[:, top : top + 128, 16:144].astype(int), axis=3).max() < 40
     assert (np.abs(np.diff(shown.astype(int), axis=0)).max(axis=(1, 2, 3)) > 20).all(), "it moves"
+
+
+def test_without_out_the_film_lies_in_the_runs_folder_and_on_its_page(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    assert cli.main(["film", str(copied), "--seconds", "0.3", "--overlay", "false", "--device", "cpu"]) == 0
+    assert f"{copied}/agent.mp4: 0.3 s" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert cli.main(["report", str(copied)]) == 0
+    assert 'src="data:video/mp4' in (copied / "report.html").read_text()
+
+
+def test_what_is_no_run_gets_no_folder(tmp_path, capsys):
+    for words in ((), ("--out", str(tmp_path / "films" / "a.mp4"))):
+        assert "it has no config.yaml" in refused(tmp_path / "no-run", *words, capsys=capsys)
+    assert not list(tmp_path.iterdir())
 
 
 def state_of(run: Path) -> dict[str, tuple[str, int]]:
