@@ -127,6 +127,7 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
         (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
         (run, "--layer", "layer9"): "ResNet has no layer 'layer9'; did you mean 'layer3'?",
         (run, "--layer", "fc"): "layer 'fc' must give (B, C, H, W), got (1, 3)",
+        (run, "--layer", "layer9", "--methods", "score-cam"): "ResNet has no layer 'layer9'",
         (run, "--methods", "grad-kam"): "methods must be some of grad-cam, grad-cam++",
         (run, "--methods", "attention"): "resnet20 has no column for attention",
         (run, "--images", str(tmp_path / "no.png")): "no.png cannot be read as an image: No such file",

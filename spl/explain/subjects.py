@@ -117,8 +117,9 @@ def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str],
     usable, left_out = [], []
     for method in methods:
         try:
-            if method not in ("score-cam", "occlusion", "integrated-gradients"):  # many passes, no surprise
-                subject.maps(method, inputs, torch.zeros(1, dtype=torch.int64))
+            asked = "grad-cam" if method == "score-cam" else method  # of the same layers, in one pass
+            if asked not in ("occlusion", "integrated-gradients"):  # many passes, no surprise
+                subject.maps(asked, inputs, torch.zeros(1, dtype=torch.int64))
             usable.append(method)
         except ValueError as error:
             if method != "attention":
