@@ -1,6 +1,7 @@
 """``spl explain classifier`` as a user meets it: what is drawn, what is measured, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -117,6 +118,19 @@ def test_two_runs_of_one_network_are_told_apart(tiny):
     config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=1, num_images=1, device="cpu")
     rows = explain_classifier(folders, config).rows
     assert [row.label for row in rows] == [f"resnet20 ({folder.name})" for folder in folders]
+
+
+def test_runs_whose_folders_are_called_alike_are_told_apart(runs, tmp_path, capsys):
+    folders = [tmp_path / name / "restart-0" for name in ("one", "two")]
+    for folder in folders:
+        shutil.copytree(runs[0], folder)
+    config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=1, num_images=1, device="cpu")
+    rows = explain_classifier(folders, config).rows
+    assert [row.label for row in rows] == ["resnet20 (one/restart-0)", "resnet20 (two/restart-0)"]
+    images = json.loads((folders[0] / "explanation" / "measures.json").read_text())["images"]
+    assert len(images[0]["named"]) == 2
+    assert cli.main(["explain", "classifier", str(runs[0]), f"{runs[0]}/"]) == 2
+    assert capsys.readouterr().err == "spl: give each run once\n"
 
 
 def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
