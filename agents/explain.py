@@ -23,6 +23,7 @@ from spl.saliency.measures import average_drop, average_increase, confidence, ex
 from spl.shapley import Shapley, shapley_values
 
 SCORES: dict[str, Callable[[Tensor], Score]] = {"advantage": advantage, "q-value": chosen}
+MOST_DRAWN = 100  # steps, beside each other; Matplotlib draws fewer than 2 ** 16 pixels
 OF_AGENTS = tuple(name for name in METHODS if name != "attention")  # a stream's may have no positions
 
 
@@ -43,6 +44,8 @@ class ExplainAgentConfig:
         for name in ("episodes", "num_drawn", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_drawn > MOST_DRAWN:
+            raise ValueError(f"num_drawn must be at most {MOST_DRAWN}, got {self.num_drawn}")
         if self.method not in OF_AGENTS:
             raise ValueError(f"method must be one of {', '.join(OF_AGENTS)}, got {self.method!r}")
 

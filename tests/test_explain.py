@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from PIL import Image
 
@@ -13,7 +14,7 @@ from spl import cli
 from spl.classify.evaluate import read_classifier
 from spl.classify.train import train_classifier
 from spl.explain.classifier import ExplainClassifierConfig, explain_classifier
-from spl.explain.figures import CELL
+from spl.explain.figures import CELL, _save
 from spl.explain.overlay import overlaid
 from spl.explain.subjects import spread
 from spl.saliency import chosen, grad_cam, predicted
@@ -173,6 +174,11 @@ def test_runs_on_other_images_need_files(tiny, runs, tmp_path, capsys):
     assert "do not hold out the same images; say which to explain with --images" in capsys.readouterr().err
     Image.new("RGB", (20, 20)).save(tmp_path / "one.png")
     assert cli.main([*words, "--images", str(tmp_path / "one.png")]) == 0
+
+
+def test_a_picture_of_very_many_images_is_coarser(tmp_path):
+    _save(Figure(figsize=(0.5, 700.0)), tmp_path / "long.png", dpi=110)
+    assert 59_000 < imread(tmp_path / "long.png").shape[0] <= 60_000
 
 
 def test_an_overlay_by_hand():

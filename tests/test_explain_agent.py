@@ -63,6 +63,7 @@ def test_mistakes_are_one_sentence(folder, smoke, tmp_path, capsys):
         (str(folder), "--method", "attention"): "method must be one of grad-cam",
         (str(folder), "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
         (str(folder), "--episodes", "0"): "episodes must be at least 1, got 0",
+        (str(folder), "--num_drawn", "101"): "num_drawn must be at most 100, got 101",
     }.items():
         assert cli.main(["explain", "agent", *words]) == 2, words
         assert said in capsys.readouterr().err
