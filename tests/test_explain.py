@@ -121,6 +121,19 @@ def test_two_runs_of_one_network_are_told_apart(tiny):
     assert [row.label for row in rows] == [f"resnet20 ({folder.name})" for folder in folders]
 
 
+def test_no_more_images_are_asked_about_at_once_than_fit_a_batch(runs, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        "spl.explain.classifier.predicted", lambda model, x: sizes.append(len(x)) or predicted(model, x)
+    )
+    config = ExplainClassifierConfig(
+        methods=("grad-cam",), num_images=3, num_measured=0, batch_size=2, device="cpu"
+    )
+    told = explain_classifier(runs[:1], config)
+    assert sizes == [2, 1]
+    assert len(json.loads((told.out / "measures.json").read_text())["images"]) == 3
+
+
 def test_runs_whose_folders_are_called_alike_are_told_apart(runs, tmp_path, capsys):
     folders = [tmp_path / name / "restart-0" for name in ("one", "two")]
     for folder in folders:

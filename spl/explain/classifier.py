@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from spl.config import UsageError
@@ -79,7 +80,10 @@ def explain_classifier(
         raise UsageError("\n".join(left_out))
     asked = ask_files(subjects, files) if files else ask_held_out(subjects, config.num_images)
     out = writable(Path(config.out) if config.out is not None else folders[0] / "explanation")
-    drawn = [_drawn(one, methods[one.label], images) for one, images in zip(subjects, asked, strict=True)]
+    drawn = [
+        _drawn(one, methods[one.label], images, config.batch_size)
+        for one, images in zip(subjects, asked, strict=True)
+    ]
     draw_overlays(drawn, out / "overlays.png")
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
@@ -102,17 +106,20 @@ def _described(subject: Subject) -> dict[str, Any]:
     return {"run": str(subject.folder), "label": subject.label, "layer": subject.layer}
 
 
-def _drawn(subject: Subject, methods: Sequence[str], asked: Asked) -> Drawn:
+def _drawn(subject: Subject, methods: Sequence[str], asked: Asked, batch_size: int) -> Drawn:
     """Return what a subject makes of the images that are drawn."""
-    inputs = subject.classifier.inputs(asked.images)
-    classes = predicted(subject.model, inputs)
-    return Drawn(
-        label=subject.label,
-        asked=asked,
-        named=[subject.sets.classes[index] for index in classes.tolist()],
-        probabilities=confidence(subject.model, inputs, classes).tolist(),
-        maps={method: subject.maps(method, inputs, classes).cpu() for method in methods},
-    )
+    named: list[str] = []
+    probabilities: list[float] = []
+    parts: dict[str, list[Tensor]] = {method: [] for method in methods}
+    for images in asked.images.split(batch_size):
+        inputs = subject.classifier.inputs(images)
+        classes = predicted(subject.model, inputs)
+        named += [subject.sets.classes[index] for index in classes.tolist()]
+        probabilities += confidence(subject.model, inputs, classes).tolist()
+        for method, kept in parts.items():
+            kept.append(subject.maps(method, inputs, classes).cpu())
+    maps = {method: torch.cat(kept) for method, kept in parts.items()}
+    return Drawn(subject.label, asked, named, probabilities, maps)
 
 
 def _image_row(drawn: Sequence[Drawn], number: int) -> dict[str, Any]:
