@@ -44,6 +44,8 @@ class ExplainAgentConfig:
         for name in ("episodes", "num_drawn", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed must not be negative, got {self.first_seed}")
         if self.num_drawn > MOST_DRAWN:
             raise ValueError(f"num_drawn must be at most {MOST_DRAWN}, got {self.num_drawn}")
         if self.method not in OF_AGENTS:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spl.arguments import INTERRUPTED, OK, split_words, take_options, take_run
-from spl.config import UsageError, parse
+from spl.config import UsageError, given_options, parse
 
 if TYPE_CHECKING:
     from spl.page.folders import Kind
@@ -71,6 +71,8 @@ def explain_classifier(argv: list[str]) -> int:
     others, rest = split_words(rest)
     rest, files = take_options(rest, "--images")
     config = parse(ExplainClassifierConfig, rest, prog="spl explain classifier RUN [RUN ...]")
+    if files and "num_images" in given_options(ExplainClassifierConfig, rest):
+        raise UsageError("--num_images is of held-out images: leave it out, or --images")
     print_measures(explain([run, *map(Path, others)], config, files))
     return OK
 

@@ -63,6 +63,8 @@ def test_mistakes_are_one_sentence(folder, smoke, tmp_path, capsys):
         (str(folder), "--method", "attention"): "method must be one of grad-cam",
         (str(folder), "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
         (str(folder), "--episodes", "0"): "episodes must be at least 1, got 0",
+        (str(folder), "--first_seed", "-1"): "first_seed must not be negative, got -1",
+        (str(folder), "--device", "abacus"): "spl: device must be cpu, cuda, cuda:N or auto, got 'abacus'",
         (str(folder), "--num_drawn", "101"): "num_drawn must be at most 100, got 101",
     }.items():
         assert cli.main(["explain", "agent", *words]) == 2, words

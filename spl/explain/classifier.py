@@ -26,6 +26,8 @@ from spl.report import Report
 from spl.saliency import METHODS, predicted
 from spl.saliency.measures import Measured, confidence, measure, together, win_rate
 
+LAYERLESS = {"integrated-gradients", "occlusion", "attention"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainClassifierConfig:
@@ -51,6 +53,10 @@ class ExplainClassifierConfig:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once, got {self.methods}")
+        if self.layer is not None and not set(self.methods) - LAYERLESS:
+            raise ValueError(
+                f"none of the methods {', '.join(self.methods)} is taken at a layer: leave it out"
+            )
 
 
 def explain_classifier(
