@@ -153,6 +153,13 @@ def test_a_cut_last_row_is_left_out_and_told(make: Maker, capsys: Any) -> None:
     assert "Return over steps. Last value: 9." in page
 
 
+def test_a_cut_command_is_shown_as_it_is(make: Maker) -> None:
+    folder = make("run")
+    (folder / "command.txt").write_text("/bin/spl train agent --runs 'my ru")
+    report(folder)
+    assert "/bin/spl train agent --runs &#39;my ru" in (folder / "report.html").read_text()
+
+
 def test_damaged_rows_are_refused(make: Maker, capsys: Any) -> None:
     folder = make("run")
     for line, why in (("{cut\n", "is damaged"), ("[1]\n", "expected an object"), ("{}\n", "expected a step")):
@@ -173,7 +180,8 @@ def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> 
     nowhere = tmp_path / "nowhere" / "a.html"
     assert f"{nowhere} cannot be written: No such file" in refusal(capsys, run, "--out", nowhere)
     assert "cannot be written" in refusal(capsys, run, "--out", tmp_path)
-    assert "max_mib must not be negative" in refusal(capsys, run, "--max_mib", "-1")
+    for size in ("-1", ".inf", ".nan"):
+        assert "max_mib must be a number from 0 on" in refusal(capsys, run, "--max_mib", size)
     assert "give the folder of a run" in refusal(capsys, "--out", "a.html")
     (run / "evaluation.json").write_text('{"conditions')
     assert "evaluation.json is empty, cut or corrupt" in refusal(capsys, run)

@@ -33,8 +33,8 @@ class ReportConfig:
     max_mib: float = 64.0  # of pictures, sounds and films on it, all together; the others are named
 
     def __post_init__(self) -> None:
-        if not self.max_mib >= 0:
-            raise ValueError(f"max_mib must not be negative, got {self.max_mib}")
+        if not 0 <= self.max_mib < float("inf"):
+            raise ValueError(f"max_mib must be a number from 0 on, got {self.max_mib}")
 
 
 class Written(NamedTuple):
@@ -197,7 +197,10 @@ def _making(run: Run) -> list[Section]:
 
 def _as_typed(line: str) -> str:
     """Return a command as a person types it: the installed ``spl`` for whatever file Python ran."""
-    words = shlex.split(line)
+    try:
+        words = shlex.split(line)
+    except ValueError:  # cut, as by a full disk: an open quotation
+        return line
     if words and words[0].endswith(("/spl", "/__main__.py")):
         words[0] = "spl"
     return _typed(words)
