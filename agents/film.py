@@ -16,12 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spl.agents.evaluate import load_agent
 from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.agents.reasons import mapped_layers, reason_of
+from spl.agents.reasons import reason_of
 from spl.agents.run import read_run
 from spl.agents.shots import Player, Shot
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, told_by
 from spl.envs.camera import Camera, Moment, make_filmed
+from spl.explain.senses import looked_at
 from spl.filming import CODECS, write_video
 from spl.records import AUDIO, VIDEO, StreamSpec
 from spl.screen import Screen, View
@@ -192,7 +193,7 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
         only = "video" if spec.has_video else "audio"
         raise UsageError(f"the agent has {only} alone, got --senses {config.senses}: leave it out")
     notes = [] if spec.has_audio else ["the environment has no sound: the film is silent"]
-    for name, layer in zip(has, mapped_layers(agent), strict=True):
+    for name, layer in zip(has, looked_at(agent.network.encoder), strict=True):
         if config.overlay and has[name] and layer is None:
             notes.append(f"the {name} stream has no convolutions: no map of what it attends to")
     return notes

@@ -566,10 +566,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.reasons": {
         "spl.agents.history",
         "spl.agents.multimodal_dqn",
+        "spl.explain.senses",
         "spl.saliency",
-        "spl.saliency.layers",
         "spl.shapley",
-        "spl.streams",
     },
     "spl.agents.shots": {
         "spl.agents.history",
@@ -587,6 +586,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.shots",
         "spl.envs.adapter",
         "spl.envs.camera",
+        "spl.explain.senses",
         "spl.filming",
         "spl.screen",
         "spl.signals",
