@@ -8,6 +8,7 @@ from rich.console import Console
 
 from spl import cli
 from spl.agents.explain import ExplainAgentConfig, explain_agent
+from spl.agents.explain import _together as together
 from spl.agents.multimodal_dqn import MultimodalQNetwork
 from spl.agents.train import train_agent
 from spl.config import UsageError
@@ -44,6 +45,19 @@ def test_an_episode_is_told_step_by_step(folder, capsys):
         torch.testing.assert_close(torch.tensor(one["probabilities"]), sure, atol=1e-4, rtol=0)
         assert one["share_of_sight"] + one["share_of_hearing"] == pytest.approx(1.0)
         assert (out / f"episode-{number}.png").stat().st_size > 10_000
+
+
+def test_maps_are_kept_of_the_drawn_steps_alone_and_are_theirs(folder, monkeypatch):
+    found = []
+    monkeypatch.setattr(
+        "spl.agents.explain._together", lambda parts: found.append(together(parts)) or found[-1]
+    )
+    for num_drawn, batch_size in ((3, 5), (32, 32)):
+        explain_agent(folder, ExplainAgentConfig(num_drawn=num_drawn, batch_size=batch_size, device="cpu"))
+    few, every = found
+    assert len(few.actions) == len(every.video_maps) == len(every.audio_maps) == 32
+    torch.testing.assert_close(few.video_maps, every.video_maps[[0, 16, 31]], atol=1e-3, rtol=0)
+    torch.testing.assert_close(few.audio_maps, every.audio_maps[[0, 16, 31]], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("method", ["score-cam", "integrated-gradients"])
