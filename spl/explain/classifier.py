@@ -96,20 +96,22 @@ def explain_classifier(
     if rows:
         draw_measures(rows, out / "measures.png")
         replace_text(out / "measures.md", as_markdown(rows, notes))
-    result = {
-        "confidence": "softmax over classes",
-        "which": config.which,
-        "runs": [_described(subject) for subject in subjects],
-        "images": [_image_row(drawn, number) for number in range(len(asked[0].names))],
-        "measures": [row.as_json() for row in rows],
-        "notes": notes,
-    }
-    replace_text(out / "measures.json", json.dumps(result, indent=2) + "\n")
+    result = _as_json(subjects, drawn, rows, notes)
+    replace_text(out / "measures.json", json.dumps({"which": config.which, **result}, indent=2) + "\n")
     return Explanation(rows, notes, out)
 
 
-def _described(subject: Subject) -> dict[str, Any]:
-    return {"run": str(subject.folder), "label": subject.label, "layer": subject.layer}
+def _as_json(
+    subjects: Sequence[Subject], drawn: Sequence[Drawn], rows: Sequence[Row], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Return what ``measures.json`` holds."""
+    return {
+        "confidence": "softmax over classes",
+        "runs": [{"run": str(one.folder), "label": one.label, "layer": one.layer} for one in subjects],
+        "images": [_image_row(drawn, number) for number in range(len(drawn[0].named))],
+        "measures": [row.as_json() for row in rows],
+        "notes": notes,
+    }
 
 
 def _drawn(subject: Subject, methods: Sequence[str], asked: Asked, batch_size: int) -> Drawn:
