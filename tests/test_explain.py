@@ -90,6 +90,8 @@ def test_files_are_drawn_with_the_class_that_is_named(runs, tmp_path, pictures):
     Image.new("L", (40, 30), 90).save(tmp_path / "a, grey one.png")
     files = [str(tmp_path / "a, grey one.png"), str(pictures / "red" / "0.png")]
     words = ["--images", *files, "--num_measured", "0", "--out", str(tmp_path / "out" / "deep")]
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "measures.png").write_bytes(b"of an earlier explanation")
     assert cli.main(["explain", "classifier", str(runs[0]), *words, *SHORT]) == 0
     result = json.loads((tmp_path / "out" / "deep" / "measures.json").read_text())
     assert [row["image"] for row in result["images"]] == ["a, grey one.png", "0.png"]

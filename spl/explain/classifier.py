@@ -93,12 +93,21 @@ def explain_classifier(
     draw_overlays(drawn, out / "overlays.png")
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
-    if rows:
-        draw_measures(rows, out / "measures.png")
-        replace_text(out / "measures.md", as_markdown(rows, notes))
+    _write_measures(rows, notes, out)
     result = _as_json(subjects, drawn, rows, notes)
     replace_text(out / "measures.json", json.dumps({"which": config.which, **result}, indent=2) + "\n")
     return Explanation(rows, notes, out)
+
+
+def _write_measures(rows: Sequence[Row], notes: Sequence[str], out: Path) -> None:
+    """Write them as a picture and a table; without any, those of an earlier explanation go."""
+    picture, table = out / "measures.png", out / "measures.md"
+    if rows:
+        draw_measures(rows, picture)
+        replace_text(table, as_markdown(rows, notes))
+    else:
+        picture.unlink(missing_ok=True)
+        table.unlink(missing_ok=True)
 
 
 def _as_json(
