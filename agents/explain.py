@@ -12,6 +12,7 @@ from torch import Tensor
 from spl.agents.evaluate import load_agent, play, untouched
 from spl.agents.history import Stack
 from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.agents.shots import names_of_actions
 from spl.config import UsageError
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.senses import AsPictures, as_pictures
@@ -88,7 +89,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
             drawn = _drawn_steps(len(stacks), config.num_drawn)
             whole = _all_steps(model, agent, stacks, drawn, config, out)
             title = f"{run.name}, episode {number + 1}, return {total:g}, {config.method}"
-            moments = list(_moments(whole, stacks, drawn))
+            moments = list(_moments(whole, stacks, drawn, names_of_actions(env)))
             draw_episode(moments, whole.shapley, config.score, title, out / f"episode-{number + 1}.png")
             told.append(_as_json(whole, total))
     finally:
@@ -184,7 +185,7 @@ def _together(parts: list[Told]) -> Told:
     return Told(*(join(fields) for fields in zip(*parts, strict=True)))
 
 
-def _moments(told: Told, stacks: list[Stack], drawn: list[int]) -> Iterator[Moment]:
+def _moments(told: Told, stacks: list[Stack], drawn: list[int], names: list[str]) -> Iterator[Moment]:
     """Yield the steps that are drawn."""
     for number, step in enumerate(drawn):
         _, strip, _ = as_pictures(*stacks[step])  # (1, C, M, T F)
@@ -192,7 +193,7 @@ def _moments(told: Told, stacks: list[Stack], drawn: list[int]) -> Iterator[Mome
         sound = (255 * strip[0].abs().mean(dim=0) / loudest.clamp(min=1e-6)).to(torch.uint8)
         yield Moment(
             step=step,
-            action=f"action {int(told.actions[step])}",
+            action=names[int(told.actions[step])],
             probability=float(told.full[step]),
             video=stacks[step].video[0, -1] if stacks[step].video.numel() else None,
             audio=sound if strip.numel() else None,

@@ -18,9 +18,9 @@ from spl.agents.evaluate import load_agent
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.reasons import reason_of
 from spl.agents.run import read_run
-from spl.agents.shots import Player, Shot
+from spl.agents.shots import Player, Shot, names_of_actions
 from spl.config import UsageError
-from spl.envs.adapter import AudioVisualEnv, told_by
+from spl.envs.adapter import AudioVisualEnv
 from spl.envs.camera import Camera, Moment, make_filmed
 from spl.explain.senses import looked_at
 from spl.filming import CODECS, write_video
@@ -152,15 +152,6 @@ class Reel:
             scale=self.config.scale,
             strip_s=None if self._strip is None else STRIP_S,
         )
-
-
-def names_of_actions(env: AudioVisualEnv) -> list[str]:
-    """Return what the environment calls its actions, else their numbers."""
-    tell = told_by(env, "get_action_meanings")
-    names = [] if tell is None else [str(name) for name in tell()]
-    if len(names) == env.num_actions:
-        return names
-    return [f"action {number}" for number in range(env.num_actions)]
 
 
 def open_out(path: Path) -> None:

@@ -540,6 +540,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.evaluate",
         "spl.agents.history",
         "spl.agents.multimodal_dqn",
+        "spl.agents.shots",
         "spl.explain.episode",
         "spl.explain.senses",
         "spl.report",

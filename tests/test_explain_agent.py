@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 
 from spl import cli
+from spl.agents.evaluate import load_agent
 from spl.agents.explain import ExplainAgentConfig, explain_agent
 from spl.agents.explain import _together as together
 from spl.agents.multimodal_dqn import MultimodalQNetwork
@@ -45,6 +46,16 @@ def test_an_episode_is_told_step_by_step(folder, capsys):
         torch.testing.assert_close(torch.tensor(one["probabilities"]), sure, atol=1e-4, rtol=0)
         assert one["share_of_sight"] + one["share_of_hearing"] == pytest.approx(1.0)
         assert (out / f"episode-{number}.png").stat().st_size > 10_000
+
+
+def test_actions_are_called_as_the_environment_calls_them(folder, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("spl.agents.explain.draw_episode", lambda moments, *_: drawn.extend(moments))
+    result = explain_agent(folder, ExplainAgentConfig(num_drawn=32, device="cpu"))
+    env = load_agent(folder, "cpu")[1]()
+    names = env.unwrapped.get_action_meanings()
+    env.close()
+    assert [moment.action for moment in drawn] == [names[one] for one in result["episodes"][0]["actions"]]
 
 
 def test_maps_are_kept_of_the_drawn_steps_alone_and_are_theirs(folder, monkeypatch):
