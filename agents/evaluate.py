@@ -51,6 +51,8 @@ class EvaluateAgentConfig:
         for name in ("episodes", "seeds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed must not be negative, got {self.first_seed}")
         if not 0.0 <= self.epsilon <= 1.0:
             raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
 
@@ -188,10 +190,13 @@ def load_agent(
     path = checkpoint.latest(run / "checkpoints")
     if path is None:
         raise UsageError(f"{run} has no checkpoint yet: let it train for longer")
+    try:
+        device = pick_device(device_name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     env = make_env(config.env)
     try:
         check_environment(read_environment(run), env.describe(), run)
-        device = pick_device(device_name)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
         state = checkpoint.load(path)
         check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")

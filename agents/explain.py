@@ -12,6 +12,7 @@ from torch import Tensor
 from spl.agents.evaluate import load_agent, play, untouched
 from spl.agents.history import Stack
 from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.agents.shots import names_of_actions
 from spl.config import UsageError
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.senses import AsPictures, as_pictures
@@ -23,6 +24,7 @@ from spl.saliency.measures import average_drop, average_increase, confidence, ex
 from spl.shapley import Shapley, shapley_values
 
 SCORES: dict[str, Callable[[Tensor], Score]] = {"advantage": advantage, "q-value": chosen}
+MOST_DRAWN = 100  # steps, beside each other; Matplotlib draws fewer than 2 ** 16 pixels
 OF_AGENTS = tuple(name for name in METHODS if name != "attention")  # a stream's may have no positions
 
 
@@ -43,6 +45,10 @@ class ExplainAgentConfig:
         for name in ("episodes", "num_drawn", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed must not be negative, got {self.first_seed}")
+        if self.num_drawn > MOST_DRAWN:
+            raise ValueError(f"num_drawn must be at most {MOST_DRAWN}, got {self.num_drawn}")
         if self.method not in OF_AGENTS:
             raise ValueError(f"method must be one of {', '.join(OF_AGENTS)}, got {self.method!r}")
 
@@ -55,8 +61,8 @@ class Told(NamedTuple):
     shapley: Shapley  # of the score, (S,) each
     full: Tensor  # (S,) confidence in the action: softmax over actions
     masked: Tensor  # (S,) and with both senses through their maps
-    video_maps: Tensor | None  # (S, H, W)
-    audio_maps: Tensor | None  # (S, M, T F)
+    video_maps: Tensor | None  # (D, H, W) of the steps that are drawn
+    audio_maps: Tensor | None  # (D, M, T F) likewise
 
 
 def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
@@ -74,25 +80,17 @@ def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
             cannot be written.
     """
     agent, make, history, step = load_agent(run, config.device)
-    model = AsPictures(agent.network, history)
-    if config.method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
-        raise UsageError(
-            f"{config.method} needs convolutions, which no stream of {run} has: "
-            "pass --method integrated-gradients or occlusion"
-        )
+    model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
     env, told = make(), []
     try:
         for number in range(config.episodes):
             stacks, total = _played(agent, env, history, config.first_seed + number)
-            with Report(out, "spl explain agent", len(stacks), is_logged=False) as report:
-                parts = []
-                for first in range(0, len(stacks), config.batch_size):
-                    part = _batch(stacks[first : first + config.batch_size], agent.device)
-                    parts.append(_explained(model, agent, part, config))
-                    report.show(first + len(part.video), {"episode": number + 1})
-            whole = _together(parts)
-            _draw(whole, stacks, config, f"{run.name}, episode {number + 1}, return {total:g}", out, number)
+            drawn = _drawn_steps(len(stacks), config.num_drawn)
+            whole = _all_steps(model, agent, stacks, drawn, config, out)
+            title = f"{run.name}, episode {number + 1}, return {total:g}, {config.method}"
+            moments = list(_moments(whole, stacks, drawn, names_of_actions(env)))
+            draw_episode(moments, whole.shapley, config.score, title, out / f"episode-{number + 1}.png")
             told.append(_as_json(whole, total))
     finally:
         env.close()
@@ -109,6 +107,17 @@ def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
     return result
 
 
+def _model_of(agent: MultimodalDqn, history: int, method: str, run: Path) -> AsPictures:
+    """Return the agent's network as the methods read it; `UsageError` if it has no layer for this one."""
+    model = AsPictures(agent.network, history)
+    if method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
+        raise UsageError(
+            f"{method} needs convolutions, which no stream of {run} has: "
+            "pass --method integrated-gradients or occlusion"
+        )
+    return model
+
+
 def _played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[list[Stack], float]:
     """Play one episode greedily; return what the agent was given at each step, and the return."""
     stacks: list[Stack] = []
@@ -121,12 +130,39 @@ def _played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[li
     return stacks, totals[0]
 
 
+def _drawn_steps(num_steps: int, num_drawn: int) -> list[int]:
+    """Return which steps are drawn."""
+    steps: list[int] = torch.linspace(0, num_steps - 1, min(num_drawn, num_steps)).round().long().tolist()
+    return steps
+
+
+def _all_steps(
+    model: AsPictures,
+    agent: MultimodalDqn,
+    stacks: list[Stack],
+    drawn: list[int],
+    config: ExplainAgentConfig,
+    out: Path,
+) -> Told:
+    """Return what is known of an episode, and maps of its drawn steps: all would be gigabytes of a game."""
+    parts = []
+    with Report(out, "spl explain agent", len(stacks), is_logged=False) as report:
+        for first in range(0, len(stacks), config.batch_size):
+            part = _batch(stacks[first : first + config.batch_size], agent.device)
+            kept = [step - first for step in drawn if first <= step < first + config.batch_size]
+            parts.append(_explained(model, agent, part, kept, config))
+            report.show(first + len(part.video), {"steps": len(stacks)})
+    return _together(parts)
+
+
 def _batch(stacks: list[Stack], device: torch.device) -> Stack:
     return Stack(*(torch.cat(fields) for fields in zip(*stacks, strict=True))).to(device)
 
 
-def _explained(model: AsPictures, agent: MultimodalDqn, part: Stack, config: ExplainAgentConfig) -> Told:
-    """Return what is known of some steps; all on the CPU."""
+def _explained(
+    model: AsPictures, agent: MultimodalDqn, part: Stack, kept: list[int], config: ExplainAgentConfig
+) -> Told:
+    """Return what is known of some steps, and the maps of the ``kept`` ones; all on the CPU."""
     inputs = as_pictures(*part)
     with torch.no_grad():
         values = agent.network(*part).float()  # (S, A)
@@ -135,7 +171,7 @@ def _explained(model: AsPictures, agent: MultimodalDqn, part: Stack, config: Exp
     maps = METHODS[config.method](model, model.layers, inputs, score)
     full, masked = (confidence(model, x, actions) for x in (inputs, explained(inputs, maps)))
     shapley = shapley_values(agent.network, tuple(part), score)
-    video_maps, audio_maps = (None if one is None else one.cpu() for one in maps)
+    video_maps, audio_maps = (None if one is None else one[kept].cpu() for one in maps)
     shapley = Shapley(*(field.cpu() for field in shapley))
     return Told(actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), video_maps, audio_maps)
 
@@ -149,30 +185,20 @@ def _together(parts: list[Told]) -> Told:
     return Told(*(join(fields) for fields in zip(*parts, strict=True)))
 
 
-def _draw(
-    told: Told, stacks: list[Stack], config: ExplainAgentConfig, title: str, out: Path, number: int
-) -> None:
-    moments = list(_moments(told, stacks, config.num_drawn))
-    draw_episode(
-        moments, told.shapley, config.score, f"{title}, {config.method}", out / f"episode-{number + 1}.png"
-    )
-
-
-def _moments(told: Told, stacks: list[Stack], num_drawn: int) -> Iterator[Moment]:
+def _moments(told: Told, stacks: list[Stack], drawn: list[int], names: list[str]) -> Iterator[Moment]:
     """Yield the steps that are drawn."""
-    steps = torch.linspace(0, len(stacks) - 1, min(num_drawn, len(stacks))).round().long().tolist()
-    for step in steps:
+    for number, step in enumerate(drawn):
         _, strip, _ = as_pictures(*stacks[step])  # (1, C, M, T F)
         loudest = strip.abs().amax() if strip.numel() else strip.new_ones(())
         sound = (255 * strip[0].abs().mean(dim=0) / loudest.clamp(min=1e-6)).to(torch.uint8)
         yield Moment(
             step=step,
-            action=f"action {int(told.actions[step])}",
+            action=names[int(told.actions[step])],
             probability=float(told.full[step]),
             video=stacks[step].video[0, -1] if stacks[step].video.numel() else None,
             audio=sound if strip.numel() else None,
-            video_map=None if told.video_maps is None else told.video_maps[step],
-            audio_map=None if told.audio_maps is None else told.audio_maps[step],
+            video_map=None if told.video_maps is None else told.video_maps[number],
+            audio_map=None if told.audio_maps is None else told.audio_maps[number],
         )
 
 

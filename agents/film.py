@@ -16,12 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spl.agents.evaluate import load_agent
 from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.agents.reasons import mapped_layers, reason_of
+from spl.agents.reasons import reason_of
 from spl.agents.run import read_run
-from spl.agents.shots import Player, Shot
+from spl.agents.shots import Player, Shot, names_of_actions
 from spl.config import UsageError
-from spl.envs.adapter import AudioVisualEnv, told_by
+from spl.envs.adapter import AudioVisualEnv
 from spl.envs.camera import Camera, Moment, make_filmed
+from spl.explain.senses import looked_at
 from spl.filming import CODECS, write_video
 from spl.records import AUDIO, VIDEO, StreamSpec
 from spl.screen import Screen, View
@@ -39,7 +40,7 @@ ABSENT: dict[str, tuple[int, ...]] = {"both": (), "video": (AUDIO,), "audio": (V
 class FilmConfig:
     """What is filmed, and what is shown of it."""
 
-    out: str = "agent.mp4"  # the film; its suffix chooses the codecs
+    out: str | None = None  # the film, its suffix chooses the codecs; null: agent.mp4 in the run's folder
     episodes: int = 1  # at the most
     seconds: float = 120.0  # of film at the most
     senses: Literal["both", "video", "audio"] = "both"  # what the agent is given; the film has all
@@ -55,7 +56,7 @@ class FilmConfig:
             raise ValueError(f"seconds must be positive, got {self.seconds}")
         if self.scale is not None and not 1 <= self.scale <= 32:
             raise ValueError(f"scale must be in 1..32, got {self.scale}")
-        if Path(self.out).suffix.lower() not in CODECS:
+        if self.out is not None and Path(self.out).suffix.lower() not in CODECS:
             raise ValueError(f"out must end in one of {', '.join(CODECS)}, got {self.out}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
@@ -153,15 +154,6 @@ class Reel:
         )
 
 
-def names_of_actions(env: AudioVisualEnv) -> list[str]:
-    """Return what the environment calls its actions, else their numbers."""
-    tell = told_by(env, "get_action_meanings")
-    names = [] if tell is None else [str(name) for name in tell()]
-    if len(names) == env.num_actions:
-        return names
-    return [f"action {number}" for number in range(env.num_actions)]
-
-
 def open_out(path: Path) -> None:
     """Make the folder of a film that shall be written, and see whether it can be.
 
@@ -192,14 +184,14 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
         only = "video" if spec.has_video else "audio"
         raise UsageError(f"the agent has {only} alone, got --senses {config.senses}: leave it out")
     notes = [] if spec.has_audio else ["the environment has no sound: the film is silent"]
-    for name, layer in zip(has, mapped_layers(agent), strict=True):
+    for name, layer in zip(has, looked_at(agent.network.encoder), strict=True):
         if config.overlay and has[name] and layer is None:
             notes.append(f"the {name} stream has no convolutions: no map of what it attends to")
     return notes
 
 
 def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> dict[str, Any]:
-    """Let the run's newest agent play, and write it as a film; the run is left as it is.
+    """Let the run's newest agent play, and write it as a film; the run is else left as it is.
 
     Picture, sound and what is drawn are made frame by frame and none is held, so that a long film takes no
     more memory than a short one. Frame ``k`` is shown while its own sound sounds. A decision is shown with
@@ -212,8 +204,9 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
     """
-    open_out(Path(config.out))
     agent, _, history, step = load_agent(run, config.device)
+    path = run / "agent.mp4" if config.out is None else Path(config.out)
+    open_out(path)  # after the run was read: what is no run gets no folder
     env, camera = make_filmed(read_run(run).env)
     console = Console(stderr=True) if console is None else console
     try:
@@ -224,11 +217,11 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
         player = Player(decide, env, camera, history=history, absent=absent, seed=config.seed)
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
-            write_reel(reel, player, console)
+            write_reel(path, reel, player, console)
     finally:
         env.close()
     return {
-        "file": Path(config.out),
+        "file": path,
         "step": step,
         "frames": reel.num_frames,
         "seconds": float(reel.num_frames / reel.frame_rate_hz),
@@ -237,9 +230,9 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     }
 
 
-def write_reel(reel: Reel, player: Player, console: Console) -> None:
+def write_reel(path: Path, reel: Reel, player: Player, console: Console) -> None:
     """Write what is played while it is played."""
-    path, rate_hz = Path(reel.config.out), player.camera.sample_rate_hz
+    rate_hz = player.camera.sample_rate_hz
     write_video(
         path,
         watched(reel, reel.frames(player.shots(reel.config.episodes)), console),

@@ -9,10 +9,9 @@ from torch.nn import functional
 
 from spl.agents.history import Stack
 from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.explain.senses import looked_at
 from spl.saliency import chosen, grad_cam
-from spl.saliency.layers import Layer
 from spl.shapley import COALITIONS, shapley_of
-from spl.streams import AudioStream, VideoStream
 
 
 class Reason(NamedTuple):
@@ -23,18 +22,6 @@ class Reason(NamedTuple):
     shares: tuple[float, float] | None  # of sight and hearing, both 0 where neither moves; None: one sense
     seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
     heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
-
-
-def mapped_layers(agent: MultimodalDqn) -> list[Layer]:
-    """Return the last convolutions of the streams of picture and sound; None where there are none.
-
-    They lie below the stream's attention, which mixes positions: above it a place is no place any more.
-    """
-    encoder = agent.network.encoder
-    return [
-        encoder.video.convs if isinstance(encoder.video, VideoStream) else None,
-        encoder.audio.convs if isinstance(encoder.audio, AudioStream) else None,
-    ]
 
 
 def reason_of(agent: MultimodalDqn, stack: Stack, *, with_maps: bool) -> Reason:
@@ -58,8 +45,8 @@ def reason_of(agent: MultimodalDqn, stack: Stack, *, with_maps: bool) -> Reason:
         sight, hearing = shapley_of(*values[:, action, None]).shares
         shares = float(sight), float(hearing)
     reason = Reason(action, values[0].numpy(), shares)
-    layers = mapped_layers(agent)
-    if not with_maps or layers == [None, None]:
+    layers = looked_at(agent.network.encoder)
+    if not with_maps or layers == (None, None):
         return reason
     seen, heard = grad_cam(agent.network, layers, tuple(stack), chosen(action))
     if heard is not None:

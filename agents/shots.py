@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spl.agents.history import History, Stack
 from spl.agents.reasons import Reason
-from spl.envs.adapter import AudioVisualEnv
+from spl.envs.adapter import AudioVisualEnv, told_by
 from spl.envs.camera import Camera, Moment
 from spl.envs.seeded import reset_seed
 from spl.spectrogram import LogMel
@@ -24,6 +24,15 @@ class Shot(NamedTuple):
     moments: list[Moment]
     levels: NDArray[np.float32] | None  # (M, n) of their sound, n in proportion to their number
     reason: Reason | None  # None: the episode is over
+
+
+def names_of_actions(env: AudioVisualEnv) -> list[str]:
+    """Return what the environment calls its actions, else their numbers."""
+    tell = told_by(env, "get_action_meanings")
+    names = [] if tell is None else [str(name) for name in tell()]
+    if len(names) == env.num_actions:
+        return names
+    return [f"action {number}" for number in range(env.num_actions)]
 
 
 class Player:

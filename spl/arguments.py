@@ -1,4 +1,4 @@
-"""What the words of a command line mean before they are options: runs, names, lists of files."""
+"""What the words of a command line mean before they are options, and what its exit codes mean."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TypeVar
 from spl.config import UsageError, parse
 
 T = TypeVar("T")
+OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 
 def parse_run(

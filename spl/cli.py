@@ -5,17 +5,11 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from spl import __version__
-from spl.arguments import parse_run, split_words, take_options, take_run
+from spl import __version__, telling
+from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, parse_run, split_words
 from spl.config import RunError, UsageError, given_options, parse
-
-if TYPE_CHECKING:
-    from spl.page.folders import Kind
-
-OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 USAGE = """\
 spl: agents that see and hear
@@ -33,7 +27,7 @@ spl: agents that see and hear
   spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
-  spl film RUN --out agent.mp4         an agent at work, with its whole sound and what it acted on
+  spl film RUN                         an agent at work, with its whole sound and what it acted on
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
   spl check env ID                     the doctor: what ails an environment, and its cure
 
@@ -116,102 +110,6 @@ def pretrain_autoencoder(argv: list[str]) -> int:
     return OK if pretrain(config, resume=resume).is_finished else INTERRUPTED
 
 
-def evaluate_agent(argv: list[str]) -> int:
-    """``spl evaluate agent RUN [options]``."""
-    from spl.agents.evaluate import EvaluateAgentConfig, print_evaluation
-    from spl.agents.evaluate import evaluate_agent as evaluate
-
-    run, rest = take_run(argv, "spl evaluate agent runs/agent/...")
-    config = parse(EvaluateAgentConfig, rest, prog="spl evaluate agent RUN")
-    print_evaluation(evaluate(run, config))
-    print(f"written to {run / 'evaluation.json'}")
-    return OK
-
-
-def evaluate_classifier(argv: list[str]) -> int:
-    """``spl evaluate classifier RUN [options]``."""
-    from spl.classify.evaluate import EvaluateClassifierConfig
-    from spl.classify.evaluate import evaluate_classifier as evaluate
-    from spl.classify.report import print_evaluation
-
-    run, rest = take_run(argv, "spl evaluate classifier runs/classifier/...")
-    config = parse(EvaluateClassifierConfig, rest, prog="spl evaluate classifier RUN")
-    print_evaluation(evaluate(run, config), run / f"{config.file}.json")
-    return OK
-
-
-def evaluate_autoencoder(argv: list[str]) -> int:
-    """``spl evaluate autoencoder RUN [RUN ...] [options]``."""
-    from spl.pretrain.evaluate import ALIASES, EvaluateAutoencoderConfig
-    from spl.pretrain.evaluate import evaluate_autoencoder as evaluate
-    from spl.pretrain.pool import pool
-    from spl.pretrain.report import print_evaluation
-
-    run, rest = take_run(argv, "spl evaluate autoencoder runs/autoencoder/...")
-    others, rest = split_words(rest)
-    runs = [run, *map(Path, others)]
-    prog = "spl evaluate autoencoder RUN [RUN ...]"
-    config = parse(EvaluateAutoencoderConfig, rest, prog=prog, aliases=ALIASES)
-    results = [evaluate(one, config) for one in runs]
-    print_evaluation(results[0] if len(runs) == 1 else pool(results), run if len(runs) == 1 else None)
-    return OK
-
-
-def report(argv: list[str]) -> int:
-    """``spl report RUN [RUN ...] [options]``."""
-    from spl.page.write import ReportConfig, write_report
-
-    runs, words = split_words(argv)
-    if not runs and words != ["--help"]:
-        raise UsageError("give the folder of a run, or of several: spl report runs/agent/...")
-    config = parse(ReportConfig, words, prog="spl report RUN [RUN ...]")
-    written = write_report([Path(run) for run in runs], config, run_kinds())
-    for note in written.notes:
-        print(note)
-    print(f"written to {written.path}, {written.num_bytes / 2**20:.1f} MiB")
-    return OK
-
-
-def run_kinds() -> "list[Kind]":
-    """Return what sorts of runs there are."""
-    from spl.agents import run as agent
-    from spl.classify import grid
-    from spl.classify import run as classifier
-    from spl.page.folders import Kind
-    from spl.pretrain import run as autoencoder
-
-    return [
-        Kind("agent", "spl train agent", agent.TrainAgentConfig, agent.MAY_CHANGE),
-        Kind("classifier", "spl train classifier", classifier.TrainClassifierConfig, classifier.MAY_CHANGE),
-        Kind("autoencoder", "spl pretrain autoencoder", autoencoder.PretrainConfig, autoencoder.MAY_CHANGE),
-        Kind("grid", "spl ablate classifier", grid.AblateClassifierConfig, grid.MAY_CHANGE),
-    ]
-
-
-def explain_classifier(argv: list[str]) -> int:
-    """``spl explain classifier RUN [RUN ...] [--images PATH ...] [options]``."""
-    from spl.explain.classifier import ExplainClassifierConfig
-    from spl.explain.classifier import explain_classifier as explain
-    from spl.explain.tables import print_measures
-
-    run, rest = take_run(argv, "spl explain classifier runs/classifier/...")
-    others, rest = split_words(rest)
-    rest, files = take_options(rest, "--images")
-    config = parse(ExplainClassifierConfig, rest, prog="spl explain classifier RUN [RUN ...]")
-    print_measures(explain([run, *map(Path, others)], config, files))
-    return OK
-
-
-def explain_agent(argv: list[str]) -> int:
-    """``spl explain agent RUN [options]``."""
-    from spl.agents.explain import ExplainAgentConfig, print_explanation
-    from spl.agents.explain import explain_agent as explain
-
-    run, rest = take_run(argv, "spl explain agent runs/agent/...")
-    print_explanation(explain(run, parse(ExplainAgentConfig, rest, prog="spl explain agent RUN")))
-    return OK
-
-
 def models(argv: list[str]) -> int:
     """``spl models [NAME ...] [options]``."""
     from spl.models import ModelsConfig, print_models
@@ -231,18 +129,6 @@ def record(argv: list[str]) -> int:
 
     done = roll_out(parse(RecordConfig, argv, prog="spl record", aliases={"env": "env.id"}))
     print(f"{done['folder']}: {done['steps']:,} steps, {done['episodes']:,} whole episodes")
-    return OK if done["is_finished"] else INTERRUPTED
-
-
-def film(argv: list[str]) -> int:
-    """``spl film RUN [options]``."""
-    from spl.agents.film import FilmConfig
-    from spl.agents.film import film as shoot
-
-    run, rest = take_run(argv, "spl film runs/agent/...")
-    done = shoot(run, parse(FilmConfig, rest, prog="spl film RUN"))
-    returns = ", ".join(f"{total:g}" for total in done["returns"])
-    print(f"{done['file']}: {done['seconds']:.1f} s, {done['frames']:,} frames, return {returns}")
     return OK if done["is_finished"] else INTERRUPTED
 
 
@@ -285,15 +171,15 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("pretrain", "autoencoder"): pretrain_autoencoder,
     ("ablate", "classifier"): ablate_classifier,
     ("ablate", "curriculum"): ablate_curriculum,
-    ("evaluate", "agent"): evaluate_agent,
-    ("evaluate", "classifier"): evaluate_classifier,
-    ("evaluate", "autoencoder"): evaluate_autoencoder,
-    ("report",): report,
-    ("explain", "agent"): explain_agent,
-    ("explain", "classifier"): explain_classifier,
+    ("evaluate", "agent"): telling.evaluate_agent,
+    ("evaluate", "classifier"): telling.evaluate_classifier,
+    ("evaluate", "autoencoder"): telling.evaluate_autoencoder,
+    ("report",): telling.report,
+    ("explain", "agent"): telling.explain_agent,
+    ("explain", "classifier"): telling.explain_classifier,
     ("models",): models,
     ("record",): record,
-    ("film",): film,
+    ("film",): telling.film,
     ("envs",): envs,
     ("check", "env"): check_env,
 }

@@ -1,10 +1,12 @@
 """``spl explain classifier`` as a user meets it: what is drawn, what is measured, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from PIL import Image
 
@@ -12,7 +14,7 @@ from spl import cli
 from spl.classify.evaluate import read_classifier
 from spl.classify.train import train_classifier
 from spl.explain.classifier import ExplainClassifierConfig, explain_classifier
-from spl.explain.figures import CELL
+from spl.explain.figures import CELL, _save
 from spl.explain.overlay import overlaid
 from spl.explain.subjects import spread
 from spl.saliency import chosen, grad_cam, predicted
@@ -88,6 +90,8 @@ def test_files_are_drawn_with_the_class_that_is_named(runs, tmp_path, pictures):
     Image.new("L", (40, 30), 90).save(tmp_path / "a, grey one.png")
     files = [str(tmp_path / "a, grey one.png"), str(pictures / "red" / "0.png")]
     words = ["--images", *files, "--num_measured", "0", "--out", str(tmp_path / "out" / "deep")]
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "measures.png").write_bytes(b"of an earlier explanation")
     assert cli.main(["explain", "classifier", str(runs[0]), *words, *SHORT]) == 0
     result = json.loads((tmp_path / "out" / "deep" / "measures.json").read_text())
     assert [row["image"] for row in result["images"]] == ["a, grey one.png", "0.png"]
@@ -119,6 +123,32 @@ def test_two_runs_of_one_network_are_told_apart(tiny):
     assert [row.label for row in rows] == [f"resnet20 ({folder.name})" for folder in folders]
 
 
+def test_no_more_images_are_asked_about_at_once_than_fit_a_batch(runs, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        "spl.explain.classifier.predicted", lambda model, x: sizes.append(len(x)) or predicted(model, x)
+    )
+    config = ExplainClassifierConfig(
+        methods=("grad-cam",), num_images=3, num_measured=0, batch_size=2, device="cpu"
+    )
+    told = explain_classifier(runs[:1], config)
+    assert sizes == [2, 1]
+    assert len(json.loads((told.out / "measures.json").read_text())["images"]) == 3
+
+
+def test_runs_whose_folders_are_called_alike_are_told_apart(runs, tmp_path, capsys):
+    folders = [tmp_path / name / "restart-0" for name in ("one", "two")]
+    for folder in folders:
+        shutil.copytree(runs[0], folder)
+    config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=1, num_images=1, device="cpu")
+    rows = explain_classifier(folders, config).rows
+    assert [row.label for row in rows] == ["resnet20 (one/restart-0)", "resnet20 (two/restart-0)"]
+    images = json.loads((folders[0] / "explanation" / "measures.json").read_text())["images"]
+    assert len(images[0]["named"]) == 2
+    assert cli.main(["explain", "classifier", str(runs[0]), f"{runs[0]}/"]) == 2
+    assert capsys.readouterr().err == "spl: give each run once\n"
+
+
 def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
     (tmp_path / "words.png").write_text("no picture")
     run = str(runs[0])
@@ -127,6 +157,15 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
         (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
         (run, "--layer", "layer9"): "ResNet has no layer 'layer9'; did you mean 'layer3'?",
         (run, "--layer", "fc"): "layer 'fc' must give (B, C, H, W), got (1, 3)",
+        (run, "--layer", "layer9", "--methods", "score-cam"): "ResNet has no layer 'layer9'",
+        (
+            run,
+            "--layer",
+            "layer1",
+            "--methods",
+            "occlusion",
+        ): "none of the methods occlusion is taken at a layer",
+        (run, "--num_images", "6", "--images", "a.png"): "--num_images is of held-out images: leave it out",
         (run, "--methods", "grad-kam"): "methods must be some of grad-cam, grad-cam++",
         (run, "--methods", "attention"): "resnet20 has no column for attention",
         (run, "--images", str(tmp_path / "no.png")): "no.png cannot be read as an image: No such file",
@@ -158,6 +197,11 @@ def test_runs_on_other_images_need_files(tiny, runs, tmp_path, capsys):
     assert "do not hold out the same images; say which to explain with --images" in capsys.readouterr().err
     Image.new("RGB", (20, 20)).save(tmp_path / "one.png")
     assert cli.main([*words, "--images", str(tmp_path / "one.png")]) == 0
+
+
+def test_a_picture_of_very_many_images_is_coarser(tmp_path):
+    _save(Figure(figsize=(0.5, 700.0)), tmp_path / "long.png", dpi=110)
+    assert 59_000 < imread(tmp_path / "long.png").shape[0] <= 60_000
 
 
 def test_an_overlay_by_hand():

@@ -7,7 +7,9 @@ import torch
 from rich.console import Console
 
 from spl import cli
+from spl.agents.evaluate import load_agent
 from spl.agents.explain import ExplainAgentConfig, explain_agent
+from spl.agents.explain import _together as together
 from spl.agents.multimodal_dqn import MultimodalQNetwork
 from spl.agents.train import train_agent
 from spl.config import UsageError
@@ -46,6 +48,29 @@ def test_an_episode_is_told_step_by_step(folder, capsys):
         assert (out / f"episode-{number}.png").stat().st_size > 10_000
 
 
+def test_actions_are_called_as_the_environment_calls_them(folder, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("spl.agents.explain.draw_episode", lambda moments, *_: drawn.extend(moments))
+    result = explain_agent(folder, ExplainAgentConfig(num_drawn=32, device="cpu"))
+    env = load_agent(folder, "cpu")[1]()
+    names = env.unwrapped.get_action_meanings()
+    env.close()
+    assert [moment.action for moment in drawn] == [names[one] for one in result["episodes"][0]["actions"]]
+
+
+def test_maps_are_kept_of_the_drawn_steps_alone_and_are_theirs(folder, monkeypatch):
+    found = []
+    monkeypatch.setattr(
+        "spl.agents.explain._together", lambda parts: found.append(together(parts)) or found[-1]
+    )
+    for num_drawn, batch_size in ((3, 5), (32, 32)):
+        explain_agent(folder, ExplainAgentConfig(num_drawn=num_drawn, batch_size=batch_size, device="cpu"))
+    few, every = found
+    assert len(few.actions) == len(every.video_maps) == len(every.audio_maps) == 32
+    torch.testing.assert_close(few.video_maps, every.video_maps[[0, 16, 31]], atol=1e-3, rtol=0)
+    torch.testing.assert_close(few.audio_maps, every.audio_maps[[0, 16, 31]], atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("method", ["score-cam", "integrated-gradients"])
 def test_other_methods_and_scores(folder, method):
     config = ExplainAgentConfig(method=method, score="q-value", num_drawn=1, device="cpu")
@@ -63,6 +88,9 @@ def test_mistakes_are_one_sentence(folder, smoke, tmp_path, capsys):
         (str(folder), "--method", "attention"): "method must be one of grad-cam",
         (str(folder), "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
         (str(folder), "--episodes", "0"): "episodes must be at least 1, got 0",
+        (str(folder), "--first_seed", "-1"): "first_seed must not be negative, got -1",
+        (str(folder), "--device", "abacus"): "spl: device must be cpu, cuda, cuda:N or auto, got 'abacus'",
+        (str(folder), "--num_drawn", "101"): "num_drawn must be at most 100, got 101",
     }.items():
         assert cli.main(["explain", "agent", *words]) == 2, words
         assert said in capsys.readouterr().err

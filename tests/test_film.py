@@ -1,9 +1,11 @@
 """Films of agents: every frame and every sample of the environment's, in step, and the run left as it was."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +15,15 @@ from rich.console import Console
 from spl import cli
 from spl.agents.evaluate import load_agent
 from spl.agents.film import FilmConfig, Reel, film
-from spl.agents.history import History
+from spl.agents.history import History, Stack
+from spl.agents.multimodal_dqn import MultimodalQNetwork
 from spl.agents.reasons import reason_of
 from spl.agents.run import read_run
 from spl.agents.shots import Player
+from spl.encoders import EncoderConfig, build_encoder
 from spl.envs.camera import make_filmed
 from spl.envs.seeded import reset_seed
-from spl.records import Observation
+from spl.records import Observation, StreamSpec
 from spl.signals import StopSignals
 
 av = pytest.importorskip("av")
@@ -128,6 +132,39 @@ def test_without_overlay_the_pictures_are_the_environments_and_with_it_they_are_
     assert colour.max() > 60, "maps have colours"
     assert np.ptp(shown[:, top : top + 128, 16:144].astype(int), axis=3).max() < 40
     assert (np.abs(np.diff(shown.astype(int), axis=0)).max(axis=(1, 2, 3)) > 20).all(), "it moves"
+
+
+def test_without_out_the_film_lies_in_the_runs_folder_and_on_its_page(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    assert cli.main(["film", str(copied), "--seconds", "0.3", "--overlay", "false", "--device", "cpu"]) == 0
+    assert f"{copied}/agent.mp4: 0.3 s" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert cli.main(["report", str(copied)]) == 0
+    assert 'src="data:video/mp4' in (copied / "report.html").read_text()
+
+
+def test_a_small_picture_has_a_map_although_the_last_convolution_leaves_one_place():
+    torch.manual_seed(0)
+    config = EncoderConfig(attention="none")
+    encoder = build_encoder(config, StreamSpec((1, 36, 36), (1, 16, 8)), history=2)  # 36 -> 8 -> 3 -> 1
+    network = MultimodalQNetwork(encoder, 4, dueling=True, fusion="joint")
+    video = torch.randint(0, 256, (1, 2, 1, 36, 36), dtype=torch.uint8)
+    stack = Stack(video, torch.rand(1, 2, 1, 16, 8).half(), torch.tensor([[True, True]]))
+    maps = []
+    for action in range(4):
+        agent = SimpleNamespace(
+            network=network, device=torch.device("cpu"), act=lambda stack, epsilon, action=action: [action]
+        )
+        maps.append(reason_of(agent, stack, with_maps=True).seen)
+    assert max(one.max() for one in maps) == 1.0, "a map of one place is even, and so zeros"
+
+
+def test_what_is_no_run_gets_no_folder(tmp_path, capsys):
+    for words in ((), ("--out", str(tmp_path / "films" / "a.mp4"))):
+        assert "it has no config.yaml" in refused(tmp_path / "no-run", *words, capsys=capsys)
+    assert not list(tmp_path.iterdir())
 
 
 def state_of(run: Path) -> dict[str, tuple[str, int]]:

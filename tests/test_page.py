@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from spl import cli
+from spl import cli, telling
 from spl.agents.run import TrainAgentConfig
 from spl.classify.grid import AblateClassifierConfig
 from spl.classify.run import TrainClassifierConfig
@@ -63,7 +63,7 @@ def refusal(capsys: Any, *words: Any) -> str:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_the_kind_of_a_run_is_known_by_its_options(kind: str, make: Maker) -> None:
-    run = read_folder(make("run", "--seed", "0", kind=kind), cli.run_kinds())
+    run = read_folder(make("run", "--seed", "0", kind=kind), telling.run_kinds())
     assert run.kind.name == kind
     assert type(run.config) is CONFIGS[kind]
 
@@ -89,7 +89,7 @@ def test_a_page_says_what_was_run_and_how_to_run_it_again(make: Maker) -> None:
 
 def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
     words = [("a", "0", "0.9"), ("b", "1", "0.9"), ("c", "0", "0.8")]
-    kinds = cli.run_kinds()
+    kinds = telling.run_kinds()
     runs = [
         read_folder(make(name, "--seed", seed, "--agent.gamma", gamma), kinds) for name, seed, gamma in words
     ]
@@ -101,7 +101,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
 
 def test_what_does_not_bear_on_learning_makes_no_group_of_its_own(make: Maker) -> None:
     runs = [
-        read_folder(make(name, "--seed", name, "--runs", f"/tmp/{name}"), cli.run_kinds())
+        read_folder(make(name, "--seed", name, "--runs", f"/tmp/{name}"), telling.run_kinds())
         for name in ("1", "2")
     ]
     assert len(group_runs(runs)) == 1
@@ -153,6 +153,13 @@ def test_a_cut_last_row_is_left_out_and_told(make: Maker, capsys: Any) -> None:
     assert "Return over steps. Last value: 9." in page
 
 
+def test_a_cut_command_is_shown_as_it_is(make: Maker) -> None:
+    folder = make("run")
+    (folder / "command.txt").write_text("/bin/spl train agent --runs 'my ru")
+    report(folder)
+    assert "/bin/spl train agent --runs &#39;my ru" in (folder / "report.html").read_text()
+
+
 def test_damaged_rows_are_refused(make: Maker, capsys: Any) -> None:
     folder = make("run")
     for line, why in (("{cut\n", "is damaged"), ("[1]\n", "expected an object"), ("{}\n", "expected a step")):
@@ -173,7 +180,8 @@ def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> 
     nowhere = tmp_path / "nowhere" / "a.html"
     assert f"{nowhere} cannot be written: No such file" in refusal(capsys, run, "--out", nowhere)
     assert "cannot be written" in refusal(capsys, run, "--out", tmp_path)
-    assert "max_mib must not be negative" in refusal(capsys, run, "--max_mib", "-1")
+    for size in ("-1", ".inf", ".nan"):
+        assert "max_mib must be a number from 0 on" in refusal(capsys, run, "--max_mib", size)
     assert "give the folder of a run" in refusal(capsys, "--out", "a.html")
     (run / "evaluation.json").write_text('{"conditions')
     assert "evaluation.json is empty, cut or corrupt" in refusal(capsys, run)
@@ -269,10 +277,10 @@ def test_the_restart_that_was_kept_is_judged(make: Maker) -> None:
 
 def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) -> None:
     folder = make("run")
-    (folder / "explain").mkdir()
-    Image.new("RGB", (40, 30)).save(folder / "explain" / "step-1.png")
+    (folder / "explanation").mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "explanation" / "step-1.png")
     (folder / "long.mp4").write_bytes(bytes(2 * 2**20))
-    (folder / "explain" / "broken.png").write_bytes(b"no picture")
+    (folder / "explanation" / "broken.png").write_bytes(b"no picture")
     report(folder, "--max_mib", "1")
     told, page = capsys.readouterr().out, (folder / "report.html").read_text()
     sentence = f"Left out for its size: {folder}/long.mp4, 2.0 MiB; raise --max_mib to take it in."
@@ -280,13 +288,39 @@ def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) ->
         assert sentence in text
         assert "broken.png is no whole picture" in text
     assert "<video" not in page
-    picture = base64.b64encode((folder / "explain" / "step-1.png").read_bytes()).decode()
+    picture = base64.b64encode((folder / "explanation" / "step-1.png").read_bytes()).decode()
     assert f'src="data:image/png;base64,{picture}" alt="step 1" width="40" height="30"' in page
     report(folder)
     assert (
         '<video controls playsinline preload="metadata" src="data:video/mp4;base64,AAAA'
         in (folder / "report.html").read_text()
     )
+
+
+def test_what_was_explained_is_on_the_page(make: Maker, capsys: Any) -> None:
+    folder = make("run")
+    report(folder)
+    assert "<h2>Explained</h2>" not in (folder / "report.html").read_text()
+    place = folder / "explanation"
+    place.mkdir()
+    drop = {"average_drop": 12.34, "average_increase": 5.0}
+    row = {"run": "<b>", "method": "grad-cam", **drop, "win_rate": None, "insertion": 0.5, "deletion": 0.25}
+    (place / "measures.json").write_text(json.dumps({"measures": [row], "notes": ["Measured on 7."]}))
+    episode = {"return": 3.5, "steps": 1234, "share_of_sight": 0.8, "share_of_hearing": 0.2, **drop}
+    made = {"step": 60, "score": "advantage", "confidence": "softmax over actions", "method": "grad-cam"}
+    (place / "explanation.json").write_text(json.dumps({**made, "episodes": [episode]}))
+    report(folder)
+    page = (folder / "report.html").read_text()
+    for cells in (
+        ["grad-cam", "12.3 %", "5.0 %", "-", "0.500", "0.250"],
+        ["3.5", "1,234", "80%", "20%", "12.3 %", "5.0 %"],
+    ):
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in page
+    assert '"row">&lt;b&gt;</th>' in page
+    assert "Measured on 7." in page
+    assert "shares of the advantage of the chosen action" in page
+    (place / "measures.json").write_text('{"measures": [{}]}')
+    assert "are not as this version writes them (KeyError(" in refusal(capsys, folder)
 
 
 def test_a_link_out_of_the_run_is_left_alone(make: Maker, tmp_path: Path) -> None:
@@ -324,7 +358,7 @@ def test_the_template_goes_with_the_package() -> None:
 
 
 def test_a_file_that_is_no_table_is_told(make: Maker) -> None:
-    run = read_folder(make("run", kind="classifier", rows=[{**ROW, "epoch": 1}]), cli.run_kinds())
+    run = read_folder(make("run", kind="classifier", rows=[{**ROW, "epoch": 1}]), telling.run_kinds())
     (run.folder / "confusion.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"confusion.csv is empty, cut or corrupt"):
         run.table("confusion")

@@ -58,7 +58,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     agent, sibling = sorted((place / "agent").iterdir())
     run("evaluate", "agent", agent, "--episodes", "1", "--seeds", "1", "--device", "cpu")
     _add_film(agent / "agent.mp4")
-    for name in ("explain/step-1.png", "curriculum/included.png"):
+    for name in ("explanation/step-1.png", "curriculum/included.png"):
         (agent / name).parent.mkdir()
         Image.new("RGB", (900, 300), "teal").save(agent / name)
     pictures = place / "pictures"

@@ -62,3 +62,9 @@ def test_a_confusion_matrix_has_its_counts_and_shades() -> None:
     assert shades == {0.58, 0.455, 0.205}  # 0.08 + 0.5 of 1, 3/4 and 1/4
     assert "&lt;b&gt;</text>" in svg
     assert "9 of 12 images are on the diagonal" in svg
+
+
+def test_a_name_with_control_letters_is_drawn_without_them() -> None:
+    svg = draw_confusion(np.eye(2, dtype=np.int64), ["\x1bcat", "do\x07g"])
+    assert ">cat<" in svg
+    assert ">dog<" in svg

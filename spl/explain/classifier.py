@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from spl.config import UsageError
@@ -24,6 +25,8 @@ from spl.files import replace_text, writable
 from spl.report import Report
 from spl.saliency import METHODS, predicted
 from spl.saliency.measures import Measured, confidence, measure, together, win_rate
+
+LAYERLESS = {"integrated-gradients", "occlusion", "attention"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,10 @@ class ExplainClassifierConfig:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once, got {self.methods}")
+        if self.layer is not None and not set(self.methods) - LAYERLESS:
+            raise ValueError(
+                f"none of the methods {', '.join(self.methods)} is taken at a layer: leave it out"
+            )
 
 
 def explain_classifier(
@@ -79,40 +86,57 @@ def explain_classifier(
         raise UsageError("\n".join(left_out))
     asked = ask_files(subjects, files) if files else ask_held_out(subjects, config.num_images)
     out = writable(Path(config.out) if config.out is not None else folders[0] / "explanation")
-    drawn = [_drawn(one, methods[one.label], images) for one, images in zip(subjects, asked, strict=True)]
+    drawn = [
+        _drawn(one, methods[one.label], images, config.batch_size)
+        for one, images in zip(subjects, asked, strict=True)
+    ]
     draw_overlays(drawn, out / "overlays.png")
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
-    if rows:
-        draw_measures(rows, out / "measures.png")
-        replace_text(out / "measures.md", as_markdown(rows, notes))
-    result = {
-        "confidence": "softmax over classes",
-        "which": config.which,
-        "runs": [_described(subject) for subject in subjects],
-        "images": [_image_row(drawn, number) for number in range(len(asked[0].names))],
-        "measures": [row.as_json() for row in rows],
-        "notes": notes,
-    }
-    replace_text(out / "measures.json", json.dumps(result, indent=2) + "\n")
+    _write_measures(rows, notes, out)
+    result = _as_json(subjects, drawn, rows, notes)
+    replace_text(out / "measures.json", json.dumps({"which": config.which, **result}, indent=2) + "\n")
     return Explanation(rows, notes, out)
 
 
-def _described(subject: Subject) -> dict[str, Any]:
-    return {"run": str(subject.folder), "label": subject.label, "layer": subject.layer}
+def _write_measures(rows: Sequence[Row], notes: Sequence[str], out: Path) -> None:
+    """Write them as a picture and a table; without any, those of an earlier explanation go."""
+    picture, table = out / "measures.png", out / "measures.md"
+    if rows:
+        draw_measures(rows, picture)
+        replace_text(table, as_markdown(rows, notes))
+    else:
+        picture.unlink(missing_ok=True)
+        table.unlink(missing_ok=True)
 
 
-def _drawn(subject: Subject, methods: Sequence[str], asked: Asked) -> Drawn:
+def _as_json(
+    subjects: Sequence[Subject], drawn: Sequence[Drawn], rows: Sequence[Row], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Return what ``measures.json`` holds."""
+    return {
+        "confidence": "softmax over classes",
+        "runs": [{"run": str(one.folder), "label": one.label, "layer": one.layer} for one in subjects],
+        "images": [_image_row(drawn, number) for number in range(len(drawn[0].named))],
+        "measures": [row.as_json() for row in rows],
+        "notes": notes,
+    }
+
+
+def _drawn(subject: Subject, methods: Sequence[str], asked: Asked, batch_size: int) -> Drawn:
     """Return what a subject makes of the images that are drawn."""
-    inputs = subject.classifier.inputs(asked.images)
-    classes = predicted(subject.model, inputs)
-    return Drawn(
-        label=subject.label,
-        asked=asked,
-        named=[subject.sets.classes[index] for index in classes.tolist()],
-        probabilities=confidence(subject.model, inputs, classes).tolist(),
-        maps={method: subject.maps(method, inputs, classes).cpu() for method in methods},
-    )
+    named: list[str] = []
+    probabilities: list[float] = []
+    parts: dict[str, list[Tensor]] = {method: [] for method in methods}
+    for images in torch.split(asked.images, batch_size):
+        inputs = subject.classifier.inputs(images)
+        classes = predicted(subject.model, inputs)
+        named += [subject.sets.classes[index] for index in classes.tolist()]
+        probabilities += confidence(subject.model, inputs, classes).tolist()
+        for method, kept in parts.items():
+            kept.append(subject.maps(method, inputs, classes).cpu())
+    maps = {method: torch.cat(kept) for method, kept in parts.items()}
+    return Drawn(subject.label, asked, named, probabilities, maps)
 
 
 def _image_row(drawn: Sequence[Drawn], number: int) -> dict[str, Any]:

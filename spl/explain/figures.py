@@ -18,6 +18,7 @@ from spl.explain.tables import Row
 
 INK, FAINT, RIGHT, WRONG = "#24292f", "#6e7781", "#1a7f37", "#b3261e"
 CELL, TOP, CAPTION, GAP = 1.45, 0.55, 0.24, 0.08  # inches: a picture, the titles, the line below, between
+MOST_PIXELS = 60_000  # a side; Matplotlib draws fewer than 2 ** 16
 STYLES = ["-", "--", ":", "-."]
 
 
@@ -115,7 +116,8 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
     _save(figure, path, dpi=120)
 
 
-def _save(figure: Figure, path: Path, dpi: int) -> None:
+def _save(figure: Figure, path: Path, dpi: float) -> None:
+    dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a script that the font lacks
         figure.savefig(path, dpi=dpi, facecolor="white")

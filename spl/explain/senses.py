@@ -52,18 +52,24 @@ class AsPictures(nn.Module):
 
     @property
     def layers(self) -> tuple[Layer, Layer]:
-        """The layers of both streams that are looked at, as `last_with_places` has them.
+        """The layers of both streams that are looked at, as `looked_at` has them."""
+        return looked_at(self.encoder)
 
-        None for a stream that has no convolutions, or is not there.
-        """
-        video, audio = self.encoder.video, self.encoder.audio
-        seen = heard = None
-        if isinstance(video, VideoStream):
-            seen = last_with_places(video.convs, video.shape[-2:])
-        if isinstance(audio, AudioStream):
-            T, _, bands, frames = audio.shape
-            heard = last_with_places(audio.convs, (bands, T * frames))
-        return seen, heard
+
+def looked_at(encoder: TwoStreamEncoder) -> tuple[Layer, Layer]:
+    """Return the layer of the video and of the audio stream of which maps are made, as `last_with_places`.
+
+    They lie below the stream's attention, which mixes positions: above it a place is no place any more.
+    None for a stream that has no convolutions, or is not there.
+    """
+    video, audio = encoder.video, encoder.audio
+    seen = heard = None
+    if isinstance(video, VideoStream):
+        seen = last_with_places(video.convs, video.shape[-2:])
+    if isinstance(audio, AudioStream):
+        T, _, bands, frames = audio.shape
+        heard = last_with_places(audio.convs, (bands, T * frames))
+    return seen, heard
 
 
 def last_with_places(convs: nn.Sequential, size: tuple[int, int]) -> nn.Module:

@@ -1,5 +1,6 @@
 """The trained classifiers that are explained side by side, and the images that they are asked about."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def read_subjects(
     root: str | None,
     device: str,
 ) -> list[Subject]:
-    """Return the classifiers of runs; those of one network are told apart by the names of their folders.
+    """Return the classifiers of runs; those of one network are told apart by where their folders differ.
 
     Args:
         folders: of the runs.
@@ -78,21 +79,33 @@ def read_subjects(
         device: where to compute.
 
     Raises:
-        UsageError: if a folder is not such a run, or has no such weights.
+        UsageError: if a folder is given twice, is not such a run, or has no such weights.
     """
+    names = _told_apart(folders)
     read = [(folder, *read_classifier(folder, which, root=root, device=device)) for folder in folders]
     labels = [_label(config) for _, _, _, config in read]
     return [
         Subject(
             folder=folder,
-            label=f"{label} ({folder.resolve().name})" if labels.count(label) > 1 else label,
+            label=f"{label} ({name})" if labels.count(label) > 1 else label,
             classifier=classifier,
             sets=sets,
             config=config,
             layer=_last_stage(classifier.judged) if layer is None else layer,
         )
-        for label, (folder, classifier, sets, config) in zip(labels, read, strict=True)
+        for label, name, (folder, classifier, sets, config) in zip(labels, names, read, strict=True)
     ]
+
+
+def _told_apart(folders: Sequence[Path]) -> list[str]:
+    """Return the ends of the folders' paths, no longer than it takes for them to differ."""
+    places = [folder.resolve().parts for folder in folders]
+    if len(set(places)) < len(places):
+        raise UsageError("give each run once")
+    length = next(
+        count for count in itertools.count(1) if len({one[-count:] for one in places}) == len(places)
+    )
+    return ["/".join(one[-length:]) for one in places]
 
 
 def _last_stage(model: nn.Module) -> str:
@@ -117,8 +130,9 @@ def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str],
     usable, left_out = [], []
     for method in methods:
         try:
-            if method not in ("score-cam", "occlusion", "integrated-gradients"):  # many passes, no surprise
-                subject.maps(method, inputs, torch.zeros(1, dtype=torch.int64))
+            asked = "grad-cam" if method == "score-cam" else method  # of the same layers, in one pass
+            if asked not in ("occlusion", "integrated-gradients"):  # many passes, no surprise
+                subject.maps(asked, inputs, torch.zeros(1, dtype=torch.int64))
             usable.append(method)
         except ValueError as error:
             if method != "attention":

@@ -21,6 +21,7 @@ INK, MUTED, RULE, PAPER = "#010000", "#020000", "#030000", "#040000"
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 VARIABLES |= {f"#0500{number:02x}": f"var(--line-{number})" for number in range(NUM_COLORS)}
 WIDTH, HEIGHT = 360 / 72, 220 / 72  # inches: as wide as a phone, so that letters stay legible there
+CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"  # letters that XML knows none of, such as a folder's name may have
 MOST_SMALL = 20  # classes of a confusion matrix that is as wide as other charts
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
 STYLE: Any = {
@@ -175,7 +176,7 @@ def _as_svg(figure: Any, told: str) -> Markup:
     """Return a figure as an SVG element, as wide as its place, with ``told`` for who cannot see it."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
-    root = ElementTree.fromstring(file.getvalue())
+    root = ElementTree.fromstring(re.sub(CONTROL, "", file.getvalue()))
     prefix = f"chart{next(_numbers)}-"
     for name in ("width", "height"):
         del root.attrib[name]

@@ -24,7 +24,7 @@ TYPES = {
 }
 PLACES = {  # heading -> where in a run's folder
     "Film": ("*",),
-    "Explanations": ("explain/**/*",),
+    "Explanations": ("explanation/**/*",),
     "Curriculum": ("curriculum/**/*",),
     "Reconstructions": ("reconstructions/*",),
     "Pictures": ("*",),

@@ -27,10 +27,10 @@ def measures(run: Run) -> dict[str, float]:
         UsageError: if a file of it cannot be read.
     """
     found = {"agent": _of_agent, "classifier": _of_classifier, "autoencoder": _of_autoencoder}
-    return _read(found[run.kind.name], run) if run.kind.name in found else {}
+    return read_with(found[run.kind.name], run) if run.kind.name in found else {}
 
 
-def _read(reader: Callable[[Run], T], run: Run) -> T:
+def read_with(reader: Callable[[Run], T], run: Run) -> T:
     """Return what ``reader`` makes of a run's files.
 
     Raises:
@@ -128,7 +128,7 @@ def evaluation_blocks(run: Run) -> list[Block]:
         UsageError: if a file of it cannot be read.
     """
     found = {"agent": _agent, "classifier": _classifier, "autoencoder": _autoencoder, "grid": _grid}
-    return _read(found[run.kind.name], run)
+    return read_with(found[run.kind.name], run)
 
 
 def _agent(run: Run) -> list[Block]:

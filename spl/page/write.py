@@ -13,6 +13,7 @@ from spl.config import UsageError
 from spl.files import replace_text
 from spl.page.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
 from spl.page.curves import curve_blocks, flatten, group_runs
+from spl.page.explained import explained_blocks
 from spl.page.folders import BEFORE, Kind, Run, read_folder
 from spl.page.media import Shelf, media_sections
 from spl.page.results import comparison, evaluation_blocks, measures, told
@@ -32,8 +33,8 @@ class ReportConfig:
     max_mib: float = 64.0  # of pictures, sounds and films on it, all together; the others are named
 
     def __post_init__(self) -> None:
-        if not self.max_mib >= 0:
-            raise ValueError(f"max_mib must not be negative, got {self.max_mib}")
+        if not 0 <= self.max_mib < float("inf"):
+            raise ValueError(f"max_mib must be a number from 0 on, got {self.max_mib}")
 
 
 class Written(NamedTuple):
@@ -117,6 +118,7 @@ def _single(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> list[Section]:
     """Return all that there is to say of one run."""
     sections = _curves([run])
     sections.append(Section("Evaluation", evaluation_blocks(run)))
+    sections.append(Section("Explained", explained_blocks(run)))
     sections += media_sections(run.folder, shelf)
     if (run.folder / BEFORE / "config.yaml").is_file() and (run.folder / BEFORE / "metrics.jsonl").is_file():
         before = read_folder(run.folder / BEFORE, kinds)
@@ -195,7 +197,10 @@ def _making(run: Run) -> list[Section]:
 
 def _as_typed(line: str) -> str:
     """Return a command as a person types it: the installed ``spl`` for whatever file Python ran."""
-    words = shlex.split(line)
+    try:
+        words = shlex.split(line)
+    except ValueError:  # cut, as by a full disk: an open quotation
+        return line
     if words and words[0].endswith(("/spl", "/__main__.py")):
         words[0] = "spl"
     return _typed(words)

@@ -1,0 +1,57 @@
+"""What ``spl explain`` measured of a run, as tables: maps over images, and the senses an agent acted on."""
+
+from spl.page.blocks import Block, Table, Words
+from spl.page.folders import Run
+from spl.page.results import read_with
+
+
+def explained_blocks(run: Run) -> list[Block]:
+    """Return the tables of what lies in ``explanation/``, none where nothing was explained.
+
+    Raises:
+        UsageError: if a file of it cannot be read.
+    """
+    return read_with(_maps, run) + read_with(_episodes, run)
+
+
+def _maps(run: Run) -> list[Block]:
+    result = run.document("explanation/measures")
+    rows = [
+        [
+            one["run"],
+            one["method"],
+            f"{one['average_drop']:.1f} %",
+            f"{one['average_increase']:.1f} %",
+            "-" if one["win_rate"] is None else f"{one['win_rate']:.1f} %",
+            f"{one['insertion']:.3f}",
+            f"{one['deletion']:.3f}",
+        ]
+        for one in result.get("measures", [])
+    ]
+    columns = ["run", "method", "average drop", "average increase", "win", "insertion", "deletion"]
+    return [Table("Maps of held-out images", columns, rows), Words(result["notes"])] if rows else []
+
+
+def _episodes(run: Run) -> list[Block]:
+    result = run.document("explanation/explanation")
+    rows = [
+        [
+            f"{number}",
+            f"{one['return']:g}",
+            f"{one['steps']:,}",
+            f"{one['share_of_sight']:.0%}",
+            f"{one['share_of_hearing']:.0%}",
+            f"{one['average_drop']:.1f} %",
+            f"{one['average_increase']:.1f} %",
+        ]
+        for number, one in enumerate(result.get("episodes", []), start=1)
+    ]
+    if not rows:
+        return []
+    columns = ["episode", "return", "steps", "sight", "hearing", "average drop", "average increase"]
+    note = (
+        f"At step {result['step']:,}. Sight, hearing: shares of the {result['score']} of the chosen action, "
+        f"exact Shapley values. Average drop, increase: of its {result['confidence']}, with both senses "
+        f"through their {result['method']} maps."
+    )
+    return [Table("What it acted on", columns, rows, note)]
