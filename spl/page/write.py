@@ -156,12 +156,16 @@ def _curves(runs: Sequence[Run]) -> list[Section]:
 
 
 def _differences(runs: Sequence[Run]) -> list[Block]:
-    """Return the options in which runs that have them differ from each other, seeds and places among them."""
+    """Return the options in which runs that have them differ, seeds and places among them.
+
+    Where kinds merely have other defaults, nobody chose anything.
+    """
     options = [flatten(configuration.to_dict(run.config)) for run in runs]
     names = [
         name
         for name in {name: None for one in options for name in one}
         if len({_value(one[name]) for one in options if name in one}) > 1
+        and any(name in run.changed for run in runs)
     ]
     rows = [
         [run.name, *(_value(one[name]) if name in one else "-" for name in names)]
