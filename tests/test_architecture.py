@@ -93,6 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.saliency.scores": {"spl.autoencoder", "spl.borrowing", "spl.saliency.layers"},
     "spl.saliency.layers": {"spl.borrowing"},
     "spl.saliency.measures": {"spl.borrowing", "spl.saliency.layers", "spl.saliency.scores"},
+    "spl.transfer": {"spl.saliency.layers"},
     "spl.explain": set(),
     "spl.explain.overlay": set(),
     "spl.explain.senses": {"spl.encoders", "spl.saliency.layers", "spl.streams"},
