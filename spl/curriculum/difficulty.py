@@ -38,7 +38,7 @@ def read_difficulty(file: str, num_samples: int) -> NDArray[np.float32]:
 
 def _array(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:  # np.load would take an .npz by another name, and leaves a cut one open
-        return np.lib.format.read_array(file, allow_pickle=False)
+        return np.lib.format.read_array(file)
 
 
 def _lines(path: Path) -> NDArray[np.float64]:

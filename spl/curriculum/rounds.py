@@ -57,8 +57,8 @@ def keep_round(folder: Path, curriculum: Curriculum, number: int) -> None:
         np.save(place / "size.npy", np.array([curriculum.num_samples, curriculum.num_rounds]))
         np.save(place / "losses.npy", np.full(shape, np.nan, np.float16))
         np.save(place / "included.npy", np.zeros((shape[0], width), np.uint8))
-    losses = np.load(place / "losses.npy", mmap_mode="r+", allow_pickle=False)
-    included = np.load(place / "included.npy", mmap_mode="r+", allow_pickle=False)
+    losses = np.lib.format.open_memmap(place / "losses.npy", mode="r+")  # never unpickles
+    included = np.lib.format.open_memmap(place / "included.npy", mode="r+")
     losses[row] = np.clip(curriculum.losses[samples], -LARGEST, LARGEST)
     included[row] = np.packbits(curriculum.begin(number).weights[samples] > 0)
     losses.flush()
@@ -78,7 +78,7 @@ def read_rounds(folder: Path) -> Rounds:
         )
     try:
         found: dict[str, Any] = {
-            name: np.load(place / f"{name}.npy", allow_pickle=False)
+            name: np.array(np.lib.format.open_memmap(place / f"{name}.npy", mode="r"))
             for name in ("size", "losses", "included")
         }
         num_samples, num_rounds = (int(value) for value in found["size"])
