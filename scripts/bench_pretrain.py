@@ -27,7 +27,7 @@ from spl.clips import ClipConfig, load_clips
 from spl.encoders import EncoderConfig
 from spl.filming import write_video
 from spl.pairs import Pairs, PairSource
-from spl.pretrain.data import PairsConfig, ViewOrder, read_ahead
+from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs, read_ahead
 from spl.pretrain.learner import PretrainRecipe
 from spl.pretrain.run import PretrainConfig, build_learner, measure
 from spl.recordings import Recordings
@@ -99,7 +99,7 @@ def anonymous_mib() -> float:
 
 def train_and_tell(recording: Path) -> None:
     """Train on a recording and print the largest anonymous memory as JSON."""
-    source = load_pairs_of(recording)
+    source = load_pairs(PairsConfig(recordings=(str(recording),)))
     config = PretrainConfig(encoder=ENCODERS["convolutions"], device="cpu")
     learner = build_learner(config, source, measure(source, 0), 1_000_000)
     peak = 0.0
@@ -107,12 +107,6 @@ def train_and_tell(recording: Path) -> None:
         learner.update(pairs, torch.from_numpy(conditions))
         peak = max(peak, anonymous_mib())
     print(json.dumps({"samples": len(source), "peak": peak}))
-
-
-def load_pairs_of(recording: Path) -> PairSource:
-    """Return the recording as the command reads it."""
-    config = PairsConfig(recordings=(str(recording),))
-    return Recordings([Path(folder) for folder in config.recordings], history=config.history)
 
 
 def main() -> None:
@@ -134,7 +128,10 @@ def main() -> None:
         folder = Path(scratch)
         recording = record(folder / "recording", STEPS)
         clips = ClipConfig(root=str(film(folder / "films", recording)))
-        sources = {"recording": load_pairs_of(recording), "clip cache": load_clips(clips)}
+        sources = {
+            "recording": load_pairs(PairsConfig(recordings=(str(recording),))),
+            "clip cache": load_clips(clips),
+        }
         rows = []
         for (kind, source), (name, encoder) in itertools.product(sources.items(), ENCODERS.items()):
             disk, ready, ratio = compare(source, encoder, args.repetitions, args.updates)

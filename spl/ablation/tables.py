@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from spl.ablation.cells import Interval, failed, headline
+from spl.ablation.cells import Cells, Interval, failed, headline
 from spl.ablation.measures import Entry, Measure, Measures
 from spl.files import replace_text
 from spl.report import print_table
@@ -22,9 +22,15 @@ def write_measures(comparison: Measures, folder: Path) -> None:
 
 def print_measures(comparison: Measures, folder: Path) -> None:
     """Print the table, its notes, and where it is written."""
-    columns, rows = table_of(comparison)
-    print_table(headline(comparison), columns, rows)
-    for sentence in (*comparison.notes, *failed(comparison)):
+    print_cells(comparison, *table_of(comparison), comparison.notes, folder)
+
+
+def print_cells(
+    cells: Cells, columns: list[str], rows: list[list[str]], notes: Sequence[str], folder: Path
+) -> None:
+    """Print a table of cells, its notes, what failed, and where it is written."""
+    print_table(headline(cells), columns, rows)
+    for sentence in (*notes, *failed(cells)):
         print(fill(sentence, width=110))
     print(f"written to   {shlex.quote(str(folder / 'ablation.md'))}, .csv and .png, and summary.csv")
 

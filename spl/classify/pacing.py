@@ -29,7 +29,6 @@ class Pacing:
 
     def __init__(self, config: TrainClassifierConfig, sets: ImageSets) -> None:
         num_samples, chosen = len(sets.train.indices), config.curriculum
-        difficulty = chosen.difficulty
         self.is_flipped: NDArray[np.bool_] | None = None
         if sets.train.labels is not None:
             self.is_flipped = sets.train.labels != true_labels(sets.train)
@@ -41,16 +40,14 @@ class Pacing:
                 num_rounds=config.recipe.epochs,
                 seed=config.seed,
                 groups=None if chosen.name == "uniform" else told_labels(sets.train),
-                difficulty=None if difficulty is None else read_difficulty(difficulty, num_samples),
+                difficulty=read_difficulty(chosen.difficulty, num_samples),
             )
             self.order = Order(self.curriculum, batch_size=config.recipe.batch_size)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
     def __str__(self) -> str:
-        told: str = self.curriculum.config.name
-        if not self.curriculum.is_uniform:
-            told += f", {self.curriculum.config.scheme}"
+        told = str(self.curriculum)
         if self.is_flipped is not None:
             told += f"; {self.is_flipped.mean():.0%} of the labels to learn from are wrong, on purpose"
         return told

@@ -1,19 +1,16 @@
 """A comparison as a user reads it: a table on the terminal, the same as Markdown, and files of numbers."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import fill
 
 from spl.ablation.cells import failed, headline
-from spl.ablation.tables import as_csv, as_table, signed
+from spl.ablation.tables import as_csv, as_table, print_cells, signed
 from spl.classify.comparison import Comparison, Entry
 from spl.classify.figures import draw_comparison
 from spl.classify.run import TrainClassifierConfig
 from spl.config import to_dict
 from spl.datasets import ImageSets
 from spl.files import replace_text
-from spl.report import print_table
 
 MIN_CLASSES_FOR_TOP5 = 11  # with ten, as in CIFAR-10, half of all guesses are among the top 5
 
@@ -56,11 +53,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
 
 def print_comparison(comparison: Comparison, folder: Path) -> None:
     """Print the table, its notes, and where it is written."""
-    columns, rows = table_of(comparison)
-    print_table(headline(comparison), columns, rows)
-    for sentence in (*comparison.notes, *failed(comparison)):
-        print(fill(sentence, width=110))
-    print(f"written to   {shlex.quote(str(folder / 'ablation.md'))}, .csv and .png, and summary.csv")
+    print_cells(comparison, *table_of(comparison), comparison.notes, folder)
 
 
 def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

@@ -73,6 +73,9 @@ class Curriculum:
         if not self.is_uniform and config.pace == "absolute":
             _check_reach(config, num_rounds - 1 - self._first)
 
+    def __str__(self) -> str:
+        return "uniform" if self.is_uniform else f"{self.config.name}, {self.config.scheme}"
+
     @property
     def is_uniform(self) -> bool:
         """Whether it makes no choice, and needs no losses."""

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from spl.config import UsageError
 
 
-def read_difficulty(file: str, num_samples: int) -> NDArray[np.float32]:
+def read_difficulty(file: str | None, num_samples: int) -> NDArray[np.float32] | None:
     """Return the ``(N,)`` numbers in a ``.npy`` file, or in a ``.csv`` with one a line, below a title or not.
+
+    None where no file is given.
 
     Raises:
         UsageError: if they cannot be read, are not ``N``, or one is not finite.
     """
+    if file is None:
+        return None
     path = Path(file)
     if path.suffix not in (".npy", ".csv"):
         raise UsageError(f"{file} must end with .npy or .csv")

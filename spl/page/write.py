@@ -1,7 +1,7 @@
 """``spl report``: one self-contained HTML page of a run, or of several side by side."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from spl import config as configuration
 from spl.config import UsageError
 from spl.files import replace_text
 from spl.page.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
-from spl.page.curves import curve_blocks, flatten, group_runs
+from spl.page.curves import Group, curve_blocks, flatten, group_runs
 from spl.page.explained import explained_blocks
 from spl.page.folders import BEFORE, Kind, Run, read_folder
 from spl.page.media import Shelf, media_sections
@@ -129,11 +129,7 @@ def _single(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> list[Section]:
 
 def _shared(runs: Sequence[Run]) -> list[Section]:
     """Return what several runs have side by side."""
-    sections = []
-    for kind, members in _by_kind(runs):
-        groups = group_runs([one for run in members for one in run.learners])
-        title = "Results" if len(_by_kind(runs)) == 1 else f"Results, {kind.name}"
-        sections.append(Section(title, comparison(kind, groups)))
+    sections = _by_kind_told("Results", comparison, runs)
     return [*sections, *_curves(runs), Section("Options that differ", _differences(runs))]
 
 
@@ -147,12 +143,21 @@ def _by_kind(runs: Sequence[Run]) -> list[tuple[Kind, list[Run]]]:
 
 
 def _curves(runs: Sequence[Run]) -> list[Section]:
-    sections = []
-    for kind, members in _by_kind(runs):
-        groups = group_runs([one for run in members for one in run.learners])
-        title = "Learning curves" if len(_by_kind(runs)) == 1 else f"Learning curves, {kind.name}"
-        sections.append(Section(title, curve_blocks(kind, groups)))
-    return sections
+    return _by_kind_told("Learning curves", curve_blocks, runs)
+
+
+def _by_kind_told(
+    title: str, blocks: Callable[[Kind, Sequence[Group]], list[Block]], runs: Sequence[Run]
+) -> list[Section]:
+    """Return a section for each kind of run, which its title names where there are several."""
+    kinds = _by_kind(runs)
+    return [
+        Section(
+            title if len(kinds) == 1 else f"{title}, {kind.name}",
+            blocks(kind, group_runs([one for run in members for one in run.learners])),
+        )
+        for kind, members in kinds
+    ]
 
 
 def _differences(runs: Sequence[Run]) -> list[Block]:

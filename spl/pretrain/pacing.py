@@ -35,9 +35,7 @@ class Pacing:
                 num_rounds=config.recipe.epochs,
                 seed=config.seed,
                 groups=source.labels(),
-                difficulty=None
-                if chosen.difficulty is None
-                else read_difficulty(chosen.difficulty, num_samples),
+                difficulty=read_difficulty(chosen.difficulty, num_samples),
             )
             self.order = ViewOrder(
                 num_samples,
@@ -52,12 +50,6 @@ class Pacing:
             raise UsageError(str(error)) from error
         size = 0 if self.curriculum.is_uniform else num_samples
         self._latest = np.full((len(CONDITIONS), size), np.nan, np.float32)  # loss of each view
-
-    def __str__(self) -> str:
-        told: str = self.curriculum.config.name
-        if not self.curriculum.is_uniform:
-            told += f", {self.curriculum.config.scheme}"
-        return told
 
     def weights(self, update: int, indices: Tensor) -> Tensor | None:
         """Return the weights ``(B,)`` of an update's views, of samples ``indices (B,)``; None: all alike."""

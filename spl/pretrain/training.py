@@ -269,7 +269,7 @@ class Training:
                 f"attention  {encoder.attention} before a dense stream compares every pixel with every "
                 "other, seconds an update at 84 x 84; --encoder.attention none leaves it out"
             )
-        say(f"curriculum {self.pacing}")
+        say(f"curriculum {self.pacing.curriculum}")
         say(f"threads    {self.threads}")
 
     def _closing_words(self) -> str:
