@@ -41,13 +41,24 @@ def descend(
     loss = (losses * weights).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = gradient_norm(parameters)
     if not (loss + norm).isfinite():
         raise NonFiniteError(f"the loss is {loss.item()} and its gradient's norm {norm.item()}")
-    if max_grad_norm is not None and max_grad_norm / (norm + 1e-6) < 1.0:  # a factor of 1 costs as much
-        torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
+    if max_grad_norm is not None:
+        clip(parameters, max_grad_norm, norm)
     optimizer.step()
     return loss.detach()
+
+
+def clip(parameters: Sequence[nn.Parameter], max_grad_norm: float, norm: Tensor) -> None:
+    """Shorten the whole gradient, of length ``norm ()``, to ``max_grad_norm`` where it is longer."""
+    if max_grad_norm / (norm + 1e-6) < 1.0:  # a factor of 1 costs as much
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the Euclidean norm ``()`` of the whole gradient."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -63,6 +64,14 @@ class Update(NamedTuple):
 
     loss: Tensor  # () weighted mean
     num_right: Tensor  # () images named as they are labelled
+    losses: Tensor  # (B,)
+
+
+class Seen(NamedTuple):
+    """What a classifier makes of a batch before a step, with its graph."""
+
+    labels: Tensor  # (B,)
+    logits: Tensor  # (B, K)
     losses: Tensor  # (B,)
 
 
@@ -148,31 +157,46 @@ class Classifier:
         Raises:
             NonFiniteError: if loss or gradient is not finite; no step was taken, batch norms are as before.
         """
+        with self.undoing():
+            seen = self.see(batch)
+            weights = self.weights(weights, seen.losses)
+            norm = self.recipe.max_grad_norm
+            descend(seen.losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
+            return self.moved(seen, weights)
+
+    @contextmanager
+    def undoing(self) -> Iterator[None]:
+        """Put the batch norms' statistics back if an update within is not taken."""
         before = [buffer.clone() for buffer in self.model.buffers()]
         try:
-            return self._step(batch, weights)
+            yield
         except Exception:
             for buffer, old in zip(self.model.buffers(), before, strict=True):
                 buffer.copy_(old)
             raise
 
-    def _step(self, batch: Images, weights: Tensor | None) -> Update:
+    def see(self, batch: Images) -> Seen:
+        """Return what the model, which learns, makes of a batch; set the learning rate of its step."""
         self.model.train()
         labels = batch.labels.to(self.device, non_blocking=True)
         logits = self.logits(self._forward, batch.images)
         losses = classification(logits, labels, label_smoothing=self.recipe.label_smoothing)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate_at(self.num_updates)
-        if weights is None:
-            weights = torch.ones_like(losses)
-        weights = weights.to(self.device, non_blocking=True)
-        norm = self.recipe.max_grad_norm
-        loss = descend(losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
+        return Seen(labels, logits, losses)
+
+    def weights(self, weights: Tensor | None, losses: Tensor) -> Tensor:
+        """Return the weights ``(B,)`` of the losses ``(B,)``, on the device; 1 for None."""
+        return torch.ones_like(losses) if weights is None else weights.to(self.device, non_blocking=True)
+
+    def moved(self, seen: Seen, weights: Tensor) -> Update:
+        """Count the step that was taken, and return what it says of its images."""
         self.num_updates += 1
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        num_right = (logits.detach().argmax(dim=1) == labels).sum()
-        return Update(loss, num_right, losses.detach())
+        losses = seen.losses.detach()
+        num_right = (seen.logits.detach().argmax(dim=1) == seen.labels).sum()
+        return Update((losses * weights).mean(), num_right, losses)
 
     def score(self, batches: Iterable[Images], num_classes: int) -> Scores:
         """Return the scores of the judged model, which stays in the mode it was in."""

@@ -116,7 +116,10 @@ def _last_stage(model: nn.Module) -> str:
 def _label(config: TrainClassifierConfig) -> str:
     attention = config.model.attention
     per = f" per {config.model.attention_per}" if config.model.attention_per != "block" else ""
-    return config.model.name if attention == "none" else f"{config.model.name} {attention}{per}"
+    named = config.model.name if attention == "none" else f"{config.model.name} {attention}{per}"
+    transfer = config.transfer
+    how = "beside" if transfer.kind == "none" else f"{transfer.kind} of"
+    return named if transfer.peer is None else f"{named}, {how} {transfer.peer}"
 
 
 def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str], list[str]]:
