@@ -105,7 +105,7 @@ def test_files_are_drawn_with_the_class_that_is_named(runs, tmp_path, pictures):
 
 def test_best_weights_another_layer_and_fewer_images(runs):
     config = ExplainClassifierConfig(
-        which="best", layer="layer1", num_measured=2, num_images=1, methods=("layer-cam",), num_steps=1,
+        which="best", layer=("layer1",), num_measured=2, num_images=1, methods=("layer-cam",), num_steps=1,
         device="cpu",
     )  # fmt: skip
     told = explain_classifier(runs[:1], config)
@@ -218,3 +218,26 @@ def test_places_are_spread_evenly():
     assert spread(4, None) == [0, 1, 2, 3]
     assert spread(2, 5) == [0, 1]
     assert spread(5, 1) == [0]
+
+
+def test_each_stage_side_by_side(tiny, tmp_path):
+    runs = [train_classifier(tiny("--model.attention", *words)).folder for words in (["se"], ["shared"])]
+    config = ExplainClassifierConfig(
+        methods=("grad-cam", "occlusion"), layer=("stages",), num_images=2, num_measured=2, num_steps=1,
+        device="cpu", out=str(tmp_path / "out"),
+    )  # fmt: skip
+    rows = explain_classifier(runs, config).rows
+    told = [(row.label, row.method) for row in rows]
+    assert told[:4] == [
+        ("resnet20 se, layer1", "grad-cam"),
+        ("resnet20 se, layer1", "occlusion"),
+        ("resnet20 se, layer2", "grad-cam"),
+        ("resnet20 se, layer3", "grad-cam"),
+    ]
+    assert len(told) == 8
+    masked = [row.measured.masked for row in rows if row.method == "grad-cam"]
+    assert not torch.equal(masked[0], masked[2])
+    result = json.loads((tmp_path / "out" / "measures.json").read_text())
+    per_block, per_stage = (result["runs"][place]["parameters"] for place in (0, 3))
+    assert per_block - per_stage == 2 * 2 * (16**2 + 32**2 + 64**2) // 16  # two blocks of three have none
+    assert result["runs"][0]["milliseconds_per_image"] > 0

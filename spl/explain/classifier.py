@@ -12,10 +12,12 @@ from torch import Tensor
 from spl.config import UsageError
 from spl.explain.figures import Drawn, draw_measures, draw_overlays
 from spl.explain.subjects import (
+    LAYERLESS,
     Asked,
     Subject,
     ask_files,
     ask_held_out,
+    cost,
     read_subjects,
     spread,
     usable_methods,
@@ -26,8 +28,6 @@ from spl.report import Report
 from spl.saliency import METHODS, predicted
 from spl.saliency.measures import Measured, confidence, measure, together, win_rate
 
-LAYERLESS = {"integrated-gradients", "occlusion", "attention"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainClassifierConfig:
@@ -35,7 +35,7 @@ class ExplainClassifierConfig:
 
     num_images: int = 6  # held-out images that are drawn where no --images FILE ... are given
     methods: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # of those that spl.saliency has
-    layer: str | None = None  # where class activation maps are taken; null: the last stage
+    layer: tuple[str, ...] = ()  # where class activation maps are taken; empty: last stage; stages: each
     num_measured: int | None = 200  # held-out images that are measured, evenly spread; 0: none, null: all
     num_steps: int = 16  # of the insertion and deletion curves
     batch_size: int = 32  # images at a time
@@ -53,7 +53,7 @@ class ExplainClassifierConfig:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once, got {self.methods}")
-        if self.layer is not None and not set(self.methods) - LAYERLESS:
+        if self.layer and not {*self.methods}.difference(LAYERLESS):
             raise ValueError(
                 f"none of the methods {', '.join(self.methods)} is taken at a layer: leave it out"
             )
@@ -76,7 +76,7 @@ def explain_classifier(
         UsageError: if a run, an image, a layer or the folder to be written does not serve.
     """
     subjects = read_subjects(
-        folders, config.which, layer=config.layer, root=config.root, device=config.device
+        folders, config.which, layers=config.layer, root=config.root, device=config.device
     )
     methods, left_out = {}, []
     for subject in subjects:
@@ -110,13 +110,24 @@ def _write_measures(rows: Sequence[Row], notes: Sequence[str], out: Path) -> Non
         table.unlink(missing_ok=True)
 
 
+def _described(subject: Subject) -> dict[str, Any]:
+    num_parameters, milliseconds = cost(subject)
+    return {
+        "run": str(subject.folder),
+        "label": subject.label,
+        "layer": subject.layer,
+        "parameters": num_parameters,
+        "milliseconds_per_image": milliseconds,
+    }
+
+
 def _as_json(
     subjects: Sequence[Subject], drawn: Sequence[Drawn], rows: Sequence[Row], notes: Sequence[str]
 ) -> dict[str, Any]:
     """Return what ``measures.json`` holds."""
     return {
         "confidence": "softmax over classes",
-        "runs": [{"run": str(one.folder), "label": one.label, "layer": one.layer} for one in subjects],
+        "runs": [_described(one) for one in subjects],
         "images": [_image_row(drawn, number) for number in range(len(drawn[0].named))],
         "measures": [row.as_json() for row in rows],
         "notes": notes,

@@ -1,6 +1,7 @@
 """The trained classifiers that are explained side by side, and the images that they are asked about."""
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from spl.batches import Images, Pictures, batches, plain
+from spl.borrowing import evaluating
 from spl.classify.classifier import Classifier
 from spl.classify.evaluate import read_classifier
 from spl.classify.run import TrainClassifierConfig
@@ -19,6 +21,8 @@ from spl.config import UsageError
 from spl.datasets import ImageSets, described
 from spl.resnet import ResNet
 from spl.saliency import METHODS, chosen
+
+LAYERLESS = ("integrated-gradients", "occlusion", "attention")  # methods that need no layer
 
 
 class Asked(NamedTuple):
@@ -39,6 +43,7 @@ class Subject:
     sets: ImageSets
     config: TrainClassifierConfig
     layer: str
+    is_further: bool = False  # one more layer of a classifier that another subject has, too
 
     @property
     def model(self) -> nn.Module:
@@ -65,16 +70,18 @@ def read_subjects(
     folders: Sequence[Path],
     which: Literal["last", "best"],
     *,
-    layer: str | None,
+    layers: Sequence[str],
     root: str | None,
     device: str,
 ) -> list[Subject]:
-    """Return the classifiers of runs; those of one network are told apart by where their folders differ.
+    """Return the classifiers of runs, once for each layer that is looked at.
+
+    Those of one network are told apart by where their folders differ.
 
     Args:
         folders: of the runs.
         which: the weights after the last epoch, or after the best one.
-        layer: at which class activation maps are taken; None for the last stage.
+        layers: at which class activation maps are taken; none for the last stage, ``stages`` for each.
         root: where the images lie now; None for where they lay in training.
         device: where to compute.
 
@@ -84,17 +91,18 @@ def read_subjects(
     names = _told_apart(folders)
     read = [(folder, *read_classifier(folder, which, root=root, device=device)) for folder in folders]
     labels = [_label(config) for _, _, _, config in read]
-    return [
-        Subject(
-            folder=folder,
-            label=f"{label} ({name})" if labels.count(label) > 1 else label,
-            classifier=classifier,
-            sets=sets,
-            config=config,
-            layer=_last_stage(classifier.judged) if layer is None else layer,
-        )
-        for label, name, (folder, classifier, sets, config) in zip(labels, names, read, strict=True)
-    ]
+    subjects = []
+    for label, name, (folder, classifier, sets, config) in zip(labels, names, read, strict=True):
+        if labels.count(label) > 1:
+            label += f" ({name})"
+        stages = _stages(classifier.judged)
+        looked_at = [one for layer in layers for one in (stages if layer == "stages" else [layer])]
+        looked_at = list(dict.fromkeys(looked_at)) or stages[-1:]
+        for layer in looked_at:
+            told = f"{label}, {layer}" if len(looked_at) > 1 else label
+            is_further = layer != looked_at[0]
+            subjects.append(Subject(folder, told, classifier, sets, config, layer, is_further))
+    return subjects
 
 
 def _told_apart(folders: Sequence[Path]) -> list[str]:
@@ -108,9 +116,25 @@ def _told_apart(folders: Sequence[Path]) -> list[str]:
     return ["/".join(one[-length:]) for one in places]
 
 
-def _last_stage(model: nn.Module) -> str:
+def _stages(model: nn.Module) -> list[str]:
     assert isinstance(model, ResNet), "so are all that spl train classifier makes"
-    return f"layer{model.num_stages}"
+    return [f"layer{1 + stage}" for stage in range(model.num_stages)]
+
+
+def cost(subject: Subject) -> tuple[int, float]:
+    """Return a classifier's parameters, and the milliseconds that it takes for an image: the best of 5 tries.
+
+    A try is a batch of 8; on a machine that is busy the milliseconds say little.
+    """
+    size = subject.sets.size
+    inputs = subject.classifier.inputs(torch.zeros(8, 3, size, size, dtype=torch.uint8))
+    spent = []
+    with evaluating(subject.model), torch.inference_mode():
+        for _ in range(5):
+            started = time.perf_counter()
+            subject.model(inputs).sum().item()  # waits for the device
+            spent.append(time.perf_counter() - started)
+    return sum(parameter.numel() for parameter in subject.model.parameters()), 1e3 * min(spent) / len(inputs)
 
 
 def _label(config: TrainClassifierConfig) -> str:
@@ -132,6 +156,8 @@ def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str],
     inputs = subject.classifier.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     usable, left_out = [], []
     for method in methods:
+        if subject.is_further and method in LAYERLESS:
+            continue  # the same wherever one looks
         try:
             asked = "grad-cam" if method == "score-cam" else method  # of the same layers, in one pass
             if asked not in ("occlusion", "integrated-gradients"):  # many passes, no surprise
