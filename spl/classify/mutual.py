@@ -114,9 +114,15 @@ class Mutual:
             seen = [one.see(batch) for one in self.pair]
         if is_looking:
             one, two = (global_map(features, power=config.power, size=self.size) for features in taps)
-            options = {"grid": config.grid, "overlap": config.overlap, "below": config.below}
             distances = [
-                map_distance(a, b, is_joint=config.is_joint, **options)  # type: ignore[arg-type]
+                map_distance(
+                    a,
+                    b,
+                    grid=config.grid,
+                    overlap=config.overlap,
+                    below=config.below,
+                    is_joint=config.is_joint,
+                )
                 for a, b in ((one, two), (two, one))
             ]
         elif config.kind == "predictions":

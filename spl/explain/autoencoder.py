@@ -127,22 +127,24 @@ def _explained(
     with borrowed(model), torch.no_grad():
         made: Reconstruction = model(*inputs)
     errors: dict[str, Tensor] = {}
-    maps, shapley = {}, {}
+    maps: dict[str, tuple[Tensor | None, Tensor | None]] = {}
+    shapley: dict[str, Shapley] = {}
     for sense, target in zip(NAMES, given, strict=True):
         error = reconstruction_error(target, sense)  # type: ignore[arg-type]
         errors[sense] = error(made)
         score = error if config.score == "error" else _negated(error)
         found = METHODS[config.method](model, model.layers, inputs, score)
-        maps[sense] = tuple(
+        seen, heard = (
             None if one is None or not is_shown else one.cpu()
             for one, is_shown in zip(found, CONDITIONS[config.shown], strict=True)
         )
+        maps[sense] = seen, heard
         shapley[sense] = shapley_values(model, inputs, error)
     return Explained(
         given=(given[0].cpu(), given[1].cpu()),
         made=Reconstruction(*(one.cpu() for one in made)),
         errors=errors,
-        maps=maps,  # type: ignore[arg-type]
+        maps=maps,
         shapley=shapley,
     )
 
