@@ -112,7 +112,7 @@ def test_best_weights_another_layer_and_fewer_images(runs):
     assert len(told.rows[0].measured.full) == 2
     result = json.loads((told.out / "measures.json").read_text())
     assert (result["which"], result["runs"][0]["layer"]) == ("best", "layer1")
-    other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layer": "layer3"}))
+    other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layer": ("layer3",)}))
     assert not torch.equal(other.rows[0].measured.masked, told.rows[0].measured.masked)
 
 

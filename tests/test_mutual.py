@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -16,7 +17,7 @@ from spl import checkpoint
 from spl.batches import Pictures, augmentation, batches, in_order
 from spl.classify.classifier import Classifier
 from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier
-from spl.classify.mutual import Mutual, TransferConfig
+from spl.classify.mutual import Mutual
 from spl.classify.run import TrainClassifierConfig, build_classifier, peer_of
 from spl.classify.train import Result, train_classifier
 from spl.classify.training import Training
@@ -47,14 +48,16 @@ def equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("clip", [(), ("--recipe.max_grad_norm", "0.5")])
-def test_beside_a_peer_that_carries_nothing_over_it_learns_as_alone(tiny: Maker, clip: tuple[str, ...]):
+@pytest.mark.parametrize("kind", ["maps", "predictions"])
+def test_with_weight_0_each_learns_as_alone(tiny: Maker, kind: str, clip: tuple[str, ...]):
     alone = train(tiny(*clip))
-    config = tiny(*PEER, "--transfer.kind", "none", *clip)
+    config = tiny(*PEER, "--transfer.weight", "0", "--transfer.kind", kind, *clip)
     both = train(config)
     assert equal(weights(alone.folder), weights(both.folder))
-    mirrored = train(replace(peer_of(config), transfer=TransferConfig(), seed=config.seed))
-    assert not equal(weights(both.folder / "peer"), weights(mirrored.folder))  # weights of its own
-    assert "train/none_distance" not in rows(both.folder)[-1]
+    assert not equal(weights(both.folder / "peer"), weights(both.folder))  # weights of its own
+    told, lone = rows(both.folder)[-1], rows(alone.folder)[-1]
+    assert lone.items() <= told.items()
+    assert told[f"train/{kind}_distance"] > 0  # what they differ by is told all the same
 
 
 def test_a_pair_leaves_two_runs_that_can_be_judged_and_explained(tiny: Maker, capsys):
@@ -78,9 +81,22 @@ def test_a_pair_leaves_two_runs_that_can_be_judged_and_explained(tiny: Maker, ca
     assert 0 < row["train/maps_distance"] < 2
 
 
-@pytest.mark.parametrize("after", [1, 3, 4])
-def test_a_stopped_pair_goes_on_to_the_bit(tiny: Maker, monkeypatch: pytest.MonkeyPatch, after: int):
-    options = (*PEER, "--recipe.ema_decay", "0.5")
+PACED = ("--curriculum", "self-paced", "--curriculum.scheme", "linear", "--data.label_noise", "0.2")
+
+
+@pytest.mark.parametrize(
+    ("after", "more"),
+    [
+        (1, ()),
+        (3, ("--transfer.kind", "predictions", "--recipe.ema_decay", "0.5")),
+        (4, ("--recipe.ema_decay", "0.5")),
+        (4, PACED),
+    ],
+)
+def test_a_stopped_pair_goes_on_to_the_bit(
+    tiny: Maker, monkeypatch: pytest.MonkeyPatch, after: int, more: tuple[str, ...]
+):
+    options = (*PEER, *more)
     alone, learn = train(tiny(*options)), Training._learn
 
     def stop_after(self: Training, batch: object) -> None:
@@ -147,9 +163,8 @@ def pair_of(config: TrainClassifierConfig) -> tuple[Mutual, list[Classifier], ob
     "words",
     [
         ("--transfer.kind", "predictions"),
-        ("--transfer.kind", "none"),
         ("--transfer.weight", "3"),
-        ("--transfer.layers", "layer3"),
+        ("--transfer.layers", "layer2"),
         ("--transfer.power", "2"),
         ("--transfer.grid", "2"),
         ("--transfer.overlap", "0.5"),
@@ -182,16 +197,47 @@ def test_the_loss_of_one_gives_no_gradient_to_the_other(tiny: Maker):
     assert not any(torch.autograd.grad(loss, peer.parameters, allow_unused=True))
 
 
+PLAIN = ("--recipe.momentum", "0", "--recipe.weight_decay", "0", "--recipe.schedule", "constant")
+
+
+def test_a_step_with_predictions_by_hand(tiny: Maker):
+    """Of ``CE(z, y) + w KL(peer || own)`` the gradient by ``z`` is ``(p - y) + w (p - p_peer)``."""
+    words = ("--transfer.kind", "predictions", "--transfer.weight", "2")
+    config = tiny(*PEER, *PLAIN, *words, "--recipe.learning_rate", "0.5")
+    sets, (mutual, pair, batch) = load_images(config.data), pair_of(config)
+    before = [one.model.fc.bias.detach().double().numpy() for one in pair]
+    with torch.no_grad():
+        logits = [one.see(batch).logits.double().numpy() for one in pair]
+    own, peer = (np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in logits)
+    truth = np.eye(len(sets.classes))[batch.labels.numpy()]
+    told = mutual.update(batch)
+    for one, old, mine, theirs in zip(pair, before, (own, peer), (peer, own), strict=True):
+        slope = ((mine - truth) + 2 * (mine - theirs)).mean(axis=0)
+        new = one.model.fc.bias.detach().double().numpy()
+        np.testing.assert_allclose(new, old - 0.5 * slope, atol=1e-6)
+    divergences = [(q * np.log(q / p)).sum(axis=1).mean() for p, q in ((own, peer), (peer, own))]
+    assert mutual.row() == {"train/predictions_distance": pytest.approx(np.mean(divergences), rel=1e-4)}
+    cross_entropy = -np.log((own * truth).sum(axis=1)).mean()  # what is told is the loss without its term
+    assert float(told[0].loss) == pytest.approx(cross_entropy, rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["maps", "predictions"])
 def test_what_is_carried_over_brings_both_nearer(tiny: Maker, kind: str):
-    def last(weight: str) -> float:
-        words = ("--transfer.kind", kind, "--transfer.weight", weight, "--recipe.learning_rate", "0.01")
-        mutual, _, batch = pair_of(tiny(*PEER, *words))
-        for _ in range(6):
-            mutual.update(batch)
-        return float(mutual._see(batch)[1].detach().mean())
+    words = ("--transfer.kind", kind, "--transfer.weight", "1000", "--recipe.learning_rate", "0.00001")
+    mutual, _, batch = pair_of(tiny(*PEER, *PLAIN, *words))
+    distances = []
+    for _ in range(4):  # steps so small that each goes down
+        mutual.update(batch)
+        distances.append(mutual.row()[f"train/{kind}_distance"])
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.99 * distances[0]
 
-    assert last("5") < 0.8 * last("0")
+
+def test_networks_of_three_and_of_four_stages_learn_together(tiny: Maker):
+    mutual, pair, batch = pair_of(tiny("--transfer.peer", "resnet18"))
+    mutual.update(batch)
+    assert [one.num_updates for one in pair] == [1, 1]
+    assert 0 < mutual.row()["train/maps_distance"] < 2
 
 
 def test_an_update_that_is_not_taken_moves_neither(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
@@ -219,12 +265,27 @@ def test_restarts_of_pairs_keep_the_best_pair(tiny: Maker):
     ("words", "told"),
     [
         (("--transfer.peer", "resnet2"), "there is no network 'resnet2'"),
-        ((*PEER, "--transfer.layers", "layer9"), "has no layer 'layer9'; did you mean"),
-        ((*PEER, "--transfer.layers", "fc"), "transfer: layer 'fc' must give"),
+        (
+            ("--transfer.peer", "resnet_20"),
+            "the peer's model: there is no network 'resnet_20'; did you mean 'resnet20'",
+        ),
+        ((*PEER, "--transfer.attention", "cms"), "attention 'cms'; did you mean 'csm'"),
+        (
+            (*PEER, "--transfer.layers", "layer9"),
+            "transfer.layers: the ResNet has no layer 'layer9'; did you",
+        ),
+        (
+            ("--model", "resnet18", *PEER, "--transfer.layers", "layer4"),
+            "transfer.layers: the peer's ResNet has no layer 'layer4'; did you mean 'layer3'",
+        ),
+        ((*PEER, "--transfer.layers", "fc"), "transfer.layers: the layer 'fc' must give"),
         ((*PEER, "--transfer.grid", "64"), "choose a smaller grid"),
         ((*PEER, "--transfer.grid", "0"), "grid must be at least 1"),
         ((*PEER, "--transfer.below", "2"), "below must be a correlation"),
         ((*PEER, "--transfer.weight", "-1"), "weight must not be negative"),
+        ((*PEER, "--transfer.power", "0.5"), "power must be at least 1"),
+        (("--transfer.kind", "predictions"), "kind: no peer learns beside it; name one with peer"),
+        ((*PEER, "--transfer.kind", "predictions", "--transfer.grid", "2"), "grid: only kind=maps has any"),
         ((*PEER, "--compile", "true"), "which compile=true closes"),
     ],
 )
@@ -243,5 +304,5 @@ def test_a_peer_alone_cannot_be_resumed(tiny: Maker, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Training, "_learn", stop_at_once)
     config = tiny(*PEER)
     stopped = train(config)
-    with pytest.raises(UsageError, match="cannot be resumed"):
+    with pytest.raises(UsageError, match=f"the peer of another; resume that one, in {stopped.folder}$"):
         train(peer_of(config), resume=stopped.folder / "peer")

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from spl.batches import Images
 from spl.borrowing import evaluating
 from spl.classify.scores import Scores, Tally
-from spl.descent import descend, restore
+from spl.descent import Walker, descend_together, restore
 from spl.losses import classification
 from spl.schedule import learning_rate_at
 
@@ -123,6 +123,11 @@ class Classifier:
         self._forward: Callable[..., Any] = self.model if compile_with is None else compile_with(self.model)
 
     @property
+    def walker(self) -> Walker:
+        """What takes its steps."""
+        return Walker(self.optimizer, self.parameters, self.recipe.max_grad_norm)
+
+    @property
     def judged(self) -> nn.Module:
         """The model whose scores count: the average of the weights where there is one."""
         return self.model if self.averaged is None else self.averaged.module
@@ -159,9 +164,8 @@ class Classifier:
         """
         with self.undoing():
             seen = self.see(batch)
-            weights = self.weights(weights, seen.losses)
-            norm = self.recipe.max_grad_norm
-            descend(seen.losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
+            weights = self.on_device(weights, seen.losses)
+            descend_together(seen.losses, weights, [self.walker])
             return self.moved(seen, weights)
 
     @contextmanager
@@ -185,8 +189,8 @@ class Classifier:
             group["lr"] = self.learning_rate_at(self.num_updates)
         return Seen(labels, logits, losses)
 
-    def weights(self, weights: Tensor | None, losses: Tensor) -> Tensor:
-        """Return the weights ``(B,)`` of the losses ``(B,)``, on the device; 1 for None."""
+    def on_device(self, weights: Tensor | None, losses: Tensor) -> Tensor:
+        """Return the weights ``(B,)`` of the losses ``(B,)``; 1 for None."""
         return torch.ones_like(losses) if weights is None else weights.to(self.device, non_blocking=True)
 
     def moved(self, seen: Seen, weights: Tensor) -> Update:

@@ -83,9 +83,9 @@ def train_once(
         again = f"spl train classifier --resume {shlex.quote(str(folder))}"
         training = Training(config, folder, sets, console, again if go_on_with is None else go_on_with)
         describe_run(folder, config, command)
-        if training.peer is not None:
-            training.peer.folder.mkdir(exist_ok=True)
-            describe_run(training.peer.folder, training.peer.config, [])
+        for peer in training.pupils[1:]:
+            peer.folder.mkdir(exist_ok=True)
+            describe_run(peer.folder, peer.config, command)
         training.go()
         if not training.is_finished:
             return Result(folder, False, {})

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,14 @@ class Training:
         self.order = self.pacing.order
         self.pupil = Pupil(config, folder, sets, self.order.updates_per_epoch)
         self.classifier, self.progress = self.pupil.classifier, self.pupil.progress
-        self.peer: Pupil | None = None
+        self.pupils, self.mutual = [self.pupil], None  # one, or two that learn together
         if config.transfer.peer is not None:
-            self.peer = Pupil(peer_of(config), folder / "peer", sets, self.order.updates_per_epoch)
-            self.mutual = Mutual(self.classifier, self.peer.classifier, config.transfer, sets.size)
+            try:
+                peer = Pupil(peer_of(config), folder / "peer", sets, self.order.updates_per_epoch)
+            except UsageError as error:
+                raise UsageError(f"the peer's {error}") from error
+            self.pupils.append(peer)
+            self.mutual = Mutual(self.classifier, peer.classifier, config.transfer, sets.size)
         if checkpoint.latest(folder / "checkpoints") is not None:
             self._restore()
         title = f"spl train classifier · {config.data.name} · {config.model.name}"
@@ -67,12 +71,14 @@ class Training:
     def _restore(self) -> None:
         try:
             state = checkpoint.load(self.folder / "checkpoints")
+            if "curriculum" not in state:
+                raise ValueError(f"it is the peer of another; resume that one, in {self.folder.parent}")
             check_fits(state, self.state_dict(), "checkpoint")
             check_same(state["images"], self.pupil.images)
             self.pupil.load_state_dict(state)
             self.pacing.load_state_dict(state["curriculum"])
-            if self.peer is not None:
-                self.peer.load_state_dict(state["peer"])
+            if self.mutual is not None:
+                self.pupils[1].load_state_dict(state["peer"])
                 self.mutual.load_state_dict(state["mutual"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
@@ -84,14 +90,9 @@ class Training:
     def _beside(self) -> dict[str, Any]:
         """Return what a checkpoint holds beside the run's own classifier."""
         state: dict[str, Any] = {"curriculum": self.pacing.state_dict()}
-        if self.peer is not None:
-            state |= {"peer": self.peer.state_dict(), "mutual": self.mutual.state_dict()}
+        if self.mutual is not None:
+            state |= {"peer": self.pupils[1].state_dict(), "mutual": self.mutual.state_dict()}
         return state
-
-    @property
-    def pupils(self) -> list[Pupil]:
-        """The run's own classifier, and its peer where it has one."""
-        return [self.pupil] if self.peer is None else [self.pupil, self.peer]
 
     @property
     def is_finished(self) -> bool:
@@ -125,7 +126,7 @@ class Training:
         if self.is_unjudged:  # stopped while it was judged
             self._end_epoch()
         elif self.is_finished:  # killed between its last save and its result
-            self._write_result(self.score(), None if self.peer is None else self.peer.score())
+            self._write_result([pupil.score() for pupil in self.pupils])
         for batch in self._batches():
             self._is_whole = False  # what is interrupted in here would not go on as if it had not been
             started = time.monotonic()
@@ -163,7 +164,7 @@ class Training:
             with ExitStack() as watch:
                 for pupil in self.pupils if is_watched else ():
                     watch.enter_context(name_non_finite(pupil.classifier.model))
-                done = self._update(batch, self.pacing.weights(update))
+                updates = self._update(batch, self.pacing.weights(update))
         except NonFiniteError as error:
             self._is_whole = True
             path = self.folder / f"batch-{update}.safetensors"
@@ -173,48 +174,43 @@ class Training:
                 f"update {update + 1} was not taken: {error}; its batch lies in {path}; "
                 f"{advice}a smaller --recipe.learning_rate may help"
             ) from error
-        self.progress.add(done)
-        self.pacing.see(update, done.losses)
+        for pupil, done in zip(self.pupils, updates, strict=True):
+            pupil.progress.add(done)
+        self.pacing.see(update, updates[0].losses)
 
-    def _update(self, batch: Images, weights: Tensor | None) -> Update:
-        if self.peer is None:
-            return self.classifier.update(batch, weights)
-        done, of_peer = self.mutual.update(batch, weights)
-        self.peer.progress.add(of_peer)
-        return done
+    def _update(self, batch: Images, weights: Tensor | None) -> Sequence[Update]:
+        if self.mutual is None:
+            return [self.classifier.update(batch, weights)]
+        return self.mutual.update(batch, weights)
 
     def _end_epoch(self) -> None:
         """Judge the model and its peer, tell it, and save it; the best ones apart."""
         update = self.classifier.num_updates
         epoch = update // self.order.updates_per_epoch
-        scores, of_peer = self.score(), None if self.peer is None else self.peer.score()
-        row = self.pupil.end_epoch(epoch, scores, self.pacing.row(epoch - 1))
-        if self.peer is not None and of_peer is not None:
-            told = self.peer.end_epoch(epoch, of_peer)
+        scores = [pupil.score() for pupil in self.pupils]
+        row = self.pupil.end_epoch(epoch, scores[0], self.pacing.row(epoch - 1))
+        if self.mutual is not None:
+            told = self.pupils[1].end_epoch(epoch, scores[1])
             row = {**row, **self.mutual.row(), **{f"peer/{name}": value for name, value in told.items()}}
         self.pacing.keep(self.folder, epoch - 1)
         self.report.row(update, {**row, "time/images_per_second": self._rate()})
         self._save()
         if self.is_finished:
-            self._write_result(scores, of_peer)
+            self._write_result(scores)
 
-    def score(self) -> Scores:
-        """Return the scores on the held-out images."""
-        return self.pupil.score()
-
-    def _write_result(self, scores: Scores, of_peer: Scores | None) -> None:
+    def _write_result(self, scores: Sequence[Scores]) -> None:
         """Write the peer's result and then the run's own, which says that both are whole."""
         told = {}
-        if self.peer is not None and of_peer is not None:
-            result = self.peer.write_result(of_peer)
+        if self.mutual is not None:
+            result = self.pupils[1].write_result(scores[1])
             told = {"peer": {name: result[name] for name in ("model", "attention", "last", "best")}}
-        self.pupil.write_result(scores, told)
+        self.pupil.write_result(scores[0], told)
 
     def _save(self) -> None:
         with self.stop.patience():
             self.pupil.save(self._beside())
-            if self.peer is not None:  # once more, as a run of its own that can be judged and explained
-                self.peer.save()
+            for peer in self.pupils[1:]:  # once more, as a run of its own that can be judged and explained
+                peer.save()
         self._saved_at, self._saved_update = time.monotonic(), self.classifier.num_updates
 
     def _rate(self) -> float:
@@ -241,8 +237,9 @@ class Training:
         )
         say(f"curriculum {self.pacing}")
         say(f"model      {self.pupil}")
-        if self.peer is not None:
-            say(f"peer       {self.peer}; carried over: {config.transfer.kind}")
+        for peer in self.pupils[1:]:
+            transfer = config.transfer
+            say(f"peer       {peer}; {transfer.kind} carried over with weight {transfer.weight:g}")
         say(f"device     {self.classifier.device}, {config.precision}")
         say(f"threads    {self.threads}")
 

@@ -164,7 +164,7 @@ def _draw(explained: Explained, path: Path, title: str) -> None:
             picture = _seen if sense == "video" else _heard
             was, made = (picture(senses[place][row]) for senses in (explained.given, explained.made))
             heats = {of: explained.maps[of][place] for of in NAMES}
-            cells = [("is", was, None), ("made", made, None)]
+            cells: list[tuple[str, Tensor, Tensor | None]] = [("is", was, None), ("made", made, None)]
             cells += [(f"error of {of}", was, heats[of]) for of in NAMES]
             for number, (name, image, heat) in enumerate(cells):
                 axes = grid[row, 4 * place + number]

@@ -142,8 +142,9 @@ def _label(config: TrainClassifierConfig) -> str:
     per = f" per {config.model.attention_per}" if config.model.attention_per != "block" else ""
     named = config.model.name if attention == "none" else f"{config.model.name} {attention}{per}"
     transfer = config.transfer
-    how = "beside" if transfer.kind == "none" else f"{transfer.kind} of"
-    return named if transfer.peer is None else f"{named}, {how} {transfer.peer}"
+    if transfer.peer is None or transfer.weight == 0:
+        return named
+    return f"{named}, {transfer.kind} of {transfer.peer}"
 
 
 def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str], list[str]]:
