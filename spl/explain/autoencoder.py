@@ -1,12 +1,14 @@
 """``spl explain autoencoder``: from where in picture and sound its errors come, or its success."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -26,6 +28,7 @@ from spl.streams import in_units
 
 OF_AUTOENCODERS = tuple(name for name in METHODS if name != "attention")
 INK, CELL = "#24292f", 1.25  # inches
+CALLED = {"video": "picture", "audio": "sound"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +91,7 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
     given = in_units(pairs.video), in_units(pairs.audio)
     inputs = as_pictures(*mask(pairs.video, pairs.audio, pairs.present, config.shown))
     explained = _explained(model, inputs, given, config)
-    of = "come from" if config.score == "error" else "are kept small by"
-    title = f"{config.method}: where errors {of}; given {' and '.join(_names(config.shown))}"
-    _draw(explained, out / "reconstructions.png", title)
+    _draw(explained, indices.tolist(), config, out / "reconstructions.png")
     result = {
         "run": str(folder),
         "data": told,
@@ -153,36 +154,51 @@ def _negated(score: Score) -> Score:
     return lambda outputs: -score(outputs)
 
 
-def _draw(explained: Explained, path: Path, title: str) -> None:
+def _draw(explained: Explained, samples: Sequence[int], config: ExplainAutoencoderConfig, path: Path) -> None:
     """Write a PNG: a row for each sample, four columns of the picture and four of the sound."""
-    num_rows = len(explained.given[0])
-    figure = Figure(figsize=(8 * CELL + 0.4, num_rows * (CELL + 0.22) + 0.75), layout="constrained")
+    num_rows = len(samples)
+    figure = Figure(figsize=(8 * CELL + 0.6, num_rows * (CELL + 0.22) + 1.2), layout="constrained")
+    shown = " and ".join(CALLED[name] for name in _names(config.shown))
+    does = "makes the error of\nthe {}" if config.score == "error" else "keeps the error of\nthe {} small"
+    title = f"{config.method}; given {shown}"
     figure.suptitle(title, fontsize=10, color=INK)
-    grid = figure.subplots(num_rows, 8, squeeze=False)
-    for row in range(num_rows):
-        for place, sense in enumerate(NAMES):
-            picture = _seen if sense == "video" else _heard
-            was, made = (picture(senses[place][row]) for senses in (explained.given, explained.made))
-            heats = {of: explained.maps[of][place] for of in NAMES}
-            cells: list[tuple[str, Tensor, Tensor | None]] = [("is", was, None), ("made", made, None)]
-            cells += [(f"error of {of}", was, heats[of]) for of in NAMES]
-            for number, (name, image, heat) in enumerate(cells):
-                axes = grid[row, 4 * place + number]
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
-                form: dict[str, Any] = {"interpolation": "nearest"}
-                if sense == "audio":
-                    form |= {"origin": "lower", "aspect": "auto"}
-                if heat is None and number > 1:
-                    axes.text(0.5, 0.5, "no map", ha="center", va="center", fontsize=7, color=INK)
-                else:
-                    shown = image.expand(3, -1, -1).movedim(0, -1).numpy() if heat is None else None
-                    axes.imshow(overlaid(image, heat[row]) if heat is not None else shown, **form)
-                if row == 0:
-                    axes.set_title(f"{sense}\n{name}", fontsize=8, color=INK)
-                if number == 1:
-                    axes.set_xlabel(f"{float(explained.errors[sense][row]):.4f}", fontsize=7, color=INK)
+    halves: Any = figure.subfigures(1, 2)
+    for place, (sense, half) in enumerate(zip(NAMES, halves, strict=True)):
+        half.suptitle(CALLED[sense], fontsize=10, color=INK)
+        grid = half.subplots(num_rows, 4, squeeze=False)
+        as_picture = _seen if sense == "video" else _heard
+        for row, sample in enumerate(samples):
+            is_so, made = (as_picture(senses[place][row]) for senses in (explained.given, explained.made))
+            _show(grid[row, 0], is_so, None, sense)
+            _show(grid[row, 1], made, None, sense)
+            for column, of in enumerate(NAMES, start=2):
+                heats = explained.maps[of][place]
+                _show(grid[row, column], is_so, None if heats is None else heats[row], sense, is_map=True)
+            told = f"error {float(explained.errors[sense][row]):.2g}"
+            grid[row, 1].set_xlabel(told, fontsize=7, color=INK)
+            if place == 0:
+                grid[row, 0].set_ylabel(f"sample {sample}", fontsize=7, color=INK)
+        maps = [does.format(CALLED[of]) for of in NAMES]
+        for axes, name in zip(grid[0], ["as it is", "as it is made", *maps], strict=True):
+            axes.set_title(name, fontsize=8, color=INK)
     figure.savefig(path, dpi=120, facecolor="white")
+
+
+def _show(axes: Axes, picture: Tensor, heat: Tensor | None, sense: str, *, is_map: bool = False) -> None:
+    """Draw a picture ``(1 or 3, H, W)``, in grey or with its map ``(H, W)``; say so if a map is not there."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    form: dict[str, Any] = {"interpolation": "nearest"}
+    if sense == "audio":
+        axes.set_box_aspect(1)
+        form |= {"origin": "lower", "aspect": "auto"}
+    if heat is not None:
+        axes.imshow(overlaid(picture, heat), **form)
+    elif is_map:
+        axes.set_box_aspect(1)
+        axes.text(0.5, 0.5, "no map", ha="center", va="center", fontsize=8, color=INK)
+    else:
+        axes.imshow(picture.expand(3, -1, -1).movedim(0, -1).numpy(), **form)
 
 
 def _seen(video: Tensor) -> Tensor:
