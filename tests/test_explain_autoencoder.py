@@ -76,6 +76,19 @@ def test_what_keeps_the_error_of_a_sense_small_is_the_spot_or_the_tone(
     torch.testing.assert_close(found.errors[sense], expected)
 
 
+def test_the_page_of_the_run_tells_it(run: Path):
+    explain_autoencoder(run, ExplainAutoencoderConfig(num_samples=2, device="cpu"))
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    told = json.loads((run / "explanation" / "explanation.json").read_text())["errors"]["audio"]
+    cells = [
+        f"<td>{sum(told[part]) / 2:.5f}</td>"
+        for part in ("mean_squared_error", "added_by_video", "added_by_audio")
+    ]
+    assert "".join(cells) in page
+    assert "Mean squared errors of 2 samples of the data that the run learned from" in page
+
+
 def test_a_sense_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
     config = ExplainAutoencoderConfig(
         num_samples=2, shown="audio", method="integrated-gradients", device="cpu", out=str(tmp_path)

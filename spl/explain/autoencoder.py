@@ -99,19 +99,22 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
         "score": config.score,
         "shown": config.shown,
         "samples": indices.tolist(),
-        "errors": {
-            sense: {
-                "mean_squared_error": explained.errors[sense].tolist(),
-                "added_by_video": explained.shapley[sense].video.tolist(),
-                "added_by_audio": explained.shapley[sense].audio.tolist(),
-                "share_of_video": explained.shapley[sense].whole_shares()[0],
-                "share_of_audio": explained.shapley[sense].whole_shares()[1],
-            }
-            for sense in NAMES
-        },
+        "errors": {sense: _errors(explained.errors[sense], explained.shapley[sense]) for sense in NAMES},
     }
     replace_text(out / "explanation.json", json.dumps(result, indent=2) + "\n")
     return {**result, "out": str(out)}
+
+
+def _errors(errors: Tensor, shapley: Shapley) -> dict[str, Any]:
+    """Return what ``explanation.json`` holds of the errors ``(B,)`` of one sense."""
+    share_of_video, share_of_audio = shapley.whole_shares()
+    return {
+        "mean_squared_error": errors.tolist(),
+        "added_by_video": shapley.video.tolist(),
+        "added_by_audio": shapley.audio.tolist(),
+        "share_of_video": share_of_video,
+        "share_of_audio": share_of_audio,
+    }
 
 
 def _names(shown: str) -> list[str]:
