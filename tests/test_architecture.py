@@ -97,6 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.explain": set(),
     "spl.explain.overlay": set(),
     "spl.explain.senses": {"spl.encoders", "spl.saliency.layers", "spl.streams"},
+    "spl.explain.gates": {"spl.attention.maps", "spl.borrowing", "spl.explain.subjects"},
     "spl.explain.episode": {"spl.explain.overlay", "spl.shapley"},
     "spl.explain.subjects": {
         "spl.batches",
@@ -112,6 +113,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.explain.figures": {"spl.explain.overlay", "spl.explain.subjects", "spl.explain.tables"},
     "spl.explain.classifier": {
         "spl.explain.figures",
+        "spl.explain.gates",
         "spl.explain.subjects",
         "spl.explain.tables",
         "spl.report",

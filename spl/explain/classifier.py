@@ -11,13 +11,13 @@ from torch import Tensor
 
 from spl.config import UsageError
 from spl.explain.figures import Drawn, draw_measures, draw_overlays
+from spl.explain.gates import Gates, draw_gates, gates_of
 from spl.explain.subjects import (
     LAYERLESS,
     Asked,
     Subject,
     ask_files,
     ask_held_out,
-    cost,
     read_subjects,
     spread,
     usable_methods,
@@ -91,10 +91,11 @@ def explain_classifier(
         for one, images in zip(subjects, asked, strict=True)
     ]
     draw_overlays(drawn, out / "overlays.png")
+    gates = _gates(subjects, asked, config.batch_size, out) if config.layer else {}
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
     _write_measures(rows, notes, out)
-    result = _as_json(subjects, drawn, rows, notes)
+    result = _as_json(subjects, drawn, rows, notes, gates)
     replace_text(out / "measures.json", json.dumps({"which": config.which, **result}, indent=2) + "\n")
     return Explanation(rows, notes, out)
 
@@ -110,24 +111,42 @@ def _write_measures(rows: Sequence[Row], notes: Sequence[str], out: Path) -> Non
         table.unlink(missing_ok=True)
 
 
-def _described(subject: Subject) -> dict[str, Any]:
-    num_parameters, milliseconds = cost(subject)
+def _gates(
+    subjects: Sequence[Subject], asked: Sequence[Asked], batch_size: int, out: Path
+) -> dict[str, Gates]:
+    """Draw and return what attention to channels lets pass, by subject; without any, an old picture goes."""
+    found = [gates_of(one, some.images, batch_size) for one, some in zip(subjects, asked, strict=True)]
+    gates = {one.subject.label: one for one in found if one is not None}
+    picture = out / "gates.png"
+    if gates:
+        draw_gates([*gates.values()], picture)
+    else:
+        picture.unlink(missing_ok=True)
+    return gates
+
+
+def _described(subject: Subject, gates: Gates | None) -> dict[str, Any]:
     return {
         "run": str(subject.folder),
         "label": subject.label,
         "layer": subject.layer,
-        "parameters": num_parameters,
-        "milliseconds_per_image": milliseconds,
+        "parameters": subject.cost.num_parameters,
+        "milliseconds_per_image": subject.cost.milliseconds,
+        "gates": None if gates is None else {"modules": len(gates.values), "likeness": gates.likeness},
     }
 
 
 def _as_json(
-    subjects: Sequence[Subject], drawn: Sequence[Drawn], rows: Sequence[Row], notes: Sequence[str]
+    subjects: Sequence[Subject],
+    drawn: Sequence[Drawn],
+    rows: Sequence[Row],
+    notes: Sequence[str],
+    gates: dict[str, Gates],
 ) -> dict[str, Any]:
     """Return what ``measures.json`` holds."""
     return {
         "confidence": "softmax over classes",
-        "runs": [_described(one) for one in subjects],
+        "runs": [_described(one, gates.get(one.label)) for one in subjects],
         "images": [_image_row(drawn, number) for number in range(len(drawn[0].named))],
         "measures": [row.as_json() for row in rows],
         "notes": notes,

@@ -22,7 +22,7 @@ from spl.datasets import ImageSets, described
 from spl.resnet import ResNet
 from spl.saliency import METHODS, chosen
 
-LAYERLESS = ("integrated-gradients", "occlusion", "attention")  # methods that need no layer
+LAYERLESS = ("integrated-gradients", "occlusion")  # methods that are the same wherever one looks
 
 
 class Asked(NamedTuple):
@@ -33,17 +33,27 @@ class Asked(NamedTuple):
     truths: list[str | None]  # classes, where they are known
 
 
+class Cost(NamedTuple):
+    """What a classifier has, and takes."""
+
+    num_parameters: int
+    milliseconds: float  # for an image: the best of 5 batches of 8
+
+
 @dataclass(frozen=True)
 class Subject:
     """A classifier, and where class activation maps are taken in it."""
 
     folder: Path
-    label: str
+    name: str  # of the run
+    label: str  # and of the layer, where several are looked at
     classifier: Classifier
     sets: ImageSets
     config: TrainClassifierConfig
+    cost: Cost
     layer: str
-    is_further: bool = False  # one more layer of a classifier that another subject has, too
+    is_chosen: bool  # the layer, by the user; else attention is looked for in the whole model
+    is_further: bool  # one more layer of a run that another subject is of, too
 
     @property
     def model(self) -> nn.Module:
@@ -52,7 +62,7 @@ class Subject:
 
     def maps(self, method: str, inputs: Tensor, classes: Tensor) -> Tensor:
         """Return where it looks for ``classes (B,)`` in ``inputs (B, 3, H, W)``: ``(B, H, W)`` in 0..1."""
-        layer = "" if method == "attention" else self.layer
+        layer = "" if method == "attention" and not self.is_chosen else self.layer
         maps: Tensor = METHODS[method](self.model, layer, inputs, chosen(classes))
         return maps
 
@@ -92,16 +102,27 @@ def read_subjects(
     read = [(folder, *read_classifier(folder, which, root=root, device=device)) for folder in folders]
     labels = [_label(config) for _, _, _, config in read]
     subjects = []
-    for label, name, (folder, classifier, sets, config) in zip(labels, names, read, strict=True):
-        if labels.count(label) > 1:
-            label += f" ({name})"
-        stages = _stages(classifier.judged)
+    for name, place, (folder, classifier, sets, config) in zip(labels, names, read, strict=True):
+        if labels.count(name) > 1:
+            name += f" ({place})"
+        stages, costs = _stages(classifier.judged), cost(classifier, sets.size)
         looked_at = [one for layer in layers for one in (stages if layer == "stages" else [layer])]
         looked_at = list(dict.fromkeys(looked_at)) or stages[-1:]
         for layer in looked_at:
-            told = f"{label}, {layer}" if len(looked_at) > 1 else label
-            is_further = layer != looked_at[0]
-            subjects.append(Subject(folder, told, classifier, sets, config, layer, is_further))
+            subjects.append(
+                Subject(
+                    folder=folder,
+                    name=name,
+                    label=f"{name}, {layer}" if len(looked_at) > 1 else name,
+                    classifier=classifier,
+                    sets=sets,
+                    config=config,
+                    cost=costs,
+                    layer=layer,
+                    is_chosen=bool(layers),
+                    is_further=layer != looked_at[0],
+                )
+            )
     return subjects
 
 
@@ -121,20 +142,17 @@ def _stages(model: nn.Module) -> list[str]:
     return [f"layer{1 + stage}" for stage in range(model.num_stages)]
 
 
-def cost(subject: Subject) -> tuple[int, float]:
-    """Return a classifier's parameters, and the milliseconds that it takes for an image: the best of 5 tries.
-
-    A try is a batch of 8; on a machine that is busy the milliseconds say little.
-    """
-    size = subject.sets.size
-    inputs = subject.classifier.inputs(torch.zeros(8, 3, size, size, dtype=torch.uint8))
+def cost(classifier: Classifier, image_size: int) -> Cost:
+    """Return what a classifier has and takes; on a machine that is busy the time says little."""
+    empty = torch.zeros(8, 3, image_size, image_size, dtype=torch.uint8)
+    model, inputs = classifier.judged, classifier.inputs(empty)
     spent = []
-    with evaluating(subject.model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for _ in range(5):
             started = time.perf_counter()
-            subject.model(inputs).sum().item()  # waits for the device
+            model(inputs).sum().item()  # waits for the device
             spent.append(time.perf_counter() - started)
-    return sum(parameter.numel() for parameter in subject.model.parameters()), 1e3 * min(spent) / len(inputs)
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), 1e3 * min(spent) / len(empty))
 
 
 def _label(config: TrainClassifierConfig) -> str:
@@ -158,7 +176,7 @@ def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str],
     usable, left_out = [], []
     for method in methods:
         if subject.is_further and method in LAYERLESS:
-            continue  # the same wherever one looks
+            continue
         try:
             asked = "grad-cam" if method == "score-cam" else method  # of the same layers, in one pass
             if asked not in ("occlusion", "integrated-gradients"):  # many passes, no surprise
