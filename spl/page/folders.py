@@ -19,7 +19,7 @@ BEFORE = "pretraining"  # in an agent's run: the run of the autoencoder that cam
 class Kind(NamedTuple):
     """A sort of run."""
 
-    name: str  # agent, classifier, autoencoder, grid
+    name: str  # agent, classifier, autoencoder, grid, curricula
     command: str  # that makes such a run
     config_class: Any
     may_change: Collection[str]  # options that do not bear on what is learned
