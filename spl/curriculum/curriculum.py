@@ -40,8 +40,8 @@ class Curriculum:
         difficulty: ``(N,)``, with ``predefined``.
 
     Raises:
-        ValueError: if groups or difficulties are not ``N``, a difficulty does not serve, the warm-up takes all
-            rounds, or an absolute pace leaves what its form can take.
+        ValueError: if groups or difficulties are not ``N``, a difficulty does not serve, the warm-up takes
+            all rounds, or an absolute pace leaves what its form can take.
     """
 
     def __init__(
