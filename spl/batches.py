@@ -28,7 +28,9 @@ class Images(NamedTuple):
     indices: Tensor  # (B,) int64, which images of the loader they are
 
 
-class _Broken(NamedTuple):
+class Broken(NamedTuple):
+    """An image that cannot be read, and why."""
+
     reason: str
 
 
@@ -78,7 +80,7 @@ class Pictures(Dataset[Any]):
     def __init__(self, split: Split, transform: v2.Transform, seed: int) -> None:
         self.split, self.transform, self.seed = split, transform, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | _Broken:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | Broken:
         epoch, place = key
         index = self.split.indices[place]
         try:
@@ -93,7 +95,7 @@ class Pictures(Dataset[Any]):
             ValueError,
             Image.DecompressionBombError,
         ) as error:  # what PIL raises for a broken file
-            return _Broken(_told(self.split.images, index, error))
+            return Broken(_told(self.split.images, index, error))
         with torch.random.fork_rng(devices=[]):
             drawn = np.random.SeedSequence([self.seed, epoch, index]).generate_state(2, np.uint32)
             torch.default_generator.manual_seed(int(drawn[0]) << 32 | int(drawn[1]))
@@ -154,9 +156,9 @@ class Order(Sampler[list[tuple[int, int]]]):
         return self.curriculum.begin(epoch).order[: self.updates_per_epoch * self.batch_size]
 
 
-def collate(samples: list[Any]) -> Images | _Broken:
+def collate(samples: list[Any]) -> Images | Broken:
     """Return a batch of samples, or the first that could not be read."""
-    if (broken := next((sample for sample in samples if isinstance(sample, _Broken)), None)) is not None:
+    if (broken := next((sample for sample in samples if isinstance(sample, Broken)), None)) is not None:
         return broken
     images, labels, indices = zip(*samples, strict=True)
     return Images(torch.stack(images), torch.tensor(labels), torch.tensor(indices))
@@ -179,7 +181,7 @@ def batches(
         generator=torch.Generator(),  # else it would draw from the global one
     )
     for batch in loader:
-        if isinstance(batch, _Broken):
+        if isinstance(batch, Broken):
             raise UsageError(f"{batch.reason}; replace it or delete it")
         yield cast(Images, batch)
 

@@ -12,11 +12,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """Put ``model`` into evaluation mode and each of its modules back as it was."""
     modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
+        if any(is_training for _, is_training in modes):
+            model.eval()
         yield
     finally:
         for module, is_training in modes:
-            module.training = is_training
+            if module.training != is_training:
+                module.training = is_training
 
 
 @contextmanager

@@ -26,6 +26,7 @@ spl: agents that see and hear
   spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
   spl ablate curriculum [--of NAME]    curricula over seeds: of classifier, autoencoder or agent
   spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
+  spl report curriculum RUN            which samples it learned when, the easiest and the hardest
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
   spl film RUN                         an agent at work, with its whole sound and what it acted on
@@ -176,6 +177,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate", "classifier"): telling.evaluate_classifier,
     ("evaluate", "autoencoder"): telling.evaluate_autoencoder,
     ("report",): telling.report,
+    ("report", "curriculum"): telling.report_curriculum,
     ("explain", "agent"): telling.explain_agent,
     ("explain", "classifier"): telling.explain_classifier,
     ("explain", "autoencoder"): telling.explain_autoencoder,

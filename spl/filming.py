@@ -1,7 +1,9 @@
 """Pictures and sound written as a video file that plays in a browser. Reading it is in ``spl.media``."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -27,6 +29,7 @@ OPTIONS = {
 }
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 HIGHEST_RATE_HZ = 48_000  # that every browser plays
+MOST_AHEAD = 4  # frames that are made and wait for the encoder
 CHUNK_S = 0.1  # of sound that is encoded at once
 
 
@@ -43,7 +46,8 @@ def write_video(
 ) -> None:
     """Write a film: beside, then renamed, so that a kill leaves no half of one.
 
-    Frames and sound may be iterators: neither is held whole. Sample ``n`` sounds at ``n / sample_rate_hz``
+    Frames and sound may be iterators: neither is held whole, and a frame's sound is asked for after it, in a
+    thread that encodes while the next ones are made. Sample ``n`` sounds at ``n / sample_rate_hz``
     and frame ``k`` is shown from ``k / fps`` on. A rate that the sound's codec does not know (AAC: 30,720 Hz)
     is brought to the next higher that it does. An odd side is made even by doubling its last line.
 
@@ -79,14 +83,31 @@ def write_video(
             sound = None
             if audio is not None and sample_rate_hz is not None:
                 sound = _Sound(container, codecs[1], sample_rate_hz, audio)
-            for end_s in pictures.write():
-                if sound is not None:
-                    sound.write_until(end_s)
-            if sound is not None:
-                sound.finish()
+            _write_beside(pictures, sound)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _write_beside(pictures: "_Pictures", sound: "_Sound | None") -> None:
+    """Write both tracks: a thread encodes frames while the next ones are made, and asks for their sound."""
+
+    def write(pixels: NDArray[np.uint8]) -> None:
+        end_s = pictures.write(pixels)
+        if sound is not None:
+            sound.write_until(end_s)
+
+    with ThreadPoolExecutor(1) as encoder:
+        waiting = deque[Future[None]]()
+        for pixels in pictures.checked():
+            waiting.append(encoder.submit(write, pixels))
+            if len(waiting) > MOST_AHEAD:
+                waiting.popleft().result()
+        for one in waiting:
+            one.result()
+    pictures.finish()
+    if sound is not None:
+        sound.finish()
 
 
 class _Pictures:
@@ -107,7 +128,7 @@ class _Pictures:
         self._shape = self._first.shape
         if len(self._shape) not in (2, 3) or self._shape[2:] not in ((), (1,), (3,)) or 0 in self._shape:
             raise ValueError(f"a frame must have shape (H, W[, 1 or 3]), got {self._shape}")
-        self._container, self._fps = container, fps
+        self._container, self._fps, self._num_written = container, fps, 0
         self._stream = _stream(container, codec, fps)
         rows, columns = self._shape[:2]
         self._odd = ((0, rows % 2), (0, columns % 2))
@@ -115,8 +136,8 @@ class _Pictures:
         self._stream.pix_fmt = "yuv420p" if codec != "mjpeg" else "yuvj420p"
         self._stream.options = OPTIONS.get(codec, {}) if options is None else dict(options)
 
-    def write(self) -> Iterator[float]:
-        """Write frame by frame, and yield where each ends, in seconds."""
+    def checked(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the frames as they are encoded, ``(H, W, 3)`` or ``(H, W)`` with even sides."""
         assert self._first is not None
         for number, picture in enumerate(chain([self._first], self._frames)):
             if picture.shape != self._shape or picture.dtype != np.uint8:
@@ -127,10 +148,18 @@ class _Pictures:
             pixels = picture[:, :, 0] if picture.shape[2:] == (1,) else picture
             if any(more for _, more in self._odd):
                 pixels = np.pad(pixels, (*self._odd, (0, 0))[: pixels.ndim], mode="edge")
-            frame = av.VideoFrame.from_ndarray(pixels, "gray" if pixels.ndim == 2 else "rgb24")
-            frame.pts, frame.time_base = number, 1 / self._fps
-            self._container.mux(self._stream.encode(frame))
-            yield float((number + 1) / self._fps)
+            yield pixels.copy()  # whoever makes frames may draw the next one into the same array
+
+    def write(self, pixels: NDArray[np.uint8]) -> float:
+        """Write the next frame, and return where it ends, in seconds."""
+        frame = av.VideoFrame.from_ndarray(pixels, "gray" if pixels.ndim == 2 else "rgb24")
+        frame.pts, frame.time_base = self._num_written, 1 / self._fps
+        self._container.mux(self._stream.encode(frame))
+        self._num_written += 1
+        return float(self._num_written / self._fps)
+
+    def finish(self) -> None:
+        """Write what the encoder holds back."""
         self._container.mux(self._stream.encode(None))
 
 

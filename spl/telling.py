@@ -7,6 +7,7 @@ from spl.arguments import INTERRUPTED, OK, split_words, take_options, take_run
 from spl.config import UsageError, given_options, parse
 
 if TYPE_CHECKING:
+    from spl.curriculum.report import Samples
     from spl.page.folders import Kind
 
 
@@ -116,17 +117,72 @@ def report(argv: list[str]) -> int:
     return OK
 
 
+def report_curriculum(argv: list[str]) -> int:
+    """``spl report curriculum RUN``."""
+    from spl.page.folders import read_folder
+    from spl.report import print_table
+
+    run, rest = take_run(argv, "spl report curriculum runs/classifier/...")
+    if rest:
+        raise UsageError(f"spl report curriculum RUN takes one run and no options, got {rest[0]}")
+    found = read_folder(run, run_kinds())
+    if found.kind.name in ("grid", "curricula"):
+        raise UsageError(f"{run} is a grid: give one of its runs, {run}/cells/VARIANT/seed-N")
+    if found.kind.name == "agent":
+        from spl.agents.replayed import report_replay
+
+        told = report_replay(run, found.rows)
+    else:
+        from spl.curriculum.report import report_rounds
+
+        run, samples = _learned_from(run, found.kind.name)
+        told = report_rounds(run, samples, run.resolve().name)
+    print_table("Curriculum", told.columns, told.rows)
+    if told.note is not None:
+        print(told.note)
+    print("written: " + ", ".join(map(str, told.paths)))
+    return OK
+
+
+def _learned_from(run: Path, kind: str) -> "tuple[Path, Samples]":
+    """Return the run that was kept of one with restarts, and the samples that it learned from."""
+    if kind == "classifier":
+        from spl.classify.evaluate import kept_run as kept_classifier
+        from spl.classify.samples import LearnedImages
+
+        folder, classifier = kept_classifier(run)
+        return folder, LearnedImages(classifier)
+    from spl.pretrain.samples import LearnedPairs
+    from spl.pretrain.trained import kept_run as kept_autoencoder
+
+    folder, autoencoder = kept_autoencoder(run)
+    return folder, LearnedPairs(autoencoder)
+
+
 def run_kinds() -> "list[Kind]":
     """Return what sorts of runs there are."""
+    from spl.agents import curricula as agents
     from spl.agents import run as agent
+    from spl.classify import curricula as classifiers
     from spl.classify import grid
     from spl.classify import run as classifier
     from spl.page.folders import Kind
+    from spl.pretrain import curricula as autoencoders
     from spl.pretrain import run as autoencoder
 
+    curricula = (agents, classifiers, autoencoders)
     return [
         Kind("agent", "spl train agent", agent.TrainAgentConfig, agent.MAY_CHANGE),
         Kind("classifier", "spl train classifier", classifier.TrainClassifierConfig, classifier.MAY_CHANGE),
         Kind("autoencoder", "spl pretrain autoencoder", autoencoder.PretrainConfig, autoencoder.MAY_CHANGE),
         Kind("grid", "spl ablate classifier", grid.AblateClassifierConfig, grid.MAY_CHANGE),
+        *(
+            Kind(
+                "curricula",
+                f"spl ablate curriculum --of {one.Learner.of}",
+                one.CurriculaConfig,
+                one.MAY_CHANGE,
+            )
+            for one in curricula
+        ),
     ]

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import seen_and_heard as toy
 
 from spl import cli
 from spl.ablation.curricula import APART, subject_of
@@ -67,6 +68,51 @@ def test_a_stopped_grid_goes_on_without_training_again(words, monkeypatch, capsy
     table = (folder / "ablation.md").read_text()
     assert table.startswith("# Ablation\n")
     assert "one with the lowest loss over its last epoch counts" in table
+    assert cli.main(["report", str(folder)]) == 0, "a grid has a page"
+    page = (folder / "report.html").read_text()
+    assert "Accuracy of each seed" in page
+    assert "one with the lowest loss over its last epoch counts" in page
+
+
+def test_a_grid_of_an_autoencoder_from_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"left": (0.0, 0.3), "right": (0.7, 1.0)}
+    folders = {
+        (part, name): str(toy.record(tmp_path / part / name, 40, k, at))
+        for part in ("learn", "judge")
+        for k, (name, at) in enumerate(places.items())
+    }
+    learn, judge = (",".join(folders[part, name] for name in places) for part in ("learn", "judge"))
+    options = f"--data {learn} --test {judge} --data.mismatch 0.25 --data.history 1 --recipe.epochs 2"
+    dense = "--encoder.video_stream dense --encoder.audio_stream dense --encoder.attention none"
+    grid = "--variants uniform,self-paced --seeds 0,1 --recipe.batch_size 40 --num_threads 1 --num_shown 0"
+    words = f"{options} {dense} {grid} --curriculum.warmup 0.5 --curriculum.over 1".split()
+    assert cli.main(["ablate", "curriculum", "--of", "autoencoder", *words]) == 0
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    found = {(row["variant"], row["seed"]): row for row in rows_of(folder)}
+    assert [row["state"] for row in found.values()] == ["finished"] * 4
+    shares = {key: float(row["mismatched"]) for key, row in found.items()}
+    assert shares["uniform", "0"] == shares["uniform", "1"] == pytest.approx(25.0)
+    assert shares["self-paced", "0"] != pytest.approx(25.0), "the second epoch has a choice of them"
+    assert all(0 < float(row["error"]) < 10 for row in found.values())
+    assert cli.main(["report", str(folder)]) == 0
+
+
+def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    smoke = Path(__file__).parent.parent / "configs" / "smoke" / "agent.yaml"
+    words = (
+        f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --episodes 2 --num_threads 1 --device cpu"
+    )
+    assert cli.main(["ablate", "curriculum", "--of", "agent", *words.split()]) == 0
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    assert [(row["variant"], row["seed"], row["state"]) for row in rows_of(folder)] == [
+        ("uniform", "3", "finished"),
+        ("spl-to-per", "3", "finished"),
+    ]
+    assert cli.main(["ablate", "curriculum", "--resume", str(folder), "--seeds", "3,4"]) == 0
+    assert len(rows_of(folder)) == 4
+    assert cli.main(["report", str(folder)]) == 0
 
 
 def test_each_variant_has_the_options_that_it_has(words):

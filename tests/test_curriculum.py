@@ -109,8 +109,17 @@ def test_the_share_goes_from_start_to_end_and_stays():
     assert paces[9:] == pytest.approx([0.75] * 11)
     assert curriculum.begin(4).report["share"] == pytest.approx(0.25)
     assert curriculum.begin(19).report["share"] == pytest.approx(0.75)
-    one = seen(start=0.25, end=0.75, over=0.9, warmup=0.85, num_rounds=1)
-    assert one.pace_at(0) is None
+    two = seen(start=0.25, end=0.75, over=0.9, warmup=0.45, num_rounds=2)
+    assert [two.pace_at(number) for number in range(2)] == [None, 0.75], "the end is due already"
+
+
+def test_a_warm_up_that_takes_all_rounds_is_refused():
+    expected = (
+        "self-paced would never choose: the warm-up of 8% takes the first 1 of 1 epochs; give more epochs"
+    )
+    with pytest.raises(ValueError, match=expected):
+        made(num_rounds=1, warmup=0.08)
+    assert Curriculum(CurriculumConfig(), N, num_rounds=1, seed=0).pace_at(0) is None
 
 
 def test_what_was_easy_stays_in_as_the_pace_grows():

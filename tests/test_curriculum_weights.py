@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spl.curriculum import weights as forms
-from spl.curriculum.weights import CURRICULA, SCHEMES, uniform
+from spl.curriculum.weights import SCHEMES
 
 L = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 1.5], dtype=torch.float64)
 OPTIONS: dict[str, dict[str, float]] = {"mixture": {"inner": 0.4}, "polynomial": {"power": 3.0}}
@@ -211,8 +211,3 @@ def test_the_alternation_never_raises_its_objective(name: str):
         objectives.append(float((v * losses + regularise(name, v, 0.8)).sum()))
     assert all(after <= before + 1e-9 for before, after in itertools.pairwise(objectives))
     assert objectives[-1] < objectives[0] - 0.1
-
-
-def test_uniform_makes_no_choice():
-    assert CURRICULA["uniform"] is uniform
-    assert uniform(torch.tensor([0.0, 7.0, 1e9])).tolist() == [1.0, 1.0, 1.0]

@@ -143,6 +143,24 @@ def test_no_sound_is_asked_for_before_its_picture(tmp_path):
     np.testing.assert_allclose(read(path)[1][0, 100:-100], 0.5, atol=0.01)
 
 
+def test_frames_may_be_drawn_into_one_array_and_what_breaks_off_leaves_nothing(tmp_path):
+    def drawn(last: int):
+        page = np.zeros((32, 32, 3), np.uint8)
+        for level in range(0, last, 20):
+            page[:] = level
+            yield page
+        if last < 200:
+            raise RuntimeError("the world ended")
+
+    write_video(tmp_path / "whole.mp4", drawn(200), fps=10)
+    with av.open(str(tmp_path / "whole.mp4")) as film:
+        means = [frame.to_ndarray(format="rgb24").mean() for frame in film.decode(video=0)]
+    assert means == pytest.approx(range(0, 200, 20), abs=3)
+    with pytest.raises(RuntimeError, match="the world ended"):
+        write_video(tmp_path / "half.mp4", drawn(100), fps=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.mp4"]
+
+
 def test_mp4_plays_while_it_loads_and_in_a_browser(tmp_path):
     path = write(tmp_path / "a.mp4", *map(flat, range(3)), audio=clicks(0.2), rate_hz=RATE_HZ)
     data = path.read_bytes()

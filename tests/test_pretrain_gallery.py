@@ -15,7 +15,8 @@ from rich.console import Console
 from spl import checkpoint
 from spl.config import parse
 from spl.pairs import DatasetPairs
-from spl.pretrain.gallery import EDGE, WAVE_SIZE, Gallery, as_picture, as_spectrogram, mosaic
+from spl.pictures import EDGE, WAVE_SIZE, as_picture, as_spectrogram, mosaic
+from spl.pretrain.gallery import Gallery
 from spl.pretrain.run import ALIASES, PretrainConfig
 from spl.pretrain.train import pretrain_autoencoder
 from spl.pretrain.trained import read_autoencoder

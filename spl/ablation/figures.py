@@ -1,6 +1,5 @@
 """Pictures of comparisons: every run as a dot with the mean of its variant, and curves over the run."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from spl.ablation.cells import interval
 from spl.ablation.measures import Entry, Measures, Panel
+from spl.pictures import save
 
 WIDTH, ROW, LEAST = 12.0, 0.42, 4.2  # inches: of a picture, of one variant, of a picture's height
 
@@ -52,13 +52,6 @@ def draw_band(axes: Any, xs: Any, ys: Any, color: Any, *, is_dashed: bool, label
     if len(ys) > 1:
         sd = ys.std(axis=0, ddof=1)
         axes.fill_between(xs, mean - sd, mean + sd, color=color, alpha=0.12, linewidth=0)
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a PNG; whoever looks while it is drawn sees the last one whole."""
-    beside = path.with_name(f".{path.name}")
-    figure.savefig(beside, dpi=120, format="png")
-    os.replace(beside, path)
 
 
 def draw_measures(comparison: Measures, path: Path) -> None:

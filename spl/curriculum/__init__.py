@@ -8,10 +8,9 @@ from spl.curriculum.config import CurriculumConfig
 from spl.curriculum.curriculum import Curriculum, Round
 from spl.curriculum.difficulty import read_difficulty
 from spl.curriculum.pace import absolute_pace, easiest, share_at, threshold
-from spl.curriculum.weights import CURRICULA, SCHEMES, uniform
+from spl.curriculum.weights import SCHEMES
 
 __all__ = [
-    "CURRICULA",
     "SCHEMES",
     "Curriculum",
     "CurriculumConfig",
@@ -21,5 +20,4 @@ __all__ = [
     "read_difficulty",
     "share_at",
     "threshold",
-    "uniform",
 ]

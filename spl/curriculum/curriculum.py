@@ -40,8 +40,8 @@ class Curriculum:
         difficulty: ``(N,)``, with ``predefined``.
 
     Raises:
-        ValueError: if groups or difficulties are not ``N``, a difficulty does not serve, or an absolute pace
-            leaves what its form can take.
+        ValueError: if groups or difficulties are not ``N``, a difficulty does not serve, the warm-up takes
+            all rounds, or an absolute pace leaves what its form can take.
     """
 
     def __init__(
@@ -70,6 +70,11 @@ class Curriculum:
         self._fixed = _fixed_scores(config, num_samples, seed, difficulty)
         self._rounds: dict[int, Round] = {}
         self._first = math.ceil(round(config.warmup * num_rounds, 9))  # round that chooses
+        if not self.is_uniform and self._first >= num_rounds:
+            raise ValueError(
+                f"{config.name} would never choose: the warm-up of {config.warmup:.0%} takes the first "
+                f"{self._first} of {num_rounds} epochs; give more epochs"
+            )
         if not self.is_uniform and config.pace == "absolute":
             _check_reach(config, num_rounds - 1 - self._first)
 

@@ -28,6 +28,17 @@ class Rounds(NamedTuple):
     num_rounds: int  # that it is to have
 
     @property
+    def entries(self) -> NDArray[np.int64]:
+        """The round in which each sample was first chosen, ``(S,)``; ``num_rounds`` where it never was.
+
+        Rounds at the start in which everybody is in are the warm-up, and no choice.
+        """
+        is_choice = np.logical_or.accumulate(~self.is_included.all(axis=1))
+        chosen_in = self.is_included & is_choice[:, None]
+        first = self.numbers[chosen_in.argmax(axis=0)]
+        return np.where(chosen_in.any(axis=0), first, self.num_rounds)
+
+    @property
     def thinning(self) -> str | None:
         """A sentence on what is not kept; None where all is."""
         shown, every = len(self.samples), chosen(self.num_rounds, MOST_ROUNDS)

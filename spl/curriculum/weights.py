@@ -15,14 +15,6 @@ from torch import Tensor
 Pace = float | Tensor
 
 
-def uniform(losses: Tensor) -> Tensor:
-    """Weigh every sample alike: ``(B,)`` ones for ``losses (B,)``."""
-    return torch.ones_like(losses)
-
-
-CURRICULA: dict[str, Callable[[Tensor], Tensor]] = {"uniform": uniform}
-
-
 def hard(losses: Tensor, pace: Pace) -> Tensor:
     """Include what is easier than the pace: ``v = 1`` if ``L < pace``, else 0; at it both are optimal.
 

@@ -19,7 +19,7 @@ BEFORE = "pretraining"  # in an agent's run: the run of the autoencoder that cam
 class Kind(NamedTuple):
     """A sort of run."""
 
-    name: str  # agent, classifier, autoencoder, grid
+    name: str  # agent, classifier, autoencoder, grid, curricula
     command: str  # that makes such a run
     config_class: Any
     may_change: Collection[str]  # options that do not bear on what is learned
@@ -119,15 +119,25 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def check_run(folder: Path) -> Path:
+    """Return the file that describes the run in ``folder``.
+
+    Raises:
+        UsageError: if it is not the folder of a run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml")
+    return path
+
+
 def read_folder(folder: Path, kinds: Sequence[Kind]) -> Run:
     """Return the run in ``folder``.
 
     Raises:
         UsageError: if it is not the folder of a run of one of these kinds, has no rows, or cannot be read.
     """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml")
+    path = check_run(folder)
     notes: list[str] = []
     text = _text_of(path)
     run = Run(

@@ -17,6 +17,7 @@ from spl.report import brief
 DRAWN = {"agent": "return", "classifier": "accuracy", "autoencoder": "error"}  # figures of one unit
 MOST_CLASSES = 20  # in the table; the others are folded away
 
+NOT_YET = Words(["No comparison yet: no cell of the grid is finished."])
 T = TypeVar("T")
 
 
@@ -127,7 +128,13 @@ def evaluation_blocks(run: Run) -> list[Block]:
     Raises:
         UsageError: if a file of it cannot be read.
     """
-    found = {"agent": _agent, "classifier": _classifier, "autoencoder": _autoencoder, "grid": _grid}
+    found = {
+        "agent": _agent,
+        "classifier": _classifier,
+        "autoencoder": _autoencoder,
+        "grid": _grid,
+        "curricula": _curricula,
+    }
     return read_with(found[run.kind.name], run)
 
 
@@ -219,11 +226,10 @@ def _autoencoder(run: Run) -> list[Block]:
 
 
 def _grid(run: Run) -> list[Block]:
-    lines = run.table("summary")
-    if not lines:
-        return [Words(["No comparison yet: no cell of the grid is finished."])]
+    summary = _dicts(run.table("summary"))
+    if not summary:
+        return [NOT_YET]
     rows, marks = [], []
-    summary = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
     for number, one in enumerate(summary):
         spread = f" ± {float(one['sd']):.2f}" if one["sd"] else ""
         error = f"{float(one['error']):.2f}{spread}" if one["error"] else "-"
@@ -232,22 +238,59 @@ def _grid(run: Run) -> list[Block]:
         rows.append([one["architecture"], *costs, error, best, _difference(one), one["seeds"]])
         marks += [
             Mark(0, number, float(cell["error"]), None, None)
-            for cell in _cells(run)
+            for cell in _dicts(run.table("ablation"))
             if cell["variant"] == one["variant"] and cell["error"]
         ]
     columns = ["architecture", "parameters", "MACs", "error %", "best", "difference [95 %]", "seeds"]
     chart = draw_marks("Error in percent of each run", [one["architecture"] for one in summary], marks)
-    sentences = [line.removeprefix("- ") for line in run.lines("ablation.md") if line.startswith("- ")]
     return [
         Chart("Error of each seed", chart, "percent of the held-out images"),
         Table("", columns, rows),
-        Words(sentences),
+        _made(run),
     ]
 
 
-def _cells(run: Run) -> list[dict[str, str]]:
-    lines = run.table("ablation")
+def _curricula(run: Run) -> list[Block]:
+    summary = [one for one in _dicts(run.table("summary")) if one["mean"]]
+    if not summary:
+        return [NOT_YET]
+    names = list(dict.fromkeys(one["measure"] for one in summary))
+    variants = list(dict.fromkeys(one["variant"] for one in summary))
+    found = {(one["variant"], one["measure"]): one for one in summary}
+    rows = [
+        [
+            variant,
+            *(_mean(found[variant, name]) for name in names),
+            _difference(found[variant, names[0]]),
+            found[variant, names[0]]["seeds"],
+        ]
+        for variant in variants
+    ]
+    marks = [
+        Mark(0, variants.index(cell["variant"]), float(cell[names[0]]), None, None)
+        for cell in _dicts(run.table("ablation"))
+        if cell[names[0]]
+    ]
+    chart = draw_marks(f"{names[0].capitalize()} of each run", variants, marks)
+    return [
+        Chart(f"{names[0].capitalize()} of each seed", chart),
+        Table("", ["curriculum", *names, "difference [95 %]", "seeds"], rows),
+        _made(run),
+    ]
+
+
+def _dicts(lines: list[list[str]]) -> list[dict[str, str]]:
+    """Return the rows of a table by the names of its columns."""
     return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def _made(run: Run) -> Words:
+    """Return the sentences that say how a comparison was made."""
+    return Words([line.removeprefix("- ") for line in run.lines("ablation.md") if line.startswith("- ")])
+
+
+def _mean(one: dict[str, str]) -> str:
+    return brief(float(one["mean"])) + (f" ± {brief(float(one['sd']))}" if one["sd"] else "")
 
 
 def _difference(one: dict[str, str]) -> str:

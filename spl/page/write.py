@@ -14,7 +14,7 @@ from spl.files import replace_text
 from spl.page.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
 from spl.page.curves import Group, curve_blocks, flatten, group_runs
 from spl.page.explained import explained_blocks
-from spl.page.folders import BEFORE, Kind, Run, read_folder
+from spl.page.folders import BEFORE, Kind, Run, check_run, read_folder
 from spl.page.media import Shelf, media_sections
 from spl.page.results import comparison, evaluation_blocks, measures, told
 from spl.report import brief, duration
@@ -53,6 +53,8 @@ def write_report(folders: Sequence[Path], config: ReportConfig, kinds: Sequence[
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("give each run once")
+    for folder in folders:
+        check_run(folder)
     if config.out is None and len(folders) > 1:
         raise UsageError("say where the page of several runs goes: --out FILE.html")
     path = folders[0] / "report.html" if config.out is None else Path(config.out)

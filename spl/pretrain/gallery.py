@@ -1,23 +1,20 @@
 """What an autoencoder makes of a few samples that stay the same, to be looked at and listened to."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.autoencoder import CONDITIONS, TwoStreamAutoencoder, mask
 from spl.inversion import waveform_of, write_wave
 from spl.pairs import NAMES, Pairs, PairSource
+from spl.pictures import EDGE, as_picture, as_spectrogram, mosaic, save
 from spl.streams import in_units
 
 SOUND_S = 3.0  # how much of the middle of the data is listened to
-EDGE = 2  # pixels between pictures
 ROW = 1.1  # inches
-WAVE_SIZE = (48, 96)  # pixels that a waveform is drawn with
 BATCH = 32
 
 
@@ -56,23 +53,30 @@ class Gallery:
         if self.sound is not None:
             original = self.folder / "original.wav"
             if not original.exists():
-                self._write(original, in_units(self.sound.audio))
-            self._write(self.folder / f"{name}-from-video.wav", _made(model, self.sound, "video")[1])
+                write_steps(original, in_units(self.sound.audio)[:, -1], self.signature)
+            told = _made(model, self.sound, "video")[1][:, -1]  # (S, C, M, F)
+            write_steps(self.folder / f"{name}-from-video.wav", told, self.signature)
 
-    def _write(self, path: Path, audio: Tensor) -> None:
-        """Write the newest step of each of ``audio (S, T, C, M, F)``, one after the other."""
-        newest = audio[:, -1].permute(1, 2, 0, 3)  # (C, M, S, F)
-        rate = int(self.signature["sample_rate_hz"])
-        if newest.shape[1] == 1:
-            waveform = newest.flatten(1)
-        else:
-            waveform = waveform_of(
-                newest,
-                sample_rate_hz=rate,
-                window_samples=self.signature["window_samples"],
-                step_samples=round(rate * self.signature["step_s"]),
-            )
-        write_wave(path, waveform, rate)
+
+def write_steps(path: Path, steps: Tensor, signature: dict[str, Any]) -> None:
+    """Write steps ``(S, C, M, F)`` in the units of `in_units`, one after the other, as a WAV file.
+
+    Args:
+        path: of the file.
+        steps: of sound.
+        signature: of their source, with sample rate, window and length of a step.
+    """
+    laid, rate = steps.permute(1, 2, 0, 3), int(signature["sample_rate_hz"])  # (C, M, S, F)
+    if laid.shape[1] == 1:
+        waveform = laid.flatten(1)
+    else:
+        waveform = waveform_of(
+            laid,
+            sample_rate_hz=rate,
+            window_samples=signature["window_samples"],
+            step_samples=round(rate * signature["step_s"]),
+        )
+    write_wave(path, waveform, rate)
 
 
 @torch.no_grad()
@@ -116,39 +120,4 @@ def draw_views(views: dict[str, tuple[Tensor, Tensor]], path: Path, title: str) 
         for spine in axes.spines.values():
             spine.set_visible(False)
     figure.suptitle(title)
-    beside = path.with_name(f".{path.name}")  # whoever looks while it is drawn sees nothing half
-    figure.savefig(beside, dpi=120, format="png")
-    os.replace(beside, path)
-
-
-def as_picture(video: Tensor) -> NDArray[Any]:
-    """Return the newest step of ``video (T, C, H, W)`` in 0..1 as ``(H, W, 3)``."""
-    newest = video[-1].permute(1, 2, 0).numpy()  # (H, W, C)
-    return np.broadcast_to(newest if newest.shape[2] == 3 else newest[:, :, :1], (*newest.shape[:2], 3))
-
-
-def as_spectrogram(audio: Tensor) -> NDArray[Any]:
-    """Return all steps of ``audio (T, C, M, F)`` as colours ``(M, T F, 3)``, the first channel.
-
-    A waveform is drawn as the range that it goes through.
-    """
-    from matplotlib import colormaps
-
-    laid = audio[:, 0].permute(1, 0, 2).flatten(1).numpy()  # (M, T F)
-    if len(laid) > 1:
-        return np.asarray(colormaps["magma"](laid[::-1].clip(0, 1)))[..., :3]
-    rows, columns = WAVE_SIZE
-    parts = np.array_split(laid[0], min(columns, laid.shape[1]))
-    levels = np.linspace(1, -1, rows)[:, None]
-    low, high = (np.array([end(part) for part in parts]) for end in (np.min, np.max))
-    apart = 2 / (rows - 1)  # no range, however small, falls between two rows
-    is_inside = (levels >= low - apart / 1.9) & (levels <= high + apart / 1.9)  # (rows, columns)
-    return np.repeat(is_inside[:, :, None], 3, axis=2).astype(np.float32)
-
-
-def mosaic(rows: list[list[NDArray[Any]]]) -> NDArray[Any]:
-    """Return pictures of one size, row by row, with white between them."""
-    framed = [
-        [np.pad(one, ((0, EDGE), (0, EDGE), (0, 0)), constant_values=1.0) for one in row] for row in rows
-    ]
-    return np.concatenate([np.concatenate(row, axis=1) for row in framed], axis=0)[:-EDGE, :-EDGE]
+    save(figure, path)

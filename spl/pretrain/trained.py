@@ -42,19 +42,27 @@ class Looked(NamedTuple):
     present: NDArray[np.bool_]  # (N, 2)
 
 
+def kept_run(folder: Path) -> tuple[Path, PretrainConfig]:
+    """Return a run and its configuration; of a run with restarts, the one that was kept.
+
+    Raises:
+        UsageError: if it is not such a run, or its restarts are not all trained.
+    """
+    config = read_run(PretrainConfig, folder, RUNS)
+    if config.restarts == 1:
+        return folder, config
+    if not (folder / RESTARTS).exists():
+        raise UsageError(f"{folder} has {config.restarts} restarts that are not all trained: resume it first")
+    return kept_run(folder / json.loads((folder / RESTARTS).read_bytes())["kept"])
+
+
 def read_autoencoder(folder: Path, device: str = "auto") -> Trained:
     """Return the autoencoder of a run as it was last saved; of a run with restarts, the one that was kept.
 
     Raises:
         UsageError: if it is not such a run, has nothing saved yet, or there is no such device.
     """
-    config = read_run(PretrainConfig, folder, RUNS)
-    if config.restarts > 1:
-        if not (folder / RESTARTS).exists():
-            raise UsageError(
-                f"{folder} has {config.restarts} restarts that are not all trained: resume it first"
-            )
-        return read_autoencoder(folder / json.loads((folder / RESTARTS).read_bytes())["kept"], device)
+    folder, config = kept_run(folder)
     try:
         state = checkpoint.load(folder / "checkpoints")
         signature, means = state["signature"], (state["mean"]["video"], state["mean"]["audio"])

@@ -1,0 +1,72 @@
+"""Pictures of samples: tiles of what is seen and heard, laid row by row, and figures written whole."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+EDGE = 2  # pixels between pictures
+WAVE_SIZE = (48, 96)  # pixels that a waveform is drawn with
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a PNG; whoever looks while it is drawn sees the last one whole."""
+    beside = path.with_name(f".{path.name}")
+    figure.savefig(beside, dpi=120, format="png")
+    os.replace(beside, path)
+
+
+def as_picture(video: Tensor) -> NDArray[Any]:
+    """Return the newest step of ``video (T, C, H, W)`` in 0..1 as ``(H, W, 3)``."""
+    newest = video[-1].permute(1, 2, 0).numpy()  # (H, W, C)
+    return np.broadcast_to(newest if newest.shape[2] == 3 else newest[:, :, :1], (*newest.shape[:2], 3))
+
+
+def as_spectrogram(audio: Tensor) -> NDArray[Any]:
+    """Return all steps of ``audio (T, C, M, F)`` as colours ``(M, T F, 3)``, the first channel.
+
+    A waveform is drawn as the range that it goes through.
+    """
+    from matplotlib import colormaps
+
+    laid = audio[:, 0].permute(1, 0, 2).flatten(1).numpy()  # (M, T F)
+    if len(laid) > 1:
+        return np.asarray(colormaps["magma"](laid[::-1].clip(0, 1)))[..., :3]
+    rows, columns = WAVE_SIZE
+    parts = np.array_split(laid[0], min(columns, laid.shape[1]))
+    levels = np.linspace(1, -1, rows)[:, None]
+    low, high = (np.array([end(part) for part in parts]) for end in (np.min, np.max))
+    apart = 2 / (rows - 1)  # no range, however small, falls between two rows
+    is_inside = (levels >= low - apart / 1.9) & (levels <= high + apart / 1.9)  # (rows, columns)
+    return np.repeat(is_inside[:, :, None], 3, axis=2).astype(np.float32)
+
+
+def as_tile(video: Tensor, audio: Tensor) -> NDArray[Any]:
+    """Return a sample ``(H', W', 3)``: its newest picture above its sound, or the one that there is.
+
+    Args:
+        video: ``(T, C, H, W)`` in 0..1, or empty.
+        audio: ``(T, C, M, F)``, or empty.
+    """
+    if not video.numel():
+        return as_spectrogram(audio)
+    picture = as_picture(video)
+    if not audio.numel():
+        return picture
+    sound, columns = as_spectrogram(audio), picture.shape[1]
+    rows = max(1, picture.shape[0] // 2)
+    at_rows, at_columns = (
+        np.arange(n) * size // n for n, size in ((rows, sound.shape[0]), (columns, sound.shape[1]))
+    )
+    return np.concatenate([picture, np.ones((1, columns, 3)), sound[at_rows][:, at_columns]])
+
+
+def mosaic(rows: list[list[NDArray[Any]]]) -> NDArray[Any]:
+    """Return pictures of one size, row by row, with white between them."""
+    framed = [
+        [np.pad(one, ((0, EDGE), (0, EDGE), (0, 0)), constant_values=1.0) for one in row] for row in rows
+    ]
+    return np.concatenate([np.concatenate(row, axis=1) for row in framed], axis=0)[:-EDGE, :-EDGE]
