@@ -22,6 +22,7 @@ spl: agents that see and hear
   spl evaluate autoencoder RUN         errors from each sense, linear probes, retrieval
   spl explain agent RUN                what it looks at and listens to, and on which it acts
   spl explain classifier RUN [RUN ...]  what it looks at: maps over images, and their measures
+  spl explain autoencoder RUN          from where in picture and sound its errors come
   spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
   spl ablate curriculum [--of NAME]    curricula over seeds: of classifier, autoencoder or agent
   spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
@@ -179,6 +180,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("report", "curriculum"): telling.report_curriculum,
     ("explain", "agent"): telling.explain_agent,
     ("explain", "classifier"): telling.explain_classifier,
+    ("explain", "autoencoder"): telling.explain_autoencoder,
     ("models",): models,
     ("record",): record,
     ("film",): telling.film,

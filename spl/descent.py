@@ -1,7 +1,7 @@
 """The only backward pass of training: one step down the weighted mean of the samples' losses."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,14 @@ from torch import Tensor, nn
 
 class NonFiniteError(ArithmeticError):
     """A loss or a gradient that is NaN or infinite; no step was taken."""
+
+
+class Walker(NamedTuple):
+    """What takes a step of its own down a loss."""
+
+    optimizer: torch.optim.Optimizer
+    parameters: Sequence[nn.Parameter]  # that it moves
+    max_grad_norm: float | None  # largest Euclidean norm of their whole gradient; None leaves it
 
 
 def descend(
@@ -34,20 +42,33 @@ def descend(
         ValueError: if the shapes of losses and weights differ.
         NonFiniteError: if the mean or the gradient's norm is not finite; the parameters stay as they are.
     """
+    return descend_together(losses, weights, [Walker(optimizer, parameters, max_grad_norm)])
+
+
+def descend_together(losses: Tensor, weights: Tensor, walkers: Sequence[Walker]) -> Tensor:
+    """Let each of ``walkers`` take its step as `descend` does, down one loss; all of them or none."""
     if losses.shape != weights.shape or losses.dim() != 1:
         raise ValueError(
             f"losses and weights must both be (B,), got {tuple(losses.shape)} and {tuple(weights.shape)}"
         )
     loss = (losses * weights).mean()
-    optimizer.zero_grad(set_to_none=True)
+    for one in walkers:
+        one.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if not (loss + norm).isfinite():
-        raise NonFiniteError(f"the loss is {loss.item()} and its gradient's norm {norm.item()}")
-    if max_grad_norm is not None and max_grad_norm / (norm + 1e-6) < 1.0:  # a factor of 1 costs as much
-        torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
-    optimizer.step()
+    norms = [_gradient_norm(one.parameters) for one in walkers]
+    if not sum(norms, loss).isfinite():
+        told = " and ".join(str(norm.item()) for norm in norms)
+        raise NonFiniteError(f"the loss is {loss.item()} and its gradient's norm {told}")
+    for one, norm in zip(walkers, norms, strict=True):
+        if one.max_grad_norm is not None and one.max_grad_norm / (norm + 1e-6) < 1.0:  # 1 costs as much
+            torch.nn.utils.clip_grads_with_norm_(one.parameters, one.max_grad_norm, norm)
+        one.optimizer.step()
     return loss.detach()
+
+
+def _gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the Euclidean norm ``()`` of the whole gradient."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -78,6 +78,18 @@ def explain_classifier(argv: list[str]) -> int:
     return OK
 
 
+def explain_autoencoder(argv: list[str]) -> int:
+    """``spl explain autoencoder RUN [options]``."""
+    from spl.explain.autoencoder import ExplainAutoencoderConfig, print_explanation
+    from spl.explain.autoencoder import explain_autoencoder as explain
+    from spl.pretrain.evaluate import ALIASES
+
+    run, rest = take_run(argv, "spl explain autoencoder runs/autoencoder/...")
+    prog = "spl explain autoencoder RUN"
+    print_explanation(explain(run, parse(ExplainAutoencoderConfig, rest, prog=prog, aliases=ALIASES)))
+    return OK
+
+
 def film(argv: list[str]) -> int:
     """``spl film RUN [options]``."""
     from spl.agents.film import FilmConfig

@@ -17,6 +17,7 @@ from torch import nn
 from spl import checkpoint
 from spl.classify.classifier import Classifier, RecipeConfig, evaluating
 from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier, read_classifier
+from spl.classify.pupil import Pupil
 from spl.classify.report import print_result
 from spl.classify.run import MAY_CHANGE, TrainClassifierConfig, build_model
 from spl.classify.train import Result, train_classifier
@@ -358,22 +359,22 @@ def test_an_update_that_is_not_taken_leaves_nothing_behind(tiny: Maker, monkeypa
 
 
 def test_scores_that_are_not_numbers_end_the_run(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
-    score = Training.score
-    monkeypatch.setattr(Training, "score", lambda self: score(self)._replace(loss=math.nan))
+    score = Pupil.score
+    monkeypatch.setattr(Pupil, "score", lambda self: score(self)._replace(loss=math.nan))
     with pytest.raises(RunError, match="after epoch 1 the loss on the held-out images is nan"):
         train(tiny())
 
 
 def test_a_run_broken_off_while_it_is_judged_goes_on_to_the_bit(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
-    alone, score = train(tiny()), Training.score
+    alone, score = train(tiny()), Pupil.score
 
-    def break_off(self: Training) -> object:
+    def break_off(self: Pupil) -> object:
         raise UsageError("an image cannot be read")
 
-    monkeypatch.setattr(Training, "score", break_off)
+    monkeypatch.setattr(Pupil, "score", break_off)
     with pytest.raises(UsageError, match="cannot be read"):
         train(tiny())
-    monkeypatch.setattr(Training, "score", score)
+    monkeypatch.setattr(Pupil, "score", score)
     folder = max(alone.folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     resumed = train(tiny(), resume=folder)
     assert resumed.scores == alone.scores

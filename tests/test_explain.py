@@ -15,6 +15,7 @@ from spl.classify.evaluate import read_classifier
 from spl.classify.train import train_classifier
 from spl.explain.classifier import ExplainClassifierConfig, explain_classifier
 from spl.explain.figures import CELL, _save
+from spl.explain.gates import WIDTH, Gates
 from spl.explain.overlay import overlaid
 from spl.explain.subjects import spread
 from spl.saliency import chosen, grad_cam, predicted
@@ -105,14 +106,14 @@ def test_files_are_drawn_with_the_class_that_is_named(runs, tmp_path, pictures):
 
 def test_best_weights_another_layer_and_fewer_images(runs):
     config = ExplainClassifierConfig(
-        which="best", layer="layer1", num_measured=2, num_images=1, methods=("layer-cam",), num_steps=1,
+        which="best", layer=("layer1",), num_measured=2, num_images=1, methods=("layer-cam",), num_steps=1,
         device="cpu",
     )  # fmt: skip
     told = explain_classifier(runs[:1], config)
     assert len(told.rows[0].measured.full) == 2
     result = json.loads((told.out / "measures.json").read_text())
     assert (result["which"], result["runs"][0]["layer"]) == ("best", "layer1")
-    other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layer": "layer3"}))
+    other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layer": ("layer3",)}))
     assert not torch.equal(other.rows[0].measured.masked, told.rows[0].measured.masked)
 
 
@@ -218,3 +219,56 @@ def test_places_are_spread_evenly():
     assert spread(4, None) == [0, 1, 2, 3]
     assert spread(2, 5) == [0, 1]
     assert spread(5, 1) == [0]
+
+
+def test_each_stage_side_by_side(tiny, tmp_path):
+    modules = ("se", "shared", "cbam")
+    runs = [train_classifier(tiny("--attention", name, "--recipe.epochs", "1")).folder for name in modules]
+    config = ExplainClassifierConfig(
+        methods=("grad-cam", "occlusion", "attention"), layer=("stages", "layer3"), num_images=2,
+        num_measured=2, num_steps=1, device="cpu", out=str(tmp_path / "out"),
+    )  # fmt: skip
+    rows = explain_classifier(runs, config).rows
+    told = [(row.label, row.method) for row in rows]
+    assert told[:4] == [
+        ("resnet20 se, layer1", "grad-cam"),
+        ("resnet20 se, layer1", "occlusion"),
+        ("resnet20 se, layer2", "grad-cam"),
+        ("resnet20 se, layer3", "grad-cam"),
+    ]
+    assert len(told) == 2 * 4 + 7
+    looked = [row for row in rows if row.method == "attention"]  # where cbam does, stage by stage
+    assert [row.label for row in looked] == [f"resnet20 cbam, layer{stage}" for stage in (1, 2, 3)]
+    assert not torch.equal(looked[0].measured.masked, looked[1].measured.masked)
+    masked = [row.measured.masked for row in rows if row.method == "grad-cam"]
+    assert not torch.equal(masked[0], masked[2])
+    result = json.loads((tmp_path / "out" / "measures.json").read_text())
+    per_block, per_stage = (result["runs"][place]["parameters"] for place in (0, 3))
+    told = (tmp_path / "out" / "measures.md").read_text()
+    assert f"resnet20 se: {per_block:,} parameters, " in told
+    assert f"resnet20 shared: {per_stage:,} parameters, " in told
+    assert "layer 'layer2' weighs channels, not positions" in told
+    assert per_block - per_stage == 2 * 2 * (16**2 + 32**2 + 64**2) // 16  # two blocks of three have none
+    assert result["runs"][0]["milliseconds_per_image"] > 0
+    assert [one["gates"]["modules"] for one in result["runs"]] == [3, 3, 3, 1, 1, 1, 3, 3, 3]
+    assert all(-1 <= one["gates"]["likeness"] <= 1 for one in result["runs"][:3])
+    assert result["runs"][3]["gates"]["likeness"] is None
+    drawn = imread(tmp_path / "out" / "gates.png")
+    assert drawn.shape[1] == pytest.approx(120 * (3 * WIDTH + 1), abs=2)
+
+
+def test_the_likeness_of_gates_by_hand():
+    one, two = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.3, 0.1, 0.2])  # r = (-0.1 * 0.1) / 0.02
+    gates = Gates(None, torch.stack([torch.stack([one, one]), torch.stack([2 * one, two])]))
+    assert gates.likeness == pytest.approx((1.0 - 0.5) / 2)  # two images, one pair of modules
+    assert Gates(None, gates.values[:1]).likeness is None
+
+
+def test_without_gates_those_of_an_earlier_explanation_go(runs):
+    config = ExplainClassifierConfig(
+        layer=("layer2",), num_measured=0, num_images=3, batch_size=2, device="cpu"
+    )
+    out = explain_classifier(runs[1:], config).out
+    assert (out / "gates.png").exists()
+    shutil.copytree(out, runs[0] / "explanation")
+    assert not (explain_classifier(runs[:1], config).out / "gates.png").exists()

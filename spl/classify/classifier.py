@@ -1,7 +1,8 @@
 """A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from spl.batches import Images
 from spl.borrowing import evaluating
 from spl.classify.scores import Scores, Tally
-from spl.descent import descend, restore
+from spl.descent import Walker, descend_together, restore
 from spl.losses import classification
 from spl.schedule import learning_rate_at
 
@@ -66,6 +67,14 @@ class Update(NamedTuple):
     losses: Tensor  # (B,)
 
 
+class Seen(NamedTuple):
+    """What a classifier makes of a batch before a step, with its graph."""
+
+    labels: Tensor  # (B,)
+    logits: Tensor  # (B, K)
+    losses: Tensor  # (B,)
+
+
 class Classifier:
     """A model, what trains it, and what is judged of it.
 
@@ -114,6 +123,11 @@ class Classifier:
         self._forward: Callable[..., Any] = self.model if compile_with is None else compile_with(self.model)
 
     @property
+    def walker(self) -> Walker:
+        """What takes its steps."""
+        return Walker(self.optimizer, self.parameters, self.recipe.max_grad_norm)
+
+    @property
     def judged(self) -> nn.Module:
         """The model whose scores count: the average of the weights where there is one."""
         return self.model if self.averaged is None else self.averaged.module
@@ -148,31 +162,45 @@ class Classifier:
         Raises:
             NonFiniteError: if loss or gradient is not finite; no step was taken, batch norms are as before.
         """
+        with self.undoing():
+            seen = self.see(batch)
+            weights = self.on_device(weights, seen.losses)
+            descend_together(seen.losses, weights, [self.walker])
+            return self.moved(seen, weights)
+
+    @contextmanager
+    def undoing(self) -> Iterator[None]:
+        """Put the batch norms' statistics back if an update within is not taken."""
         before = [buffer.clone() for buffer in self.model.buffers()]
         try:
-            return self._step(batch, weights)
+            yield
         except Exception:
             for buffer, old in zip(self.model.buffers(), before, strict=True):
                 buffer.copy_(old)
             raise
 
-    def _step(self, batch: Images, weights: Tensor | None) -> Update:
+    def see(self, batch: Images) -> Seen:
+        """Return what the model, which learns, makes of a batch; set the learning rate of its step."""
         self.model.train()
         labels = batch.labels.to(self.device, non_blocking=True)
         logits = self.logits(self._forward, batch.images)
         losses = classification(logits, labels, label_smoothing=self.recipe.label_smoothing)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate_at(self.num_updates)
-        if weights is None:
-            weights = torch.ones_like(losses)
-        weights = weights.to(self.device, non_blocking=True)
-        norm = self.recipe.max_grad_norm
-        loss = descend(losses, weights, self.optimizer, self.parameters, max_grad_norm=norm)
+        return Seen(labels, logits, losses)
+
+    def on_device(self, weights: Tensor | None, losses: Tensor) -> Tensor:
+        """Return the weights ``(B,)`` of the losses ``(B,)``; 1 for None."""
+        return torch.ones_like(losses) if weights is None else weights.to(self.device, non_blocking=True)
+
+    def moved(self, seen: Seen, weights: Tensor) -> Update:
+        """Count the step that was taken, and return what it says of its images."""
         self.num_updates += 1
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        num_right = (logits.detach().argmax(dim=1) == labels).sum()
-        return Update(loss, num_right, losses.detach())
+        losses = seen.losses.detach()
+        num_right = (seen.logits.detach().argmax(dim=1) == seen.labels).sum()
+        return Update((losses * weights).mean(), num_right, losses)
 
     def score(self, batches: Iterable[Images], num_classes: int) -> Scores:
         """Return the scores of the judged model, which stays in the mode it was in."""

@@ -35,6 +35,11 @@ def print_result(result: dict[str, Any], path: Path) -> None:
     last, best = result["last"], result["best"]
     print(f"last epoch   top-1 {last['top1']:.2%}, top-5 {last['top5']:.2%}, loss {last['loss']:.4f}")
     print(f"best epoch   top-1 {best['top1']:.2%}, epoch {best['epoch']}; chosen on these images: optimistic")
+    if "peer" in result:
+        peer = result["peer"]
+        print(
+            f"peer         {peer['model']}, attention {peer['attention']}: top-1 {peer['last']['top1']:.2%}"
+        )
     if "restarts" in result:
         restarts = result["restarts"]
         told = f"{restarts['mean']:.2%} ± {restarts['sd']:.2%}"

@@ -1,6 +1,6 @@
 """What describes a run of a classifier: its configuration, and the classifier built from it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from spl.classify.classifier import Classifier, RecipeConfig
+from spl.classify.mutual import TransferConfig
 from spl.compilation import compiled
 from spl.config import UsageError
 from spl.curriculum import CurriculumConfig
 from spl.datasets import DataConfig, ImageSets
 from spl.resnet import build_resnet
-from spl.runs import pick_device
+from spl.runs import generator_of, pick_device
 
 RUNS = Path("runs/classifier")  # where runs lie unless told otherwise
 ALIASES = {
@@ -52,6 +53,7 @@ class TrainClassifierConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     restarts: int = 1  # random initialisations, of which the best is kept
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
@@ -74,6 +76,23 @@ class TrainClassifierConfig:
             )
         if self.num_threads is not None and self.num_threads < 1:
             raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+        if self.compile and self.transfer.peer is not None and self.transfer.kind == "maps":
+            raise ValueError(
+                "transfer.kind=maps looks into the network, which compile=true closes; leave it out"
+            )
+
+
+def peer_of(config: TrainClassifierConfig) -> TrainClassifierConfig:
+    """Return what describes the peer of a run: its network and its seed, and the run's own as its peer."""
+    own, transfer = config.model, config.transfer
+    assert transfer.peer is not None
+    return replace(
+        config,
+        model=ModelConfig(name=transfer.peer, attention=transfer.attention),
+        transfer=replace(transfer, peer=own.name, attention=own.attention),
+        seed=int(generator_of(config.seed, "peer").integers(2**31)),
+        restarts=1,
+    )
 
 
 def build_model(config: ModelConfig, num_classes: int, seed: int) -> nn.Module:

@@ -83,6 +83,9 @@ def train_once(
         again = f"spl train classifier --resume {shlex.quote(str(folder))}"
         training = Training(config, folder, sets, console, again if go_on_with is None else go_on_with)
         describe_run(folder, config, command)
+        for peer in training.pupils[1:]:
+            peer.folder.mkdir(exist_ok=True)
+            describe_run(peer.folder, peer.config, command)
         training.go()
         if not training.is_finished:
             return Result(folder, False, {})
@@ -123,7 +126,7 @@ def train_restarts(
     top1 = [result.scores["last"]["top1"] for result in results]
     kept = results[top1.index(max(top1))]
     for loser in (result for result in results if result is not kept):
-        for name in ("checkpoints", "best"):
+        for name in ("checkpoints", "best", "peer/checkpoints", "peer/best"):
             shutil.rmtree(loser.folder / name, ignore_errors=True)
     restarts = {
         "kept": kept.folder.name,

@@ -1,64 +1,32 @@
 """One run of a classifier in its folder: the loop, and what happens beside it when it is due."""
 
-import contextlib
-import json
-import math
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor
 
 from spl import checkpoint
 from spl.anomaly import name_non_finite
-from spl.batches import Images, Pictures, augmentation, batches, in_order, plain
+from spl.batches import Images, Pictures, augmentation, batches
+from spl.classify.classifier import Update
+from spl.classify.mutual import Mutual
 from spl.classify.pacing import Pacing
-from spl.classify.run import TrainClassifierConfig, build_classifier
-from spl.classify.scores import Scores, class_rows, draw_confusion, write_confusion
+from spl.classify.pupil import Pupil
+from spl.classify.run import TrainClassifierConfig, peer_of
+from spl.classify.scores import Scores
 from spl.config import RunError, UsageError
-from spl.datasets import ImageSets, check_same, described
+from spl.datasets import ImageSets, check_same
 from spl.descent import NonFiniteError
-from spl.files import replace_text
 from spl.report import Report
 from spl.signals import StopSignals
 from spl.state import check_fits
 from spl.threads import Threads
-
-
-class Progress:
-    """Where a run stands between two epochs' ends, and the best of them."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.begin_epoch(device)
-        self.best_top1, self.best_epoch = -1.0, 0
-        self.rows: list[dict[str, float]] = []  # of the epochs so far
-
-    def begin_epoch(self, device: torch.device) -> None:
-        """Begin to count anew."""
-        self.loss_sum = torch.zeros((), device=device)  # over the images of this epoch
-        self.num_right = torch.zeros((), dtype=torch.int64, device=device)  # of them, named right
-        self.num_seen = 0
-
-    def add(self, loss: Tensor, num_right: Tensor, num_images: int) -> None:
-        """Count an update with its mean loss, on the device."""
-        self.loss_sum += loss * num_images
-        self.num_right += num_right
-        self.num_seen += num_images
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything."""
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        for name, value in state.items():
-            is_tensor = isinstance(value, Tensor)
-            setattr(self, name, value.to(self.loss_sum.device) if is_tensor else value)
 
 
 class Training:
@@ -73,14 +41,20 @@ class Training:
         go_on_with: str,
     ) -> None:
         self.config, self.folder, self.sets, self.go_on_with = config, folder, sets, go_on_with
-        self.images = described(sets)
         self.threads = Threads(config.num_threads)
         self.pictures = Pictures(sets.train, augmentation(config.data, sets.size), config.seed)
-        self.held_out = Pictures(sets.test, plain(config.data, sets.size), config.seed)
         self.pacing = Pacing(config, sets)
         self.order = self.pacing.order
-        self.classifier = build_classifier(config, sets, self.order.updates_per_epoch)
-        self.progress = Progress(self.classifier.device)
+        self.pupil = Pupil(config, folder, sets, self.order.updates_per_epoch)
+        self.classifier, self.progress = self.pupil.classifier, self.pupil.progress
+        self.pupils, self.mutual = [self.pupil], None  # one, or two that learn together
+        if config.transfer.peer is not None:
+            try:
+                peer = Pupil(peer_of(config), folder / "peer", sets, self.order.updates_per_epoch)
+            except UsageError as error:
+                raise UsageError(f"the peer's {error}") from error
+            self.pupils.append(peer)
+            self.mutual = Mutual(self.classifier, peer.classifier, config.transfer, sets.size)
         if checkpoint.latest(folder / "checkpoints") is not None:
             self._restore()
         title = f"spl train classifier · {config.data.name} · {config.model.name}"
@@ -97,22 +71,28 @@ class Training:
     def _restore(self) -> None:
         try:
             state = checkpoint.load(self.folder / "checkpoints")
+            if "curriculum" not in state:
+                raise ValueError(f"it is the peer of another; resume that one, in {self.folder.parent}")
             check_fits(state, self.state_dict(), "checkpoint")
-            check_same(state["images"], self.images)
-            self.classifier.load_state_dict(state["classifier"])
-            self.progress.load_state_dict(state["progress"])
+            check_same(state["images"], self.pupil.images)
+            self.pupil.load_state_dict(state)
             self.pacing.load_state_dict(state["curriculum"])
+            if self.mutual is not None:
+                self.pupils[1].load_state_dict(state["peer"])
+                self.mutual.load_state_dict(state["mutual"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a checkpoint holds; batches and variations follow from the update."""
-        return {
-            "classifier": self.classifier.state_dict(),
-            "progress": self.progress.state_dict(),
-            "curriculum": self.pacing.state_dict(),
-            "images": self.images,
-        }
+        return {**self.pupil.state_dict(), "images": self.pupil.images, **self._beside()}
+
+    def _beside(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside the run's own classifier."""
+        state: dict[str, Any] = {"curriculum": self.pacing.state_dict()}
+        if self.mutual is not None:
+            state |= {"peer": self.pupils[1].state_dict(), "mutual": self.mutual.state_dict()}
+        return state
 
     @property
     def is_finished(self) -> bool:
@@ -146,7 +126,7 @@ class Training:
         if self.is_unjudged:  # stopped while it was judged
             self._end_epoch()
         elif self.is_finished:  # killed between its last save and its result
-            write_result(self, self.score())
+            self._write_result([pupil.score() for pupil in self.pupils])
         for batch in self._batches():
             self._is_whole = False  # what is interrupted in here would not go on as if it had not been
             started = time.monotonic()
@@ -181,8 +161,10 @@ class Training:
         """
         is_watched, update = self.config.debug_anomaly, self.classifier.num_updates
         try:
-            with name_non_finite(self.classifier.model) if is_watched else contextlib.nullcontext():
-                done = self.classifier.update(batch, self.pacing.weights(update))
+            with ExitStack() as watch:
+                for pupil in self.pupils if is_watched else ():
+                    watch.enter_context(name_non_finite(pupil.classifier.model))
+                updates = self._update(batch, self.pacing.weights(update))
         except NonFiniteError as error:
             self._is_whole = True
             path = self.folder / f"batch-{update}.safetensors"
@@ -192,51 +174,43 @@ class Training:
                 f"update {update + 1} was not taken: {error}; its batch lies in {path}; "
                 f"{advice}a smaller --recipe.learning_rate may help"
             ) from error
-        self.progress.add(done.loss, done.num_right, len(batch.labels))
-        self.pacing.see(update, done.losses)
+        for pupil, done in zip(self.pupils, updates, strict=True):
+            pupil.progress.add(done)
+        self.pacing.see(update, updates[0].losses)
+
+    def _update(self, batch: Images, weights: Tensor | None) -> Sequence[Update]:
+        if self.mutual is None:
+            return [self.classifier.update(batch, weights)]
+        return self.mutual.update(batch, weights)
 
     def _end_epoch(self) -> None:
-        """Judge the model, tell it, and save it; the best one apart."""
-        progress, update = self.progress, self.classifier.num_updates
+        """Judge the model and its peer, tell it, and save it; the best ones apart."""
+        update = self.classifier.num_updates
         epoch = update // self.order.updates_per_epoch
-        scores = self.score()
-        if not math.isfinite(scores.loss):
-            raise RunError(
-                f"after epoch {epoch} the loss on the held-out images is {scores.loss}: the weights are no "
-                "longer finite; a smaller --recipe.learning_rate may help"
-            )
-        row: dict[str, float] = {
-            "epoch": epoch,
-            "train/loss": float(progress.loss_sum) / progress.num_seen,
-            "train/top1": float(progress.num_right) / progress.num_seen,
-            "train/learning_rate": self.classifier.learning_rate_at(update - 1),
-            "test/loss": scores.loss,
-            "test/top1": scores.top1,
-            "test/top5": scores.top5,
-            **self.pacing.row(epoch - 1),
-        }
-        progress.rows.append(row)
-        progress.begin_epoch(self.classifier.device)
-        if scores.top1 > progress.best_top1:
-            progress.best_top1, progress.best_epoch = scores.top1, epoch
-            state = {"model": self.classifier.judged.state_dict(), "epoch": epoch, "images": self.images}
-            checkpoint.save(self.folder / "best", state, step=update, keep=1)
+        scores = [pupil.score() for pupil in self.pupils]
+        row = self.pupil.end_epoch(epoch, scores[0], self.pacing.row(epoch - 1))
+        if self.mutual is not None:
+            told = self.pupils[1].end_epoch(epoch, scores[1])
+            row = {**row, **self.mutual.row(), **{f"peer/{name}": value for name, value in told.items()}}
         self.pacing.keep(self.folder, epoch - 1)
         self.report.row(update, {**row, "time/images_per_second": self._rate()})
         self._save()
         if self.is_finished:
-            write_result(self, scores)
+            self._write_result(scores)
 
-    def score(self) -> Scores:
-        """Return the scores on the held-out images."""
-        keys = in_order(len(self.sets.test.indices), self.config.recipe.batch_size)
-        is_pinned = self.classifier.device.type == "cuda"
-        loader = batches(self.held_out, keys, num_workers=self.config.data.num_workers, is_pinned=is_pinned)
-        return self.classifier.score(loader, len(self.sets.classes))
+    def _write_result(self, scores: Sequence[Scores]) -> None:
+        """Write the peer's result and then the run's own, which says that both are whole."""
+        told = {}
+        if self.mutual is not None:
+            result = self.pupils[1].write_result(scores[1])
+            told = {"peer": {name: result[name] for name in ("model", "attention", "last", "best")}}
+        self.pupil.write_result(scores[0], told)
 
     def _save(self) -> None:
         with self.stop.patience():
-            checkpoint.save(self.folder / "checkpoints", self.state_dict(), step=self.classifier.num_updates)
+            self.pupil.save(self._beside())
+            for peer in self.pupils[1:]:  # once more, as a run of its own that can be judged and explained
+                peer.save()
         self._saved_at, self._saved_update = time.monotonic(), self.classifier.num_updates
 
     def _rate(self) -> float:
@@ -256,15 +230,16 @@ class Training:
 
     def _say_hello(self) -> None:
         say, sets, config = self.report.say, self.sets, self.config
-        num_parameters = sum(parameter.numel() for parameter in self.classifier.parameters)
         say(f"run        {self.folder}")
         say(
             f"data       {config.data.name}: {len(sets.train.indices):,} images to learn from, "
             f"{len(sets.test.indices):,} held out, {len(sets.classes)} classes, {sets.size} x {sets.size}"
         )
         say(f"curriculum {self.pacing}")
-        named = f"{config.model.name}, attention {config.model.attention}"
-        say(f"model      {named}: {num_parameters:,} parameters")
+        say(f"model      {self.pupil}")
+        for peer in self.pupils[1:]:
+            transfer = config.transfer
+            say(f"peer       {peer}; {transfer.kind} carried over with weight {transfer.weight:g}")
         say(f"device     {self.classifier.device}, {config.precision}")
         say(f"threads    {self.threads}")
 
@@ -277,24 +252,3 @@ class Training:
         if self._saved_update != self.classifier.num_updates:
             return f"stopped; the last save is of update {self._saved_update:,}; {again}"
         return f"stopped and saved at update {self._saved_update:,}; {again}"
-
-
-def write_result(run: Training, scores: Scores) -> None:
-    """Write the confusion matrix and then ``result.json``, which says that the run is whole."""
-    config, progress = run.config, run.progress
-    title = f"{config.data.name}, {config.model.name}, attention {config.model.attention}: {scores.top1:.2%}"
-    write_confusion(scores.confusion, run.sets.classes, run.folder / "confusion.csv")
-    draw_confusion(scores.confusion, run.sets.classes, title, run.folder / "confusion.png")
-    result = {
-        "data": config.data.name,
-        "model": config.model.name,
-        "attention": config.model.attention,
-        "seed": config.seed,
-        "parameters": sum(parameter.numel() for parameter in run.classifier.parameters),
-        "epochs": config.recipe.epochs,
-        "last": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
-        "best": {"top1": progress.best_top1, "epoch": progress.best_epoch, "chosen_on": "held-out images"},
-        "classes": class_rows(scores.confusion, run.sets.classes),
-        "images": run.images,
-    }
-    replace_text(run.folder / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")

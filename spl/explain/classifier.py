@@ -11,7 +11,9 @@ from torch import Tensor
 
 from spl.config import UsageError
 from spl.explain.figures import Drawn, draw_measures, draw_overlays
+from spl.explain.gates import Gates, draw_gates, gates_of
 from spl.explain.subjects import (
+    LAYERLESS,
     Asked,
     Subject,
     ask_files,
@@ -26,8 +28,6 @@ from spl.report import Report
 from spl.saliency import METHODS, predicted
 from spl.saliency.measures import Measured, confidence, measure, together, win_rate
 
-LAYERLESS = {"integrated-gradients", "occlusion", "attention"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainClassifierConfig:
@@ -35,7 +35,7 @@ class ExplainClassifierConfig:
 
     num_images: int = 6  # held-out images that are drawn where no --images FILE ... are given
     methods: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # of those that spl.saliency has
-    layer: str | None = None  # where class activation maps are taken; null: the last stage
+    layer: tuple[str, ...] = ()  # where class activation maps are taken; empty: last stage; stages: each
     num_measured: int | None = 200  # held-out images that are measured, evenly spread; 0: none, null: all
     num_steps: int = 16  # of the insertion and deletion curves
     batch_size: int = 32  # images at a time
@@ -53,7 +53,7 @@ class ExplainClassifierConfig:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once, got {self.methods}")
-        if self.layer is not None and not set(self.methods) - LAYERLESS:
+        if self.layer and not {*self.methods}.difference(LAYERLESS):
             raise ValueError(
                 f"none of the methods {', '.join(self.methods)} is taken at a layer: leave it out"
             )
@@ -76,7 +76,7 @@ def explain_classifier(
         UsageError: if a run, an image, a layer or the folder to be written does not serve.
     """
     subjects = read_subjects(
-        folders, config.which, layer=config.layer, root=config.root, device=config.device
+        folders, config.which, layers=config.layer, root=config.root, device=config.device
     )
     methods, left_out = {}, []
     for subject in subjects:
@@ -91,10 +91,11 @@ def explain_classifier(
         for one, images in zip(subjects, asked, strict=True)
     ]
     draw_overlays(drawn, out / "overlays.png")
+    gates = _gates(subjects, asked, config.batch_size, out) if config.layer else {}
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
     _write_measures(rows, notes, out)
-    result = _as_json(subjects, drawn, rows, notes)
+    result = _as_json(subjects, drawn, rows, notes, gates)
     replace_text(out / "measures.json", json.dumps({"which": config.which, **result}, indent=2) + "\n")
     return Explanation(rows, notes, out)
 
@@ -110,13 +111,42 @@ def _write_measures(rows: Sequence[Row], notes: Sequence[str], out: Path) -> Non
         table.unlink(missing_ok=True)
 
 
+def _gates(
+    subjects: Sequence[Subject], asked: Sequence[Asked], batch_size: int, out: Path
+) -> dict[str, Gates]:
+    """Draw and return what attention to channels lets pass, by subject; without any, an old picture goes."""
+    found = [gates_of(one, some.images, batch_size) for one, some in zip(subjects, asked, strict=True)]
+    gates = {one.subject.label: one for one in found if one is not None}
+    picture = out / "gates.png"
+    if gates:
+        draw_gates([*gates.values()], picture)
+    else:
+        picture.unlink(missing_ok=True)
+    return gates
+
+
+def _described(subject: Subject, gates: Gates | None) -> dict[str, Any]:
+    return {
+        "run": str(subject.folder),
+        "label": subject.label,
+        "layer": subject.layer,
+        "parameters": subject.cost.num_parameters,
+        "milliseconds_per_image": subject.cost.milliseconds,
+        "gates": None if gates is None else {"modules": len(gates.values), "likeness": gates.likeness},
+    }
+
+
 def _as_json(
-    subjects: Sequence[Subject], drawn: Sequence[Drawn], rows: Sequence[Row], notes: Sequence[str]
+    subjects: Sequence[Subject],
+    drawn: Sequence[Drawn],
+    rows: Sequence[Row],
+    notes: Sequence[str],
+    gates: dict[str, Gates],
 ) -> dict[str, Any]:
     """Return what ``measures.json`` holds."""
     return {
         "confidence": "softmax over classes",
-        "runs": [{"run": str(one.folder), "label": one.label, "layer": one.layer} for one in subjects],
+        "runs": [_described(one, gates.get(one.label)) for one in subjects],
         "images": [_image_row(drawn, number) for number in range(len(drawn[0].named))],
         "measures": [row.as_json() for row in rows],
         "notes": notes,

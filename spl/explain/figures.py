@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
+from textwrap import fill, shorten
 from typing import Any
 
 from matplotlib import colormaps
@@ -17,7 +17,7 @@ from spl.explain.subjects import Asked
 from spl.explain.tables import Row
 
 INK, FAINT, RIGHT, WRONG = "#24292f", "#6e7781", "#1a7f37", "#b3261e"
-CELL, TOP, CAPTION, GAP = 1.45, 0.55, 0.24, 0.08  # inches: a picture, the titles, the line below, between
+CELL, TOP, CAPTION, GAP = 1.45, 0.68, 0.24, 0.08  # inches: a picture, the titles, the line below, between
 MOST_PIXELS = 60_000  # a side; Matplotlib draws fewer than 2 ** 16
 STYLES = ["-", "--", ":", "-."]
 
@@ -78,7 +78,8 @@ def _draw_overlay(axes: Axes, one: Drawn, method: str, row: int) -> None:
     told = f"{shorten(named, 18, placeholder='…')} {one.probabilities[row]:.2f}"
     axes.set_xlabel(told, fontsize=8, color=colour, labelpad=3, parse_math=False)
     if row == 0:
-        axes.set_title(f"{shorten(one.label, 26, placeholder='…')}\n{method}", fontsize=8, color=INK)
+        label = fill(one.label, 26, max_lines=2, placeholder="…")
+        axes.set_title(f"{label}\n{method}", fontsize=8, color=INK)
 
 
 def draw_measures(rows: Sequence[Row], path: Path) -> None:

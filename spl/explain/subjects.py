@@ -1,6 +1,7 @@
 """The trained classifiers that are explained side by side, and the images that they are asked about."""
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from spl.batches import Images, Pictures, batches, plain
+from spl.borrowing import evaluating
 from spl.classify.classifier import Classifier
 from spl.classify.evaluate import read_classifier
 from spl.classify.run import TrainClassifierConfig
@@ -19,6 +21,8 @@ from spl.config import UsageError
 from spl.datasets import ImageSets, described
 from spl.resnet import ResNet
 from spl.saliency import METHODS, chosen
+
+LAYERLESS = ("integrated-gradients", "occlusion")  # methods that are the same wherever one looks
 
 
 class Asked(NamedTuple):
@@ -29,16 +33,27 @@ class Asked(NamedTuple):
     truths: list[str | None]  # classes, where they are known
 
 
+class Cost(NamedTuple):
+    """What a classifier has, and takes."""
+
+    num_parameters: int
+    milliseconds: float  # for an image: the best of 5 batches of 8
+
+
 @dataclass(frozen=True)
 class Subject:
     """A classifier, and where class activation maps are taken in it."""
 
     folder: Path
-    label: str
+    name: str  # of the run
+    label: str  # and of the layer, where several are looked at
     classifier: Classifier
     sets: ImageSets
     config: TrainClassifierConfig
+    cost: Cost
     layer: str
+    is_chosen: bool  # the layer, by the user; else attention is looked for in the whole model
+    is_further: bool  # one more layer of a run that another subject is of, too
 
     @property
     def model(self) -> nn.Module:
@@ -47,7 +62,7 @@ class Subject:
 
     def maps(self, method: str, inputs: Tensor, classes: Tensor) -> Tensor:
         """Return where it looks for ``classes (B,)`` in ``inputs (B, 3, H, W)``: ``(B, H, W)`` in 0..1."""
-        layer = "" if method == "attention" else self.layer
+        layer = "" if method == "attention" and not self.is_chosen else self.layer
         maps: Tensor = METHODS[method](self.model, layer, inputs, chosen(classes))
         return maps
 
@@ -65,16 +80,18 @@ def read_subjects(
     folders: Sequence[Path],
     which: Literal["last", "best"],
     *,
-    layer: str | None,
+    layers: Sequence[str],
     root: str | None,
     device: str,
 ) -> list[Subject]:
-    """Return the classifiers of runs; those of one network are told apart by where their folders differ.
+    """Return the classifiers of runs, once for each layer that is looked at.
+
+    Those of one network are told apart by where their folders differ.
 
     Args:
         folders: of the runs.
         which: the weights after the last epoch, or after the best one.
-        layer: at which class activation maps are taken; None for the last stage.
+        layers: at which class activation maps are taken; none for the last stage, ``stages`` for each.
         root: where the images lie now; None for where they lay in training.
         device: where to compute.
 
@@ -84,17 +101,29 @@ def read_subjects(
     names = _told_apart(folders)
     read = [(folder, *read_classifier(folder, which, root=root, device=device)) for folder in folders]
     labels = [_label(config) for _, _, _, config in read]
-    return [
-        Subject(
-            folder=folder,
-            label=f"{label} ({name})" if labels.count(label) > 1 else label,
-            classifier=classifier,
-            sets=sets,
-            config=config,
-            layer=_last_stage(classifier.judged) if layer is None else layer,
-        )
-        for label, name, (folder, classifier, sets, config) in zip(labels, names, read, strict=True)
-    ]
+    subjects = []
+    for name, place, (folder, classifier, sets, config) in zip(labels, names, read, strict=True):
+        if labels.count(name) > 1:
+            name += f" ({place})"
+        stages, costs = _stages(classifier.judged), cost(classifier, sets.size)
+        looked_at = [one for layer in layers for one in (stages if layer == "stages" else [layer])]
+        looked_at = list(dict.fromkeys(looked_at)) or stages[-1:]
+        for layer in looked_at:
+            subjects.append(
+                Subject(
+                    folder=folder,
+                    name=name,
+                    label=f"{name}, {layer}" if len(looked_at) > 1 else name,
+                    classifier=classifier,
+                    sets=sets,
+                    config=config,
+                    cost=costs,
+                    layer=layer,
+                    is_chosen=bool(layers),
+                    is_further=layer != looked_at[0],
+                )
+            )
+    return subjects
 
 
 def _told_apart(folders: Sequence[Path]) -> list[str]:
@@ -108,15 +137,32 @@ def _told_apart(folders: Sequence[Path]) -> list[str]:
     return ["/".join(one[-length:]) for one in places]
 
 
-def _last_stage(model: nn.Module) -> str:
+def _stages(model: nn.Module) -> list[str]:
     assert isinstance(model, ResNet), "so are all that spl train classifier makes"
-    return f"layer{model.num_stages}"
+    return [f"layer{1 + stage}" for stage in range(model.num_stages)]
+
+
+def cost(classifier: Classifier, image_size: int) -> Cost:
+    """Return what a classifier has and takes; on a machine that is busy the time says little."""
+    empty = torch.zeros(8, 3, image_size, image_size, dtype=torch.uint8)
+    model, inputs = classifier.judged, classifier.inputs(empty)
+    spent = []
+    with evaluating(model), torch.inference_mode():
+        for _ in range(5):
+            started = time.perf_counter()
+            model(inputs).sum().item()  # waits for the device
+            spent.append(time.perf_counter() - started)
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), 1e3 * min(spent) / len(empty))
 
 
 def _label(config: TrainClassifierConfig) -> str:
     attention = config.model.attention
     per = f" per {config.model.attention_per}" if config.model.attention_per != "block" else ""
-    return config.model.name if attention == "none" else f"{config.model.name} {attention}{per}"
+    named = config.model.name if attention == "none" else f"{config.model.name} {attention}{per}"
+    transfer = config.transfer
+    if transfer.peer is None or transfer.weight == 0:
+        return named
+    return f"{named}, {transfer.kind} of {transfer.peer}"
 
 
 def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -129,6 +175,8 @@ def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str],
     inputs = subject.classifier.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     usable, left_out = [], []
     for method in methods:
+        if subject.is_further and method in LAYERLESS:
+            continue
         try:
             asked = "grad-cam" if method == "score-cam" else method  # of the same layers, in one pass
             if asked not in ("occlusion", "integrated-gradients"):  # many passes, no surprise

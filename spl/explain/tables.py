@@ -48,6 +48,10 @@ def notes_on(subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
     """Return the sentences that say how the measures were made and what the columns mean."""
     layers = sorted({subject.layer for subject in subjects})
     images = sorted({len(row.measured.full) for row in rows})
+    costs = {
+        one.name: f"{one.cost.num_parameters:,} parameters, {one.cost.milliseconds:.2f} ms"
+        for one in subjects
+    }
     return [
         f"Measured on {' or '.join(f'{count:,}' for count in images)} held-out images of each run, evenly "
         f"spread. Class activation maps of {', '.join(layers)}, scaled to 0..1 for each image.",
@@ -58,6 +62,9 @@ def notes_on(subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
         "Win: share of images whose drop is smaller than with the run's first method.",
         "Insertion, deletion: area below the mean confidence as pixels are shown, or taken away (set to "
         "the mean colour), the highest of the map first; insertion higher, deletion lower is better.",
+        "Cost, time for an image in batches of 8: "
+        + "; ".join(f"{name}: {told}" for name, told in costs.items())
+        + ".",
     ]
 
 

@@ -1,4 +1,6 @@
-"""What ``spl explain`` measured of a run, as tables: maps over images, and the senses an agent acted on."""
+"""What ``spl explain`` measured of a run, as tables: maps over images, and what each sense did."""
+
+from statistics import fmean
 
 from spl.page.blocks import Block, Table, Words
 from spl.page.folders import Run
@@ -11,7 +13,7 @@ def explained_blocks(run: Run) -> list[Block]:
     Raises:
         UsageError: if a file of it cannot be read.
     """
-    return read_with(_maps, run) + read_with(_episodes, run)
+    return read_with(_maps, run) + read_with(_episodes, run) + read_with(_errors, run)
 
 
 def _maps(run: Run) -> list[Block]:
@@ -55,3 +57,19 @@ def _episodes(run: Run) -> list[Block]:
         f"through their {result['method']} maps."
     )
     return [Table("What it acted on", columns, rows, note)]
+
+
+def _errors(run: Run) -> list[Block]:
+    result = run.document("explanation/explanation")
+    parts = ("mean_squared_error", "added_by_video", "added_by_audio")
+    rows = [
+        [{"video": "picture", "audio": "sound"}[sense], *(f"{fmean(told[part]):.5f}" for part in parts)]
+        for sense, told in result.get("errors", {}).items()
+    ]
+    if not rows:
+        return []
+    note = (
+        f"Mean squared errors of {len(result['samples'])} samples of {result['data']}, and what seeing and "
+        "hearing add to them, exact Shapley values: below 0 a sense lessens the error."
+    )
+    return [Table("Where its errors come from", ["error of", "mean", "seeing", "hearing"], rows, note)]

@@ -63,7 +63,7 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     """
     trained = read_autoencoder(folder, config.device)
     other = None if config.against is None else read_autoencoder(Path(config.against), config.device)
-    source, told = _source_of(trained, config.data)
+    source, told = source_of(trained, config.data)
     check_signature(trained.signature, source.signature, "the data")
     indices = _evenly(len(source), config.num_samples)
     looked = look(trained, source, indices)
@@ -91,12 +91,12 @@ def reconstruction(
     Raises:
         UsageError: if the data do not fit the run.
     """
-    source, _ = _source_of(trained, data)
+    source, _ = source_of(trained, data)
     check_signature(trained.signature, source.signature, "the data")
     return _shares(look(trained, source, _evenly(len(source), num_samples)))
 
 
-def _source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:
+def source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:
     """Return the samples to judge by, and what they are in words."""
     history = trained.signature["history"]
     if data.recordings and data.films is not None:

@@ -1,0 +1,228 @@
+"""``spl explain autoencoder``: from where in picture and sound its errors come, or its success."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from spl.autoencoder import CONDITIONS, Reconstruction, mask
+from spl.borrowing import borrowed
+from spl.config import UsageError
+from spl.explain.overlay import overlaid
+from spl.explain.senses import AsPictures, as_pictures
+from spl.files import replace_text, writable
+from spl.pairs import NAMES
+from spl.pretrain.evaluate import HeldOutConfig, source_of
+from spl.pretrain.trained import check_signature, read_autoencoder
+from spl.saliency import METHODS, reconstruction_error
+from spl.saliency.layers import Score
+from spl.shapley import Shapley, shapley_values
+from spl.streams import in_units
+
+OF_AUTOENCODERS = tuple(name for name in METHODS if name != "attention")
+INK, CELL = "#24292f", 1.25  # inches
+CALLED = {"video": "picture", "audio": "sound"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainAutoencoderConfig:
+    """Which samples a trained autoencoder is asked about, and how."""
+
+    data: HeldOutConfig = field(default_factory=HeldOutConfig)
+    num_samples: int = 6  # evenly over the data
+    method: str = "occlusion"  # of those that spl.saliency has, but for attention
+    score: Literal["error", "fit"] = "error"  # what makes the error, or what keeps it small
+    shown: Literal["both", "video", "audio"] = "both"  # senses that it is given
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    out: str | None = None  # folder that is written; null: explanation/ in the run's folder
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
+        if self.method not in OF_AUTOENCODERS:
+            raise ValueError(f"method must be one of {', '.join(OF_AUTOENCODERS)}, got {self.method!r}")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is known of the samples, sense by sense of what is reconstructed."""
+
+    given: tuple[Tensor, Tensor]  # video (B, T, C, H, W) and audio (B, T, C, M, F), in their units
+    made: Reconstruction
+    errors: dict[str, Tensor]  # sense -> (B,) mean squared error
+    maps: dict[str, tuple[Tensor | None, Tensor | None]]  # sense -> (B, H, W) of video, (B, M, T F) of audio
+    shapley: dict[str, Shapley]  # sense -> what showing each sense adds to its error
+
+
+def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[str, Any]:
+    """Draw where an autoencoder's errors in either sense come from, and write them.
+
+    ``reconstructions.png`` has a row for each sample: the picture, what is made of it, and maps on it for the
+    error of the picture and for the error of the sound; the same for the sound. ``explanation.json`` has
+    each sample's errors and what each sense adds to them, by exact Shapley values.
+
+    Returns:
+        What ``explanation.json`` holds.
+
+    Raises:
+        UsageError: if it is no autoencoder's run, data do not fit, the method needs convolutions that it
+            lacks, or the folder cannot be written.
+    """
+    trained = read_autoencoder(folder, config.device)
+    source, told = source_of(trained, config.data)
+    check_signature(trained.signature, source.signature, "the data")
+    model = AsPictures(trained.model, trained.signature["history"])
+    if config.method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
+        raise UsageError(
+            f"{config.method} needs convolutions, which no stream of {folder} has: "
+            "choose --method occlusion or integrated-gradients"
+        )
+    out = writable(Path(config.out) if config.out is not None else folder / "explanation")
+    indices = np.linspace(0, len(source) - 1, min(config.num_samples, len(source))).round().astype(np.int64)
+    device = next(trained.model.parameters()).device
+    pairs = source.pairs(indices).to(device)
+    given = in_units(pairs.video), in_units(pairs.audio)
+    inputs = as_pictures(*mask(pairs.video, pairs.audio, pairs.present, config.shown))
+    explained = _explained(model, inputs, given, config)
+    _draw(explained, indices.tolist(), config, out / "reconstructions.png")
+    result = {
+        "run": str(folder),
+        "data": told,
+        "method": config.method,
+        "score": config.score,
+        "shown": config.shown,
+        "samples": indices.tolist(),
+        "errors": {sense: _errors(explained.errors[sense], explained.shapley[sense]) for sense in NAMES},
+    }
+    replace_text(out / "explanation.json", json.dumps(result, indent=2) + "\n")
+    return {**result, "out": str(out)}
+
+
+def _errors(errors: Tensor, shapley: Shapley) -> dict[str, Any]:
+    """Return what ``explanation.json`` holds of the errors ``(B,)`` of one sense."""
+    share_of_video, share_of_audio = shapley.whole_shares()
+    return {
+        "mean_squared_error": errors.tolist(),
+        "added_by_video": shapley.video.tolist(),
+        "added_by_audio": shapley.audio.tolist(),
+        "share_of_video": share_of_video,
+        "share_of_audio": share_of_audio,
+    }
+
+
+def _names(shown: str) -> list[str]:
+    return [name for name, is_shown in zip(NAMES, CONDITIONS[shown], strict=True) if is_shown]
+
+
+def _explained(
+    model: AsPictures,
+    inputs: tuple[Tensor, ...],
+    given: tuple[Tensor, Tensor],
+    config: ExplainAutoencoderConfig,
+) -> Explained:
+    """Return errors, maps and Shapley values of samples ``given`` of which the model sees ``inputs``."""
+    with borrowed(model), torch.no_grad():
+        made: Reconstruction = model(*inputs)
+    errors: dict[str, Tensor] = {}
+    maps: dict[str, tuple[Tensor | None, Tensor | None]] = {}
+    shapley: dict[str, Shapley] = {}
+    for sense, target in zip(NAMES, given, strict=True):
+        error = reconstruction_error(target, sense)  # type: ignore[arg-type]
+        errors[sense] = error(made)
+        score = error if config.score == "error" else _negated(error)
+        found = METHODS[config.method](model, model.layers, inputs, score)
+        seen, heard = (
+            None if one is None or not is_shown else one.cpu()
+            for one, is_shown in zip(found, CONDITIONS[config.shown], strict=True)
+        )
+        maps[sense] = seen, heard
+        shapley[sense] = shapley_values(model, inputs, error)
+    return Explained(
+        given=(given[0].cpu(), given[1].cpu()),
+        made=Reconstruction(*(one.cpu() for one in made)),
+        errors=errors,
+        maps=maps,
+        shapley=shapley,
+    )
+
+
+def _negated(score: Score) -> Score:
+    return lambda outputs: -score(outputs)
+
+
+def _draw(explained: Explained, samples: Sequence[int], config: ExplainAutoencoderConfig, path: Path) -> None:
+    """Write a PNG: a row for each sample, four columns of the picture and four of the sound."""
+    num_rows = len(samples)
+    figure = Figure(figsize=(8 * CELL + 0.6, num_rows * (CELL + 0.22) + 1.2), layout="constrained")
+    shown = " and ".join(CALLED[name] for name in _names(config.shown))
+    does = "makes the error of\nthe {}" if config.score == "error" else "keeps the error of\nthe {} small"
+    title = f"{config.method}; given {shown}"
+    figure.suptitle(title, fontsize=10, color=INK)
+    halves: Any = figure.subfigures(1, 2)
+    for place, (sense, half) in enumerate(zip(NAMES, halves, strict=True)):
+        half.suptitle(CALLED[sense], fontsize=10, color=INK)
+        grid = half.subplots(num_rows, 4, squeeze=False)
+        as_picture = _seen if sense == "video" else _heard
+        for row, sample in enumerate(samples):
+            is_so, made = (as_picture(senses[place][row]) for senses in (explained.given, explained.made))
+            _show(grid[row, 0], is_so, None, sense)
+            _show(grid[row, 1], made, None, sense)
+            for column, of in enumerate(NAMES, start=2):
+                heats = explained.maps[of][place]
+                _show(grid[row, column], is_so, None if heats is None else heats[row], sense, is_map=True)
+            told = f"error {float(explained.errors[sense][row]):.2g}"
+            grid[row, 1].set_xlabel(told, fontsize=7, color=INK)
+            if place == 0:
+                grid[row, 0].set_ylabel(f"sample {sample}", fontsize=7, color=INK)
+        maps = [does.format(CALLED[of]) for of in NAMES]
+        for axes, name in zip(grid[0], ["as it is", "as it is made", *maps], strict=True):
+            axes.set_title(name, fontsize=8, color=INK)
+    figure.savefig(path, dpi=120, facecolor="white")
+
+
+def _show(axes: Axes, picture: Tensor, heat: Tensor | None, sense: str, *, is_map: bool = False) -> None:
+    """Draw a picture ``(1 or 3, H, W)``, in grey or with its map ``(H, W)``; say so if a map is not there."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    form: dict[str, Any] = {"interpolation": "nearest"}
+    if sense == "audio":
+        axes.set_box_aspect(1)
+        form |= {"origin": "lower", "aspect": "auto"}
+    if heat is not None:
+        axes.imshow(overlaid(picture, heat), **form)
+    elif is_map:
+        axes.set_box_aspect(1)
+        axes.text(0.5, 0.5, "no map", ha="center", va="center", fontsize=8, color=INK)
+    else:
+        axes.imshow(picture.expand(3, -1, -1).movedim(0, -1).numpy(), **form)
+
+
+def _seen(video: Tensor) -> Tensor:
+    """Return the newest step of ``video (T, C, H, W)`` in 0..1 as bytes ``(1 or 3, H, W)``."""
+    newest = video[-1] if video.shape[1] == 3 else video[-1, :1]
+    return (255 * newest.clamp(0, 1)).to(torch.uint8)
+
+
+def _heard(audio: Tensor) -> Tensor:
+    """Return all steps of ``audio (T, C, M, F)`` end to end as bytes ``(1, M, T F)``, full scale white."""
+    strip = audio.float().mean(dim=1).permute(1, 0, 2).flatten(1)  # (M, T F)
+    return (255 * strip.abs().clamp(0, 1)).to(torch.uint8)[None]
+
+
+def print_explanation(result: dict[str, Any]) -> None:
+    """Print the errors, what each sense adds to them, and where everything is written."""
+    for sense, told in result["errors"].items():
+        mean = float(np.mean(told["mean_squared_error"]))
+        adds = {of: float(np.mean(told[f"added_by_{of}"])) for of in NAMES}
+        print(
+            f"error of {sense}   {mean:.5f} over {len(result['samples'])} samples; "
+            f"video adds {adds['video']:+.5f} to it, audio {adds['audio']:+.5f} (Shapley values)"
+        )
+    print(f"written to       {result['out']}")
