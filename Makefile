@@ -13,7 +13,7 @@ demo: .venv/core
 	@echo "Next: . .venv/bin/activate && spl --help"
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
