@@ -90,7 +90,8 @@ def _label(options: dict[str, object], varied: list[str], members: list[Run]) ->
         return f"seeds {', '.join(str(run.config.seed) for run in members)}"
     if not varied or len(varied) > MOST_TOLD:
         return members[0].name
-    return ", ".join(f"{name.rpartition('.')[2]} {options.get(name)}" for name in varied)
+    words = {name: name.removesuffix(".name").rpartition(".")[2] for name in varied}
+    return ", ".join(f"{word} {options.get(name)}" for name, word in words.items())
 
 
 def curve_blocks(kind: Kind, groups: Sequence[Group]) -> list[Block]:
