@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spl import checkpoint
 from spl.agents.memory import ReplayMemory
 from spl.agents.run import TrainAgentConfig, read_run
+from spl.agents.start import saved_memory
 from spl.config import UsageError
 from spl.curriculum.figures import Points, Tile, draw_replay, draw_tiles
 from spl.curriculum.report import Told
@@ -97,14 +98,7 @@ def _extremes(folder: Path, config: TrainAgentConfig) -> tuple[dict[str, list[Ti
     """Return transitions from easy to hard as they are drawn, and by what they are ordered."""
     try:
         state = checkpoint.load(folder / "checkpoints")
-        memory = ReplayMemory.load(
-            folder / "memory",
-            history=config.memory.history,
-            n_step=config.agent.n_step,
-            gamma=config.agent.gamma,
-            capacity=config.memory.capacity,
-            mmap=True,
-        )
+        memory = saved_memory(config, folder, mmap=True, writable=False)
         memory.load_state_dict(state["memory"])
         known = state["curriculum"]
         what = "last loss" if "losses" in known else "priority"

@@ -105,6 +105,23 @@ def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path) -> ReplayMe
     return memory
 
 
+def saved_memory(config: TrainAgentConfig, folder: Path, *, mmap: bool, writable: bool) -> ReplayMemory:
+    """Return the memory that the run in ``folder`` saved.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    return ReplayMemory.load(
+        folder / "memory",
+        history=config.memory.history,
+        n_step=config.agent.n_step,
+        gamma=config.agent.gamma,
+        capacity=config.memory.capacity,
+        mmap=mmap,
+        writable=writable,
+    )
+
+
 def restore(
     config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path
 ) -> tuple[Parts, list[Fault]]:
@@ -117,15 +134,8 @@ def restore(
         check_environment(read_environment(folder), fleet.streams, folder)
         state = checkpoint.load(folder / "checkpoints")
         if (folder / "memory").is_dir():
-            memory = ReplayMemory.load(
-                folder / "memory",
-                history=config.memory.history,
-                n_step=config.agent.n_step,
-                gamma=config.agent.gamma,
-                capacity=config.memory.capacity,
-                mmap=config.memory.on_disk,
-                writable=config.memory.on_disk,
-            )
+            on_disk = config.memory.on_disk
+            memory = saved_memory(config, folder, mmap=on_disk, writable=on_disk)
             check_environment(memory.meta, fleet.streams, folder / "memory")
             memory.load_state_dict(state["memory"])
         else:

@@ -146,6 +146,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.replayed": {
         "spl.agents.memory",
         "spl.agents.run",
+        "spl.agents.start",
         "spl.checkpoint",
         "spl.curriculum.figures",
         "spl.curriculum.report",
