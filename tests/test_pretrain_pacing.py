@@ -13,11 +13,13 @@ from rich.console import Console
 from spl.config import UsageError, parse
 from spl.curriculum import CurriculumConfig
 from spl.mismatch import Mismatched
+from spl.moments import Moments
+from spl.pairs import Pairs
 from spl.pretrain.data import PairsConfig, load_pairs
 from spl.pretrain.learner import PretrainRecipe
-from spl.pretrain.objective import ObjectiveConfig
-from spl.pretrain.pacing import Pacing
-from spl.pretrain.run import ALIASES, PretrainConfig
+from spl.pretrain.objective import ObjectiveConfig, Parts
+from spl.pretrain.pacing import Pacing, across
+from spl.pretrain.run import ALIASES, PretrainConfig, measure
 from spl.pretrain.train import pretrain_autoencoder
 
 PLACES = {"left": (0.0, 0.3), "right": (0.7, 1.0)}
@@ -45,7 +47,7 @@ def test_a_round_shows_its_samples_in_all_three_conditions(recordings: list[str]
     config = paced(recordings, order=order)
     config = PretrainConfig(**{**vars(config), "objective": ObjectiveConfig(alignment=alignment)})
     source = load_pairs(config.data)
-    pacing = Pacing(config, source)
+    pacing = Pacing(config, source, measure(source, 0))
     losses = np.random.default_rng(0).random(120).astype(np.float32)
     pacing.curriculum.see(np.arange(120), losses)
     updates = list(pacing.order.after(pacing.order.updates_per_epoch))[: pacing.order.updates_per_epoch]
@@ -60,12 +62,55 @@ def test_a_round_shows_its_samples_in_all_three_conditions(recordings: list[str]
 
 
 def test_the_loss_of_a_sample_is_the_mean_of_its_views_last_losses(recordings: list[str]):
-    pacing = Pacing(paced(recordings), load_pairs(PairsConfig(recordings=tuple(recordings), history=1)))
-    pacing.see(torch.tensor([5, 5, 7]), torch.tensor([0, 2, 1]), torch.tensor([1.0, 3.0, 4.0]))
+    source = load_pairs(PairsConfig(recordings=tuple(recordings), history=1))
+    config = PretrainConfig(**{**vars(paced(recordings)), "paced_by": "loss"})
+    pacing = Pacing(config, source, measure(source, 0))
+
+    def see(indices: list[int], conditions: list[int], losses: list[float]) -> None:
+        found = torch.tensor(losses)
+        errors = torch.zeros(len(losses), 2)
+        parts = Parts(found, errors, torch.tensor(conditions), found.mean())
+        pacing.see(source.pairs(np.array(indices)), parts)
+
+    see([5, 5, 7], [0, 2, 1], [1.0, 3.0, 4.0])
     assert pacing.curriculum.state_dict()["losses"][[5, 7]].tolist() == [2.0, 4.0]
-    pacing.see(torch.tensor([5, 5]), torch.tensor([0, 1]), torch.tensor([2.0, 7.0]))
+    see([5, 5], [0, 1], [2.0, 7.0])
     assert pacing.curriculum.state_dict()["losses"][5] == 4.0  # 2, 7 and the 3 of before
     assert pacing.weights(0, torch.tensor([5, 7])).tolist() == [1.0, 1.0]  # warm-up
+
+
+def test_across_by_hand():
+    moments = Moments(), Moments()
+    video = torch.tensor([0, 255, 255, 0], dtype=torch.uint8).reshape(4, 1, 1, 1, 1).expand(4, 1, 1, 1, 2)
+    audio = torch.tensor([0.0, 1.0, 0.0, 2.0]).reshape(4, 1, 1, 1, 1)
+    moments[0].add(torch.tensor([[0.0], [1.0]]).expand(2, 2).reshape(2, 1, 1, 1, 2))  # mean 1/2, variance 1/4
+    moments[1].add(torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1, 1))  # mean 1, variance 1
+    present = torch.tensor([[True, True], [True, True], [True, True], [False, True]])
+    pairs = Pairs(video, audio.half(), present, torch.zeros(4), torch.arange(4))
+    errors = torch.tensor([[0.3, 0.5], [0.2, 0.6], [0.4, 0.7], [0.1, 0.9]])
+    found = across(Parts(errors.sum(1), errors, torch.tensor([1, 1, 2, 1]), errors.mean()), pairs, moments)
+    # Silence 0 lies 1 from the mean, which costs 1; a sound at the mean costs nothing but what is added; a
+    # white picture lies 1/2 from the mean, which costs 1; a sample without video has no view across.
+    assert found[:3].tolist() == pytest.approx([0.5 / 1.01, 0.6 / 0.01, 0.4 / 1.01])
+    assert torch.isnan(found[3])
+    both = across(Parts(errors.sum(1), errors, torch.zeros(4).long(), errors.mean()), pairs, moments)
+    assert torch.isnan(both).all()
+
+
+def test_what_is_seen_with_both_senses_alone_is_not_seen_yet(recordings: list[str]):
+    source = load_pairs(PairsConfig(recordings=tuple(recordings), history=1))
+    pacing = Pacing(paced(recordings), source, measure(source, 0))
+    losses, errors = torch.ones(2), torch.full((2, 2), 0.5)
+    pacing.see(source.pairs(np.array([5, 7])), Parts(losses, errors, torch.tensor([0, 1]), losses.mean()))
+    assert np.isnan(pacing.curriculum.losses[5])
+    assert pacing.curriculum.losses[7] > 0
+
+
+def test_going_by_the_other_sense_needs_views_that_hide_one(recordings: list[str]):
+    with pytest.raises(
+        ValueError, match=r"paced_by=across needs views that hide a sense, got objective\.views=both"
+    ):
+        PretrainConfig(**{**vars(paced(recordings)), "objective": ObjectiveConfig(views="both")})
 
 
 def test_a_mismatched_sample_has_the_sound_of_another_class(recordings: list[str]):

@@ -1,4 +1,4 @@
-"""The curriculum of a pretraining: a sample's loss is the mean of what was last lost on its views."""
+"""The curriculum of a pretraining: how hard a sample is, is the mean of what was last found on its views."""
 
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,36 @@ from spl.autoencoder import CONDITIONS
 from spl.config import UsageError
 from spl.curriculum import Curriculum, read_difficulty
 from spl.curriculum.rounds import keep_round
+from spl.losses import reconstruction
 from spl.mismatch import Mismatched
-from spl.pairs import PairSource
+from spl.moments import Moments
+from spl.pairs import Pairs, PairSource
 from spl.pretrain.data import ViewOrder
+from spl.pretrain.objective import Parts
 from spl.pretrain.run import PretrainConfig
+from spl.streams import in_units
+
+LEAST_OWN = 0.01  # added to what the mean costs on a sample: one that is all mean has no share
+HIDDEN = (-1, 1, 0)  # the sense that is not shown, by condition
 
 
 class Pacing:
     """A curriculum over the samples, in groups of their labels; a sample is in with all of its views.
 
+    With ``paced_by=across`` it goes by `across`: whether picture and sound tell of each other. The whole loss
+    is smaller for whatever is quiet and empty, and says less of that.
+
+    Args:
+        config: of the run.
+        source: of the samples.
+        moments: of the source's video and audio.
+
     Raises:
         UsageError: if batches or alignment do not serve, or a file of difficulties does not.
     """
 
-    def __init__(self, config: PretrainConfig, source: PairSource) -> None:
+    def __init__(self, config: PretrainConfig, source: PairSource, moments: tuple[Moments, Moments]) -> None:
+        self.by, self.moments = config.paced_by, moments
         chosen, num_samples = config.curriculum, len(source)
         self.is_mismatched = source.is_mismatched if isinstance(source, Mismatched) else None
         try:
@@ -49,7 +65,7 @@ class Pacing:
         except ValueError as error:
             raise UsageError(str(error)) from error
         size = 0 if self.curriculum.is_uniform else num_samples
-        self._latest = np.full((len(CONDITIONS), size), np.nan, np.float32)  # loss of each view
+        self._latest = np.full((len(CONDITIONS), size), np.nan, np.float32)  # of each view
 
     def weights(self, update: int, indices: Tensor) -> Tensor | None:
         """Return the weights ``(B,)`` of an update's views, of samples ``indices (B,)``; None: all alike."""
@@ -58,13 +74,15 @@ class Pacing:
         one = self.curriculum.begin(update // self.order.updates_per_epoch)
         return torch.from_numpy(one.weights[indices.numpy()])
 
-    def see(self, indices: Tensor, conditions: Tensor, losses: Tensor) -> None:
-        """Take the losses of an update's views, ``(B,)`` each."""
+    def see(self, pairs: Pairs, parts: Parts) -> None:
+        """Take what became of an update's views of ``pairs``."""
         if self.curriculum.is_uniform:
             return
-        samples = indices.numpy()
-        self._latest[conditions.cpu().numpy(), samples] = losses.cpu().numpy()
+        found = parts.losses if self.by == "loss" else across(parts, pairs, self.moments)
+        samples = pairs.indices.numpy()
+        self._latest[parts.conditions.cpu().numpy(), samples] = found.cpu().numpy()
         distinct = np.unique(samples)
+        distinct = distinct[~np.isnan(self._latest[:, distinct]).all(axis=0)]
         self.curriculum.see(distinct, _mean_of_known(self._latest[:, distinct]))
 
     def row(self, epoch: int) -> dict[str, float]:
@@ -95,6 +113,32 @@ class Pacing:
             raise ValueError(f"its data were {before:,} samples, and are {now:,} now")
         self.curriculum.load_state_dict(state["curriculum"])
         self._latest = state["latest"].copy()
+
+
+def across(parts: Parts, pairs: Pairs, moments: tuple[Moments, Moments]) -> Tensor:
+    """Return how wrong each view's hidden sense is made from the one shown.
+
+    The squared error as a share of what predicting the data's mean would cost on that very sample (plus
+    `LEAST_OWN`, where it costs 1 on average): 0 is perfect, 1 no better than the mean, and above 1 the shown
+    sense misleads, as when a picture has another's sound.
+
+    Args:
+        parts: what became of the views.
+        pairs: the views, ``B`` samples.
+        moments: of the data's video and audio.
+
+    Returns:
+        ``(B,)``; NaN where both senses are shown or the sample lacks one.
+    """
+    errors, conditions = parts.errors.cpu().float(), parts.conditions.cpu()
+    shares = torch.full((len(conditions),), torch.nan)
+    for condition, sense in enumerate(HIDDEN):
+        is_meant = (conditions == condition) & pairs.present.all(dim=1)
+        if sense >= 0 and is_meant.any():
+            clean, one = in_units(pairs[sense][is_meant]), moments[sense]
+            own = reconstruction(one.mean.expand_as(clean), clean, variance=one.variance)
+            shares[is_meant] = errors[is_meant, sense] / (own + LEAST_OWN)
+    return shares
 
 
 def _mean_of_known(losses: NDArray[np.float32]) -> NDArray[np.float32]:

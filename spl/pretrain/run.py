@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,9 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)  # which samples, when
+    paced_by: Literal["across", "loss"] = (
+        "across"  # what a curriculum finds hard: to make one sense from the other, or the whole loss
+    )
     restarts: int = 1  # random initialisations, of which the best is kept
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
@@ -54,6 +57,11 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, got {self.restarts}")
+        if self.curriculum.name != "uniform" and self.paced_by == "across" and self.objective.views == "both":
+            raise ValueError(
+                "paced_by=across needs views that hide a sense, got objective.views=both: choose thirds or "
+                "random, or paced_by=loss"
+            )
         for name in ("seed", "num_shown"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

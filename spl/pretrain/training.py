@@ -88,9 +88,9 @@ class Training:
     ) -> None:
         self.config, self.folder, self.source, self.go_on_with = config, folder, source, go_on_with
         self.threads = Threads(config.num_threads)
-        self.pacing = Pacing(config, source)
-        self.order = self.pacing.order
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
+        self.pacing = Pacing(config, source, self.moments)
+        self.order = self.pacing.order
         self.learner = build_learner(config, source, self.moments, self.order.num_updates)
         self.layers = _layers_of(config, self.learner, source)
         self.progress = Progress()
@@ -198,7 +198,7 @@ class Training:
             else:
                 weights = self.pacing.weights(self.learner.num_updates, pairs.indices)
                 parts = self.learner.update(pairs, conditions, weights)
-                self.pacing.see(pairs.indices, conditions, parts.losses)
+                self.pacing.see(pairs, parts)
                 self.progress.add(parts, pairs.present)
         except NonFiniteError as error:
             self._is_whole = True
