@@ -6,11 +6,13 @@ import json
 import shlex
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import yaml
 
 from spl import config as configuration
 from spl.config import UsageError
@@ -105,7 +107,22 @@ def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
         raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml{newest}")
     if not path.read_bytes().endswith(b"\n"):
         raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
+    _check_kind(config_class, folder, parent)
     return configuration.parse(config_class, ["--config", str(path)], prog="spl")
+
+
+def _check_kind(config_class: type[Any], folder: Path, parent: Path) -> None:
+    """Refuse a run with several options that such runs do not have: it is of another kind."""
+    try:
+        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError):
+        return  # the parser tells what is wrong with it
+    known = {one.name for one in fields(config_class)}
+    if isinstance(found, dict) and len(strange := [str(key) for key in found if key not in known]) > 1:
+        raise UsageError(
+            f"{folder} is a run of another kind than those in {parent}: it has the options "
+            f"{', '.join(strange[:3])}; give one of those, or choose the command for this one"
+        )
 
 
 def check_resumable(before: Any, now: Any, may_change: Collection[str]) -> None:

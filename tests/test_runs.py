@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from spl.runs import describe_run, generator_of, new_run, pick_device
+from spl.agents.run import TrainAgentConfig
+from spl.config import UsageError, dump
+from spl.pretrain.run import RUNS, PretrainConfig
+from spl.runs import describe_run, generator_of, new_run, pick_device, read_run
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,13 @@ def test_a_run_says_what_it_ran_on(tmp_path: Path) -> None:
     assert first["python"] == platform.python_version()
     assert first["cores"] == os.cpu_count()
     assert time.strptime(first["time"], "%Y-%m-%dT%H:%M:%S%z")
+
+
+def test_a_run_of_another_kind_is_told_in_one_sentence(tmp_path: Path):
+    (tmp_path / "config.yaml").write_text(dump(TrainAgentConfig()))
+    expected = (
+        "is a run of another kind than those in runs/autoencoder: it has the options env, agent, pretrained;"
+    )
+    with pytest.raises(UsageError, match=expected) as caught:
+        read_run(PretrainConfig, tmp_path, RUNS)
+    assert "\n" not in str(caught.value)
