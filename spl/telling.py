@@ -151,12 +151,12 @@ def _learned_from(run: Path, kind: str) -> "tuple[Path, Samples]":
         from spl.classify.samples import LearnedImages
 
         folder, classifier = kept_classifier(run)
-        return folder, LearnedImages(classifier)
+        return folder, LearnedImages(classifier, folder)
     from spl.pretrain.samples import LearnedPairs
     from spl.pretrain.trained import kept_run as kept_autoencoder
 
     folder, autoencoder = kept_autoencoder(run)
-    return folder, LearnedPairs(autoencoder)
+    return folder, LearnedPairs(autoencoder, folder)
 
 
 def run_kinds() -> "list[Kind]":

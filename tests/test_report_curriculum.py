@@ -130,6 +130,20 @@ def test_a_classifiers_report_shows_who_has_a_wrong_label(tiny: Callable, tmp_pa
     assert "Curriculum" in (folder / "report.html").read_text()
 
 
+def test_a_restart_is_shown_with_the_wrong_labels_that_it_was_told(tiny: Callable):
+    from test_classify_paced import train
+
+    from spl.datasets import load_images
+    from spl.labels import flip_labels, true_labels
+
+    config = tiny("--curriculum", "self-paced", "--data.label_noise", "0.4", "--restarts", "2", *PACED)
+    folder = train(config).folder / "restart-1"
+    assert cli.main(["report", "curriculum", str(folder)]) == 0
+    lines = list(csv.DictReader((folder / "curriculum" / "samples.csv").read_text().splitlines()))
+    told = flip_labels(load_images(config.data), 0.4, config.seed).train
+    assert [int(line["wrong_label"]) for line in lines] == (told.labels != true_labels(told)).tolist()
+
+
 def test_an_autoencoders_report_is_seen_and_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     places = {"left": (0.0, 0.3), "right": (0.7, 1.0)}
