@@ -11,6 +11,7 @@ import seen_and_heard as toy
 from PIL import Image
 
 from spl import cli
+from spl.config import UsageError
 from spl.curriculum import Curriculum, CurriculumConfig, report
 from spl.curriculum.figures import NUM_BINS, Marks, edges_of
 from spl.curriculum.report import exemplars, report_rounds, told_rounds
@@ -73,7 +74,7 @@ def test_bins_hold_every_loss():
 
 
 class Silent:
-    marks = None
+    num_samples, marks = 51, None
 
     def tiles(self, indices):
         return [report.Tile(np.full((4, 6, 3), index / 50), f"sample {index}") for index in indices]
@@ -99,6 +100,15 @@ def test_samples_that_were_thinned_out_keep_their_numbers(tmp_path: Path, monkey
     assert [line["last_loss"] for line in lines] == ["1", "11", "21", "31", "41", "51"]
     assert [line["first_round"] for line in lines] == ["2", "2", "2", "", "", ""]
     assert [line["rounds_in"] for line in lines] == ["3", "3", "3", "1", "1", "1"]
+
+
+def test_data_that_are_others_by_now_are_refused(tmp_path: Path):
+    config = CurriculumConfig(name="self-paced", start=0.5, end=0.5, warmup=0.0, over=1.0, groups=False)
+    paced = Curriculum(config, 60, num_rounds=1, seed=0)
+    paced.see(np.arange(60), np.ones(60, np.float32))
+    keep_round(tmp_path, paced, 0)
+    with pytest.raises(UsageError, match="learned from 60 samples, and its data have 51 now"):
+        report_rounds(tmp_path, Silent(), "a run")
 
 
 def test_a_tile_has_what_there_is():

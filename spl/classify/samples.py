@@ -29,6 +29,7 @@ class LearnedImages:
     def __init__(self, config: TrainClassifierConfig, folder: Path) -> None:
         seed = seed_of_data(config, folder)
         sets = flip_labels(load_images(config.data), config.data.label_noise, seed)
+        self.num_samples = len(sets.train.indices)
         self.classes, self.truths, self.told = sets.classes, true_labels(sets.train), told_labels(sets.train)
         self.pictures = Pictures(sets.train, plain(config.data, sets.size), config.seed)
         self.marks: Marks | None = None

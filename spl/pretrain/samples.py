@@ -31,7 +31,7 @@ class LearnedPairs:
 
     def __init__(self, config: PretrainConfig, folder: Path) -> None:
         self.source = load_pairs(config.data, seed_of_data(config, folder))
-        self.labels = self.source.labels()
+        self.num_samples, self.labels = len(self.source), self.source.labels()
         self.marks: Marks | None = None
         if isinstance(self.source, Mismatched):
             self.marks = Marks("another's sound", self.source.is_mismatched)
