@@ -51,6 +51,11 @@ def test_samples_stand_in_the_row_that_they_belong_in(rounds: Rounds):
     }
 
 
+def test_in_the_warm_up_none_is_told_to_be_left_out(rounds: Rounds):
+    found = exemplars(rounds._replace(numbers=np.arange(1), losses=LOSSES[:1], is_included=INCLUDED[:1]))
+    assert list(found) == ["easiest", "hardest"]
+
+
 def test_the_table_by_hand(rounds: Rounds):
     marks = Marks("wrong label", np.array([0, 0, 1, 1, 0], np.bool_))
     assert told_rounds(rounds, marks) == [

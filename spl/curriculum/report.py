@@ -88,7 +88,8 @@ def exemplars(rounds: Rounds) -> dict[str, NDArray[np.int64]]:
         first, end = int(stage[0]) + 1, int(stage[-1]) + 1
         name = f"in from round {first}" if first == end else f"in from rounds\n{first} to {end}"
         rows[name] = _spread(ordered[np.isin(entries[ordered], stage)])
-    rows["never in"] = _spread(ordered[entries[ordered] == rounds.num_rounds])
+    if len(came):  # in the warm-up all are in, and none was left out
+        rows["never in"] = _spread(ordered[entries[ordered] == rounds.num_rounds])
     rows["hardest"] = ordered[::-1][:NUM_TILES]
     return {name: places for name, places in rows.items() if len(places)}
 
