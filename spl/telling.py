@@ -123,6 +123,9 @@ def report_curriculum(argv: list[str]) -> int:
     from spl.report import print_table
 
     run, rest = take_run(argv, "spl report curriculum runs/classifier/...")
+    if rest == ["--help"]:
+        print("spl report curriculum RUN: which samples it learned when, the easiest and the hardest")
+        return OK
     if rest:
         raise UsageError(f"spl report curriculum RUN takes one run and no options, got {rest[0]}")
     found = read_folder(run, run_kinds())

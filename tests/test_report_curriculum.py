@@ -205,6 +205,11 @@ def test_an_agents_report_shows_its_memory(smoke: Callable, capsys):
     assert written(folder) == ["replay.png"]
 
 
+def test_help_is_no_mistake(capsys):
+    assert cli.main(["report", "curriculum", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("spl report curriculum RUN: ")
+
+
 def test_what_cannot_be_reported_is_one_sentence(smoke: Callable, tiny: Callable, capsys, tmp_path: Path):
     from test_classify_paced import train
 
