@@ -161,6 +161,10 @@ MISTAKES = {
     "seed": ("--seed 3", "leave seed out, got 3"),
     "restarts": ("--restarts 9 --recipe.epochs 8", "restarts must be in 2..recipe.epochs (8)"),
     "no file": ("--variants uniform,predefined", "need each other: give both, or neither"),
+    "high seed": (
+        f"--variants uniform,restarts --recipe.epochs 8 --restarts 2 --seeds {2**63 - 1}",
+        "the variant restarts cannot be trained: seed must be in 0..2^63-1",
+    ),
     "no pace": ("--curriculum.pace absolute", "the variant anti cannot be trained: anti needs scheme=hard"),
 }
 

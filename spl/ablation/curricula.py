@@ -210,7 +210,7 @@ def check_epochs(config: Any, config_class: type) -> None:
         )
     for variant in config.variants:
         try:
-            runs_of(config_class, config, variant, 0)
+            runs_of(config_class, config, variant, max(read_seeds(config.seeds)))
         except ValueError as error:
             raise ValueError(f"the variant {variant} cannot be trained: {error}") from error
 
