@@ -123,6 +123,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.explain.autoencoder": {
         "spl.autoencoder",
         "spl.borrowing",
+        "spl.explain.figures",
         "spl.explain.overlay",
         "spl.explain.senses",
         "spl.pairs",

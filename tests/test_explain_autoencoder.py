@@ -110,3 +110,11 @@ def test_a_sense_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
 def test_a_mistake_is_one_sentence(run: Path, words: list[str], told: str):
     with pytest.raises(UsageError, match=told):
         explain_autoencoder(run, parse(ExplainAutoencoderConfig, words, prog="spl"))
+
+
+def test_many_samples_are_drawn_as_fine_as_a_picture_may_be(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("spl.explain.autoencoder.MOST_PIXELS", 500)
+    explain_autoencoder(run, ExplainAutoencoderConfig(num_samples=2, device="cpu", out=str(tmp_path)))
+    assert max(imread(tmp_path / "reconstructions.png").shape) in (499, 500)

@@ -15,6 +15,7 @@ from torch import Tensor
 from spl.autoencoder import CONDITIONS, Reconstruction, mask
 from spl.borrowing import borrowed
 from spl.config import UsageError
+from spl.explain.figures import MOST_PIXELS
 from spl.explain.overlay import overlaid
 from spl.explain.senses import AsPictures, as_pictures
 from spl.files import replace_text, writable
@@ -184,7 +185,7 @@ def _draw(explained: Explained, samples: Sequence[int], config: ExplainAutoencod
         maps = [does.format(CALLED[of]) for of in NAMES]
         for axes, name in zip(grid[0], ["as it is", "as it is made", *maps], strict=True):
             axes.set_title(name, fontsize=8, color=INK)
-    figure.savefig(path, dpi=120, facecolor="white")
+    figure.savefig(path, dpi=min(120.0, MOST_PIXELS / max(figure.get_size_inches())), facecolor="white")
 
 
 def _show(axes: Axes, picture: Tensor, heat: Tensor | None, sense: str, *, is_map: bool = False) -> None:
