@@ -177,6 +177,13 @@ def test_each_mistake_is_one_sentence(argv, sentence):
     assert "\n" not in str(caught.value)
 
 
+def test_what_no_run_of_a_variant_could_begin_with_is_refused_before_any_is_trained(words):
+    with pytest.raises(UsageError, match=r"missing.npy cannot be read"):
+        Learner(read(*words, "--variants", "uniform,predefined", "--difficulty", "missing.npy"))
+    with pytest.raises(UsageError, match="self-paced would never choose: the warm-up of 90%"):
+        Learner(read(*words, "--restarts", "3", "--curriculum.warmup", "0.9", "--curriculum.over", "1"))
+
+
 def test_what_learns_is_told_by_of_or_by_the_grid(tmp_path):
     assert subject_of(["--of", "agent", "--seeds", "1"]) == ("agent", ["--seeds", "1"])
     assert subject_of([])[0] == "classifier"

@@ -15,6 +15,7 @@ from spl.mismatch import Mismatched
 from spl.pretrain import run
 from spl.pretrain.data import load_pairs
 from spl.pretrain.evaluate import HeldOutConfig, reconstruction
+from spl.pretrain.pacing import Pacing
 from spl.pretrain.run import PretrainConfig
 from spl.pretrain.train import train_once
 from spl.pretrain.trained import read_autoencoder
@@ -77,6 +78,8 @@ class Learner:
     def __init__(self, config: CurriculaConfig) -> None:
         self.config, self.source = config, load_pairs(replace(config.data, mismatch=0.0))
         self.data: dict[str, Any] = {"signature": self.source.signature, "samples": len(self.source)}
+        for variant in config.variants:
+            Pacing(self.runs(variant, 0)[0], self.source)  # refuses now what no run of it could begin with
         is_mismatched = config.data.mismatch > 0
         self.measures = (*ERRORS, *MISMATCHED) if is_mismatched else ERRORS
         self.panels = (ERROR_PANEL, WRONG_PANEL) if is_mismatched else (ERROR_PANEL,)
