@@ -15,6 +15,9 @@ from spl.classify import training
 from spl.classify.curricula import ALIASES, CurriculaConfig, Learner
 from spl.config import UsageError, parse
 from spl.curriculum import CurriculumConfig
+from spl.pretrain.curricula import ALIASES as WORDS
+from spl.pretrain.curricula import CurriculaConfig as OfAutoencoder
+from spl.pretrain.curricula import Learner as Autoencoder
 
 TINY = "--data folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 3 --recipe.batch_size 9"
 
@@ -182,6 +185,14 @@ def test_what_no_run_of_a_variant_could_begin_with_is_refused_before_any_is_trai
         Learner(read(*words, "--variants", "uniform,predefined", "--difficulty", "missing.npy"))
     with pytest.raises(UsageError, match="self-paced would never choose: the warm-up of 90%"):
         Learner(read(*words, "--restarts", "3", "--curriculum.warmup", "0.9", "--curriculum.over", "1"))
+
+
+def test_what_an_autoencoder_cannot_be_judged_by_is_refused_before_any_is_trained(tmp_path):
+    learn = str(toy.record(tmp_path / "learn", 40, 0))
+    words = ["--data", learn, "--data.history", "1", "--variants", "uniform"]
+    config = parse(OfAutoencoder, [*words, "--test", str(tmp_path / "typo")], prog="spl", aliases=WORDS)
+    with pytest.raises(UsageError, match="typo is not a recording"):
+        Autoencoder(config)
 
 
 def test_what_learns_is_told_by_of_or_by_the_grid(tmp_path):

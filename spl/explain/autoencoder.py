@@ -21,7 +21,7 @@ from spl.explain.senses import AsPictures, as_pictures
 from spl.files import replace_text, writable
 from spl.pairs import NAMES
 from spl.pretrain.evaluate import HeldOutConfig, source_of
-from spl.pretrain.trained import check_signature, read_autoencoder
+from spl.pretrain.trained import read_autoencoder
 from spl.saliency import METHODS, reconstruction_error
 from spl.saliency.layers import Score
 from spl.shapley import Shapley, shapley_values
@@ -78,7 +78,6 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
     """
     trained = read_autoencoder(folder, config.device)
     source, told = source_of(trained, config.data)
-    check_signature(trained.signature, source.signature, "the data")
     model = AsPictures(trained.model, trained.signature["history"])
     if config.method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
         raise UsageError(
