@@ -8,7 +8,7 @@ import pytest
 import seen_and_heard as toy
 
 from spl import cli
-from spl.ablation.curricula import APART, subject_of
+from spl.ablation.curricula import APART, Curricula, subject_of
 from spl.agents.curricula import CurriculaConfig as OfAgent
 from spl.agents.curricula import Learner as Agent
 from spl.classify import training
@@ -148,6 +148,10 @@ def test_an_agents_variants_have_the_options_that_they_have():
         OfAgent, ["--curriculum.start", "0.3", "--curriculum.alpha", "0.7"], prog="spl", aliases={}
     )
     agent = Agent(config)
+    (told,) = [note for note in Curricula(agent).comparison.notes if note.startswith("Seeds: ")]
+    assert told.endswith("have the same environment and first weights, and as many steps."), (
+        "not the same data"
+    )
     found = [agent.runs(variant, 1)[0].curriculum for variant in config.variants]
     assert [(one.name, one.start, one.alpha) for one in found] == [
         ("uniform", 0.5, 0.6),
