@@ -96,6 +96,11 @@ def main() -> None:
     for folder in words.runs:
         seed, judged = judge(folder, config)
         for setting, measures in judged.items():
+            if seed in found[setting]["top1"]:
+                parser.error(
+                    f"{folder} is a second run of {', '.join(setting)} with seed {seed}: a table has one of "
+                    "each, so give those that differ in other options a table of their own"
+                )
             for name, value in measures.items():
                 found[setting][name][seed] = value
     print("\n".join(table(found)))

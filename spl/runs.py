@@ -125,6 +125,20 @@ def _check_kind(config_class: type[Any], folder: Path, parent: Path) -> None:
         )
 
 
+def seed_of_data(config: Any, folder: Path) -> int:
+    """Return the seed that decides what is wrong in the data of the run in ``folder``, on purpose.
+
+    Its own; of one of several restarts, which have the same data, that of them all.
+
+    Raises:
+        UsageError: if what describes the restarts cannot be read.
+    """
+    parent = folder.resolve().parent
+    if not folder.resolve().name.startswith("restart-") or not (parent / "config.yaml").is_file():
+        return int(config.seed)
+    return int(read_run(type(config), parent, parent.parent).seed)
+
+
 def check_resumable(before: Any, now: Any, may_change: Collection[str]) -> None:
     """Refuse to go on with a run whose configuration was changed in what it depends on.
 

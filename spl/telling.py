@@ -123,6 +123,9 @@ def report_curriculum(argv: list[str]) -> int:
     from spl.report import print_table
 
     run, rest = take_run(argv, "spl report curriculum runs/classifier/...")
+    if rest == ["--help"]:
+        print("spl report curriculum RUN: which samples it learned when, the easiest and the hardest")
+        return OK
     if rest:
         raise UsageError(f"spl report curriculum RUN takes one run and no options, got {rest[0]}")
     found = read_folder(run, run_kinds())
@@ -151,12 +154,12 @@ def _learned_from(run: Path, kind: str) -> "tuple[Path, Samples]":
         from spl.classify.samples import LearnedImages
 
         folder, classifier = kept_classifier(run)
-        return folder, LearnedImages(classifier)
+        return folder, LearnedImages(classifier, folder)
     from spl.pretrain.samples import LearnedPairs
     from spl.pretrain.trained import kept_run as kept_autoencoder
 
     folder, autoencoder = kept_autoencoder(run)
-    return folder, LearnedPairs(autoencoder)
+    return folder, LearnedPairs(autoencoder, folder)
 
 
 def run_kinds() -> "list[Kind]":

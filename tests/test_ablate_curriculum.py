@@ -8,13 +8,16 @@ import pytest
 import seen_and_heard as toy
 
 from spl import cli
-from spl.ablation.curricula import APART, subject_of
+from spl.ablation.curricula import APART, Curricula, subject_of
 from spl.agents.curricula import CurriculaConfig as OfAgent
 from spl.agents.curricula import Learner as Agent
 from spl.classify import training
 from spl.classify.curricula import ALIASES, CurriculaConfig, Learner
 from spl.config import UsageError, parse
 from spl.curriculum import CurriculumConfig
+from spl.pretrain.curricula import ALIASES as WORDS
+from spl.pretrain.curricula import CurriculaConfig as OfAutoencoder
+from spl.pretrain.curricula import Learner as Autoencoder
 
 TINY = "--data folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 3 --recipe.batch_size 9"
 
@@ -145,6 +148,10 @@ def test_an_agents_variants_have_the_options_that_they_have():
         OfAgent, ["--curriculum.start", "0.3", "--curriculum.alpha", "0.7"], prog="spl", aliases={}
     )
     agent = Agent(config)
+    (told,) = [note for note in Curricula(agent).comparison.notes if note.startswith("Seeds: ")]
+    assert told.endswith("have the same environment and first weights, and as many steps."), (
+        "not the same data"
+    )
     found = [agent.runs(variant, 1)[0].curriculum for variant in config.variants]
     assert [(one.name, one.start, one.alpha) for one in found] == [
         ("uniform", 0.5, 0.6),
@@ -161,6 +168,10 @@ MISTAKES = {
     "seed": ("--seed 3", "leave seed out, got 3"),
     "restarts": ("--restarts 9 --recipe.epochs 8", "restarts must be in 2..recipe.epochs (8)"),
     "no file": ("--variants uniform,predefined", "need each other: give both, or neither"),
+    "high seed": (
+        f"--variants uniform,restarts --recipe.epochs 8 --restarts 2 --seeds {2**63 - 1}",
+        "the variant restarts cannot be trained: seed must be in 0..2^63-1",
+    ),
     "no pace": ("--curriculum.pace absolute", "the variant anti cannot be trained: anti needs scheme=hard"),
 }
 
@@ -171,6 +182,21 @@ def test_each_mistake_is_one_sentence(argv, sentence):
         read(*argv.split())
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_no_run_of_a_variant_could_begin_with_is_refused_before_any_is_trained(words):
+    with pytest.raises(UsageError, match=r"missing.npy cannot be read"):
+        Learner(read(*words, "--variants", "uniform,predefined", "--difficulty", "missing.npy"))
+    with pytest.raises(UsageError, match="self-paced would never choose: the warm-up of 90%"):
+        Learner(read(*words, "--restarts", "3", "--curriculum.warmup", "0.9", "--curriculum.over", "1"))
+
+
+def test_what_an_autoencoder_cannot_be_judged_by_is_refused_before_any_is_trained(tmp_path):
+    learn = str(toy.record(tmp_path / "learn", 40, 0))
+    words = ["--data", learn, "--data.history", "1", "--variants", "uniform"]
+    config = parse(OfAutoencoder, [*words, "--test", str(tmp_path / "typo")], prog="spl", aliases=WORDS)
+    with pytest.raises(UsageError, match="typo is not a recording"):
+        Autoencoder(config)
 
 
 def test_what_learns_is_told_by_of_or_by_the_grid(tmp_path):

@@ -210,3 +210,19 @@ def test_restarts_are_told_the_same_labels(tiny: Maker, monkeypatch: pytest.Monk
     train(tiny("--restarts", "2", "--recipe.epochs", "1", "--data.label_noise", "0.4"))
     assert len(told) == 2
     assert told[0] == told[1]
+
+
+def test_a_restart_that_goes_on_alone_is_told_the_labels_of_all(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
+    told = []
+    keep = Training.__init__
+
+    def watch(self, config, folder, sets, *others):
+        told.append(sets.train.labels)
+        keep(self, config, folder, sets, *others)
+
+    monkeypatch.setattr(Training, "__init__", watch)
+    words = ("--recipe.epochs", "1", "--data.label_noise", "0.4")
+    folder = train(tiny("--restarts", "2", *words)).folder / "restart-1"
+    (folder / "result.json").unlink()
+    train(tiny(*words, "--seed", "1"), resume=folder)
+    assert np.array_equal(told[1], told[2])

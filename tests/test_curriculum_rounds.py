@@ -49,3 +49,26 @@ def test_uniform_keeps_nothing(tmp_path: Path):
     with pytest.raises(UsageError, match="kept no rounds"):
         read_rounds(tmp_path)
     assert chosen(3, 9).tolist() == [0, 1, 2]
+
+
+def test_a_kill_at_the_first_round_leaves_nothing_that_cannot_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save = np.save
+
+    def kill(path: Path, array: np.ndarray) -> None:
+        save(path, array)
+        if array.dtype == np.uint8:
+            path.write_bytes(path.read_bytes()[:50])
+            raise OSError("the disk is full")
+
+    monkeypatch.setattr(np, "save", kill)
+    with pytest.raises(OSError, match="the disk is full"):
+        run(tmp_path)
+    monkeypatch.undo()
+    run(tmp_path)
+    assert read_rounds(tmp_path).numbers.tolist() == [0, 1, 2, 3]
+    included = np.load(tmp_path / "curriculum" / "included.npy")
+    np.save(tmp_path / "curriculum" / "included.npy", np.zeros_like(included))
+    with pytest.raises(UsageError, match="kept no rounds yet: it was stopped before the first was written"):
+        read_rounds(tmp_path)

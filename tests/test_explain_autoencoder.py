@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 import seen_and_heard as toy
 import torch
@@ -16,9 +17,11 @@ from spl.cli import main
 from spl.config import UsageError, parse
 from spl.explain.autoencoder import ExplainAutoencoderConfig, _explained, explain_autoencoder
 from spl.explain.senses import AsPictures, as_pictures
+from spl.pairs import Pairs
 from spl.pretrain.run import ALIASES, PretrainConfig
 from spl.pretrain.train import pretrain_autoencoder
 from spl.pretrain.trained import read_autoencoder
+from spl.recordings import Recordings
 from spl.saliency.measures import pointing_accuracy
 from spl.streams import in_units
 
@@ -110,3 +113,36 @@ def test_a_sense_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
 def test_a_mistake_is_one_sentence(run: Path, words: list[str], told: str):
     with pytest.raises(UsageError, match=told):
         explain_autoencoder(run, parse(ExplainAutoencoderConfig, words, prog="spl"))
+
+
+def test_many_samples_are_drawn_as_fine_as_a_picture_may_be(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("spl.explain.autoencoder.MOST_PIXELS", 500)
+    explain_autoencoder(run, ExplainAutoencoderConfig(num_samples=2, device="cpu", out=str(tmp_path)))
+    assert max(imread(tmp_path / "reconstructions.png").shape) in (499, 500)
+
+
+def test_a_sense_that_a_sample_lacks_has_no_error(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    whole = Recordings.pairs
+
+    def silent(self: Recordings, indices: np.ndarray) -> Pairs:
+        pairs = whole(self, indices)
+        pairs.present[0, 1] = False
+        return pairs
+
+    monkeypatch.setattr(Recordings, "pairs", silent)
+    words = ["--num_samples", "3", "--device", "cpu"]
+    assert main(["explain", "autoencoder", str(run), *words]) == 0
+    printed = capsys.readouterr().out
+    told = json.loads((run / "explanation" / "explanation.json").read_text())["errors"]
+    heard = told["audio"]["mean_squared_error"]
+    assert [error is None for error in heard] == [True, False, False]
+    assert told["audio"]["added_by_video"][0] is None
+    assert None not in told["video"]["mean_squared_error"]
+    mean = f"{(heard[1] + heard[2]) / 2:.5f}"
+    assert f"{mean} over 2 samples" in printed
+    assert main(["report", str(run)]) == 0
+    assert f"<td>{mean}</td>" in (run / "report.html").read_text()

@@ -39,6 +39,19 @@ def test_pairs_of_two_seeds_are_compared_with_the_same_alone(
     assert all("[" in cell for row in (*rows[1:3], *rows[4:]) for cell in row[9:])
 
 
+def test_a_second_run_of_a_seed_is_refused(
+    tiny: Callable[..., TrainClassifierConfig],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    config = tiny("--recipe.epochs", "1")
+    folder = train_classifier(config, command=[], console=Console(file=io.StringIO())).folder
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), str(folder), "--num_measured", "3"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert f"{folder} is a second run of resnet20, none, alone with seed 0" in capsys.readouterr().err
+
+
 def test_the_table_by_hand():
     script = runpy.run_path(str(SCRIPT))
     setting = script["Setting"]

@@ -17,8 +17,9 @@ from spl.classify.grid import AblateClassifierConfig
 from spl.classify.run import TrainClassifierConfig
 from spl.config import UsageError, dump, parse
 from spl.page.curves import group_runs
-from spl.page.folders import read_folder
+from spl.page.folders import Run, read_folder
 from spl.page.media import Shelf, media_sections
+from spl.page.results import evaluation_blocks
 from spl.pretrain.run import PretrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -362,3 +363,20 @@ def test_a_file_that_is_no_table_is_told(make: Maker) -> None:
     (run.folder / "confusion.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"confusion.csv is empty, cut or corrupt"):
         run.table("confusion")
+
+
+def test_a_grid_without_its_baseline_calls_no_other_one_that(tmp_path: Path) -> None:
+    columns = "variant,measure,seeds,mean,low,high,sd,difference,difference_low,difference_high"
+    cells = ["variant,seed,state,error,seconds", "uniform,0,failed,,", "anti,0,finished,0.5,1"]
+    kind = next(one for one in telling.run_kinds() if one.name == "curricula")
+    run = Run(tmp_path, kind, None, "", [], [], [], [], [])
+
+    def differences(*summary: str) -> list[str]:
+        (tmp_path / "summary.csv").write_text("\n".join([columns, *summary]) + "\n")
+        (tmp_path / "ablation.csv").write_text("\n".join(cells) + "\n")
+        table = next(one for one in evaluation_blocks(run) if one.kind == "table")
+        return [row[-2] for row in table.rows]
+
+    assert differences("uniform,error,0,,,,,,,", "anti,error,1,0.5,,,,,,") == ["-"]
+    whole = ("uniform,error,2,0.51,,,,,,", "anti,error,2,0.5,,,,-0.0123,-0.0234,-0.0012")
+    assert differences(*whole) == ["baseline", "-0.0123 [-0.0234, -0.0012]"]

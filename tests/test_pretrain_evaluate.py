@@ -289,7 +289,7 @@ def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.Captur
 
 def test_films_that_cannot_be_cut_so_are_refused(place: Path):
     trained = read_autoencoder(run_of(place))
-    config = evaluate._cut_as(trained, "films")
+    config = evaluate._cut_as(trained.signature, trained.config.data, "films")
     assert (config.video_size, config.grey, config.num_mels, config.audio_frames) == ((12, 12), True, 8, 4)
     assert (config.history, config.sample_rate_hz, config.step_s, config.stereo) == (1, 8000, 0.05, False)
     waveform = trained._replace(signature=trained.signature | {"audio": [1, 1, 400]})
@@ -301,7 +301,7 @@ def test_films_that_cannot_be_cut_so_are_refused(place: Path):
         (crowded, "cannot be cut for this run: audio_frames must be in 1..400"),
     ):
         with pytest.raises(UsageError, match=sentence):
-            evaluate._cut_as(other, "films")
+            evaluate._cut_as(other.signature, trained.config.data, "films")
 
 
 def test_an_unknown_number_fits_and_one_that_differs_is_named():

@@ -11,6 +11,7 @@ import seen_and_heard as toy
 from PIL import Image
 
 from spl import cli
+from spl.config import UsageError
 from spl.curriculum import Curriculum, CurriculumConfig, report
 from spl.curriculum.figures import NUM_BINS, Marks, edges_of
 from spl.curriculum.report import exemplars, report_rounds, told_rounds
@@ -50,6 +51,11 @@ def test_samples_stand_in_the_row_that_they_belong_in(rounds: Rounds):
     }
 
 
+def test_in_the_warm_up_none_is_told_to_be_left_out(rounds: Rounds):
+    found = exemplars(rounds._replace(numbers=np.arange(1), losses=LOSSES[:1], is_included=INCLUDED[:1]))
+    assert list(found) == ["easiest", "hardest"]
+
+
 def test_the_table_by_hand(rounds: Rounds):
     marks = Marks("wrong label", np.array([0, 0, 1, 1, 0], np.bool_))
     assert told_rounds(rounds, marks) == [
@@ -73,7 +79,7 @@ def test_bins_hold_every_loss():
 
 
 class Silent:
-    marks = None
+    num_samples, marks = 51, None
 
     def tiles(self, indices):
         return [report.Tile(np.full((4, 6, 3), index / 50), f"sample {index}") for index in indices]
@@ -99,6 +105,15 @@ def test_samples_that_were_thinned_out_keep_their_numbers(tmp_path: Path, monkey
     assert [line["last_loss"] for line in lines] == ["1", "11", "21", "31", "41", "51"]
     assert [line["first_round"] for line in lines] == ["2", "2", "2", "", "", ""]
     assert [line["rounds_in"] for line in lines] == ["3", "3", "3", "1", "1", "1"]
+
+
+def test_data_that_are_others_by_now_are_refused(tmp_path: Path):
+    config = CurriculumConfig(name="self-paced", start=0.5, end=0.5, warmup=0.0, over=1.0, groups=False)
+    paced = Curriculum(config, 60, num_rounds=1, seed=0)
+    paced.see(np.arange(60), np.ones(60, np.float32))
+    keep_round(tmp_path, paced, 0)
+    with pytest.raises(UsageError, match="learned from 60 samples, and its data have 51 now"):
+        report_rounds(tmp_path, Silent(), "a run")
 
 
 def test_a_tile_has_what_there_is():
@@ -128,6 +143,20 @@ def test_a_classifiers_report_shows_who_has_a_wrong_label(tiny: Callable, tmp_pa
     assert in_all == round(sum(row["curriculum/share"] for row in rows) * 18)
     assert cli.main(["report", str(folder)]) == 0, "the page shows them, too"
     assert "Curriculum" in (folder / "report.html").read_text()
+
+
+def test_a_restart_is_shown_with_the_wrong_labels_that_it_was_told(tiny: Callable):
+    from test_classify_paced import train
+
+    from spl.datasets import load_images
+    from spl.labels import flip_labels, true_labels
+
+    config = tiny("--curriculum", "self-paced", "--data.label_noise", "0.4", "--restarts", "2", *PACED)
+    folder = train(config).folder / "restart-1"
+    assert cli.main(["report", "curriculum", str(folder)]) == 0
+    lines = list(csv.DictReader((folder / "curriculum" / "samples.csv").read_text().splitlines()))
+    told = flip_labels(load_images(config.data), 0.4, config.seed).train
+    assert [int(line["wrong_label"]) for line in lines] == (told.labels != true_labels(told)).tolist()
 
 
 def test_an_autoencoders_report_is_seen_and_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -174,6 +203,11 @@ def test_an_agents_report_shows_its_memory(smoke: Callable, capsys):
     assert cli.main(["report", "curriculum", str(folder)]) == 0
     assert "The memory was not saved" in capsys.readouterr().out
     assert written(folder) == ["replay.png"]
+
+
+def test_help_is_no_mistake(capsys):
+    assert cli.main(["report", "curriculum", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("spl report curriculum RUN: ")
 
 
 def test_what_cannot_be_reported_is_one_sentence(smoke: Callable, tiny: Callable, capsys, tmp_path: Path):

@@ -210,16 +210,18 @@ def check_epochs(config: Any, config_class: type) -> None:
         )
     for variant in config.variants:
         try:
-            runs_of(config_class, config, variant, 0)
+            runs_of(config_class, config, variant, max(read_seeds(config.seeds)))
         except ValueError as error:
             raise ValueError(f"the variant {variant} cannot be trained: {error}") from error
 
 
 def notes_on(config: Any, measure: Measure) -> list[str]:
     """Return the sentences that say how curricula were compared."""
+    same = "data and first weights, and as many updates"
+    if config.of == "agent":  # which makes its data itself
+        same = "environment and first weights, and as many steps"
     notes = [
-        f"Seeds: {config.seeds}. All curricula of a seed have the same data and first weights, and as many "
-        "updates.",
+        f"Seeds: {config.seeds}. All curricula of a seed have the same {same}.",
         f"Difference: of {measure.title} to {config.variants[0]}, mean over the seeds that both have, with "
         "its 95 % interval by Student's t over these pairs; nothing is corrected for there being several.",
     ]

@@ -10,6 +10,7 @@ from spl.ablation.curricula import check_epochs, needs, runs_of
 from spl.ablation.measures import Measure, Panel
 from spl.ablation.runner import Place
 from spl.classify import run
+from spl.classify.pacing import Pacing
 from spl.classify.run import TrainClassifierConfig, build_model
 from spl.classify.train import train_once
 from spl.config import UsageError
@@ -77,6 +78,8 @@ class Learner:
             pick_device(config.device)
         except ValueError as error:
             raise UsageError(str(error)) from error
+        for variant in config.variants:
+            Pacing(self.runs(variant, 0)[0], self.sets)  # refuses now what no run of it could begin with
         is_noisy = config.data.label_noise > 0
         self.measures = (ACCURACY, *FLIPPED) if is_noisy else (ACCURACY,)
         self.panels = (ACCURACY_PANEL, WRONG_PANEL) if is_noisy else (ACCURACY_PANEL,)

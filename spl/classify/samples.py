@@ -12,17 +12,24 @@ from spl.config import UsageError
 from spl.curriculum.figures import Marks, Tile
 from spl.datasets import load_images
 from spl.labels import flip_labels, told_labels, true_labels
+from spl.runs import seed_of_data
 
 
 class LearnedImages:
     """The training images of a run, with the classes that it was told.
 
+    Args:
+        config: of the run.
+        folder: of the run.
+
     Raises:
         UsageError: if they are not there any more.
     """
 
-    def __init__(self, config: TrainClassifierConfig) -> None:
-        sets = flip_labels(load_images(config.data), config.data.label_noise, config.seed)
+    def __init__(self, config: TrainClassifierConfig, folder: Path) -> None:
+        seed = seed_of_data(config, folder)
+        sets = flip_labels(load_images(config.data), config.data.label_noise, seed)
+        self.num_samples = len(sets.train.indices)
         self.classes, self.truths, self.told = sets.classes, true_labels(sets.train), told_labels(sets.train)
         self.pictures = Pictures(sets.train, plain(config.data, sets.size), config.seed)
         self.marks: Marks | None = None

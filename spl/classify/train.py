@@ -17,7 +17,7 @@ from spl.config import RunError, UsageError
 from spl.datasets import ImageSets, load_images
 from spl.files import hold, replace_text
 from spl.labels import flip_labels
-from spl.runs import describe_run, new_run
+from spl.runs import describe_run, new_run, seed_of_data
 
 
 class Result(NamedTuple):
@@ -42,7 +42,8 @@ def train_classifier(
         RunError: if a loss is not finite; the run is saved.
     """
     command = sys.argv if command is None else command
-    sets = flip_labels(load_images(config.data), config.data.label_noise, config.seed)
+    seed = config.seed if resume is None else seed_of_data(config, resume)
+    sets = flip_labels(load_images(config.data), config.data.label_noise, seed)
     if resume is not None:
         return _train_in(resume, config, sets, command, console)
     name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.config import UsageError
 from spl.curriculum.figures import Marks, Tile, draw_rounds, draw_tiles
 from spl.curriculum.rounds import FOLDER, Rounds, read_rounds
 from spl.files import replace_text
@@ -21,7 +22,8 @@ MOST_TOLD = 12  # rounds in the table
 class Samples(Protocol):
     """What was learned from."""
 
-    marks: Marks | None  # of all N samples
+    num_samples: int  # N
+    marks: Marks | None  # of all of them
 
     def tiles(self, indices: NDArray[np.int64]) -> list[Tile]:
         """Return how samples look."""
@@ -43,9 +45,14 @@ def report_rounds(folder: Path, samples: Samples, title: str) -> Told:
     """Write pictures, sounds and a table of a run's rounds into ``folder/curriculum``.
 
     Raises:
-        UsageError: if the run kept no rounds, or they cannot be read.
+        UsageError: if the run kept no rounds, they cannot be read, or the samples are others by now.
     """
     rounds, place = read_rounds(folder), folder / FOLDER
+    if samples.num_samples != rounds.num_samples:
+        raise UsageError(
+            f"{folder} learned from {rounds.num_samples:,} samples, and its data have "
+            f"{samples.num_samples:,} now: bring those back that it learned from"
+        )
     marks = samples.marks
     if marks is not None:
         marks = marks._replace(is_marked=marks.is_marked[rounds.samples])
@@ -81,7 +88,8 @@ def exemplars(rounds: Rounds) -> dict[str, NDArray[np.int64]]:
         first, end = int(stage[0]) + 1, int(stage[-1]) + 1
         name = f"in from round {first}" if first == end else f"in from rounds\n{first} to {end}"
         rows[name] = _spread(ordered[np.isin(entries[ordered], stage)])
-    rows["never in"] = _spread(ordered[entries[ordered] == rounds.num_rounds])
+    if len(came):  # in the warm-up all are in, and none was left out
+        rows["never in"] = _spread(ordered[entries[ordered] == rounds.num_rounds])
     rows["hardest"] = ordered[::-1][:NUM_TILES]
     return {name: places for name, places in rows.items() if len(places)}
 

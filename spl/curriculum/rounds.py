@@ -67,7 +67,8 @@ def keep_round(folder: Path, curriculum: Curriculum, number: int) -> None:
         place.mkdir(exist_ok=True)
         np.save(place / "size.npy", np.array([curriculum.num_samples, curriculum.num_rounds]))
         np.save(place / "losses.npy", np.full(shape, np.nan, np.float16))
-        np.save(place / "included.npy", np.zeros((shape[0], width), np.uint8))
+        np.save(place / "begun.npy", np.zeros((shape[0], width), np.uint8))
+        (place / "begun.npy").replace(place / "included.npy")  # whole, and after the others
     losses = np.lib.format.open_memmap(place / "losses.npy", mode="r+")  # never unpickles
     included = np.lib.format.open_memmap(place / "included.npy", mode="r+")
     losses[row] = np.clip(curriculum.losses[samples], -LARGEST, LARGEST)
@@ -103,6 +104,10 @@ def read_rounds(folder: Path) -> Rounds:
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"the rounds in {place} cannot be read: {error}; copy them again") from error
     is_there = is_included.any(axis=1)
+    if not is_there.any():
+        raise UsageError(
+            f"{folder} kept no rounds yet: it was stopped before the first was written; resume it"
+        )
     losses = found["losses"].astype(np.float32)
     return Rounds(
         numbers[is_there], samples, losses[is_there], is_included[is_there], num_samples, num_rounds

@@ -15,12 +15,13 @@ from torch import Tensor
 from spl.autoencoder import CONDITIONS, Reconstruction, mask
 from spl.borrowing import borrowed
 from spl.config import UsageError
+from spl.explain.figures import MOST_PIXELS
 from spl.explain.overlay import overlaid
 from spl.explain.senses import AsPictures, as_pictures
 from spl.files import replace_text, writable
 from spl.pairs import NAMES
 from spl.pretrain.evaluate import HeldOutConfig, source_of
-from spl.pretrain.trained import check_signature, read_autoencoder
+from spl.pretrain.trained import read_autoencoder
 from spl.saliency import METHODS, reconstruction_error
 from spl.saliency.layers import Score
 from spl.shapley import Shapley, shapley_values
@@ -77,7 +78,6 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
     """
     trained = read_autoencoder(folder, config.device)
     source, told = source_of(trained, config.data)
-    check_signature(trained.signature, source.signature, "the data")
     model = AsPictures(trained.model, trained.signature["history"])
     if config.method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
         raise UsageError(
@@ -91,7 +91,8 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
     given = in_units(pairs.video), in_units(pairs.audio)
     inputs = as_pictures(*mask(pairs.video, pairs.audio, pairs.present, config.shown))
     explained = _explained(model, inputs, given, config)
-    _draw(explained, indices.tolist(), config, out / "reconstructions.png")
+    present = pairs.present.cpu()
+    _draw(explained, present, indices.tolist(), config, out / "reconstructions.png")
     result = {
         "run": str(folder),
         "data": told,
@@ -99,19 +100,29 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
         "score": config.score,
         "shown": config.shown,
         "samples": indices.tolist(),
-        "errors": {sense: _errors(explained.errors[sense], explained.shapley[sense]) for sense in NAMES},
+        "errors": {
+            sense: _errors(explained.errors[sense], explained.shapley[sense], present[:, place])
+            for place, sense in enumerate(NAMES)
+        },
     }
     replace_text(out / "explanation.json", json.dumps(result, indent=2) + "\n")
     return {**result, "out": str(out)}
 
 
-def _errors(errors: Tensor, shapley: Shapley) -> dict[str, Any]:
-    """Return what ``explanation.json`` holds of the errors ``(B,)`` of one sense."""
-    share_of_video, share_of_audio = shapley.whole_shares()
+def _errors(errors: Tensor, shapley: Shapley, is_there: Tensor) -> dict[str, Any]:
+    """Return what ``explanation.json`` holds of the errors ``(B,)`` of one sense.
+
+    None for a sample that does not have the sense, as ``is_there (B,)`` tells: there is nothing to be told.
+    """
+
+    def told(values: Tensor) -> list[float | None]:
+        return [value if has else None for value, has in zip(values.tolist(), is_there.tolist(), strict=True)]
+
+    share_of_video, share_of_audio = Shapley(*(part.cpu()[is_there] for part in shapley)).whole_shares()
     return {
-        "mean_squared_error": errors.tolist(),
-        "added_by_video": shapley.video.tolist(),
-        "added_by_audio": shapley.audio.tolist(),
+        "mean_squared_error": told(errors),
+        "added_by_video": told(shapley.video),
+        "added_by_audio": told(shapley.audio),
         "share_of_video": share_of_video,
         "share_of_audio": share_of_audio,
     }
@@ -157,8 +168,17 @@ def _negated(score: Score) -> Score:
     return lambda outputs: -score(outputs)
 
 
-def _draw(explained: Explained, samples: Sequence[int], config: ExplainAutoencoderConfig, path: Path) -> None:
-    """Write a PNG: a row for each sample, four columns of the picture and four of the sound."""
+def _draw(
+    explained: Explained,
+    present: Tensor,
+    samples: Sequence[int],
+    config: ExplainAutoencoderConfig,
+    path: Path,
+) -> None:
+    """Write a PNG: a row for each sample, four columns of the picture and four of the sound.
+
+    ``present (B, 2)`` tells which senses each has.
+    """
     num_rows = len(samples)
     figure = Figure(figsize=(8 * CELL + 0.6, num_rows * (CELL + 0.22) + 1.2), layout="constrained")
     shown = " and ".join(CALLED[name] for name in _names(config.shown))
@@ -177,14 +197,16 @@ def _draw(explained: Explained, samples: Sequence[int], config: ExplainAutoencod
             for column, of in enumerate(NAMES, start=2):
                 heats = explained.maps[of][place]
                 _show(grid[row, column], is_so, None if heats is None else heats[row], sense, is_map=True)
-            told = f"error {float(explained.errors[sense][row]):.2g}"
+            told = f"has no {CALLED[sense]}"
+            if present[row, place]:
+                told = f"error {float(explained.errors[sense][row]):.2g}"
             grid[row, 1].set_xlabel(told, fontsize=7, color=INK)
             if place == 0:
                 grid[row, 0].set_ylabel(f"sample {sample}", fontsize=7, color=INK)
         maps = [does.format(CALLED[of]) for of in NAMES]
         for axes, name in zip(grid[0], ["as it is", "as it is made", *maps], strict=True):
             axes.set_title(name, fontsize=8, color=INK)
-    figure.savefig(path, dpi=120, facecolor="white")
+    figure.savefig(path, dpi=min(120.0, MOST_PIXELS / max(figure.get_size_inches())), facecolor="white")
 
 
 def _show(axes: Axes, picture: Tensor, heat: Tensor | None, sense: str, *, is_map: bool = False) -> None:
@@ -219,10 +241,14 @@ def _heard(audio: Tensor) -> Tensor:
 def print_explanation(result: dict[str, Any]) -> None:
     """Print the errors, what each sense adds to them, and where everything is written."""
     for sense, told in result["errors"].items():
-        mean = float(np.mean(told["mean_squared_error"]))
-        adds = {of: float(np.mean(told[f"added_by_{of}"])) for of in NAMES}
+        has = [error is not None for error in told["mean_squared_error"]]
+        if not any(has):
+            print(f"error of {sense}   none: no sample has a {CALLED[sense]}")
+            continue
+        mean = float(np.compress(has, told["mean_squared_error"]).mean())
+        adds = {of: float(np.compress(has, told[f"added_by_{of}"]).mean()) for of in NAMES}
         print(
-            f"error of {sense}   {mean:.5f} over {len(result['samples'])} samples; "
+            f"error of {sense}   {mean:.5f} over {sum(has)} samples; "
             f"video adds {adds['video']:+.5f} to it, audio {adds['audio']:+.5f} (Shapley values)"
         )
     print(f"written to       {result['out']}")

@@ -63,13 +63,20 @@ def _errors(run: Run) -> list[Block]:
     result = run.document("explanation/explanation")
     parts = ("mean_squared_error", "added_by_video", "added_by_audio")
     rows = [
-        [{"video": "picture", "audio": "sound"}[sense], *(f"{fmean(told[part]):.5f}" for part in parts)]
+        [{"video": "picture", "audio": "sound"}[sense], *(_mean(told[part]) for part in parts)]
         for sense, told in result.get("errors", {}).items()
     ]
     if not rows:
         return []
     note = (
-        f"Mean squared errors of {len(result['samples'])} samples of {result['data']}, and what seeing and "
-        "hearing add to them, exact Shapley values: below 0 a sense lessens the error."
+        f"Mean squared errors of {len(result['samples'])} samples of {result['data']}, where they have that "
+        "sense, and what seeing and hearing add to them, exact Shapley values: below 0 a sense lessens the "
+        "error."
     )
     return [Table("Where its errors come from", ["error of", "mean", "seeing", "hearing"], rows, note)]
+
+
+def _mean(values: list[float | None]) -> str:
+    """Return the mean over the samples that have the sense, a dash where none has."""
+    known = [value for value in values if value is not None]
+    return f"{fmean(known):.5f}" if known else "-"

@@ -235,7 +235,8 @@ def _grid(run: Run) -> list[Block]:
         error = f"{float(one['error']):.2f}{spread}" if one["error"] else "-"
         costs = [f"{int(one['parameters']) / 1e6:.3f} M", f"{int(one['macs']) / 1e6:.1f} M"]
         best = f"{float(one['best']):.2f}" if one["best"] else "-"
-        rows.append([one["architecture"], *costs, error, best, _difference(one), one["seeds"]])
+        difference = "baseline" if number == 0 else _difference(one, ".2f")
+        rows.append([one["architecture"], *costs, error, best, difference, one["seeds"]])
         marks += [
             Mark(0, number, float(cell["error"]), None, None)
             for cell in _dicts(run.table("ablation"))
@@ -251,9 +252,11 @@ def _grid(run: Run) -> list[Block]:
 
 
 def _curricula(run: Run) -> list[Block]:
-    summary = [one for one in _dicts(run.table("summary")) if one["mean"]]
+    told = _dicts(run.table("summary"))
+    summary = [one for one in told if one["mean"]]
     if not summary:
         return [NOT_YET]
+    baseline = told[0]["variant"]
     names = list(dict.fromkeys(one["measure"] for one in summary))
     variants = list(dict.fromkeys(one["variant"] for one in summary))
     found = {(one["variant"], one["measure"]): one for one in summary}
@@ -261,7 +264,7 @@ def _curricula(run: Run) -> list[Block]:
         [
             variant,
             *(_mean(found[variant, name]) for name in names),
-            _difference(found[variant, names[0]]),
+            "baseline" if variant == baseline else _difference(found[variant, names[0]], ".4g"),
             found[variant, names[0]]["seeds"],
         ]
         for variant in variants
@@ -293,10 +296,11 @@ def _mean(one: dict[str, str]) -> str:
     return brief(float(one["mean"])) + (f" ± {brief(float(one['sd']))}" if one["sd"] else "")
 
 
-def _difference(one: dict[str, str]) -> str:
+def _difference(one: dict[str, str], form: str) -> str:
+    """Return the difference to the baseline with its interval; a dash where no seed has both."""
     if not one["difference"]:
-        return "baseline"
-    told = f"{float(one['difference']):+.2f}"
+        return "-"
+    told = f"{float(one['difference']):+{form}}"
     if one["difference_low"]:
-        told += f" [{float(one['difference_low']):+.2f}, {float(one['difference_high']):+.2f}]"
+        told += f" [{float(one['difference_low']):+{form}}, {float(one['difference_high']):+{form}}]"
     return told

@@ -14,8 +14,9 @@ from spl.files import hold
 from spl.mismatch import Mismatched
 from spl.pretrain import run
 from spl.pretrain.data import load_pairs
-from spl.pretrain.evaluate import HeldOutConfig, reconstruction
-from spl.pretrain.run import PretrainConfig
+from spl.pretrain.evaluate import HeldOutConfig, judged, reconstruction
+from spl.pretrain.pacing import Pacing
+from spl.pretrain.run import PretrainConfig, measure
 from spl.pretrain.train import train_once
 from spl.pretrain.trained import read_autoencoder
 
@@ -77,10 +78,15 @@ class Learner:
     def __init__(self, config: CurriculaConfig) -> None:
         self.config, self.source = config, load_pairs(replace(config.data, mismatch=0.0))
         self.data: dict[str, Any] = {"signature": self.source.signature, "samples": len(self.source)}
+        if config.test != HeldOutConfig():
+            judged(self.source.signature, config.data, config.test)  # refuses now what does not fit
+        moments = measure(self.source, 0)
+        for variant in config.variants:
+            Pacing(self.runs(variant, 0)[0], self.source, moments)  # refuses now what could not begin
         is_mismatched = config.data.mismatch > 0
         self.measures = (*ERRORS, *MISMATCHED) if is_mismatched else ERRORS
         self.panels = (ERROR_PANEL, WRONG_PANEL) if is_mismatched else (ERROR_PANEL,)
-        judged = ", ".join(config.test.recordings) or config.test.films
+        held_out = ", ".join(config.test.recordings) or config.test.films
         self.notes = [
             f"Data: {len(self.source):,} samples of {self.source.history} steps, of which "
             f"{config.data.mismatch:.0%} are heard with the sound of another class; {config.recipe.epochs} "
@@ -88,7 +94,9 @@ class Learner:
             "Error: of video and sound made from both, from the video alone and from the sound alone, where "
             "predicting the mean of the training data costs 1; mean of the six. Across senses: of video from "
             "sound and sound from video. On "
-            + (f"{judged}." if judged else "the clean samples of the training data: nothing is held out."),
+            + (
+                f"{held_out}." if held_out else "the clean samples of the training data: nothing is held out."
+            ),
         ]
         if is_mismatched:
             self.notes.append("Wrong sounds: percent of the samples learned from that have another's sound.")

@@ -64,7 +64,6 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     trained = read_autoencoder(folder, config.device)
     other = None if config.against is None else read_autoencoder(Path(config.against), config.device)
     source, told = source_of(trained, config.data)
-    check_signature(trained.signature, source.signature, "the data")
     indices = _evenly(len(source), config.num_samples)
     looked = look(trained, source, indices)
     result: dict[str, Any] = {"run": str(folder), "update": trained.num_updates}
@@ -92,28 +91,47 @@ def reconstruction(
         UsageError: if the data do not fit the run.
     """
     source, _ = source_of(trained, data)
-    check_signature(trained.signature, source.signature, "the data")
     return _shares(look(trained, source, _evenly(len(source), num_samples)))
 
 
 def source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:
-    """Return the samples to judge by, and what they are in words."""
-    history = trained.signature["history"]
+    """Return the samples to judge an autoencoder by, and what they are in words."""
+    return judged(trained.signature, trained.config.data, data)
+
+
+def judged(signature: dict[str, Any], learned: PairsConfig, data: HeldOutConfig) -> tuple[PairSource, str]:
+    """Return the samples to judge by, and what they are in words.
+
+    Args:
+        signature: of the data that are learned from.
+        learned: what they are.
+        data: the others.
+
+    Raises:
+        UsageError: if they do not serve, or do not fit.
+    """
+    source, told = _judged(signature, learned, data)
+    check_signature(signature, source.signature, "the data")
+    return source, told
+
+
+def _judged(signature: dict[str, Any], learned: PairsConfig, data: HeldOutConfig) -> tuple[PairSource, str]:
     if data.recordings and data.films is not None:
         raise UsageError("data.recordings and data.films are both given; choose one")
     if data.recordings:
-        config = PairsConfig(recordings=data.recordings, history=history)
+        config = PairsConfig(recordings=data.recordings, history=signature["history"])
         return load_pairs(config), f"recordings {', '.join(data.recordings)}"
     if data.films is not None:
-        return load_pairs(PairsConfig(films=_cut_as(trained, data.films))), f"films in {data.films}"
+        return load_pairs(
+            PairsConfig(films=_cut_as(signature, learned, data.films))
+        ), f"films in {data.films}"
     return load_pairs(
-        replace(trained.config.data, mismatch=0.0)
+        replace(learned, mismatch=0.0)
     ), "the data that the run learned from: nothing is held out"
 
 
-def _cut_as(trained: Trained, root: str) -> ClipConfig:
+def _cut_as(signature: dict[str, Any], learned: PairsConfig, root: str) -> ClipConfig:
     """Return how films in ``root`` are cut to what the autoencoder reads."""
-    signature = trained.signature
     (colours, rows, columns), (ears, bands, frames) = signature["video"], signature["audio"]
     if bands == 1 or signature["sample_rate_hz"] is None or signature["step_s"] is None:
         raise UsageError(
@@ -131,7 +149,7 @@ def _cut_as(trained: Trained, root: str) -> ClipConfig:
             num_mels=bands,
             audio_frames=frames,
             history=signature["history"],
-            stride=trained.config.data.films.stride,
+            stride=learned.films.stride,
         )
     except ValueError as error:
         raise UsageError(f"films in {root} cannot be cut for this run: {error}") from error

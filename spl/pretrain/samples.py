@@ -12,6 +12,7 @@ from spl.pictures import as_tile
 from spl.pretrain.data import load_pairs
 from spl.pretrain.gallery import write_steps
 from spl.pretrain.run import PretrainConfig
+from spl.runs import seed_of_data
 from spl.streams import in_units
 
 SILENCE_S = 0.3  # between two samples
@@ -20,13 +21,17 @@ SILENCE_S = 0.3  # between two samples
 class LearnedPairs:
     """The samples of a run, some with another's sound where the run asked for that.
 
+    Args:
+        config: of the run.
+        folder: of the run.
+
     Raises:
         UsageError: if they are not there any more.
     """
 
-    def __init__(self, config: PretrainConfig) -> None:
-        self.source = load_pairs(config.data, config.seed)
-        self.labels = self.source.labels()
+    def __init__(self, config: PretrainConfig, folder: Path) -> None:
+        self.source = load_pairs(config.data, seed_of_data(config, folder))
+        self.num_samples, self.labels = len(self.source), self.source.labels()
         self.marks: Marks | None = None
         if isinstance(self.source, Mismatched):
             self.marks = Marks("another's sound", self.source.is_mismatched)

@@ -17,7 +17,7 @@ from spl.pairs import PairSource
 from spl.pretrain.data import load_pairs
 from spl.pretrain.run import RESTARTS, PretrainConfig
 from spl.pretrain.training import Training
-from spl.runs import describe_run, new_run
+from spl.runs import describe_run, new_run, seed_of_data
 
 
 class Result(NamedTuple):
@@ -41,7 +41,7 @@ def pretrain_autoencoder(
         RunError: if a loss is not finite; the run is saved.
     """
     command = sys.argv if command is None else command
-    source = load_pairs(config.data, config.seed)
+    source = load_pairs(config.data, config.seed if resume is None else seed_of_data(config, resume))
     folder = resume
     if folder is None:
         folder = new_run(Path(config.runs) / "autoencoder", f"{config.objective.views}-s{config.seed}")
