@@ -48,7 +48,7 @@ class LearnedPairs:
     def _caption(self, index: int) -> str:
         name = self.source.classes[self.labels[index]] if self.source.classes else f"{index}"
         is_marked = self.marks is not None and bool(self.marks.is_marked[index])
-        return f"{name[:14]}, not its sound" if is_marked else name[:14]
+        return f"{name[:14]}\nnot its sound" if is_marked else name[:14]
 
     def write_sounds(self, indices: NDArray[np.int64], path: Path) -> bool:
         """Write the sounds of samples with silence between them, if their rate is known."""
