@@ -111,6 +111,25 @@ def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
     return configuration.parse(config_class, ["--config", str(path)], prog="spl")
 
 
+def kept_run(config_class: type[T], folder: Path, parent: Path, document: str) -> tuple[Path, T]:
+    """Return a run and its configuration; of a run with restarts, the one that was kept.
+
+    Args:
+        config_class, folder, parent: as of `read_run`.
+        document: name of the JSON that tells, in a run whose restarts are all trained, which is kept.
+
+    Raises:
+        UsageError: if it is not such a run, or its restarts are not all trained.
+    """
+    config: Any = read_run(config_class, folder, parent)
+    if config.restarts == 1:
+        return folder, config
+    if not (folder / document).exists():
+        raise UsageError(f"{folder} has {config.restarts} restarts that are not all trained: resume it first")
+    found = json.loads((folder / document).read_bytes())
+    return kept_run(config_class, folder / found.get("restarts", found)["kept"], parent, document)
+
+
 def _check_kind(config_class: type[Any], folder: Path, parent: Path) -> None:
     """Refuse a run with several options that such runs do not have: it is of another kind."""
     try:

@@ -149,17 +149,19 @@ def report_curriculum(argv: list[str]) -> int:
 
 def _learned_from(run: Path, kind: str) -> "tuple[Path, Samples]":
     """Return the run that was kept of one with restarts, and the samples that it learned from."""
+    from spl.runs import kept_run
+
     if kind == "classifier":
-        from spl.classify.evaluate import kept_run as kept_classifier
+        from spl.classify import run as classifier
         from spl.classify.samples import LearnedImages
 
-        folder, classifier = kept_classifier(run)
-        return folder, LearnedImages(classifier, folder)
+        folder, images = kept_run(classifier.TrainClassifierConfig, run, classifier.RUNS, "result.json")
+        return folder, LearnedImages(images, folder)
+    from spl.pretrain import run as autoencoder
     from spl.pretrain.samples import LearnedPairs
-    from spl.pretrain.trained import kept_run as kept_autoencoder
 
-    folder, autoencoder = kept_autoencoder(run)
-    return folder, LearnedPairs(autoencoder, folder)
+    folder, pairs = kept_run(autoencoder.PretrainConfig, run, autoencoder.RUNS, autoencoder.RESTARTS)
+    return folder, LearnedPairs(pairs, folder)
 
 
 def run_kinds() -> "list[Kind]":

@@ -13,7 +13,7 @@ from spl.classify.scores import class_rows, draw_confusion, write_confusion
 from spl.config import UsageError
 from spl.datasets import ImageSets, load_images
 from spl.files import replace_text
-from spl.runs import read_run
+from spl.runs import kept_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +30,6 @@ class EvaluateClassifierConfig:
         return f"evaluation-{self.which}"
 
 
-def kept_run(folder: Path) -> tuple[Path, TrainClassifierConfig]:
-    """Return a run and its configuration; of a run with restarts, the one that was kept.
-
-    Raises:
-        UsageError: if it is not such a run, or its restarts are not all trained.
-    """
-    config = read_run(TrainClassifierConfig, folder, RUNS)
-    if config.restarts == 1:
-        return folder, config
-    path = folder / "result.json"
-    if not path.exists():
-        raise UsageError(f"{folder} has {config.restarts} restarts that are not all trained: resume it first")
-    return kept_run(folder / json.loads(path.read_bytes())["restarts"]["kept"])
-
-
 def read_classifier(
     folder: Path, which: Literal["last", "best"], *, root: str | None = None, device: str = "auto"
 ) -> tuple[Classifier, ImageSets, TrainClassifierConfig]:
@@ -59,7 +44,7 @@ def read_classifier(
     Raises:
         UsageError: if it is not such a run, or has no such weights yet.
     """
-    folder, config = kept_run(folder)
+    folder, config = kept_run(TrainClassifierConfig, folder, RUNS, "result.json")
     data = config.data if root is None else replace(config.data, root=root)
     config = replace(config, data=data, device=device, compile=False)
     sets = load_images(data)

@@ -57,19 +57,20 @@ def report_rounds(folder: Path, samples: Samples, title: str) -> Told:
     if marks is not None:
         marks = marks._replace(is_marked=marks.is_marked[rounds.samples])
     draw_rounds(rounds, marks, place / "rounds.png", title)
+    shown = exemplars(rounds)
     rows = {
         name: [
             tile._replace(caption=f"{tile.caption}\n{rounds.losses[-1, position]:.2g}")
             for tile, position in zip(samples.tiles(rounds.samples[places]), places, strict=True)
         ]
-        for name, places in exemplars(rounds).items()
+        for name, places in shown.items()
     }
     draw_tiles(rows, place / "samples.png", f"{title}: above each its last loss")
     replace_text(place / "samples.csv", _as_csv(rounds, marks))
     written = [place / name for name in ("rounds.png", "samples.png", "samples.csv")]
     for name in ("easiest", "hardest"):
         path = place / f"{name}.wav"
-        if samples.write_sounds(rounds.samples[exemplars(rounds)[name]], path):
+        if samples.write_sounds(rounds.samples[shown[name]], path):
             written.append(path)
     columns = ["round", "included", "hardest loss"]
     if marks is not None:

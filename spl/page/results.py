@@ -229,7 +229,7 @@ def _grid(run: Run) -> list[Block]:
     summary = _dicts(run.table("summary"))
     if not summary:
         return [NOT_YET]
-    rows, marks = [], []
+    rows, marks, cells = [], [], _dicts(run.table("ablation"))
     for number, one in enumerate(summary):
         spread = f" ± {float(one['sd']):.2f}" if one["sd"] else ""
         error = f"{float(one['error']):.2f}{spread}" if one["error"] else "-"
@@ -239,7 +239,7 @@ def _grid(run: Run) -> list[Block]:
         rows.append([one["architecture"], *costs, error, best, difference, one["seeds"]])
         marks += [
             Mark(0, number, float(cell["error"]), None, None)
-            for cell in _dicts(run.table("ablation"))
+            for cell in cells
             if cell["variant"] == one["variant"] and cell["error"]
         ]
     columns = ["architecture", "parameters", "MACs", "error %", "best", "difference [95 %]", "seeds"]

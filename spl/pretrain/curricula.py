@@ -15,8 +15,8 @@ from spl.mismatch import Mismatched
 from spl.pretrain import run
 from spl.pretrain.data import load_pairs
 from spl.pretrain.evaluate import HeldOutConfig, judged, reconstruction
-from spl.pretrain.pacing import Pacing
-from spl.pretrain.run import PretrainConfig, measure
+from spl.pretrain.pacing import ordered
+from spl.pretrain.run import PretrainConfig
 from spl.pretrain.train import train_once
 from spl.pretrain.trained import read_autoencoder
 
@@ -80,9 +80,8 @@ class Learner:
         self.data: dict[str, Any] = {"signature": self.source.signature, "samples": len(self.source)}
         if config.test != HeldOutConfig():
             judged(self.source.signature, config.data, config.test)  # refuses now what does not fit
-        moments = measure(self.source, 0)
         for variant in config.variants:
-            Pacing(self.runs(variant, 0)[0], self.source, moments)  # refuses now what could not begin
+            ordered(self.runs(variant, 0)[0], self.source)  # refuses now what no run of it could begin with
         is_mismatched = config.data.mismatch > 0
         self.measures = (*ERRORS, *MISMATCHED) if is_mismatched else ERRORS
         self.panels = (ERROR_PANEL, WRONG_PANEL) if is_mismatched else (ERROR_PANEL,)

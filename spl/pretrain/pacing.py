@@ -22,7 +22,7 @@ from spl.pretrain.run import PretrainConfig
 from spl.streams import in_units
 
 LEAST_OWN = 0.01  # added to what the mean costs on a sample: one that is all mean has no share
-HIDDEN = (-1, 1, 0)  # the sense that is not shown, by condition
+HIDDEN = {1: 1, 2: 0}  # by condition the sense that is not shown
 
 
 class Pacing:
@@ -42,29 +42,9 @@ class Pacing:
 
     def __init__(self, config: PretrainConfig, source: PairSource, moments: tuple[Moments, Moments]) -> None:
         self.by, self.moments = config.paced_by, moments
-        chosen, num_samples = config.curriculum, len(source)
         self.is_mismatched = source.is_mismatched if isinstance(source, Mismatched) else None
-        try:
-            self.curriculum = Curriculum(
-                chosen,
-                num_samples,
-                num_rounds=config.recipe.epochs,
-                seed=config.seed,
-                groups=source.labels(),
-                difficulty=read_difficulty(chosen.difficulty, num_samples),
-            )
-            self.order = ViewOrder(
-                num_samples,
-                batch_size=config.recipe.batch_size,
-                views=config.objective.views,
-                is_aligned=config.objective.alignment != "none",
-                seed=config.seed,
-                num_epochs=config.recipe.epochs,
-                curriculum=self.curriculum,
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        size = 0 if self.curriculum.is_uniform else num_samples
+        self.curriculum, self.order = ordered(config, source)
+        size = 0 if self.curriculum.is_uniform else len(source)
         self._latest = np.full((len(CONDITIONS), size), np.nan, np.float32)  # of each view
 
     def weights(self, update: int, indices: Tensor) -> Tensor | None:
@@ -115,6 +95,36 @@ class Pacing:
         self._latest = state["latest"].copy()
 
 
+def ordered(config: PretrainConfig, source: PairSource) -> tuple[Curriculum, ViewOrder]:
+    """Return the curriculum of a run over the samples of ``source``, and the order that it gives the views.
+
+    Raises:
+        UsageError: as `Pacing`.
+    """
+    chosen, num_samples = config.curriculum, len(source)
+    try:
+        curriculum = Curriculum(
+            chosen,
+            num_samples,
+            num_rounds=config.recipe.epochs,
+            seed=config.seed,
+            groups=source.labels(),
+            difficulty=read_difficulty(chosen.difficulty, num_samples),
+        )
+        order = ViewOrder(
+            num_samples,
+            batch_size=config.recipe.batch_size,
+            views=config.objective.views,
+            is_aligned=config.objective.alignment != "none",
+            seed=config.seed,
+            num_epochs=config.recipe.epochs,
+            curriculum=curriculum,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return curriculum, order
+
+
 def across(parts: Parts, pairs: Pairs, moments: tuple[Moments, Moments]) -> Tensor:
     """Return how wrong each view's hidden sense is made from the one shown.
 
@@ -132,9 +142,9 @@ def across(parts: Parts, pairs: Pairs, moments: tuple[Moments, Moments]) -> Tens
     """
     errors, conditions = parts.errors.cpu().float(), parts.conditions.cpu()
     shares = torch.full((len(conditions),), torch.nan)
-    for condition, sense in enumerate(HIDDEN):
+    for condition, sense in HIDDEN.items():
         is_meant = (conditions == condition) & pairs.present.all(dim=1)
-        if sense >= 0 and is_meant.any():
+        if is_meant.any():
             clean, one = in_units(pairs[sense][is_meant]), moments[sense]
             own = reconstruction(one.mean.expand_as(clean), clean, variance=one.variance)
             shares[is_meant] = errors[is_meant, sense] / (own + LEAST_OWN)

@@ -1,6 +1,5 @@
 """A trained autoencoder, read from its run with what it needs to know of its data; whether other data fit."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from spl.config import UsageError
 from spl.pairs import PairSource
 from spl.pretrain.run import RESTARTS, RUNS, PretrainConfig, build_model
 from spl.records import StreamSpec
-from spl.runs import pick_device, read_run
+from spl.runs import kept_run, pick_device
 from spl.streams import in_units
 
 BATCH = 64  # samples that are looked at together
@@ -42,27 +41,13 @@ class Looked(NamedTuple):
     present: NDArray[np.bool_]  # (N, 2)
 
 
-def kept_run(folder: Path) -> tuple[Path, PretrainConfig]:
-    """Return a run and its configuration; of a run with restarts, the one that was kept.
-
-    Raises:
-        UsageError: if it is not such a run, or its restarts are not all trained.
-    """
-    config = read_run(PretrainConfig, folder, RUNS)
-    if config.restarts == 1:
-        return folder, config
-    if not (folder / RESTARTS).exists():
-        raise UsageError(f"{folder} has {config.restarts} restarts that are not all trained: resume it first")
-    return kept_run(folder / json.loads((folder / RESTARTS).read_bytes())["kept"])
-
-
 def read_autoencoder(folder: Path, device: str = "auto") -> Trained:
     """Return the autoencoder of a run as it was last saved; of a run with restarts, the one that was kept.
 
     Raises:
         UsageError: if it is not such a run, has nothing saved yet, or there is no such device.
     """
-    folder, config = kept_run(folder)
+    folder, config = kept_run(PretrainConfig, folder, RUNS, RESTARTS)
     try:
         state = checkpoint.load(folder / "checkpoints")
         signature, means = state["signature"], (state["mean"]["video"], state["mean"]["audio"])
