@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+STILL = 1e-4  # share of the units' mean variance, up to which a unit of a code does not differ
+
 
 def temporal_difference(values: Tensor, targets: Tensor, *, huber: bool = True) -> Tensor:
     """Return the loss of ``delta = target - value`` per sample.
@@ -186,11 +188,13 @@ def _checked(activations: Tensor) -> Tensor:
 
 
 def squared_alignment(seen: Tensor, heard: Tensor) -> Tensor:
-    """Return the squared distance of the two codes of each sample, as a share of what codes differ anyway.
+    """Return how far the two codes of each sample lie apart, as a share of what each unit differs anyway.
 
-    ``mean_j (s_ij - h_ij)^2 / mean_j (Var_i s_ij + Var_i h_ij)``: 1 on average for codes that have nothing to
-    do with each other, 0 for equal ones. The plain distance would rather shrink all codes to nothing; this
-    does not change with their scale. 0 for a sample without others, or where no code differs.
+    ``mean_j (s_ij - h_ij)^2 / (Var_i s_ij + Var_i h_ij)`` over the units ``j`` that differ (`STILL`): 1 on
+    average for codes that have nothing to do with each other, 0 for equal ones. The plain distance would
+    rather shrink all codes to nothing; this does not change with the scale of any unit. As a share of all
+    units' variance together it would be small for codes that agree in one large direction and in nothing
+    else. 0 for a sample without others, or where no code differs.
 
     Args:
         seen: ``(B, D)``, code of the video alone.
@@ -201,11 +205,15 @@ def squared_alignment(seen: Tensor, heard: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the shapes differ or are not ``(B, D)``.
+
+    Source: each unit standardised as in the invariance term of Zbontar et al. (2021), Barlow twins, eq. 2;
+    for equal means and variances a unit's mean over the batch is ``1 - r``, ``r`` its correlation.
     """
     seen, heard = _pair(seen, heard)
-    apart = (seen - heard).square().mean(dim=1)  # (B,)
-    spread = seen.var(dim=0, correction=0).mean() + heard.var(dim=0, correction=0).mean()
-    return apart * (spread > 0) / torch.where(spread > 0, spread, 1.0)
+    spread = seen.var(dim=0, correction=0) + heard.var(dim=0, correction=0)  # (D,)
+    differs = spread > STILL * spread.mean()
+    apart = (seen - heard).square() / torch.where(differs, spread, 1.0)  # (B, D)
+    return (apart * differs).sum(dim=1) / differs.sum().clamp(min=1)
 
 
 def infonce_alignment(seen: Tensor, heard: Tensor, temperature: float) -> Tensor:

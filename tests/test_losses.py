@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from spl.losses import (
     ALIGNMENT,
@@ -182,10 +183,21 @@ HEARD = torch.tensor([[3.0, 4.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 
 
 def test_squared_alignment_by_hand() -> None:
-    # distances 8, 1/2 and 0 per feature; the features' variances are 14/9 and 6/9, 14/9 and 18/9
-    expected = torch.tensor([8.0, 0.5, 0.0], dtype=torch.float64) / (10 / 9 + 16 / 9)
+    # squared distances 0 and 16, 0 and 1, 0 and 0; the units' variances are 14/9 + 14/9 and 6/9 + 18/9
+    expected = torch.tensor([16.0, 1.0, 0.0], dtype=torch.float64) / (24 / 9) / 2
     torch.testing.assert_close(squared_alignment(SEEN, HEARD), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(squared_alignment(SEEN * 7, HEARD * 7), expected, rtol=0, atol=1e-12)
+
+
+def test_squared_alignment_cannot_be_bought_with_one_large_unit() -> None:
+    large = torch.tensor([9.0, 1.0], dtype=torch.float64)  # the unit in which both agree
+    expected = squared_alignment(SEEN, HEARD)
+    torch.testing.assert_close(squared_alignment(SEEN * large, HEARD * large), expected, rtol=0, atol=1e-12)
+
+
+def test_units_that_never_differ_do_not_count_in_the_squared_alignment() -> None:
+    with_still = (functional.pad(SEEN, (0, 2), value=5.0), functional.pad(HEARD, (0, 2), value=5.0))
+    torch.testing.assert_close(squared_alignment(*with_still), squared_alignment(SEEN, HEARD))
 
 
 def test_squared_alignment_at_its_ends() -> None:

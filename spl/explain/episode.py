@@ -1,5 +1,6 @@
 """An episode as one picture: steps with maps of what was seen and heard, and the senses' shares."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from spl.shapley import Shapley
 
 INK, SIGHT, HEARING = "#24292f", "#2f6db3", "#c2571a"
 CELL = 1.5  # inches
+MOST_SHARES = 200  # that are drawn over time; of a longer episode several steps are taken together
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,29 @@ def _show(axes: Axes, picture: Tensor | None, heat: Tensor | None, *, is_sound: 
 
 def _draw_shares(over: Axes, values: Axes, shapley: Shapley, score: str, marked: Sequence[int]) -> None:
     """Draw each sense's share over time, and what it adds in the unit of the score."""
-    video, audio = shapley.shares
-    steps = range(len(video))
-    over.stackplot(steps, video, audio, colors=[SIGHT, HEARING], labels=["sight", "hearing"], step="mid")
+    steps = range(len(shapley.video))
+    together, firsts, video, audio = shares_over_time(shapley)
+    middles = [first + (together - 1) / 2 for first in firsts]
+    over.stackplot(middles, video, audio, colors=[SIGHT, HEARING], labels=["sight", "hearing"], step="mid")
     whole = shapley.whole_shares()
     over.set_title(f"shares: sight {whole[0]:.2f}, hearing {whole[1]:.2f} over all steps", fontsize=9)
-    over.set(ylim=(0, 1), xlabel="step", ylabel="share")
+    over.set(ylim=(0, 1), xlabel="step" if together == 1 else f"step, {together} together", ylabel="share")
     for values_of, colour, name in ((shapley.video, SIGHT, "sight"), (shapley.audio, HEARING, "hearing")):
         values.plot(steps, values_of, color=colour, linewidth=1.1, label=name)
     values.set_title(f"what each sense adds to the {score} of the action", fontsize=9)
     values.set(xlabel="step")
     for axes in (over, values):
-        axes.set_xlim(0, max(1, len(video) - 1))
+        axes.set_xlim(0, max(1, len(steps) - 1))
         axes.plot(marked, [axes.get_ylim()[0]] * len(marked), "^", color=INK, markersize=4, clip_on=False)
         axes.tick_params(labelsize=7)
     values.legend(frameon=False, fontsize=7)
+
+
+def shares_over_time(shapley: Shapley) -> tuple[int, list[int], list[float], list[float]]:
+    """Return how many steps are taken together, the first step of each such part, and both senses' shares."""
+    num_steps = len(shapley.video)
+    together = math.ceil(num_steps / MOST_SHARES)
+    firsts = list(range(0, num_steps, together))
+    parts = [Shapley(*(values[first : first + together] for values in shapley)) for first in firsts]
+    video, audio = zip(*(part.whole_shares() for part in parts), strict=True)
+    return together, firsts, list(video), list(audio)
