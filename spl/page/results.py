@@ -246,7 +246,7 @@ def _grid(run: Run) -> list[Block]:
     chart = draw_marks("Error in percent of each run", [one["architecture"] for one in summary], marks)
     return [
         Chart("Error of each seed", chart, "percent of the held-out images"),
-        Table("", columns, rows),
+        Table(_partial(run), columns, rows),
         _made(run),
     ]
 
@@ -277,7 +277,7 @@ def _curricula(run: Run) -> list[Block]:
     chart = draw_marks(f"{names[0].capitalize()} of each run", variants, marks)
     return [
         Chart(f"{names[0].capitalize()} of each seed", chart),
-        Table("", ["curriculum", *names, "difference [95 %]", "seeds"], rows),
+        Table(_partial(run), ["curriculum", *names, "difference [95 %]", "seeds"], rows),
         _made(run),
     ]
 
@@ -285,6 +285,12 @@ def _curricula(run: Run) -> list[Block]:
 def _dicts(lines: list[list[str]]) -> list[dict[str, str]]:
     """Return the rows of a table by the names of its columns."""
     return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def _partial(run: Run) -> str:
+    """Return how much of a comparison is there; nothing where all of it is."""
+    (title, *_) = run.lines("ablation.md") or [""]
+    return title.removeprefix("# Ablation").removeprefix(", ")
 
 
 def _made(run: Run) -> Words:
