@@ -99,7 +99,8 @@ def test_held_out_samples_are_told_within_and_across_senses(place: Path):
     for pair in ("both to both", "video to video", "audio to audio", "video to audio", "audio to video"):
         assert accuracy["code"][pair]["mean"] > 0.8, pair
         assert accuracy["code"][pair]["low"] <= accuracy["code"][pair]["mean"]
-    assert len(accuracy["code"]) == 9
+    assert len(accuracy["code"]) == len(accuracy["direction"]) == 9
+    assert accuracy["direction"]["audio to video"]["mean"] > 0.8
     assert set(accuracy["raw"]) == {"both to both", "video to video", "audio to audio"}
     assert accuracy["canonical"]["video to audio"]["mean"] > 0.8
     found = result["retrieval"]

@@ -17,7 +17,7 @@ from spl.files import replace_text
 from spl.pairs import NAMES, PairSource
 from spl.pretrain.data import PairsConfig, load_pairs
 from spl.pretrain.report import as_markdown
-from spl.pretrain.scores import NUM_BLOCKS, canonical, principal, probe, recalls, splits_in_time
+from spl.pretrain.scores import NUM_BLOCKS, canonical, directions, principal, probe, recalls, splits_in_time
 from spl.pretrain.trained import Looked, Trained, check_signature, look, read_autoencoder
 
 ALIASES = {"data": "data.recordings", "films": "data.films", "data.films.root": "data.films"}
@@ -203,13 +203,15 @@ def _probes(
             f"got {sizes.min()}; raise --num_samples"
         }
     codes = {name: code[complete] for name, code in looked.codes.items()}
+    turned = {name: directions(code).astype(np.float32) for name, code in codes.items()}
     video, audio = (principal(values[complete], config.seed) for values in looked.raw)
     raw = {"both": np.concatenate([video, audio], axis=1), "video": video, "audio": audio}
-    found: dict[str, list[dict[str, float]]] = {"code": [], "raw": [], "canonical": []}
+    found: dict[str, list[dict[str, float]]] = {"code": [], "direction": [], "raw": [], "canonical": []}
     for split in splits_in_time(
         labels, places, gap=source.history, count=config.num_splits, seed=config.seed
     ):
         found["code"].append(probe(codes, labels, split))
+        found["direction"].append(probe(turned, labels, split))
         alone = [probe({name: x}, labels, split) for name, x in raw.items() if x.shape[1]]
         found["raw"].append({pair: share for one in alone for pair, share in one.items()})
         if video.shape[1] and audio.shape[1]:

@@ -82,11 +82,16 @@ def _reconstruction(result: dict[str, Any]) -> Sheet:
 
 
 def _probe(found: dict[str, Any]) -> Sheet:
-    names = {"code": "code", "raw": "principal components", "canonical": "canonical correlation"}
+    names = {
+        "code": "code",
+        "direction": "its direction",
+        "raw": "principal components",
+        "canonical": "canonical correlation",
+    }
     rows = [
         [
             f"{learned} to {tried}",
-            *(_share(found["accuracy"][kind].get(f"{learned} to {tried}")) for kind in names),
+            *(_share(found["accuracy"].get(kind, {}).get(f"{learned} to {tried}")) for kind in names),
         ]
         for learned in CONDITIONS
         for tried in CONDITIONS
