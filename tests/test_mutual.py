@@ -306,3 +306,15 @@ def test_a_peer_alone_cannot_be_resumed(tiny: Maker, monkeypatch: pytest.MonkeyP
     stopped = train(config)
     with pytest.raises(UsageError, match=f"the peer of another; resume that one, in {stopped.folder}$"):
         train(peer_of(config), resume=stopped.folder / "peer")
+
+
+def test_the_peer_has_attention_of_its_own(tiny: Maker):
+    config = tiny(
+        *("--model.attention", "se", "--model.attention_options.reduction", "2"),
+        *("--transfer.peer", "resnet20", "--transfer.attention", "csm", "--transfer.attention_per", "stage"),
+        *("--transfer.attention_options.kernel_size", "3"),
+    )
+    peer = peer_of(config)
+    assert (peer.model.attention, peer.model.attention_per) == ("csm", "stage")
+    assert peer.model.attention_options == {"kernel_size": 3}
+    assert peer_of(peer).model == config.model, "each is the peer of the other"

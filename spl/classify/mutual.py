@@ -5,7 +5,7 @@ Where both are saved and judged is decided elsewhere.
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 import torch
@@ -28,6 +28,8 @@ class TransferConfig:
 
     peer: str | None = None  # network that learns beside it, with weights of its own; null: it learns alone
     attention: str = "none"  # of the peer
+    attention_per: Literal["block", "stage"] = "block"  # where its modules stand
+    attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
     kind: Literal["maps", "predictions"] = "maps"  # what is carried over
     weight: float = 1.0  # of its term, beside the cross-entropy's 1; 0: each learns as if alone
     layers: tuple[str, ...] = ()  # of both, whose maps are summed; empty: all stages
@@ -38,7 +40,8 @@ class TransferConfig:
     is_joint: bool = False  # let the gradient of each one's term reach the other, too
 
     def __post_init__(self) -> None:
-        chosen = {one.name for one in fields(self) if getattr(self, one.name) != one.default}
+        plain = {one.name: {} if one.default is MISSING else one.default for one in fields(self)}
+        chosen = {name for name, default in plain.items() if getattr(self, name) != default}
         if self.peer is None and chosen:
             raise ValueError(f"{', '.join(sorted(chosen))}: no peer learns beside it; name one with peer")
         if self.kind != "maps" and chosen & OF_MAPS:

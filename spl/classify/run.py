@@ -88,8 +88,19 @@ def peer_of(config: TrainClassifierConfig) -> TrainClassifierConfig:
     assert transfer.peer is not None
     return replace(
         config,
-        model=ModelConfig(name=transfer.peer, attention=transfer.attention),
-        transfer=replace(transfer, peer=own.name, attention=own.attention),
+        model=ModelConfig(
+            name=transfer.peer,
+            attention=transfer.attention,
+            attention_per=transfer.attention_per,
+            attention_options=transfer.attention_options,
+        ),
+        transfer=replace(
+            transfer,
+            peer=own.name,
+            attention=own.attention,
+            attention_per=own.attention_per,
+            attention_options=own.attention_options,
+        ),
         seed=int(generator_of(config.seed, "peer").integers(2**31)),
         restarts=1,
     )
