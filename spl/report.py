@@ -37,6 +37,11 @@ def brief(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def say(console: Console, sentence: str) -> None:
+    """Print a sentence as it is, in one line however narrow the terminal."""
+    console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+
+
 class Report:
     """Writes the rows of a run and shows the newest.
 
@@ -132,7 +137,7 @@ class Report:
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the panel."""
-        self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+        say(self.console, sentence)
 
     def _left(self, step: int) -> str:
         done = step - self.first_step

@@ -13,7 +13,7 @@ from spl.agents.curricula import CurriculaConfig as OfAgent
 from spl.agents.curricula import Learner as Agent
 from spl.classify import training
 from spl.classify.curricula import ALIASES, CurriculaConfig, Learner
-from spl.config import UsageError, parse
+from spl.config import RunError, UsageError, parse
 from spl.curriculum import CurriculumConfig
 from spl.pretrain.curricula import ALIASES as WORDS
 from spl.pretrain.curricula import CurriculaConfig as OfAutoencoder
@@ -75,6 +75,23 @@ def test_a_stopped_grid_goes_on_without_training_again(words, monkeypatch, capsy
     page = (folder / "report.html").read_text()
     assert "Accuracy of each seed" in page
     assert "one with the lowest loss over its last epoch counts" in page
+
+
+def test_a_restart_that_fails_leaves_the_others_of_its_cell(words, monkeypatch, capsys, tmp_path):
+    learn = training.Training._learn
+
+    def fail(self, batch):
+        if self.folder.name == "restart-0":
+            raise RunError("planted")
+        learn(self, batch)
+
+    monkeypatch.setattr(training.Training, "_learn", fail)
+    grid = ["--variants", "uniform,restarts", "--restarts", "2", "--seeds", "3"]
+    assert cli.main(["ablate", "curriculum", *words, *grid]) == 0
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    found = json.loads((folder / "cells" / "restarts" / "seed-3" / "outcome.json").read_text())
+    assert (found["run"], found["failed"]) == ("restart-1", {"restart-0": "planted"})
+    assert "seed-3, restart-0 failed: planted" in capsys.readouterr().err
 
 
 def test_a_grid_of_an_autoencoder_from_end_to_end(tmp_path, monkeypatch):

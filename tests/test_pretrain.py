@@ -358,6 +358,25 @@ def test_the_best_of_several_initialisations_is_kept(small: Maker, monkeypatch: 
     assert json.loads((result.folder / "restarts.json").read_text()) == told
 
 
+def test_a_restart_that_fails_does_not_take_the_others_along(small: Maker, monkeypatch: pytest.MonkeyPatch):
+    learn = Training._learn
+
+    def fail(self: Training, *args: object) -> None:
+        if self.config.seed == 1:
+            raise RunError("planted")
+        learn(self, *args)
+
+    monkeypatch.setattr(Training, "_learn", fail)
+    said = io.StringIO()
+    result = train(small("--restarts", "3", "--recipe.epochs", "1"), told=said)
+    assert result.is_finished
+    told = json.loads((result.folder / "restarts.json").read_text())
+    assert told["failed"] == {"restart-1": "planted"}
+    assert len(told["loss"]) == 2
+    assert "\nrestart-1 failed: planted\n" in said.getvalue()
+    assert f"{told['kept']} is kept, the best of 2" in said.getvalue()
+
+
 def test_the_command_trains_stops_for_nobody_and_tells_what_comes_next(
     small: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -19,6 +19,8 @@ from spl.ablation.tables import write_measures
 from spl.arguments import take_option
 from spl.config import RunError, UsageError
 from spl.files import hold, replace_text
+from spl.report import say
+from spl.restarts import Restarts, train_each
 
 T = TypeVar("T")
 SUBJECTS = ("classifier", "autoencoder", "agent")
@@ -67,18 +69,13 @@ class Curricula:
 
     def train(self, place: Place, variant: str, seed: int) -> bool:
         """Train a cell and judge it; of restarts the one with the lowest loss over its last epoch counts."""
-        runs = self.subject.runs(variant, seed)
-        folders = [
-            place.folder / f"restart-{number}" if len(runs) > 1 else place.folder
-            for number in range(len(runs))
-        ]
-        for folder, run in zip(folders, runs, strict=True):
-            folder.mkdir(exist_ok=True)
-            if not self.subject.train(folder, run, seed, place):
-                return False
+        restarts = self._train(place, self.subject.runs(variant, seed), seed)
+        if restarts is None:
+            return False
+        folders = restarts.finished
         told = [rows_of(folder) for folder in folders]
         kept = 0
-        if len(runs) > 1:
+        if len(folders) > 1:
             losses = [float(rows[-1]["train/loss"]) for rows in told]
             kept = losses.index(min(losses))
         found = {
@@ -86,11 +83,26 @@ class Curricula:
             "seconds": sum(float(rows[-1]["seconds"]) for rows in told),
             "curves": {panel.tag: curve_of(told[kept], panel) for panel in self.subject.panels},
             "run": folders[kept].name,
+            "failed": restarts.failed,
             "data": self.subject.data,
         }
         with hold(place.folder):
             replace_text(place.folder / OUTCOME, json.dumps(found, indent=1) + "\n")
         return True
+
+    def _train(self, place: Place, runs: Sequence[Any], seed: int) -> Restarts | None:
+        """Train the run of a cell, or its restarts; None if one was told to stop."""
+        if len(runs) == 1:
+            is_finished = self.subject.train(place.folder, runs[0], seed, place)
+            return Restarts([place.folder], {}) if is_finished else None
+        restarts = train_each(
+            place.folder,
+            len(runs),
+            lambda folder, number: self.subject.train(folder, runs[number], seed, place),
+        )
+        for name, why in restarts.failed.items() if restarts is not None else ():
+            say(place.console, f"{place.folder.name}, {name} failed: {why}")
+        return restarts
 
     def read(self, folder: Path) -> Outcome:
         """Return how the finished run in ``folder`` ended.

@@ -15,7 +15,7 @@ from rich.console import Console
 from spl.ablation.cells import Cells, Entry, seconds_left
 from spl.config import RunError, UsageError
 from spl.files import hold
-from spl.report import duration
+from spl.report import duration, say
 from spl.runs import describe_run, new_run
 from spl.signals import StopSignals
 
@@ -152,7 +152,7 @@ class Grid:
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""
-        self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+        say(self.console, sentence)
 
     def _say_hello(self, folder: Path) -> None:
         cells = self.cells

@@ -3,7 +3,6 @@
 import json
 import shlex
 import shutil
-import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,11 @@ from rich.console import Console
 
 from spl.classify.run import TrainClassifierConfig
 from spl.classify.training import Training
-from spl.config import RunError, UsageError
+from spl.config import UsageError
 from spl.datasets import ImageSets, load_images
 from spl.files import hold, replace_text
 from spl.labels import flip_labels
+from spl.restarts import forget_losers, judge, train_each
 from spl.runs import describe_run, new_run, seed_of_data
 
 
@@ -107,38 +107,20 @@ def train_restarts(
     """
     describe_run(folder, config, command)
     again = f"spl train classifier --resume {shlex.quote(str(folder))}"
-    results: list[Result] = []
-    failed: dict[str, str] = {}
-    for number in range(config.restarts):
-        place = folder / f"restart-{number}"
-        place.mkdir(exist_ok=True)
+
+    def train(place: Path, number: int) -> bool:
         one = replace(config, restarts=1, seed=config.seed + number)
-        try:
-            with hold(place):
-                result = train_once(place, one, sets, command, console, again)
-        except RunError as error:
-            failed[place.name] = str(error)
-            continue
-        if not result.is_finished:
-            return Result(folder, False, {})
-        results.append(result)
-    if not results:
-        raise RunError(f"none of the {config.restarts} restarts came to its end: {failed['restart-0']}")
-    top1 = [result.scores["last"]["top1"] for result in results]
-    kept = results[top1.index(max(top1))]
-    for loser in (result for result in results if result is not kept):
-        for name in ("checkpoints", "best", "peer/checkpoints", "peer/best"):
-            shutil.rmtree(loser.folder / name, ignore_errors=True)
-    restarts = {
-        "kept": kept.folder.name,
-        "chosen_on": "held-out images, after the last epoch",
-        "top1": top1,
-        "mean": statistics.mean(top1),
-        "sd": statistics.stdev(top1) if len(top1) > 1 else 0.0,
-        "failed": failed,
-    }
-    scores = {**kept.scores, "restarts": restarts}
+        with hold(place):
+            return train_once(place, one, sets, command, console, again).is_finished
+
+    restarts = train_each(folder, config.restarts, train)
+    if restarts is None:
+        return Result(folder, False, {})
+    top1 = [read_result(place)["last"]["top1"] for place in restarts.finished]
+    told = judge(restarts, "top1", top1, max, "held-out images, after the last epoch")
+    scores = {**read_result(folder / told["kept"]), "restarts": told}
     replace_text(folder / "result.json", json.dumps(scores, indent=2) + "\n")
+    forget_losers(folder, told, ("checkpoints", "best", "peer/checkpoints", "peer/best"))
     return Result(folder, True, scores)
 
 

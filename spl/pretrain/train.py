@@ -3,7 +3,6 @@
 import json
 import shlex
 import shutil
-import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,8 @@ from spl.pairs import PairSource
 from spl.pretrain.data import load_pairs
 from spl.pretrain.run import RESTARTS, PretrainConfig
 from spl.pretrain.training import Training
+from spl.report import say
+from spl.restarts import forget_losers, judge, train_each
 from spl.runs import describe_run, new_run, seed_of_data
 
 
@@ -87,41 +88,34 @@ def train_restarts(
     their weights are deleted once ``restarts.json`` says which is kept.
 
     Raises:
-        UsageError, RunError: as `train_once`.
+        UsageError: as `train_once`.
+        RunError: if none of them came to its end.
     """
     describe_run(folder, config, command, {"signature": source.signature})
     console = Console(stderr=True) if console is None else console
     again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
-    places = [folder / f"restart-{number}" for number in range(config.restarts)]
+
+    def train(place: Path, number: int) -> bool:
+        one = replace(config, restarts=1, seed=config.seed + number)
+        return train_once(place, one, source, command, console, again).is_finished
+
     if not (folder / RESTARTS).exists():
-        for number, place in enumerate(places):
-            place.mkdir(exist_ok=True)
-            one = replace(config, restarts=1, seed=config.seed + number)
-            if not train_once(place, one, source, command, console, again).is_finished:
-                return Result(folder, False)
-        losses = [_last_loss(place) for place in places]
-        found = {
-            "kept": places[losses.index(min(losses))].name,
-            "chosen_on": "loss over the last epoch of training",
-            "loss": losses,
-            "mean": statistics.mean(losses),
-            "sd": statistics.stdev(losses),
-        }
+        restarts = train_each(folder, config.restarts, train)
+        if restarts is None:
+            return Result(folder, False)
+        losses = [_last_loss(place) for place in restarts.finished]
+        found = judge(restarts, "loss", losses, min, "loss over the last epoch of training")
         replace_text(folder / RESTARTS, json.dumps(found, indent=2) + "\n")
-    kept = json.loads((folder / RESTARTS).read_bytes())["kept"]
-    for loser in places:
-        if loser.name != kept:
-            shutil.rmtree(loser / "checkpoints", ignore_errors=True)
-    _say(
+    found = json.loads((folder / RESTARTS).read_bytes())
+    forget_losers(folder, found, ("checkpoints",))
+    for name, why in found.get("failed", {}).items():
+        say(console, f"{name} failed: {why}")
+    say(
         console,
-        f"{kept} is kept, the best of {len(places)}; "
+        f"{found['kept']} is kept, the best of {len(found['loss'])}; "
         f"it is what spl evaluate autoencoder {shlex.quote(str(folder))} reads",
     )
     return Result(folder, True)
-
-
-def _say(console: Console, sentence: str) -> None:
-    console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
 
 def _last_loss(folder: Path) -> float:
