@@ -37,6 +37,10 @@ def notes(result: dict[str, Any]) -> list[str]:
             f"the probe knows each class but {NUM_TEST_BLOCKS} of its {NUM_BLOCKS} stretches of time, on "
             f"which it is tried; {_spread(result)}"
         )
+        found.append(
+            "direction: the code with length 1; PCA: principal components of what is seen and heard; "
+            "CCA: what is correlated between them"
+        )
     return found
 
 
@@ -82,12 +86,7 @@ def _reconstruction(result: dict[str, Any]) -> Sheet:
 
 
 def _probe(found: dict[str, Any]) -> Sheet:
-    names = {
-        "code": "code",
-        "direction": "its direction",
-        "raw": "principal components",
-        "canonical": "canonical correlation",
-    }
+    names = {"code": "code", "direction": "direction", "raw": "PCA", "canonical": "CCA"}
     rows = [
         [
             f"{learned} to {tried}",
@@ -97,10 +96,10 @@ def _probe(found: dict[str, Any]) -> Sheet:
         for tried in CONDITIONS
     ]
     title = (
-        f"Linear probe: held-out stretches of time told right, of {len(found['classes'])} classes; "
-        f"chance {found['chance']:.1%}"
+        f"Linear probe: held-out stretches of time told right; {len(found['classes'])} classes, "
+        f"chance {found['chance']:.0%}"
     )
-    return Sheet(title, ["learned from, tried on", *names.values()], rows)
+    return Sheet(title, ["learned, tried", *names.values()], rows)
 
 
 def _retrieval(found: dict[str, Any]) -> Sheet:
