@@ -55,6 +55,6 @@ def attention_map(model: nn.Module, layer: Layer | Sequence[Layer], inputs: Inpu
             places = [one for each in looked if (one := places_of(each, rows / columns)) is not None]
             if not places:
                 what = "weighs channels, not positions" if within else "has no attention in it"
-                raise ValueError(f"layer {name!r} {what}, so there is no map; grad_cam shows what it does")
+                raise ValueError(f"layer {name!r} {what}, so there is no map; Grad-CAM shows what it does")
             found.append(onto(places[-1], (rows, columns)))
     return as_given(inputs, found)
