@@ -76,7 +76,13 @@ class Learner:
     def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
         """Train a run."""
         config = adopt_encoder(config)  # resumed, a run is taken to have it
-        return train_agent(config, resume=folder, command=place.command, console=place.console).is_finished
+        return train_agent(
+            config,
+            resume=folder,
+            command=place.command,
+            console=place.console,
+            go_on_with=place.go_on_with,
+        ).is_finished
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Return the mean return."""

@@ -4,7 +4,6 @@ Both lie in ``pretraining`` of the agent's run, which is itself a run of ``spl p
 """
 
 import json
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,9 +52,16 @@ def open_run(config: TrainAgentConfig, fleet: Fleet, folder: Path | None, comman
 
 
 def pretrain(
-    config: TrainAgentConfig, fleet: Fleet, run: Path, command: list[str], console: Console | None
+    config: TrainAgentConfig,
+    fleet: Fleet,
+    run: Path,
+    command: list[str],
+    console: Console | None,
+    again: str,
 ) -> bool:
     """Record and pretrain in the folder of an agent's ``run``, or go on with that.
+
+    ``again`` is the command that goes on with the run.
 
     Returns:
         Whether the encoder is there; False: it was told to stop, and saved.
@@ -75,7 +81,6 @@ def pretrain(
     source = Recordings([recording], history=config.memory.history)
     described = describe_pretraining(config, recording)
     with hold(folder):
-        again = f"spl train agent --resume {shlex.quote(str(run))}"
         training = Training(described, folder, source, console, again)
         describe_run(folder, described, command, {"signature": source.signature})
         training.go()

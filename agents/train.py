@@ -22,7 +22,7 @@ from spl.agents.start import is_fresh, make_fleet, prepare
 from spl.config import RunError
 from spl.envs.fleet import Fault
 from spl.files import hold
-from spl.report import Report
+from spl.report import Report, say
 from spl.signals import StopSignals
 from spl.threads import Threads
 
@@ -42,10 +42,12 @@ def train_agent(
     resume: Path | None = None,
     command: list[str] | None = None,
     console: Console | None = None,
+    go_on_with: str | None = None,
 ) -> Result:
     """Train an agent as ``config`` says, in a new run folder or on from the one to ``resume``.
 
-    Whatever ends the run early, a signal or an error, it is saved first.
+    Whatever ends the run early, a signal or an error, it is saved first. ``go_on_with`` is the command that a
+    stopped run names; None resumes its folder alone.
 
     Raises:
         UsageError: if the environment, the memory or the folder does not serve; nothing was started then.
@@ -64,8 +66,9 @@ def train_agent(
             folder = open_run(config, fleet, resume, command)
             if resume is None:
                 held.enter_context(hold(folder))
-            if not pretrain(config, fleet, folder, command, console):
-                return stopped_before(folder, console)
+            again = go_on_with or resuming(folder)
+            if not pretrain(config, fleet, folder, command, console, again):
+                return stopped_before(folder, console, again)
             command = []  # it stands in the folder already
         folder, parts, faults = prepare(config, fleet, folder, command)
         if resume is None and not config.pretrain_steps:
@@ -73,23 +76,28 @@ def train_agent(
         first_step = parts.progress.step
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
-        go(config, parts, Watch(config, parts, folder, report, StopSignals(), threads), faults)
+        watch = Watch(config, parts, folder, report, StopSignals(), threads)
+        go(config, parts, watch, faults, go_on_with or resuming(folder))
     mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
     return Result(folder, parts.progress.step, is_finished(config, parts), mean_return)
 
 
-def stopped_before(folder: Path, console: Console | None) -> Result:
+def resuming(folder: Path) -> str:
+    """Return the command that goes on with the run in ``folder``."""
+    return f"spl train agent --resume {shlex.quote(str(folder))}"
+
+
+def stopped_before(folder: Path, console: Console | None, again: str) -> Result:
     """Say how to go on with a run that was told to stop before its first step, and return how it ended."""
     console = Console(stderr=True) if console is None else console
-    again = f"spl train agent --resume {shlex.quote(str(folder))}"
-    console.print(
-        f"stopped and saved before the first step; go on with: {again}", highlight=False, soft_wrap=True
-    )
+    say(console, f"stopped and saved before the first step; go on with: {again}")
     return Result(folder, 0, False, math.nan)
 
 
-def go(config: TrainAgentConfig, parts: Parts, watch: Watch, faults: list[Fault]) -> None:
+def go(config: TrainAgentConfig, parts: Parts, watch: Watch, faults: list[Fault], again: str) -> None:
     """Train to the end, or until told to stop; whatever ends it, it is saved first.
+
+    ``again`` is the command that goes on with it.
 
     Raises:
         RunError: if the environments fail too often, or a loss is not finite.
@@ -104,7 +112,7 @@ def go(config: TrainAgentConfig, parts: Parts, watch: Watch, faults: list[Fault]
             finally:
                 watch.finish()
     finally:
-        watch.report.say(closing_words(config, watch))
+        watch.report.say(closing_words(config, watch, again))
 
 
 def is_finished(config: TrainAgentConfig, parts: Parts) -> bool:
@@ -129,17 +137,17 @@ def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
         say(f"memory     was not saved: {config.memory.min_size:,} transitions come before learning")
 
 
-def closing_words(config: TrainAgentConfig, watch: Watch) -> str:
+def closing_words(config: TrainAgentConfig, watch: Watch, again: str) -> str:
     """Return what to do next: evaluate a run that came to its end, go on with another."""
-    step, path = watch.parts.progress.step, shlex.quote(str(watch.folder))
+    step = watch.parts.progress.step
     if watch.saved_step != step:
         return (
             f"stopped at step {step:,}, which could not be saved (the last save is of step "
-            f"{watch.saved_step:,}); go on from there with: spl train agent --resume {path}"
+            f"{watch.saved_step:,}); go on from there with: {again}"
         )
     if is_finished(config, watch.parts):
-        return f"finished; evaluate with: spl evaluate agent {path}"
-    return f"stopped and saved at step {step:,}; go on with: spl train agent --resume {path}"
+        return f"finished; evaluate with: spl evaluate agent {shlex.quote(str(watch.folder))}"
+    return f"stopped and saved at step {step:,}; go on with: {again}"
 
 
 def run_phases(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:

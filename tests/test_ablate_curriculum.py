@@ -11,6 +11,7 @@ from spl import cli
 from spl.ablation.curricula import APART, Curricula, subject_of
 from spl.agents.curricula import CurriculaConfig as OfAgent
 from spl.agents.curricula import Learner as Agent
+from spl.agents.parts import Watch
 from spl.classify import training
 from spl.classify.curricula import ALIASES, CurriculaConfig, Learner
 from spl.config import RunError, UsageError, parse
@@ -124,8 +125,20 @@ def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
     words = (
         f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --episodes 2 --num_threads 1 --device cpu"
     )
-    assert cli.main(["ablate", "curriculum", "--of", "agent", *words.split()]) == 0
+    count = Watch.after_update
+
+    def stopping(self, loss):
+        count(self, loss)
+        self.stop.stop()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Watch, "after_update", stopping)
+        assert cli.main(["ablate", "curriculum", "--of", "agent", *words.split()]) == 130
     (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    told = capsys.readouterr().err
+    assert told.count(f"go on with: spl ablate curriculum --resume runs/ablation/{folder.name}") == 2
+    assert "spl train agent --resume" not in told, "a cell alone would leave the grid behind"
+    assert cli.main(["ablate", "curriculum", "--resume", str(folder)]) == 0
     assert [(row["variant"], row["seed"], row["state"]) for row in rows_of(folder)] == [
         ("uniform", "3", "finished"),
         ("spl-to-per", "3", "finished"),
