@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from spl.ablation.cells import paired
 from spl.ablation.tables import as_table, signed
-from spl.classify.run import RUNS, ModelConfig, TrainClassifierConfig, peer_of
+from spl.classify.run import RUNS, TrainClassifierConfig, peer_of
 from spl.classify.train import read_result
 from spl.explain.classifier import ExplainClassifierConfig, explain_classifier
 from spl.runs import read_run
@@ -48,20 +48,15 @@ class Setting(NamedTuple):
         return None if self.attention == "none" else self._replace(attention="none")
 
 
-def attention_of(model: ModelConfig) -> str:
-    """Return which attention a network has, and where if not in each block."""
-    return model.attention + ("" if model.attention_per == "block" else f" per {model.attention_per}")
-
-
 def judge(folder: Path, config: ExplainClassifierConfig) -> tuple[int, dict[Setting, dict[str, float]]]:
     """Return a run's seed, and the measures of its classifier and of its peer if it has one."""
     run = read_run(TrainClassifierConfig, folder, RUNS)
     transfer = run.transfer
     how = f"{transfer.kind}, weight {transfer.weight:g}" if transfer.peer and transfer.weight else ALONE
-    settings = {folder: Setting(run.model.name, attention_of(run.model), how)}
+    settings = {folder: Setting(run.model.name, run.model.placed_attention, how)}
     if transfer.peer is not None:
         peer = peer_of(run).model
-        settings[folder / "peer"] = Setting(f"{peer.name}, the peer", attention_of(peer), how)
+        settings[folder / "peer"] = Setting(f"{peer.name}, the peer", peer.placed_attention, how)
     found = {}
     rows = explain_classifier(list(settings), config).rows
     for (place, setting), row in zip(settings.items(), rows, strict=True):

@@ -5,7 +5,7 @@ Where both are saved and judged is decided elsewhere.
 
 import math
 from contextlib import ExitStack
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import torch
@@ -40,8 +40,7 @@ class TransferConfig:
     is_joint: bool = False  # let the gradient of each one's term reach the other, too
 
     def __post_init__(self) -> None:
-        plain = {one.name: {} if one.default is MISSING else one.default for one in fields(self)}
-        chosen = {name for name, default in plain.items() if getattr(self, name) != default}
+        chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
         if self.peer is None and chosen:
             raise ValueError(f"{', '.join(sorted(chosen))}: no peer learns beside it; name one with peer")
         if self.kind != "maps" and chosen & OF_MAPS:

@@ -44,6 +44,11 @@ class ModelConfig:
     attention_per: Literal["block", "stage"] = "block"  # where its modules stand
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the attention module
 
+    @property
+    def placed_attention(self) -> str:
+        """Which attention it has, and where if not in each block."""
+        return self.attention + ("" if self.attention_per == "block" else f" per {self.attention_per}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainClassifierConfig:

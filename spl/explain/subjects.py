@@ -156,9 +156,8 @@ def cost(classifier: Classifier, image_size: int) -> Cost:
 
 
 def _label(config: TrainClassifierConfig) -> str:
-    attention = config.model.attention
-    per = f" per {config.model.attention_per}" if config.model.attention_per != "block" else ""
-    named = config.model.name if attention == "none" else f"{config.model.name} {attention}{per}"
+    model = config.model
+    named = model.name if model.attention == "none" else f"{model.name} {model.placed_attention}"
     transfer = config.transfer
     if transfer.peer is None or transfer.weight == 0:
         return named
