@@ -10,6 +10,7 @@ from typing import Any
 from spl import __version__, telling
 from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, parse_run, split_words
 from spl.config import RunError, UsageError, given_options, parse
+from spl.naming import printable, printable_lines
 
 USAGE = """\
 spl: agents that see and hear
@@ -237,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         if is_debugging:
             traceback.print_exc()
-        print("\n".join(f"spl: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        print("\n".join(f"spl: {printable(line)}" for line in str(error).split("\n")), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("spl: interrupted", file=sys.stderr)
@@ -247,11 +248,11 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, RunError) as error:
         if is_debugging:
             traceback.print_exc()
-        print(f"spl: {error}", file=sys.stderr)
+        print(f"spl: {printable_lines(str(error))}", file=sys.stderr)
         return FAILURE
     except Exception as error:
         traceback.print_exc()
-        print(f"spl: failed with {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"spl: failed with {type(error).__name__}: {printable_lines(str(error))}", file=sys.stderr)
         return FAILURE
 
 

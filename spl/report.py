@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from spl.files import replace_text
+from spl.naming import printable, printable_lines
 
 REFRESH_S = 0.25  # between two drawings of the panel
 PLAIN_S = 5.0  # between two plain lines
@@ -38,8 +39,8 @@ def brief(value: Any) -> str:
 
 
 def say(console: Console, sentence: str) -> None:
-    """Print a sentence as it is, in one line however narrow the terminal."""
-    console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+    """Print a sentence as it is, in one line however narrow the terminal; what it obeys is escaped."""
+    console.print(printable_lines(sentence), highlight=False, soft_wrap=True, markup=False)
 
 
 class Report:
@@ -195,7 +196,7 @@ def print_table(
         is_left, is_last = position == 0 or is_prose, position == len(columns) - 1
         table.add_column(column, justify="left" if is_left else "right", no_wrap=not (is_prose and is_last))
     for row in rows:
-        table.add_row(*(row if is_prose else map(escape, row)))
+        table.add_row(*(row if is_prose else (escape(printable(cell)) for cell in row)))
     console = Console(file=sys.stdout if file is None else file)
     if not console.is_terminal:
         console.width = 120  # a file is not folded to a terminal's width

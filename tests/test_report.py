@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from spl.report import Report, brief, duration, print_table
+from spl.report import Report, brief, duration, print_table, say
 
 
 def test_rows_are_json_lines_and_a_killed_stretch_is_cut_off(tmp_path):
@@ -72,3 +72,12 @@ def test_a_table_is_not_folded_in_a_file():
     print_table("Title", ["name", "value"], [["x" * 60, "y" * 40]], file=file)
     assert "x" * 60 in file.getvalue()
     assert "y" * 40 in file.getvalue()
+
+
+def test_nothing_that_a_terminal_obeys_comes_out_of_a_sentence_or_a_table():
+    out = io.StringIO()
+    say(Console(file=out), "fault \x1b[2J of one\nand of another")
+    assert out.getvalue() == "fault \\x1b[2J of one\nand of another\n"
+    table = io.StringIO()
+    print_table("Classes", ["class", "images"], [["a\nb\x1b[31m", "3"]], file=table)
+    assert r"a\nb\x1b[31m" in table.getvalue()
