@@ -33,7 +33,7 @@ check: lint test
 	touch $@
 
 .venv/dev: .venv/core
-	$(INSTALL) --editable '.[dev,atari,doom,media,tensorboard]'
+	$(INSTALL) --editable '.[dev,all]'
 	touch $@
 
 clean:

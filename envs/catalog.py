@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig
 from spl.envs.atari import FRAME_SKIP, make_atari
 from spl.envs.doom import make_doom
+from spl.packages import install_advice, require
 
 ALE, DOOM = "ALE/", "Vizdoom"
 
@@ -57,12 +57,10 @@ def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> g
     if ":" in env_id:
         maker = _from_module(env_id)
     elif env_id.startswith(ALE):
-        if importlib.util.find_spec("ale_py") is None:
-            raise UsageError(f"{env_id} needs ale-py: pip install 'spl[atari]'")
+        require("ale_py", f"{env_id} needs ale-py")
         maker = make_atari if is_cured else _shipped
     elif env_id.startswith(DOOM):
-        if importlib.util.find_spec("vizdoom") is None:
-            raise UsageError(f"{env_id} needs vizdoom: pip install 'spl[doom]'")
+        require("vizdoom", f"{env_id} needs vizdoom")
         maker = make_doom if is_cured else _shipped
     else:
         maker = gymnasium.make
@@ -124,7 +122,7 @@ def _unknown(env_id: str) -> str:
     names = {known_id.lower(): known_id for known_id in known}
     nearest = difflib.get_close_matches(env_id.lower(), names, n=1, cutoff=0.5)
     near = f" (did you mean {names[nearest[0]]}?)" if nearest else ""
-    missing = " ALE games need ale-py: pip install 'spl[atari]'." if not ale_ids() else ""
+    missing = f" ALE games need ale-py: {install_advice('ale-py')}." if not ale_ids() else ""
     return (
         f"there is no environment {env_id}{near}; 'spl envs' lists what is registered, "
         f"and --env module:Id or module:Class names your own.{missing}"
@@ -132,11 +130,11 @@ def _unknown(env_id: str) -> str:
 
 
 def ale_ids() -> list[str]:
-    """Return the ids of the ALE games, none where ale-py is not installed."""
-    if importlib.util.find_spec("ale_py") is None:
+    """Return the ids of the ALE games, none where ale-py cannot be imported."""
+    try:
+        import ale_py
+    except ImportError:
         return []
-    import ale_py
-
     gymnasium.register_envs(ale_py)
     return sorted(known_id for known_id in gymnasium.registry if known_id.startswith(ALE))
 
@@ -164,7 +162,7 @@ def describe_envs(ids: list[str]) -> list[list[str]]:
         alike = _row("ALE/Pong-v5")
         rows.append([f"ALE/...-v5 ({len(games)} games)", "up to 18", *alike[2:]])
     else:
-        rows.append(["ALE/...-v5", "pip install 'spl[atari]'", "", "", ""])
+        rows.append(["ALE/...-v5", install_advice("ale-py"), "", "", ""])
     return rows
 
 

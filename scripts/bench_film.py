@@ -3,7 +3,7 @@
 An untrained agent of the default size at 84 x 84 plays; everything is drawn. Greeting decides at every frame,
 Pong at every fourth. Wall and CPU time from the first frame to the last; loading is not counted. "others" is
 the share of the machine that other processes took meanwhile: figures count where it is small. With --hours,
-the resident size is told after each tenth of such a film. Extras: media, atari.
+the resident size is told after each tenth of such a film. Extra: atari.
 """
 
 import argparse

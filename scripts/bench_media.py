@@ -5,7 +5,7 @@ hears nor keeps a time axis. Ours does the same and the sound to 16 kHz (`steps`
 clips holds, log-mel included (`clips`); at a step a frame, and at 15 steps a second, where pictures that no
 step shows are not resized. Then several films: the plain loop through one after the other, against the two
 processes that fill a cache. Each in turn, in an order drawn anew; medians. Last a batch of 64 samples of the
-cache, in milliseconds. Extra: media.
+cache, in milliseconds.
 """
 
 import argparse

@@ -6,7 +6,7 @@ Four games, played at random (every frame and all of the sound that the emulator
 second), the two worlds of ``spl.envs.worlds``, acted in by their oracles with some mistakes (10 frames a
 second), and, where espeak-ng is installed, a face that counts aloud (30 frames a second). Within each
 sub-folder the films take turns at four kinds of file, so that no kind gives a label away. The same command
-shows and sounds the same every time. Extras: atari, media.
+shows and sounds the same every time. Extra: atari.
 """
 
 import argparse

@@ -5,7 +5,9 @@ Public names are imported from the modules that own them, for example ``spl.agen
 
 from importlib.metadata import PackageNotFoundError, version
 
+DISTRIBUTION = "spl-multimodal"  # what is installed: "spl" belongs to others on the package index
+
 try:
-    __version__ = version("spl")
+    __version__ = version(DISTRIBUTION)
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0.0.0"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.media import av
+from spl.media import pyav
 
 CODECS = {  # of picture and sound in each kind of file
     ".mp4": ("libx264", "aac"),
@@ -64,6 +64,7 @@ def write_video(
     Raises:
         ValueError: if the suffix or a codec is unknown, or frames or sound do not serve.
         OSError: if the file cannot be written.
+        UsageError: if PyAV is not installed.
     """
     path = Path(path)
     if (suffix := path.suffix.lower()) not in CODECS:
@@ -77,7 +78,7 @@ def write_video(
     beside = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
     options = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {}  # plays while it loads
     try:
-        with av.open(str(beside), "w", options=options) as container:
+        with pyav().open(str(beside), "w", options=options) as container:
             rate = Fraction(fps).limit_denominator(100_000)
             pictures = _Pictures(container, codecs[0], rate, frames, video_options)
             sound = None
@@ -152,7 +153,7 @@ class _Pictures:
 
     def write(self, pixels: NDArray[np.uint8]) -> float:
         """Write the next frame, and return where it ends, in seconds."""
-        frame = av.VideoFrame.from_ndarray(pixels, "gray" if pixels.ndim == 2 else "rgb24")
+        frame = pyav().VideoFrame.from_ndarray(pixels, "gray" if pixels.ndim == 2 else "rgb24")
         frame.pts, frame.time_base = self._num_written, 1 / self._fps
         self._container.mux(self._stream.encode(frame))
         self._num_written += 1
@@ -175,7 +176,7 @@ class _Sound:
         if num_channels not in LAYOUTS:
             raise ValueError(f"a sound must have 1, 2 or 6 channels, got {num_channels}")
         self._container, self._rate_hz, self._layout = container, rate_hz, LAYOUTS[num_channels]
-        known = av.codec.Codec(codec, "w").audio_rates or [rate_hz]
+        known = pyav().codec.Codec(codec, "w").audio_rates or [rate_hz]
         played = [rate for rate in known if rate <= HIGHEST_RATE_HZ] or known
         coded_hz = min((rate for rate in played if rate >= rate_hz), default=max(played))
         self._stream = _stream(container, codec, coded_hz)
@@ -189,7 +190,7 @@ class _Sound:
             self._first = None
             if samples is None:
                 break
-            frame = av.AudioFrame.from_ndarray(samples, "fltp", self._layout)
+            frame = pyav().AudioFrame.from_ndarray(samples, "fltp", self._layout)
             frame.sample_rate, frame.time_base = self._rate_hz, Fraction(1, self._rate_hz)
             frame.pts = self._position
             self._container.mux(self._stream.encode(frame))
@@ -202,6 +203,7 @@ class _Sound:
 
 
 def _stream(container: Any, codec: str, rate: Any) -> Any:
+    av = pyav()
     try:
         return container.add_stream(codec, rate=rate)
     except (av.codec.codec.UnknownCodecError, av.FFmpegError) as error:

@@ -1,6 +1,6 @@
 """Video files with sound, read step by step on one time axis; never held whole. Writing them is not here.
 
-Needs PyAV (extra ``media``), whose wheel carries FFmpeg.
+PyAV, whose wheel carries FFmpeg, is imported when a file is opened or written, and not before.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.config import UsageError
-
-try:
-    import av as av  # for who writes films too: without PyAV, this module's sentence is all that is told
-except ImportError as error:
-    raise UsageError("video files are read and written by PyAV: pip install 'spl[media]'") from error
+from spl.packages import require
 
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")  # of files that are taken for films
 ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
@@ -26,6 +21,11 @@ LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the film end
 
 Picture = NDArray[np.uint8]
 Sound = NDArray[np.float32]
+
+
+def pyav() -> Any:
+    """Return PyAV; `UsageError` if it cannot be imported."""
+    return require("av", "video files are read and written by PyAV")
 
 
 class MediaError(ValueError):
@@ -52,6 +52,7 @@ class Film:
 
     Raises:
         MediaError: if it is no video file, has no picture track or not one picture that can be decoded.
+        UsageError: if PyAV is not installed.
         OSError: if it cannot be opened.
     """
 
@@ -71,7 +72,7 @@ class Film:
             self.frame_rate_hz = float(films[0].average_rate or films[0].guessed_rate or 25)
             length, base = films[0].duration, films[0].time_base
             if length is None:
-                length, base = container.duration, Fraction(1, av.time_base)
+                length, base = container.duration, Fraction(1, pyav().time_base)
             self._told_s = None if length is None or base is None else float(length * base)
             first = next(self._decoded(container, self._video), None)
             if first is None:
@@ -103,6 +104,7 @@ class Film:
             yield Step(picture, next(sounds) if self.has_audio else None)
 
     def _open(self) -> Any:
+        av = pyav()
         try:
             return av.open(str(self.path), metadata_errors="ignore")
         except av.FFmpegError as error:
@@ -115,7 +117,7 @@ class Film:
         stream = container.streams[index]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self.num_threads
-        packets, num_damaged = container.demux(stream), 0
+        av, packets, num_damaged = pyav(), container.demux(stream), 0
         while True:
             try:
                 packet = next(packets, None)
@@ -211,7 +213,7 @@ class Film:
                         yield begin, chunk
                         begin += chunk.shape[1]
                     # of whole numbers, as it would mix floats beyond full scale
-                    resampler = av.AudioResampler("s32p", layout, rate_hz)
+                    resampler = pyav().AudioResampler("s32p", layout, rate_hz)
                     kind, begin, end_s = met, round(time_s * rate_hz), time_s
                 end_s += frame.samples / frame.sample_rate
                 frame.pts = None
@@ -229,7 +231,7 @@ class _Cutter:
 
     def __init__(self, size: tuple[int, int], grey: bool) -> None:
         self.size, self.format = size, "gray" if grey else "rgb24"
-        self._reformatter = av.video.reformatter.VideoReformatter()  # one, as it keeps its tables
+        self._reformatter = pyav().video.reformatter.VideoReformatter()  # one, as it keeps its tables
         self._frame: Any = None
         self._picture: Picture = np.zeros((0, 0, 0), np.uint8)
 
@@ -246,7 +248,8 @@ class _Cutter:
 
 def _is_film(stream: Any) -> bool:
     """Whether a picture track can be decoded and is not the cover of a sound file."""
-    return stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic
+    cover = pyav().stream.Disposition.attached_pic
+    return stream.codec_context is not None and not stream.disposition & cover
 
 
 def _told(error: Exception) -> str:

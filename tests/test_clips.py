@@ -12,8 +12,6 @@ import pytest
 import torch
 from rich.console import Console
 
-pytest.importorskip("av")
-
 from spl import decoding
 from spl.clips import ClipConfig, load_clips
 from spl.config import RunError, UsageError

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -25,8 +26,6 @@ from spl.envs.camera import make_filmed
 from spl.envs.seeded import reset_seed
 from spl.records import Observation, StreamSpec
 from spl.signals import StopSignals
-
-av = pytest.importorskip("av")
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--num_threads", "1", "--device", "cpu"]
@@ -320,14 +319,14 @@ def test_what_cannot_be_filmed_is_told_in_one_sentence(run, tmp_path, capsys):
     assert "give the folder of the run" in capsys.readouterr().err
 
 
-def test_without_pyav_one_sentence_names_the_extra(run):
+def test_without_pyav_one_sentence_says_what_to_install(run):
     code = (
         "import sys; sys.modules['av'] = None\n"
         f"from spl.cli import main; sys.exit(main(['film', {str(run)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
-    assert done.stderr == "spl: video files are read and written by PyAV: pip install 'spl[media]'\n"
+    assert done.stderr == "spl: video files are read and written by PyAV: pip install 'av>=15,<19'\n"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import seen_and_heard as toy
 from PIL import Image
 
 from spl import cli
+from spl.filming import write_video
 
 webdriver = pytest.importorskip(
     "selenium.webdriver", reason="selenium is not installed: pip install '.[dev]'"
@@ -88,10 +89,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _add_film(path: Path) -> None:
-    filming = pytest.importorskip("spl.filming", reason="PyAV is not installed: pip install '.[media]'")
     frames = (np.full((48, 64, 3), 4 * number, np.uint8) for number in range(45))
     sound = 0.1 * np.sin(np.arange(24_000) / 8).astype(np.float32)
-    filming.write_video(path, frames, fps=30, audio=sound, sample_rate_hz=16_000)
+    write_video(path, frames, fps=30, audio=sound, sample_rate_hz=16_000)
 
 
 PAGES = {

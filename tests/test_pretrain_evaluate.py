@@ -255,7 +255,6 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    pytest.importorskip("av")
     from test_clips import CUT, film
 
     for folder, tones in {"known": (300.0, 2000.0), "held": (350.0, 1800.0)}.items():
