@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -85,6 +85,8 @@ class PretrainingConfig:
 @dataclass(frozen=True, kw_only=True)
 class TrainAgentConfig:
     """Everything that describes a run of ``spl train agent``."""
+
+    presets_of: ClassVar[str] = "spl train agent"
 
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: DqnConfig = field(default_factory=DqnConfig)

@@ -3,7 +3,7 @@
 Weights, optimizer, exploration, where the environments stand, the memory's arrays and the rows of
 ``metrics.jsonl`` must all be equal, times aside.
 
-    python scripts/kill_and_resume.py --kills 20 -- --config configs/smoke/agent.yaml --num_steps 2000
+    python scripts/kill_and_resume.py --kills 20 -- --config smoke/agent --num_steps 2000
 """
 
 import argparse

@@ -11,6 +11,7 @@ from spl import __version__, telling
 from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, parse_run, split_words
 from spl.config import RunError, UsageError, given_options, parse
 from spl.naming import printable, printable_lines
+from spl.presets import print_presets
 
 USAGE = """\
 spl: agents that see and hear
@@ -31,10 +32,11 @@ spl: agents that see and hear
   spl models [NAME ...]                networks and attention: parameters, operations, memory
   spl record --out FOLDER              roll an environment out into a recording
   spl film RUN                         an agent at work, with its whole sound and what it acted on
+  spl presets                          options that travel with spl, for --config: atari, cifar10, ...
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
   spl check env ID                     the doctor: what ails an environment, and its cure
 
-Every command takes --config FILE.yaml, then --a.b VALUE; --help lists its options with their defaults.
+Every command takes --config FILE.yaml (or a preset), then --a.b VALUE; --help lists its options and defaults.
 --debug shows the traceback of a mistake; --version the version.
 """
 
@@ -168,6 +170,17 @@ def check_env(argv: list[str]) -> int:
     return FAILURE if any(finding.verdict == "fault" for finding in findings) else OK
 
 
+def presets(argv: list[str]) -> int:
+    """``spl presets``."""
+    if argv == ["--help"]:
+        print("spl presets: the options that travel with spl, for --config NAME, by command")
+        return OK
+    if argv:
+        raise UsageError(f"spl presets takes no words, got {argv[0]}")
+    print_presets()
+    return OK
+
+
 COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("train", "agent"): train_agent,
     ("train", "classifier"): train_classifier,
@@ -185,6 +198,7 @@ COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
     ("models",): models,
     ("record",): record,
     ("film",): telling.film,
+    ("presets",): presets,
     ("envs",): envs,
     ("check", "env"): check_env,
 }

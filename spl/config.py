@@ -18,6 +18,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get
 
 import yaml
 
+from spl.presets import find_preset, nearest_presets, presets_of
+
 T = TypeVar("T")
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _WORDS = {"true": True, "false": False, ".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
@@ -79,7 +81,8 @@ def parse(config_class: type[T], argv: Sequence[str], *, prog: str, aliases: Map
 
     Args:
         config_class: dataclass of options and sections; ``--help`` shows the comment behind a field, or its
-            ``metadata["help"]``.
+            ``metadata["help"]``. Where its ``presets_of`` names a command, ``--config`` takes that command's
+            presets by name, too; a file of that name comes first.
         aliases: short to full key: with ``{"env": "env.id"}``, ``--env X`` means ``--env.id X``.
 
     Raises:
@@ -185,6 +188,7 @@ class _Reading:
 
     def __init__(self, config_class: Any, aliases: Mapping[str, str]) -> None:
         self.aliases = aliases
+        self.command: str | None = getattr(config_class, "presets_of", None)  # whose presets it takes
         self.options = dict(_options(config_class))
         self.given: dict[str, tuple[Any, str]] = {}  # option -> raw value, and the key as the user wrote it
         self.problems: list[str] = []
@@ -195,6 +199,8 @@ class _Reading:
             "  --config FILE.yaml",
             "      read options from a YAML file; may be repeated, later files win",
         ]
+        if self.command is not None:
+            lines.append(f"      or from a preset (spl presets): {', '.join(presets_of(self.command))}")
         for name, (_, noun, default, owner) in self.options.items():
             text = _help_of(owner, name.rpartition(".")[2])
             shorts = "".join(f", --{short}" for short, full in self.aliases.items() if full == name)
@@ -235,13 +241,19 @@ class _Reading:
             self.add(*override)
 
     def add_file(self, file: str) -> None:
+        path = Path(file)
+        if self.command is not None and not path.is_file():
+            path = find_preset(file, self.command) or path
         try:
-            content = yaml.load(Path(file).read_bytes(), Loader=_Loader)
+            content = yaml.load(path.read_bytes(), Loader=_Loader)
         except (OSError, yaml.YAMLError, ValueError) as error:
             mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
             line = f" line {mark.line + 1}" if mark is not None else ""
             got = getattr(error, "strerror", None) or problem or str(error).splitlines()[0]
-            self.problems.append(f"{file}{line}: expected a YAML file of options, got: {got}")
+            presets = ""
+            if self.command is not None and not path.exists():
+                presets = f" or a preset of {self.command} ({', '.join(nearest_presets(file, self.command))})"
+            self.problems.append(f"{file}{line}: expected a YAML file of options{presets}, got: {got}")
             return
         if isinstance(content, Mapping):
             self.add_mapping(content, f" in {file}")

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from spl import cli
+from spl.presets import find_preset
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -17,8 +18,10 @@ def test_the_own_environment_trains_with_one_flag(tmp_path, monkeypatch, capsys)
     (tmp_path / "my_env.py").write_text(blocks("python")[0])
     monkeypatch.chdir(tmp_path)
     assert "spl train agent --env my_env:Siren\n" in "".join(blocks("bash"))
-    smoke = str(ROOT / "configs/smoke/agent.yaml")
-    assert cli.main(["train", "agent", "--config", smoke, "--env", "my_env:Siren", "--num_threads", "1"]) == 0
+    assert (
+        cli.main(["train", "agent", "--config", "smoke/agent", "--env", "my_env:Siren", "--num_threads", "1"])
+        == 0
+    )
     told = capsys.readouterr().err
     assert "video 'lamp' 48 x 48 -> 1 x 36 x 36, audio 'siren' 800 at 8,000 Hz -> 1 x 64 x 8" in told
 
@@ -38,9 +41,17 @@ def test_attention_goes_into_a_network_and_is_pictured(tmp_path, monkeypatch, ca
     assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_preset_that_is_named_exists():
+    texts = [README, *(path.read_text() for path in (ROOT / "docs").glob("*.md"))]
+    named = re.findall(r"spl (.+?) --config ([\w/.]+)", "\n".join(texts))
+    assert len(named) >= 12
+    for words, name in named:
+        command = "spl train agent" if words.endswith("--of agent") else f"spl {words}"
+        assert find_preset(name, command) is not None, (command, name)
+
+
 def test_every_file_that_is_named_exists():
-    named = re.findall(r"\]\(([^)h][^)]*)\)|--config (\S+)", README)
-    files = [first or second for first, second in named if not second.startswith("file")]
+    files = re.findall(r"\]\(([^)h][^)]*)\)", README)
     assert len(files) >= 5
     for file, _, heading in (name.partition("#") for name in files):
         assert (ROOT / file).exists(), file

@@ -3,9 +3,7 @@
 import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,7 +15,7 @@ from spl.agents.run import (
     check_ram,
     ram_bytes,
 )
-from spl.config import UsageError, parse
+from spl.config import UsageError
 from spl.records import StreamSpec
 
 SPEC = StreamSpec((1, 36, 36), (1, 64, 8))
@@ -81,12 +79,3 @@ def test_ram_is_checked_before_the_start():
 def test_ranges(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
-
-
-def test_presets_are_valid():
-    root = Path(__file__).parent.parent
-    files = [*root.glob("configs/agent/*.yaml"), *root.glob("configs/smoke/*.yaml")]
-    assert len(files) >= 6
-    for file in files:
-        loaded = parse(TrainAgentConfig, ["--config", str(file)], prog="spl")
-        assert np.isfinite(loaded.agent.learning_rate)

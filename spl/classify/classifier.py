@@ -20,7 +20,7 @@ from spl.schedule import learning_rate_at
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeConfig:
-    """How a classifier is trained: the defaults suit digits; ``configs/classifier`` holds the papers'."""
+    """How a classifier is trained: the defaults suit digits; the presets hold the papers'."""
 
     epochs: int = 16  # passes over the training images
     batch_size: int = 32  # images per update

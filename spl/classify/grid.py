@@ -38,7 +38,7 @@ class AblateClassifierConfig(TrainClassifierConfig):
         super().__post_init__()
         if self.model.attention != "none":
             raise ValueError(
-                "--attention names the modules of a grid: leave model.attention out, "
+                "--attention names the modules of a grid: leave model.attention out, or at none, "
                 f"got {self.model.attention!r}"
             )
         if self.seed != 0:

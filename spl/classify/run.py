@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -53,6 +53,8 @@ class ModelConfig:
 @dataclass(frozen=True, kw_only=True)
 class TrainClassifierConfig:
     """Everything that describes a run of ``spl train classifier``."""
+
+    presets_of: ClassVar[str] = "spl train classifier"
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ MOMENT_BATCH = 64
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Everything that describes a run of ``spl pretrain autoencoder``."""
+
+    presets_of: ClassVar[str] = "spl pretrain autoencoder"
 
     data: PairsConfig = field(default_factory=PairsConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
