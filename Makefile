@@ -1,13 +1,14 @@
 # make demo: a trained agent and its evaluation in a few minutes.   make test: the tests.
 # Both make .venv and install into it; nothing is needed beforehand but Python 3.11+ and make.
 PYTHON ?= python3
+DEMO ?=# options of spl train agent, such as "--num_steps 500" for a demo of seconds
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .PHONY: demo test lint check clean
 
 demo: .venv/core
-	$(BIN)/spl train agent
+	$(BIN)/spl train agent $(DEMO)
 	$(BIN)/spl evaluate agent "$$(ls -td runs/agent/*/ | head -n 1)"
 	@echo "The run lies in $$(ls -td runs/agent/*/ | head -n 1): configuration, metrics, checkpoints, memory, evaluation."
 	@echo "Next: . .venv/bin/activate && spl --help"

@@ -6,7 +6,8 @@ parameters; Adam 1e-4, Huber, gradient norm 10; one update of 32 every four step
 environments), target copied every 1,000 steps, one action in ten random. The peer gets its environment from
 our adapter too, so that only the agents differ. Each stretch is a process of its own, the contenders take
 turns, medians are told. The first stretch of each fills the memory before it is timed. "others" is the
-share of the machine that other processes took meanwhile: figures count where it is small. Extra: bench.
+share of the machine that other processes took meanwhile: figures count where it is small. The
+contender sb3 needs the extra bench.
 """
 
 import argparse
@@ -27,6 +28,7 @@ CAPACITY, FULL, FEW = (
     1_000,
 )  # transitions: of the memory, before the first stretch, the others
 ENV = ["--env.id", "ALE/Breakout-v5", "--env.audio_features", "waveform"]
+CONTENDERS = ["sb3", "float32", "bfloat16", "compiled", "floor"]
 SIZES = {"video_stream": "nature", "attention": "none", "audio_stream": "mlp", "video_features": 512}
 SIZES |= {"audio_features": 128, "features": 512}
 Mark = tuple[int, int, float, float, float]  # step, updates; seconds: wall, CPU of ours, CPU of all
@@ -90,8 +92,8 @@ def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         words = {**{f"encoder.{key}": value for key, value in SIZES.items()}, **loop_of(args.num_envs)}
         words |= {
-            "agent.precision": args.only,
-            "agent.compile": str(args.compile).lower(),
+            "agent.precision": "bfloat16" if args.only == "bfloat16" else "float32",
+            "agent.compile": str(args.only == "compiled").lower(),
             "agent.learning_rate": 1e-4,
             "agent.double": "false",
             "agent.dueling": "false",
@@ -205,7 +207,7 @@ def run_one(args: argparse.Namespace) -> dict[str, float]:
     run = run_sb3 if args.only == "sb3" else run_ours
     marks = [one for one in run(args, args.fill, num_steps) if one[0] >= first]
     steps, updates, wall, cpu, all_cpu = (end - start for start, end in zip(marks[0], marks[-1], strict=True))
-    told = {
+    told: dict[str, float] = {
         "steps_per_second": steps / wall,
         "updates_per_second": updates / wall,
         "cpu_ms_per_step": 1e3 * cpu / steps,
@@ -217,31 +219,41 @@ def run_one(args: argparse.Namespace) -> dict[str, float]:
         samples = [float(line) for line in busy.communicate()[0].split()]
         kept = samples[-max(1, int(wall * 5)) :]
         told["gpu_busy_percent"] = sum(kept) / len(kept)
+    if args.device.startswith("cuda") and args.only != "sb3":
+        import torch
+
+        told["gpu_peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
     return told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=CONTENDERS,
+        help="default: the first three; on a GPU all (floor: compiled updates on a ready batch)",
+    )
     parser.add_argument("--num_envs", type=int, default=1, help="8: one update of 256 every 32 steps")
     parser.add_argument("--peer_envs", choices=["dummy", "subproc"], default="dummy")
     parser.add_argument("--steps", type=int, default=1_000, help="timed in each stretch")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--compile", action="store_true", help="ours with agent.compile")
     parser.add_argument("--json", type=Path, help="also write every stretch there")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # what the processes are started with
-    parser.add_argument("--fill", type=int, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--fill", type=int, default=FULL, help="random steps before the first stretch is timed"
+    )
     args = parser.parse_args()
     if args.only is not None:
         print(json.dumps(run_one(args)))
         return
-    contenders = ["sb3", *args.precision, *(["floor"] if args.device.startswith("cuda") else [])]
+    contenders = args.contenders or CONTENDERS[: 5 if args.device.startswith("cuda") else 3]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for repeat in range(args.repeats):
         for name in contenders:
-            fill = str(FEW if repeat else FULL)
+            fill = str(FEW if repeat else args.fill)
             command = [sys.executable, *sys.argv, "--only", name, "--fill", fill]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
@@ -254,20 +266,20 @@ def main() -> None:
 
 
 def tell(args: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> None:
-    """Print medians (peak memory: the largest) and the ratios of steps a second."""
+    """Print medians (peak memory: the largest) and the ratios of steps a second to the first contender's."""
     import numpy as np
 
     from spl.report import print_table
 
     def middle(name: str, key: str) -> float:
         values = [row[key] for row in found[name] if key in row]
-        return float((np.max if key == "peak_gb" else np.median)(values)) if values else float("nan")
+        return float((np.max if "peak" in key else np.median)(values)) if values else float("nan")
 
     keys = ["steps_per_second", "updates_per_second", "cpu_ms_per_step", "peak_gb", "others_percent"]
-    keys += ["gpu_busy_percent"] if args.device.startswith("cuda") else []
-    rows = []
+    keys += ["gpu_busy_percent", "gpu_peak_gb"] if args.device.startswith("cuda") else []
+    first, rows = next(iter(found)), []
     for name in found:
-        ratio = middle(name, "steps_per_second") / middle("sb3", "steps_per_second")
+        ratio = middle(name, "steps_per_second") / middle(first, "steps_per_second")
         rows.append([name, *(f"{middle(name, key):.3g}" for key in keys), f"{ratio:.2f}"])
     title = f"{args.num_envs} x Breakout, {args.threads} threads, {args.device}, medians of {args.repeats}"
     print_table(title, ["", *(key.replace("_", " ") for key in keys), "ratio"], rows)

@@ -423,7 +423,10 @@ LEARNS = (
 )
 
 
-@pytest.mark.parametrize("sense", ["eye", "ear", "both"])
+@pytest.mark.parametrize(
+    "sense",
+    [pytest.param("eye", marks=pytest.mark.slow), pytest.param("ear", marks=pytest.mark.slow), "both"],
+)
 def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
     config = smoke("--env.kwargs.sense", sense, *LEARNS)
     folder = train_agent(config, console=quiet()).folder
