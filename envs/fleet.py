@@ -7,9 +7,7 @@ arrives as a :class:`Fault` beside the others' steps, never as a transition. Not
 import functools
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +21,7 @@ from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.seeded import Position, Seeded, digest_of, reset_seed, told
 from spl.records import Observation, StreamSpec
+from spl.signals import serve_above
 
 PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
 LOST = (multiprocessing.TimeoutError, EOFError, ConnectionError)  # an environment that answers no more
@@ -53,16 +52,9 @@ class Arrival(NamedTuple):
 
 
 def _make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
-    """Make an environment, here or in a worker; that leaves Ctrl-C to the process above and ends with it."""
-    if (above := multiprocessing.parent_process()) is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=_end_with, args=(above,), daemon=True).start()
+    """Make an environment, here or in a worker; that leaves signals to the process above and ends with it."""
+    serve_above()
     return Seeded(config, seed, index)
-
-
-def _end_with(above: Any) -> None:
-    above.join()
-    os._exit(1)
 
 
 @contextmanager

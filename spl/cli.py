@@ -12,6 +12,7 @@ from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, parse_run, split_wo
 from spl.config import RunError, UsageError, given_options, parse
 from spl.naming import printable, printable_lines
 from spl.presets import print_presets
+from spl.signals import end_at_second_ctrl_c, leave
 
 USAGE = """\
 spl: agents that see and hear
@@ -234,8 +235,13 @@ def choose(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 2 for a user's mistake, 1 for a failure, 130 interrupted."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Run a command and return its exit code: 0, 2 for a user's mistake, 1 for a failure, 130 interrupted.
+
+    Without ``argv`` this is the process's own command: a second Ctrl-C ends it, whatever it does.
+    """
+    if argv is None:
+        with end_at_second_ctrl_c():
+            return leave(main(sys.argv[1:]))
     is_debugging = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
     if not argv or argv[0] in ("--help", "-h", "help"):

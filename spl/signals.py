@@ -1,19 +1,33 @@
-"""Ctrl-C and SIGTERM while a run goes on: it stops where it can be saved, or is broken off where it hangs."""
+"""Ctrl-C, SIGTERM and SIGHUP: a run stops where it can be saved; a second Ctrl-C ends any command at once."""
 
+import os
 import signal
+import stat
+import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
+HANGUP = getattr(signal, "SIGHUP", None)  # a terminal that was closed; Windows has none
+DOUBLE_S = 0.3  # some wrappers pass on a Ctrl-C that the terminal has sent to the whole group already
+PARTING_S = 5.0  # what threads are given to end once a command was interrupted
+EXIT_CODE = 130  # of a command that was interrupted
+ENDED = b"\x1b[?25h\nspl: ended at once by a second Ctrl-C; what was saved before stays\n"  # and the cursor
+
 
 class StopSignals:
-    """Turns Ctrl-C and SIGTERM into a flag that is looked at between steps.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into a flag that is looked at between steps.
+
+    SIGHUP stays ignored where it was (nohup). Otherwise the terminal is gone, and what would be printed there
+    goes nowhere, so that saving does not fail.
 
     An environment may hang in its step: where nobody has looked after ``PATIENCE_S``, or at a Ctrl-C that
     comes ``TWICE_S`` after the first signal, what goes on is interrupted (no sooner, as only what takes that
-    long is sure to wait for an environment, and an update or a transition to be whole).
+    long is sure to wait for an environment, and an update or a transition to be whole), and again each
+    ``PATIENCE_S``, as what cleans up may hang as well.
     """
 
     PATIENCE_S, TWICE_S = 10.0, 1.0
@@ -25,6 +39,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         handlers = {signal.SIGINT: self._receive, signal.SIGTERM: self._receive}
+        if HANGUP is not None and signal.getsignal(HANGUP) is not signal.SIG_IGN:
+            handlers[HANGUP] = self._receive
         if hasattr(signal, "SIGALRM"):
             handlers[signal.SIGALRM] = self._interrupt
         for number, handler in handlers.items():
@@ -40,6 +56,8 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == HANGUP:
+            forget_terminal()
         if self._received_at is None:
             self.stop()
             self._set_alarm(self.PATIENCE_S)
@@ -51,8 +69,8 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _set_alarm(self, after_s: float) -> None:
-        if len(self._before) == 3:  # SIGALRM is ours
-            signal.setitimer(signal.ITIMER_REAL, after_s)
+        if hasattr(signal, "SIGALRM") and signal.SIGALRM in self._before:
+            signal.setitimer(signal.ITIMER_REAL, after_s, after_s)
 
     @contextmanager
     def patience(self) -> Iterator[None]:
@@ -73,3 +91,92 @@ class StopSignals:
             return False
         self._set_alarm(0.0)
         return True
+
+
+def forget_terminal() -> None:
+    """Let what this process prints on a terminal go nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        with suppress(OSError):  # closed
+            if stat.S_ISCHR(os.fstat(stream).st_mode):  # one that is gone says that it is no terminal
+                os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+@contextmanager
+def end_at_second_ctrl_c() -> Iterator[None]:
+    """Let a second Ctrl-C end the process at once, whatever it does: for a command, not for a library.
+
+    A thread is told of each signal as it arrives, so that it need not wait for the main thread, which may be
+    in a call that blocks and looks at no signal. Only a library that holds Python's lock holds this up.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=_forget_signals)  # or a Ctrl-C would be told once by each worker
+    threading.Thread(target=_watch, args=(reader,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)  # ends the thread
+
+
+def _forget_signals() -> None:
+    with suppress(ValueError):  # not in the main thread
+        signal.set_wakeup_fd(-1)
+
+
+def _watch(reader: int) -> None:
+    """End the process at a second Ctrl-C; ``reader`` brings a byte for each signal."""
+    first_at: float | None = None
+    while numbers := os.read(reader, 1):
+        if numbers[0] != signal.SIGINT:
+            continue
+        now = time.monotonic()
+        if first_at is not None and now - first_at >= DOUBLE_S:
+            with suppress(OSError):
+                os.write(2, ENDED if os.isatty(2) else ENDED.split(b"\n", 1)[1])
+            os._exit(EXIT_CODE)
+        first_at = now if first_at is None else first_at
+    os.close(reader)
+
+
+def serve_above() -> None:
+    """Let this process, a worker, live as long as the one that started it: a signal is that one's to follow.
+
+    A closed terminal and some schedulers signal every process of a run. What is above takes ``PARTING_S`` at
+    the most to come to where it needs no worker any more.
+    """
+    from multiprocessing import parent_process  # not for every command
+
+    above = parent_process()
+    if above is None:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if HANGUP is not None:
+        signal.signal(HANGUP, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.setitimer(signal.ITIMER_REAL, PARTING_S))
+    threading.Thread(target=_end_with, args=(above,), daemon=True).start()
+
+
+def _end_with(above: Any) -> None:
+    above.join()
+    os._exit(1)
+
+
+def leave(code: int) -> int:
+    """Return ``code`` once no thread holds the process up; after ``PARTING_S``, end it with that code."""
+    until = time.monotonic() + PARTING_S
+    threads = [
+        one for one in threading.enumerate() if not one.daemon and one is not threading.current_thread()
+    ]
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code

@@ -236,6 +236,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.pretrain.train",
         "spl.runs",
         "spl.report",
+        "spl.signals",
         "spl.telling",
         "spl.envs.catalog",
         "spl.envs.checkup",
@@ -283,7 +284,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.envs.streams": set(),
     "spl.envs.adapter": {"spl.spectrogram", "spl.envs.senses", "spl.envs.streams"},
     "spl.envs.seeded": {"spl.envs.adapter", "spl.envs.catalog"},
-    "spl.envs.fleet": {"spl.envs.adapter", "spl.envs.seeded"},
+    "spl.envs.fleet": {"spl.envs.adapter", "spl.envs.seeded", "spl.signals"},
     "spl.envs.catalog": {
         "spl.envs",
         "spl.envs.adapter",
