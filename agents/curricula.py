@@ -19,7 +19,7 @@ from spl.agents.run import TrainAgentConfig
 from spl.agents.train import train_agent
 from spl.runs import generator_of
 
-ALIASES = {"env": "env.id", "encoder": "pretrained.run"}
+ALIASES = {name: run.ALIASES[name] for name in ("env", "pretrained", "encoder")}
 MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), "variants", "seeds")  # a grid may grow
 RETURN = Measure("return", "return", 2, "mean return of a run's episodes with all senses")
 PANEL = Panel("rollout/ep_rew_mean", "step", 1.0, "return while training, with exploration")
@@ -35,15 +35,15 @@ class CurriculaConfig(TrainAgentConfig):
         metadata={"help": "curricula; the first is the baseline"},
     )
     seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
-    episodes: int = 100  # that judge a run at its end
+    num_episodes: int = 100  # that judge a run at its end
     curriculum: ReplayCurriculumConfig = field(
         default_factory=lambda: ReplayCurriculumConfig(name="spl-to-per")
     )  # the options that all variants have in common
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.episodes < 1:
-            raise ValueError(f"episodes must be at least 1, got {self.episodes}")
+        if self.num_episodes < 1:
+            raise ValueError(f"num_episodes must be at least 1, got {self.num_episodes}")
         check_grid(self, "spl-to-per")
 
 
@@ -58,7 +58,7 @@ class Learner:
         self.data = {"env": config.env.id}
         self.notes = [
             f"Environment: {config.env.id}, {config.num_steps:,} steps.",
-            f"Return: mean of {config.episodes} episodes after the last step with all senses, without "
+            f"Return: mean of {config.num_episodes} episodes after the last step with all senses, without "
             "exploration; the same episodes for all runs.",
         ]
 
@@ -86,22 +86,22 @@ class Learner:
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Return the mean return."""
-        return needs({"return": mean_return(folder, self.config.episodes, self.config.device)}, folder)
+        return needs({"return": mean_return(folder, self.config.num_episodes, self.config.device)}, folder)
 
 
-def mean_return(folder: Path, episodes: int, device: str) -> float:
+def mean_return(folder: Path, num_episodes: int, device: str) -> float:
     """Return what the newest agent of a run gets on average, in the first set of ``spl evaluate agent``.
 
     Raises:
         UsageError: as `load_agent`.
     """
-    first_seed = EvaluateAgentConfig().first_seed
+    seed = EvaluateAgentConfig().seed
     agent, make, history, _ = load_agent(folder, device)
-    agent.generator = generator_of(first_seed, "all senses")
-    envs = [make() for _ in range(episodes)]
+    agent.generator = generator_of(seed, "all senses")
+    envs = [make() for _ in range(num_episodes)]
     try:
         with torch.inference_mode():
-            totals, _ = play(policy_of(agent, 0.0), envs, untouched, history=history, seed=first_seed)
+            totals, _ = play(policy_of(agent, 0.0), envs, untouched, history=history, seed=seed)
     finally:
         for env in envs:
             env.close()

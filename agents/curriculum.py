@@ -22,7 +22,7 @@ from spl.records import AUDIO, VIDEO, StreamSpec
 
 Name = Literal["uniform", "self-paced", "prioritized", "spl-to-per"]
 SENSES = {"video": VIDEO, "audio": AUDIO}
-_PACE = ("start", "end", "over", "warmup", "schedule", "groups", "rescored", "sense")
+_PACE = ("start", "end", "over", "warmup", "schedule", "groups", "rescored", "modality")
 _PRIORITY = ("alpha", "beta")
 _USED: dict[str, tuple[str, ...]] = {
     "uniform": (),
@@ -45,7 +45,7 @@ class ReplayCurriculumConfig:
     schedule: Literal["linear", "root", "geometric"] = "linear"  # of the share
     groups: Literal["reward", "action", "none"] = "reward"  # the easiest of each: by reward's sign, or action
     rescored: float = 0.125  # share of those drawn whose loss is computed anew, on average; 1: of all
-    sense: Literal["video", "audio"] | None = None  # the pace looks at the loss with that sense alone
+    modality: Literal["video", "audio"] | None = None  # the pace looks at the loss with that one alone
     alpha: float = 0.6  # of priorities: 0 draws uniformly, 1 in proportion to the error
     beta: float = 0.4  # of importance weights at first; 1 in the end, which takes the bias away
 
@@ -73,8 +73,8 @@ class ReplayCurriculumConfig:
     def check_senses(self, spec: StreamSpec) -> None:
         """Raise ``ValueError`` if an environment of this ``spec`` lacks the sense that the pace looks at."""
         there = {"video": spec.has_video, "audio": spec.has_audio, None: True}
-        if not there[self.sense]:
-            raise ValueError(f"curriculum.sense must be a stream of the environment, got {self.sense}")
+        if not there[self.modality]:
+            raise ValueError(f"curriculum.modality must be a stream of the environment, got {self.modality}")
 
     @property
     def has_pace(self) -> bool:
@@ -187,7 +187,7 @@ class ReplayCurriculum:
             places = np.concatenate([places for places, _ in self._unread])
             losses = torch.cat([losses for _, losses in self._unread]).cpu().numpy()
             self._unread = []
-            if self.losses is not None and self.config.sense is None:
+            if self.losses is not None and self.config.modality is None:
                 self.losses.see(places, losses)
             if self.priorities is not None:
                 self.priorities.see(places, absolute_errors(losses, huber=self.huber))
@@ -239,8 +239,10 @@ class ReplayCurriculum:
         found = []
         for first in range(0, places.size, _NUM_SCORED_AT_ONCE):
             batch = self.memory.at(places[first : first + _NUM_SCORED_AT_ONCE]).to(device)
-            if self.config.sense is not None:
-                batch = batch.without(*(sense for name, sense in SENSES.items() if name != self.config.sense))
+            if self.config.modality is not None:
+                batch = batch.without(
+                    *(sense for name, sense in SENSES.items() if name != self.config.modality)
+                )
             found.append(self.agent.score(batch))
         scored: NDArray[np.float32] = torch.cat(found).cpu().numpy()
         return scored

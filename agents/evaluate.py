@@ -41,18 +41,18 @@ Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
 class EvaluateAgentConfig:
     """How long and how an agent is evaluated."""
 
-    episodes: int = 20  # per seed and condition
-    seeds: int = 5  # sets of episodes, the same for every condition
+    num_episodes: int = 20  # per seed and condition
+    num_seeds: int = 5  # sets of episodes, the same for every condition
     epsilon: float = 0.0  # chance of a random action
-    first_seed: int = 1_000_000  # of the sets; training uses small ones
+    seed: int = 1_000_000  # of the first set; training uses small ones
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "seeds"):
+        for name in ("num_episodes", "num_seeds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.first_seed < 0:
-            raise ValueError(f"first_seed must not be negative, got {self.first_seed}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
         if not 0.0 <= self.epsilon <= 1.0:
             raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
 
@@ -218,13 +218,13 @@ def evaluate_agent(
         95 % bootstrap interval, and how they were made.
     """
     agent, make, history, step = load_agent(run, config.device)
-    envs = [make() for _ in range(config.episodes)]
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    envs = [make() for _ in range(config.num_episodes)]
+    seeds = range(config.seed, config.seed + config.num_seeds)
     policy = policy_of(agent, config.epsilon)
     console = Console(stderr=True) if console is None else console
 
     def outcome(policy: Policy, spoil: Spoil, name: str) -> Outcome:
-        agent.generator = generator_of(config.first_seed, name)  # each condition draws for itself
+        agent.generator = generator_of(config.seed, name)  # each condition draws for itself
         task = bar.add_task(name, total=len(seeds))
         played = []
         for seed in seeds:
@@ -253,13 +253,13 @@ def evaluate_agent(
 def told_outcomes(outcomes: dict[str, Outcome], config: EvaluateAgentConfig) -> dict[str, Any]:
     """Return all conditions' figures and how they were made, as JSON holds them."""
     return {
-        "episodes": config.episodes,
-        "seeds": list(range(config.first_seed, config.first_seed + config.seeds)),
+        "episodes": config.num_episodes,
+        "seeds": list(range(config.seed, config.seed + config.num_seeds)),
         "epsilon": config.epsilon,
         "spl": spl.__version__,
         "torch": str(torch.__version__),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        "conditions": {name: told(one, config.first_seed) for name, one in outcomes.items()},
+        "conditions": {name: told(one, config.seed) for name, one in outcomes.items()},
     }
 
 

@@ -32,21 +32,21 @@ OF_AGENTS = tuple(name for name in METHODS if name != "attention")  # a stream's
 class ExplainAgentConfig:
     """Which episodes of a trained agent are explained, and how."""
 
-    episodes: int = 1  # that are played
+    num_episodes: int = 1  # that are played
     method: str = "grad-cam"  # of those that spl.saliency has, but for attention
     score: Literal["advantage", "q-value"] = "advantage"  # of the chosen action: what is explained
     num_drawn: int = 8  # steps of each episode that are drawn, evenly spread
-    first_seed: int = 1_000_000  # of the episodes; training uses small ones
+    seed: int = 1_000_000  # of the first episode; training uses small ones
     batch_size: int = 32  # steps at a time
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     out: str | None = None  # folder that is written; null: explanation/ in the run's folder
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "num_drawn", "batch_size"):
+        for name in ("num_episodes", "num_drawn", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.first_seed < 0:
-            raise ValueError(f"first_seed must not be negative, got {self.first_seed}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.num_drawn > MOST_DRAWN:
             raise ValueError(f"num_drawn must be at most {MOST_DRAWN}, got {self.num_drawn}")
         if self.method not in OF_AGENTS:
@@ -84,8 +84,8 @@ def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
     env, told = make(), []
     try:
-        for number in range(config.episodes):
-            stacks, total = _played(agent, env, history, config.first_seed + number)
+        for number in range(config.num_episodes):
+            stacks, total = _played(agent, env, history, config.seed + number)
             drawn = _drawn_steps(len(stacks), config.num_drawn)
             whole = _all_steps(model, agent, stacks, drawn, config, out)
             title = f"{run.name}, episode {number + 1}, return {total:g}, {config.method}"

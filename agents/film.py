@@ -41,19 +41,19 @@ class FilmConfig:
     """What is filmed, and what is shown of it."""
 
     out: str | None = None  # the film, its suffix chooses the codecs; null: agent.mp4 in the run's folder
-    episodes: int = 1  # at the most
-    seconds: float = 120.0  # of film at the most
-    senses: Literal["both", "video", "audio"] = "both"  # what the agent is given; the film has all
+    num_episodes: int = 1  # at the most
+    duration_s: float = 120.0  # of film at the most
+    modalities: Literal["both", "video", "audio"] = "both"  # what the agent is given; the film has all
     overlay: bool = True  # maps of where in picture and sound the reason lies
     scale: int | None = None  # pixels a side for each of the environment's; null: about 400 rows in all
-    seed: int = 1_000_000  # of the episodes: the first set of spl evaluate agent
+    seed: int = 1_000_000  # of the first episode; training uses small ones
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes must be at least 1, got {self.episodes}")
-        if not 0.0 < self.seconds < float("inf"):
-            raise ValueError(f"seconds must be positive, got {self.seconds}")
+        if self.num_episodes < 1:
+            raise ValueError(f"num_episodes must be at least 1, got {self.num_episodes}")
+        if not 0.0 < self.duration_s < float("inf"):
+            raise ValueError(f"duration_s must be positive, got {self.duration_s}")
         if self.scale is not None and not 1 <= self.scale <= 32:
             raise ValueError(f"scale must be in 1..32, got {self.scale}")
         if self.out is not None and Path(self.out).suffix.lower() not in CODECS:
@@ -75,7 +75,7 @@ class Reel:
     def __init__(self, env: AudioVisualEnv, camera: Camera, config: FilmConfig, stop: StopSignals) -> None:
         self.config, self.stop = config, stop
         self.frame_rate_hz, self.title = camera.frame_rate_hz, env.config.id
-        self.most_frames = max(1, int(config.seconds * self.frame_rate_hz))
+        self.most_frames = max(1, int(config.duration_s * self.frame_rate_hz))
         self.num_frames, self.returns = 0, list[float]()
         self.action_names = names_of_actions(env)
         step_s = float(env.frame_skip / self.frame_rate_hz)
@@ -138,7 +138,7 @@ class Reel:
             action=None if reason is None else reason.action,
             shares=None if reason is None else reason.shares,
             total=self.returns[-1],
-            line=f"episode {shot.episode + 1} of {self.config.episodes} · {now_s:.1f} s",
+            line=f"episode {shot.episode + 1} of {self.config.num_episodes} · {now_s:.1f} s",
         )
         if self._screen is None:
             self._screen = self._screen_for(moment.picture)
@@ -180,9 +180,9 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
         UsageError: if the agent shall be given a sense that it does not have.
     """
     has = {"video": spec.has_video, "audio": spec.has_audio}
-    if config.senses != "both" and not all(has.values()):
+    if config.modalities != "both" and not all(has.values()):
         only = "video" if spec.has_video else "audio"
-        raise UsageError(f"the agent has {only} alone, got --senses {config.senses}: leave it out")
+        raise UsageError(f"the agent has {only} alone, got --modalities {config.modalities}: leave it out")
     notes = [] if spec.has_audio else ["the environment has no sound: the film is silent"]
     for name, layer in zip(has, looked_at(agent.network.encoder), strict=True):
         if config.overlay and has[name] and layer is None:
@@ -213,7 +213,7 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
         for note in notes_of(agent, env.spec_of_streams, config):
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
         decide = partial(reason_of, agent, with_maps=config.overlay)
-        absent = ABSENT[config.senses]
+        absent = ABSENT[config.modalities]
         player = Player(decide, env, camera, history=history, absent=absent, seed=config.seed)
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
@@ -235,7 +235,7 @@ def write_reel(path: Path, reel: Reel, player: Player, console: Console) -> None
     rate_hz = player.camera.sample_rate_hz
     write_video(
         path,
-        watched(reel, reel.frames(player.shots(reel.config.episodes)), console),
+        watched(reel, reel.frames(player.shots(reel.config.num_episodes)), console),
         fps=reel.frame_rate_hz,
         audio=None if rate_hz is None else reel.sounds(),
         sample_rate_hz=rate_hz,

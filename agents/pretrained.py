@@ -31,7 +31,7 @@ def read_pretraining(folder: Path) -> PretrainConfig:
         inside = folder / PRETRAINING
         hint = f"; did you mean {inside}?" if (inside / "signature.json").is_file() else ""
         raise UsageError(
-            f"{folder} is not a run of an autoencoder, but of another kind: give --encoder a run of "
+            f"{folder} is not a run of an autoencoder, but of another kind: give --pretrained a run of "
             f"spl pretrain autoencoder{hint}"
         )
     return read_run(PretrainConfig, folder, RUNS)

@@ -34,13 +34,13 @@ class RecordConfig:
     env: EnvConfig = field(default_factory=EnvConfig)  # not with agent, which brings its own
     agent: str | None = None  # folder of a run whose agent acts; null: at random
     epsilon: float = 0.05  # the agent's chance of a random action
-    steps: int = 20_000  # agent decisions
+    num_steps: int = 20_000  # agent decisions
     seed: int = 0  # everything random follows from it
     out: str = "recordings/new"  # folder of the recording
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
         if self.agent is not None and self.env != EnvConfig():
             raise ValueError(f"agent {self.agent} brings its own environment: leave the env options out")
         if not 0.0 <= self.epsilon <= 1.0:
@@ -107,7 +107,7 @@ def roll_out(
 
 
 def record(config: RecordConfig, *, console: Console | None = None) -> dict[str, Any]:
-    """Roll out ``config.steps`` steps into ``config.out``; return what the recording's header says of them.
+    """Roll out ``config.num_steps`` into ``config.out``; return what the recording's header says of them.
 
     Raises:
         UsageError: if the folder is taken or cannot be written, or environment or agent do not serve.
@@ -116,7 +116,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
     folder = Path(config.out)
     agent, fleet, history = actor_of(config)
     begun = fleet.start().begun  # before there is a folder: one that cannot be reset leaves none
-    memory = open_memory(folder, fleet.spec_of_streams, config.steps, history)
+    memory = open_memory(folder, fleet.spec_of_streams, config.num_steps, history)
     progress = Progress()
     collector = Collector(
         agent,
@@ -129,10 +129,10 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
     )
     collector.begin(begun)
     title = f"spl record · {fleet.config.id} · seed {config.seed}"
-    report = Report(folder, title, config.steps, console=console, is_logged=False)
+    report = Report(folder, title, config.num_steps, console=console, is_logged=False)
     try:
         with contextlib.closing(fleet), report, StopSignals() as stop:
-            roll_out(collector, config.steps, report, stop)
+            roll_out(collector, config.num_steps, report, stop)
     finally:
         actor = {"actor": config.agent or "random", "seed": config.seed}
         memory.meta = {**fleet.streams, **actor, "steps": progress.step}
@@ -140,6 +140,6 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         del memory, collector
         if progress.step:
             trim(folder)
-    is_finished = progress.step >= config.steps
+    is_finished = progress.step >= config.num_steps
     counts = {"steps": progress.step, "episodes": progress.episode}
     return {"folder": folder, **counts, "is_finished": is_finished}

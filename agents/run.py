@@ -20,7 +20,12 @@ from spl.runs import describe_run, generator_of, new_run
 
 GIB = 1024**3
 RUNS = Path("runs/agent")  # where runs lie unless told otherwise
-ALIASES = {"env": "env.id", "encoder": "pretrained.run", "curriculum": "curriculum.name"}
+ALIASES = {
+    "env": "env.id",
+    "pretrained": "pretrained.run",
+    "encoder": "pretrained.run",
+    "curriculum": "curriculum.name",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,19 +37,30 @@ Make = Callable[..., gymnasium.Env[Any, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemorySize:
+    """The replay memory whose size is told."""
+
+    capacity: int = 50_000  # observations
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {self.capacity}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckEnvConfig:
     """Which environment is examined, and for how long."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
     raw: bool = False  # ALE and ViZDoom as they are shipped, without our cures
-    steps: int = 2_000  # at the most, over all episodes; no action is repeated
-    episodes: int = 3  # at the most
+    num_steps: int = 2_000  # at the most, over all episodes; no action is repeated
+    num_episodes: int = 3  # at the most
     seed: int = 0  # resets and actions follow from it
     step_timeout_s: float = 60.0  # for making it, one reset or one step; what takes longer hangs
-    capacity: int = 50_000  # observations of the replay memory whose size is told
+    memory: MemorySize = field(default_factory=MemorySize)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "episodes", "capacity"):
+        for name in ("num_steps", "num_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
@@ -106,7 +117,7 @@ def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
         rate_hz = None if rate else adapted.sample_rate_hz
         yield _of_skipping(adapted.env, adapted.streams.audio, rate_hz, config.options, make)
     yield from _of_episodes(adapted, config, say, make)
-    yield _of_memory(adapted, config.capacity)
+    yield _of_memory(adapted, config.memory.capacity)
     if not config.raw:
         cured = (what for family, what in CURED.items() if config.env.id.startswith(family))
         yield from (Finding("cured", "ok", what) for what in cured)
@@ -247,9 +258,9 @@ def play(
     Raises:
         EnvFailure: if the environment raises.
     """
-    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.steps)
+    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.num_steps)
     actions = [adapted.first_action + int(action) for action in draws]
-    for episode in range(config.episodes):
+    for episode in range(config.num_episodes):
         step = 0
         for moment in _play_episode(env, adapted.streams, actions, config.seed + episode, say):
             step = moment.step

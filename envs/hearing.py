@@ -71,7 +71,7 @@ class Hearing:
                 "fault",
                 f"silent: every sample of {num_chunks:,} chunks is {self.low:.4g}",
                 "switch the sound on and install its library (ViZDoom: OpenAL, Debian: libopenal1); "
-                "if its sounds are only rare, give more --steps",
+                "if its sounds are only rare, give more --num_steps",
             )
         return Finding(
             "hearing",

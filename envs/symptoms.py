@@ -120,7 +120,7 @@ class Endings:
     def findings(self) -> Iterator[Finding]:
         """Yield what was seen of end flags and of last observations."""
         if not self.num_terminated + self.num_truncated:
-            what = "no episode ended, so that no end was seen; more --steps may show one"
+            what = "no episode ended, so that no end was seen; more --num_steps may show one"
             yield Finding("endings", "note", what)
             return
         if self.both:

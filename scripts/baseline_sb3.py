@@ -58,10 +58,10 @@ class EpisodeLines(BaseCallback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--env", default="ALE/Pong-v5")
-    parser.add_argument("--steps", type=int, default=200_000)
+    parser.add_argument("--num_steps", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--num_episodes", type=int, default=20)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -86,15 +86,15 @@ def main() -> None:
         device=args.device,
     )
     started = time.monotonic()
-    model.learn(args.steps, callback=EpisodeLines(args.out / "episodes.jsonl"))
+    model.learn(args.num_steps, callback=EpisodeLines(args.out / "episodes.jsonl"))
     seconds = time.monotonic() - started
     model.save(args.out / "model")
 
     evaluation_env = VecFrameStack(DummyVecEnv([make(args.env, args.seed + 1000)]), n_stack=4)
-    returns, _ = evaluate_policy(model, evaluation_env, args.episodes, return_episode_rewards=True)
+    returns, _ = evaluate_policy(model, evaluation_env, args.num_episodes, return_episode_rewards=True)
     result = {
         "env": args.env,
-        "steps": args.steps,
+        "steps": args.num_steps,
         "seed": args.seed,
         "threads": args.threads,
         "train_seconds": round(seconds, 1),

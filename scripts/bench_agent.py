@@ -183,7 +183,7 @@ def run_floor(args: argparse.Namespace) -> dict[str, float]:
             torch.cuda.synchronize()
 
     updates(20)
-    started, count = time.perf_counter(), args.steps // (4 * args.num_envs)
+    started, count = time.perf_counter(), args.num_steps // (4 * args.num_envs)
     updates(count)
     return {"updates_per_second": count / (time.perf_counter() - started)}
 
@@ -193,7 +193,7 @@ def run_one(args: argparse.Namespace) -> dict[str, float]:
     if args.only == "floor":
         return run_floor(args)
     first = args.fill + EVERY  # the first updates allocate and choose kernels
-    num_steps = -(-(first + args.steps) // EVERY) * EVERY + EVERY
+    num_steps = -(-(first + args.num_steps) // EVERY) * EVERY + EVERY
     busy = None
     if args.device.startswith("cuda"):
         command = [
@@ -237,7 +237,7 @@ def main() -> None:
     )
     parser.add_argument("--num_envs", type=int, default=1, help="8: one update of 256 every 32 steps")
     parser.add_argument("--peer_envs", choices=["dummy", "subproc"], default="dummy")
-    parser.add_argument("--steps", type=int, default=1_000, help="timed in each stretch")
+    parser.add_argument("--num_steps", type=int, default=1_000, help="timed in each stretch")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="also write every stretch there")

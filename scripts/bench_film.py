@@ -59,7 +59,9 @@ def shoot(run: Path, folder: Path, seconds: float, frame_rate_hz: int) -> tuple[
     plain = filming.Reel.frames
     filming.Reel.frames = lambda reel, shots: watch.frames(plain(reel, shots))  # type: ignore[method-assign]
     try:
-        config = filming.FilmConfig(out=str(folder / "a.mp4"), seconds=seconds, episodes=10_000, device="cpu")
+        config = filming.FilmConfig(
+            out=str(folder / "a.mp4"), duration_s=seconds, num_episodes=10_000, device="cpu"
+        )
         done = filming.film(run, config)
     finally:
         filming.Reel.frames = plain  # type: ignore[method-assign]

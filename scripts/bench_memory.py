@@ -269,12 +269,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=20_000, help="capacity, and what is added before timing")
+    parser.add_argument(
+        "--num_steps", type=int, default=20_000, help="capacity, and what is added before timing"
+    )
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--audio", choices=SPECS, default="waveform")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(SPECS[args.audio], args.steps, args.repetitions)
+    found = measure(SPECS[args.audio], args.num_steps, args.repetitions)
     names = ["bytes per transition", "us per add", "us per draw of 32", "us per draw of 256"]
     rows = []
     for row, name in enumerate(names):
@@ -283,7 +285,7 @@ def main() -> None:
         rows.append(
             [name, *(f"{figure:,.1f}{ratio}" for figure, ratio in zip(figures, ["", *ratios], strict=True))]
         )
-    title = f"Replay memory, {args.audio}, {args.steps:,} transitions, one thread"
+    title = f"Replay memory, {args.audio}, {args.num_steps:,} transitions, one thread"
     print_table(title, ["", "spl", *(f"{name} {version(name)}" for name in [*found][1:])], rows)
 
 

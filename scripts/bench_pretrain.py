@@ -44,7 +44,7 @@ CHILD_UPDATES = 60
 def record(folder: Path, num_steps: int) -> Path:
     """Record so many random steps of Beacon."""
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        words = ["--env", "spl/Beacon-v0", "--steps", str(num_steps), "--out", str(folder)]
+        words = ["--env", "spl/Beacon-v0", "--num_steps", str(num_steps), "--out", str(folder)]
         assert spl(["record", *words]) == 0
     return folder
 

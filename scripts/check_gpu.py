@@ -77,7 +77,7 @@ def run_bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Time whole training runs and a compiled update on a ready batch, their floor."""
     told = folder / "bench.json"
     steps, fill, repeats = ("250", "1000", "1") if args.quick else ("2000", "4000", "2")
-    words = ["scripts/bench_agent.py", "--device", args.device, "--json", str(told), "--steps", steps]
+    words = ["scripts/bench_agent.py", "--device", args.device, "--json", str(told), "--num_steps", steps]
     words += [
         "--fill",
         fill,

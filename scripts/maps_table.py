@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--method", default="grad-cam")
     parser.add_argument("--num_measured", type=int, help="held-out images of each run; without: all")
     words = parser.parse_args()
-    config = ExplainClassifierConfig(methods=(words.method,), num_measured=words.num_measured, device="cpu")
+    config = ExplainClassifierConfig(method=(words.method,), num_measured=words.num_measured, device="cpu")
     found: dict[Setting, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for folder in words.runs:
         seed, judged = judge(folder, config)

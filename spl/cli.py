@@ -121,9 +121,9 @@ def models(argv: list[str]) -> int:
     from spl.models import ModelsConfig, print_models
 
     words, rest = split_words(argv)
-    if words and any(word.startswith("--models") for word in rest):
-        raise UsageError("name the networks once: before the options, or with --models")
-    names = ["--models", ",".join(words)] if words else []
+    if words and any(word.startswith("--model") for word in rest):
+        raise UsageError("name the networks once: before the options, or with --model")
+    names = ["--model", ",".join(words)] if words else []
     print_models(parse(ModelsConfig, [*names, *rest], prog="spl models [NAME ...]"))
     return OK
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get
 import yaml
 
 from spl.presets import find_preset, nearest_presets, presets_of
+from spl.vocabulary import RENAMED, SPELLED
 
 T = TypeVar("T")
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -268,7 +269,19 @@ class _Reading:
             if is_section and isinstance(value, Mapping):
                 self.add_mapping(value, where, f"{name}.")
             elif not (is_section and value is None):  # all keys of a section may be commented out
-                self.add(name, value, f"{name!r}{where}")
+                self.add(self.now(name, mapping, prefix), value, f"{name!r}{where}")
+
+    def now(self, key: str, mapping: Mapping[str, Any], prefix: str) -> str:
+        """Return what the option is called now that a file names ``key``, beside the other keys there."""
+        name = RENAMED.get(key, key)
+        if self.owner(key) is not None or self.owner(name) is None:
+            return key
+        beside: Any = mapping
+        for part in name.removeprefix(prefix).split("."):
+            beside = beside.get(part, MISSING) if isinstance(beside, Mapping) else MISSING
+        if beside is not MISSING:
+            self.problems.append(f"{key!r} and {name!r} are one option: leave one out")
+        return name
 
     def add(self, key: str, value: Any, label: str) -> None:
         name = self.aliases.get(key, key)
@@ -344,8 +357,10 @@ def _coerce(value: Any, kind: Any) -> Any:
         if isinstance(value, list | tuple):
             kinds = [args[0]] * len(value) if args[-1] is ... else args
             return tuple(_coerce(item, item_kind) for item, item_kind in zip(value, kinds, strict=True))
-    elif origin is Literal and str(value) in map(str, args):
-        return next(choice for choice in args if str(choice) == str(value))
+    elif origin is Literal:
+        words = (str(value), SPELLED.get(str(value)))
+        if (choice := next((one for one in args if str(one) in words), MISSING)) is not MISSING:
+            return choice
     elif (kind is str and isinstance(value, str)) or (kind is NoneType and value is None):
         return None if value is None else str(value)
     elif kind is bool and str(value).lower() in _BOOLS:

@@ -69,13 +69,13 @@ WHY_NOT = (
 class ModelsConfig:
     """Which networks are counted, and for what."""
 
-    models: tuple[str, ...] = tuple(RESNETS)  # networks by name
+    model: tuple[str, ...] = tuple(RESNETS)  # networks by name
     attention: tuple[str, ...] = ("none",)  # attention modules by name, each in each network
     num_classes: int | None = None  # of the classifier; null: 10, and 1000 for ImageNet's networks
     image_size: int | None = None  # height and width; null: 32, 96 or 224, as the network was made for
 
     def __post_init__(self) -> None:
-        for name in self.models:
+        for name in self.model:
             lookup(RESNETS, name, "network")
         for name in self.attention:
             lookup(ATTENTION, name, "attention")
@@ -98,7 +98,7 @@ class Counted(NamedTuple):
 
 def count_models(config: ModelsConfig) -> Iterator[Counted]:
     """Count each network with each attention module; the weights are never made."""
-    for name in config.models:
+    for name in config.model:
         spec = RESNETS[name]
         num_classes = NUM_CLASSES[spec.family] if config.num_classes is None else config.num_classes
         image_size = spec.image_size if config.image_size is None else config.image_size

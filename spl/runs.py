@@ -18,6 +18,7 @@ from spl import config as configuration
 from spl.config import UsageError
 from spl.files import replace_text
 from spl.system import describe_system
+from spl.vocabulary import RENAMED
 
 T = TypeVar("T")
 
@@ -136,7 +137,7 @@ def _check_kind(config_class: type[Any], folder: Path, parent: Path) -> None:
         found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError):
         return  # the parser tells what is wrong with it
-    known = {one.name for one in fields(config_class)}
+    known = {one.name for one in fields(config_class)} | RENAMED.keys()
     if isinstance(found, dict) and len(strange := [str(key) for key in found if key not in known]) > 1:
         raise UsageError(
             f"{folder} is a run of another kind than those in {parent}: it has the options "

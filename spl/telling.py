@@ -72,8 +72,8 @@ def explain_classifier(argv: list[str]) -> int:
     others, rest = split_words(rest)
     rest, files = take_options(rest, "--images")
     config = parse(ExplainClassifierConfig, rest, prog="spl explain classifier RUN [RUN ...]")
-    if files and "num_images" in given_options(ExplainClassifierConfig, rest):
-        raise UsageError("--num_images is of held-out images: leave it out, or --images")
+    if files and "num_drawn" in given_options(ExplainClassifierConfig, rest):
+        raise UsageError("--num_drawn is of held-out images: leave it out, or --images")
     print_measures(explain([run, *map(Path, others)], config, files))
     return OK
 

@@ -106,7 +106,7 @@ def test_a_grid_of_an_autoencoder_from_end_to_end(tmp_path, monkeypatch):
     learn, judge = (",".join(folders[part, name] for name in places) for part in ("learn", "judge"))
     options = f"--data {learn} --test {judge} --data.mismatch 0.25 --data.history 1 --recipe.epochs 2"
     dense = "--encoder.video_stream dense --encoder.audio_stream dense --encoder.attention none"
-    grid = "--variants uniform,self-paced --seeds 0,1 --recipe.batch_size 40 --num_threads 1 --num_shown 0"
+    grid = "--variants uniform,self-paced --seeds 0,1 --recipe.batch_size 40 --num_threads 1 --num_drawn 0"
     words = f"{options} {dense} {grid} --curriculum.warmup 0.5 --curriculum.over 1".split()
     assert cli.main(["ablate", "curriculum", "--of", "autoencoder", *words]) == 0
     (folder,) = (tmp_path / "runs" / "ablation").iterdir()
@@ -122,9 +122,8 @@ def test_a_grid_of_an_autoencoder_from_end_to_end(tmp_path, monkeypatch):
 def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     smoke = Path(__file__).parent.parent / "configs" / "smoke" / "agent.yaml"
-    words = (
-        f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --episodes 2 --num_threads 1 --device cpu"
-    )
+    words = f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --num_episodes 2"
+    words += " --num_threads 1 --device cpu"
     count = Watch.after_update
 
     def stopping(self, loss):

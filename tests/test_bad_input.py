@@ -22,7 +22,7 @@ from spl import cli
 ROOT = Path(__file__).parent.parent
 SMOKE = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--num_threads", "1", "--device", "cpu"]
 SHORT = [*SMOKE, "--num_steps", "60", "--checkpoint_every_steps", "30"]
-LONGER, BRIEF = ["--num_steps", "64"], ["--episodes", "1", "--seeds", "1"]
+LONGER, BRIEF = ["--num_steps", "64"], ["--num_episodes", "1", "--num_seeds", "1"]
 
 
 @pytest.fixture(scope="session")
@@ -234,7 +234,7 @@ def test_a_path_with_spaces_and_umlauts_serves_every_command(tmp_path, monkeypat
     assert cli.main(["train", "agent", "--resume", str(run), "--num_steps", "48"]) == 0
     assert cli.main(["evaluate", "agent", str(run), *BRIEF]) == 0
     assert json.loads((run / "evaluation.json").read_text())["run"] == str(run)
-    assert cli.main(["record", "--agent", str(run), "--steps", "20", "--out", f"{runs}/Aufnahme ß"]) == 0
+    assert cli.main(["record", "--agent", str(run), "--num_steps", "20", "--out", f"{runs}/Aufnahme ß"]) == 0
     header = json.loads(Path(runs, "Aufnahme ß", "recording.json").read_text())
     assert header["meta"]["actor"] == str(run)
 

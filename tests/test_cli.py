@@ -123,13 +123,13 @@ def test_train_evaluate_and_record_end_to_end(capsys, tmp_path, monkeypatch):
     assert {"config.yaml", "command.txt", "env.json", "metrics.jsonl", "checkpoints"} <= {
         path.name for path in run.iterdir()
     }
-    assert cli.main(["evaluate", "agent", str(run), "--episodes", "2", "--seeds", "2"]) == 0
+    assert cli.main(["evaluate", "agent", str(run), "--num_episodes", "2", "--num_seeds", "2"]) == 0
     table = capsys.readouterr().out
     assert "all senses" in table
     assert "of oracle" in table
     assert json.loads((run / "evaluation.json").read_text())["conditions"]["oracle"]["mean"] == 32.0
     out = str(tmp_path / "rec")
-    assert cli.main(["record", "--agent", str(run), "--steps", "70", "--out", out]) == 0
+    assert cli.main(["record", "--agent", str(run), "--num_steps", "70", "--out", out]) == 0
     assert "70 steps, 2 whole episodes" in capsys.readouterr().out
 
 

@@ -18,7 +18,7 @@ from spl.agents.run import MemoryConfig, TrainAgentConfig, slack_of
 from spl.config import UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import make_env
-from spl.envs.checkup import CheckEnvConfig, examine
+from spl.envs.checkup import CheckEnvConfig, MemorySize, examine
 from spl.envs.doctor import check_env
 from spl.envs.hearing import Hearing, Skipping, judge_skipping
 from spl.envs.symptoms import Finding
@@ -86,14 +86,14 @@ def test_the_streams_are_named_with_shape_rate_and_length():
 
 
 def test_an_episode_that_does_not_end_is_a_note():
-    findings = list(examine(config("World", steps=11)))
+    findings = list(examine(config("World", num_steps=11)))
     assert list(ailing(findings)) == ["endings"]
     assert ailing(findings)["endings"][0] == "note"
 
 
 def test_both_flags_at_gymnasiums_own_time_limit_are_right():
     gymnasium.register("LimitOfDoctor-v0", planted.Ends, max_episode_steps=12)
-    findings = list(examine(config("LimitOfDoctor-v0", steps=24)))
+    findings = list(examine(config("LimitOfDoctor-v0", num_steps=24)))
     del gymnasium.registry["LimitOfDoctor-v0"]
     assert ailing(findings) == {}
     assert "2 terminated" in next(one.what for one in findings if one.name == "endings")
@@ -105,7 +105,9 @@ def test_the_bytes_told_are_those_of_the_memory():
         env.spec_of_streams, 500, slack=slack_of(TrainAgentConfig(memory=MemoryConfig(capacity=500)))
     )
     told = next(
-        one.what for one in examine(config("spl/Beacon-v0", steps=3, capacity=500)) if one.name == "memory"
+        one.what
+        for one in examine(config("spl/Beacon-v0", num_steps=3, memory=MemorySize(capacity=500)))
+        if one.name == "memory"
     )
     assert memory.nbytes == (500 + 64) * 8_095
     assert told == f"8,095 bytes a transition; a memory of 500 takes {memory.nbytes / 2**20:,.0f} MiB of RAM"
@@ -175,7 +177,7 @@ def test_the_death_of_the_process_becomes_a_sentence(capfd):
 
 def test_a_seed_that_only_a_fresh_process_repeats_is_told_from_one_that_nothing_does():
     built, unseeded = (
-        next(one for one in check_env(config(name, episodes=1)) if one.name == "seed")
+        next(one for one in check_env(config(name, num_episodes=1)) if one.name == "seed")
         for name in ("Built", "Unseeded")
     )
     assert built.what.startswith("repeats in a fresh process only; the seed repeats in the same environment")
@@ -199,7 +201,7 @@ def test_the_command_prints_cures_and_fails_only_for_a_fault(capsys):
     assert "silent: every sample" in told
     assert "cure: switch the sound on" in told
     assert told.endswith("planted:Silent: 1 fault\n")
-    assert cli.main(["check", "env", "planted:Offset", "--episodes", "1"]) == 0
+    assert cli.main(["check", "env", "planted:Offset", "--num_episodes", "1"]) == 0
     assert capsys.readouterr().out.endswith("1 warning\n")
 
 
@@ -209,12 +211,12 @@ def test_a_mistake_in_the_child_is_the_users(capsys):
     assert cli.main(["check", "env"]) == 2
     assert "spl check env spl/Beacon-v0" in capsys.readouterr().err
     with pytest.raises(ValueError, match="steps must be at least 1"):
-        CheckEnvConfig(steps=0)
+        CheckEnvConfig(num_steps=0)
 
 
 @needs_ale
 def test_ale_as_shipped_loses_sound_and_begins_with_a_step():
-    found = ailing(list(examine(config("ALE/Pong-v5", raw=True, steps=300))))
+    found = ailing(list(examine(config("ALE/Pong-v5", raw=True, num_steps=300))))
     assert "75% is lost: 512 samples a step" in found["frame skip"][1]
     assert "begins at 0, rests at 128" in found["hearing"][1]
     assert set(found) == {"rate", "frame skip", "hearing", "endings"}
@@ -223,7 +225,7 @@ def test_ale_as_shipped_loses_sound_and_begins_with_a_step():
 
 @needs_ale
 def test_ale_as_the_agent_gets_it_is_healthy():
-    findings = list(examine(config("ALE/Pong-v5", steps=300)))
+    findings = list(examine(config("ALE/Pong-v5", num_steps=300)))
     assert {verdict for verdict, _ in ailing(findings).values()} <= {"note"}
     assert "cured" in {one.name for one in findings}
     with pytest.raises(UsageError, match="frameskip loses three quarters of ALE's sound"):

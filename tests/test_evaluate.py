@@ -93,8 +93,8 @@ def test_conditions_follow_the_senses_there_are():
 
 def test_ranges():
     with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
-        EvaluateAgentConfig(episodes=0)
-    with pytest.raises(ValueError, match="first_seed must not be negative, got -1"):
-        EvaluateAgentConfig(first_seed=-1)
+        EvaluateAgentConfig(num_episodes=0)
+    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+        EvaluateAgentConfig(seed=-1)
     with pytest.raises(ValueError, match="epsilon must be in"):
         EvaluateAgentConfig(epsilon=1.5)

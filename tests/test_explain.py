@@ -21,7 +21,7 @@ from spl.explain.subjects import spread
 from spl.saliency import chosen, grad_cam, predicted
 from spl.saliency.measures import average_drop, average_increase, confidence, deletion, explained, insertion
 
-SHORT = ["--num_steps", "2", "--device", "cpu"]
+SHORT = ["--num_curve_steps", "2", "--device", "cpu"]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def runs(tiny):
 
 
 def test_two_runs_side_by_side(runs, capsys):
-    words = [*map(str, runs), "--methods", "grad-cam,attention", "--num_images", "3", *SHORT]
+    words = [*map(str, runs), "--method", "grad-cam,attention", "--num_drawn", "3", *SHORT]
     assert cli.main(["explain", "classifier", *words]) == 0
     told = capsys.readouterr()
     words = " ".join(told.out.split())
@@ -59,7 +59,7 @@ def test_two_runs_side_by_side(runs, capsys):
 
 
 def test_the_measures_are_those_of_the_maps(runs):
-    config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=3, device="cpu", batch_size=4)
+    config = ExplainClassifierConfig(method=("grad-cam",), num_curve_steps=3, device="cpu", batch_size=4)
     (row,) = explain_classifier(runs[:1], config).rows
     classifier, sets, _ = read_classifier(runs[0], "last", device="cpu")
     loaded = [np.asarray(sets.test.images[index][0].convert("RGB")) for index in sets.test.indices]
@@ -106,20 +106,20 @@ def test_files_are_drawn_with_the_class_that_is_named(runs, tmp_path, pictures):
 
 def test_best_weights_another_layer_and_fewer_images(runs):
     config = ExplainClassifierConfig(
-        which="best", layer=("layer1",), num_measured=2, num_images=1, methods=("layer-cam",), num_steps=1,
-        device="cpu",
+        which="best", layers=("layer1",), num_measured=2, num_drawn=1, method=("layer-cam",),
+        num_curve_steps=1, device="cpu",
     )  # fmt: skip
     told = explain_classifier(runs[:1], config)
     assert len(told.rows[0].measured.full) == 2
     result = json.loads((told.out / "measures.json").read_text())
     assert (result["which"], result["runs"][0]["layer"]) == ("best", "layer1")
-    other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layer": ("layer3",)}))
+    other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layers": ("layer3",)}))
     assert not torch.equal(other.rows[0].measured.masked, told.rows[0].measured.masked)
 
 
 def test_two_runs_of_one_network_are_told_apart(tiny):
     folders = [train_classifier(tiny("--seed", seed)).folder for seed in ("1", "2")]
-    config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=1, num_images=1, device="cpu")
+    config = ExplainClassifierConfig(method=("grad-cam",), num_curve_steps=1, num_drawn=1, device="cpu")
     rows = explain_classifier(folders, config).rows
     assert [row.label for row in rows] == [f"resnet20 ({folder.name})" for folder in folders]
 
@@ -130,7 +130,7 @@ def test_no_more_images_are_asked_about_at_once_than_fit_a_batch(runs, monkeypat
         "spl.explain.classifier.predicted", lambda model, x: sizes.append(len(x)) or predicted(model, x)
     )
     config = ExplainClassifierConfig(
-        methods=("grad-cam",), num_images=3, num_measured=0, batch_size=2, device="cpu"
+        method=("grad-cam",), num_drawn=3, num_measured=0, batch_size=2, device="cpu"
     )
     told = explain_classifier(runs[:1], config)
     assert sizes == [2, 1]
@@ -141,7 +141,7 @@ def test_runs_whose_folders_are_called_alike_are_told_apart(runs, tmp_path, caps
     folders = [tmp_path / name / "restart-0" for name in ("one", "two")]
     for folder in folders:
         shutil.copytree(runs[0], folder)
-    config = ExplainClassifierConfig(methods=("grad-cam",), num_steps=1, num_images=1, device="cpu")
+    config = ExplainClassifierConfig(method=("grad-cam",), num_curve_steps=1, num_drawn=1, device="cpu")
     rows = explain_classifier(folders, config).rows
     assert [row.label for row in rows] == ["resnet20 (one/restart-0)", "resnet20 (two/restart-0)"]
     images = json.loads((folders[0] / "explanation" / "measures.json").read_text())["images"]
@@ -156,25 +156,25 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
     for words, said in {
         (): "give the folder of the run: spl explain classifier",
         (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
-        (run, "--layer", "layer9"): "ResNet has no layer 'layer9'; did you mean 'layer3'?",
-        (run, "--layer", "fc"): "layer 'fc' must give (B, C, H, W), got (1, 3)",
-        (run, "--layer", "layer9", "--methods", "score-cam"): "ResNet has no layer 'layer9'",
+        (run, "--layers", "layer9"): "ResNet has no layer 'layer9'; did you mean 'layer3'?",
+        (run, "--layers", "fc"): "layer 'fc' must give (B, C, H, W), got (1, 3)",
+        (run, "--layers", "layer9", "--method", "score-cam"): "ResNet has no layer 'layer9'",
         (
             run,
-            "--layer",
+            "--layers",
             "layer1",
-            "--methods",
+            "--method",
             "occlusion",
         ): "none of the methods occlusion is taken at a layer",
-        (run, "--num_images", "6", "--images", "a.png"): "--num_images is of held-out images: leave it out",
-        (run, "--methods", "grad-kam"): "methods must be some of grad-cam, grad-cam++",
-        (run, "--methods", "attention"): "resnet20 has no column for attention",
+        (run, "--num_drawn", "6", "--images", "a.png"): "--num_drawn is of held-out images: leave it out",
+        (run, "--method", "grad-kam"): "method must be some of grad-cam, grad-cam++",
+        (run, "--method", "attention"): "resnet20 has no column for attention",
         (run, "--images", str(tmp_path / "no.png")): "no.png cannot be read as an image: No such file",
         (run, "--images", str(tmp_path / "words.png")): "words.png cannot be read as an image",
         (run, "--images"): "--images needs a value",
         (run, "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
         (run, "--num_measured", "-1"): "num_measured must not be negative, got -1",
-        (run, "--num_images", "0"): "num_images must be at least 1, got 0",
+        (run, "--num_drawn", "0"): "num_drawn must be at least 1, got 0",
         (run, "--which", "first"): "--which must be one of 'last', 'best'",
     }.items():
         assert cli.main(["explain", "classifier", *words]) == 2, words
@@ -225,8 +225,8 @@ def test_each_stage_side_by_side(tiny, tmp_path):
     modules = ("se", "shared", "cbam")
     runs = [train_classifier(tiny("--attention", name, "--recipe.epochs", "1")).folder for name in modules]
     config = ExplainClassifierConfig(
-        methods=("grad-cam", "occlusion", "attention"), layer=("stages", "layer3"), num_images=2,
-        num_measured=2, num_steps=1, device="cpu", out=str(tmp_path / "out"),
+        method=("grad-cam", "occlusion", "attention"), layers=("stages", "layer3"), num_drawn=2,
+        num_measured=2, num_curve_steps=1, device="cpu", out=str(tmp_path / "out"),
     )  # fmt: skip
     rows = explain_classifier(runs, config).rows
     told = [(row.label, row.method) for row in rows]
@@ -266,7 +266,7 @@ def test_the_likeness_of_gates_by_hand():
 
 def test_without_gates_those_of_an_earlier_explanation_go(runs):
     config = ExplainClassifierConfig(
-        layer=("layer2",), num_measured=0, num_images=3, batch_size=2, device="cpu"
+        layers=("layer2",), num_measured=0, num_drawn=3, batch_size=2, device="cpu"
     )
     out = explain_classifier(runs[1:], config).out
     assert (out / "gates.png").exists()

@@ -27,7 +27,7 @@ def folder(smoke):
 
 
 def test_an_episode_is_told_step_by_step(folder, capsys):
-    words = ["explain", "agent", str(folder), "--episodes", "2", "--num_drawn", "3", "--device", "cpu"]
+    words = ["explain", "agent", str(folder), "--num_episodes", "2", "--num_drawn", "3", "--device", "cpu"]
     assert cli.main(words) == 0
     told = capsys.readouterr().out
     assert "on sight" in told
@@ -89,8 +89,8 @@ def test_mistakes_are_one_sentence(folder, smoke, tmp_path, capsys):
         (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
         (str(folder), "--method", "attention"): "method must be one of grad-cam",
         (str(folder), "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
-        (str(folder), "--episodes", "0"): "episodes must be at least 1, got 0",
-        (str(folder), "--first_seed", "-1"): "first_seed must not be negative, got -1",
+        (str(folder), "--num_episodes", "0"): "num_episodes must be at least 1, got 0",
+        (str(folder), "--seed", "-1"): "seed must not be negative, got -1",
         (str(folder), "--device", "abacus"): "spl: device must be cpu, cuda, cuda:N or auto, got 'abacus'",
         (str(folder), "--num_drawn", "101"): "num_drawn must be at most 100, got 101",
     }.items():

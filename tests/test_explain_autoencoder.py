@@ -35,13 +35,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["--data", str(place / "data"), "--encoder.video_stream", "dense", "--device", "cpu"]
     words += ["--encoder.audio_stream", "dense", "--encoder.attention", "none", "--data.history", "1"]
     words += ["--encoder.features", "24", "--recipe.epochs", "30", "--recipe.batch_size", "48"]
-    words += ["--recipe.learning_rate", "0.003", "--num_threads", "1", "--num_shown", "0"]
+    words += ["--recipe.learning_rate", "0.003", "--num_threads", "1", "--num_drawn", "0"]
     config = parse(PretrainConfig, [*words, "--runs", str(place)], prog="spl", aliases=ALIASES)
     return pretrain_autoencoder(config, command=["test"], console=Console(file=io.StringIO())).folder
 
 
 def test_errors_maps_and_shares_are_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    words = ["--num_samples", "3", "--device", "cpu", "--out", str(tmp_path / "out"), "--score", "fit"]
+    words = ["--num_drawn", "3", "--device", "cpu", "--out", str(tmp_path / "out"), "--score", "fit"]
     assert main(["explain", "autoencoder", str(run), *words]) == 0
     printed = capsys.readouterr().out
     assert "error of video" in printed
@@ -66,7 +66,7 @@ def test_what_keeps_the_error_of_a_sense_small_is_the_spot_or_the_tone(
     video, audio = toy.draw(24, 5)
     trained = read_autoencoder(run, "cpu")
     shown = mask(video, audio, torch.ones(24, 2, dtype=torch.bool), sense)  # so nothing else tells it
-    config = ExplainAutoencoderConfig(score="fit", shown=sense, device="cpu")
+    config = ExplainAutoencoderConfig(score="fit", modalities=sense, device="cpu")
     given = in_units(video), in_units(audio)
     found = _explained(AsPictures(trained.model, 1), as_pictures(*shown), given, config)
     place = ("video", "audio").index(sense)
@@ -80,7 +80,7 @@ def test_what_keeps_the_error_of_a_sense_small_is_the_spot_or_the_tone(
 
 
 def test_the_page_of_the_run_tells_it(run: Path):
-    explain_autoencoder(run, ExplainAutoencoderConfig(num_samples=2, device="cpu"))
+    explain_autoencoder(run, ExplainAutoencoderConfig(num_drawn=2, device="cpu"))
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     told = json.loads((run / "explanation" / "explanation.json").read_text())["errors"]["audio"]
@@ -94,7 +94,7 @@ def test_the_page_of_the_run_tells_it(run: Path):
 
 def test_a_sense_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
     config = ExplainAutoencoderConfig(
-        num_samples=2, shown="audio", method="integrated-gradients", device="cpu", out=str(tmp_path)
+        num_drawn=2, modalities="audio", method="integrated-gradients", device="cpu", out=str(tmp_path)
     )
     told = explain_autoencoder(run, config)
     assert told["errors"]["video"]["share_of_video"] == 0.0
@@ -106,7 +106,7 @@ def test_a_sense_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
     [
         (["--method", "grad-cam"], "grad-cam needs convolutions, which no stream of .* has"),
         (["--method", "attention"], "method must be one of"),
-        (["--num_samples", "0"], "num_samples must be at least 1"),
+        (["--num_drawn", "0"], "num_drawn must be at least 1"),
         (["--data.recordings", "nowhere"], "nowhere"),
     ],
 )
@@ -119,7 +119,7 @@ def test_many_samples_are_drawn_as_fine_as_a_picture_may_be(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("spl.explain.autoencoder.MOST_PIXELS", 500)
-    explain_autoencoder(run, ExplainAutoencoderConfig(num_samples=2, device="cpu", out=str(tmp_path)))
+    explain_autoencoder(run, ExplainAutoencoderConfig(num_drawn=2, device="cpu", out=str(tmp_path)))
     assert max(imread(tmp_path / "reconstructions.png").shape) in (499, 500)
 
 
@@ -134,7 +134,7 @@ def test_a_sense_that_a_sample_lacks_has_no_error(
         return pairs
 
     monkeypatch.setattr(Recordings, "pairs", silent)
-    words = ["--num_samples", "3", "--device", "cpu"]
+    words = ["--num_drawn", "3", "--device", "cpu"]
     assert main(["explain", "autoencoder", str(run), *words]) == 0
     printed = capsys.readouterr().out
     told = json.loads((run / "explanation" / "explanation.json").read_text())["errors"]

@@ -96,7 +96,7 @@ def correlation(one: np.ndarray, other: np.ndarray, lag: int = 0) -> float:
 
 
 def test_the_film_has_every_frame_and_every_sample_in_step(run, tmp_path):
-    done = shoot(run, tmp_path / "a.mp4", episodes=2)
+    done = shoot(run, tmp_path / "a.mp4", num_episodes=2)
     pictures, sound, returns = played(run, 2)
     assert done["frames"] == len(pictures) == 74
     assert done["returns"] == returns
@@ -137,7 +137,9 @@ def test_without_out_the_film_lies_in_the_runs_folder_and_on_its_page(run, tmp_p
     monkeypatch.chdir(tmp_path)
     copied = tmp_path / "run"
     shutil.copytree(run, copied)
-    assert cli.main(["film", str(copied), "--seconds", "0.3", "--overlay", "false", "--device", "cpu"]) == 0
+    assert (
+        cli.main(["film", str(copied), "--duration_s", "0.3", "--overlay", "false", "--device", "cpu"]) == 0
+    )
     assert f"{copied}/agent.mp4: 0.3 s" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert cli.main(["report", str(copied)]) == 0
@@ -173,7 +175,7 @@ def state_of(run: Path) -> dict[str, tuple[str, int]]:
 
 def test_run_and_generators_are_left_as_they_are(run, tmp_path):
     before, torch_state, numpy_state = state_of(run), torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
-    shoot(run, tmp_path / "a.mp4", seconds=1.0)
+    shoot(run, tmp_path / "a.mp4", duration_s=1.0)
     assert state_of(run) == before
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_equal(np.random.get_state(), numpy_state)  # noqa: NPY002
@@ -181,19 +183,19 @@ def test_run_and_generators_are_left_as_they_are(run, tmp_path):
 
 
 def test_same_seed_gives_the_same_film_and_seconds_end_it(run, tmp_path):
-    one, other = (shoot(run, tmp_path / name, seconds=1.45) for name in ("a.mp4", "b.mp4"))
+    one, other = (shoot(run, tmp_path / name, duration_s=1.45) for name in ("a.mp4", "b.mp4"))
     assert one["frames"] == other["frames"] == 14
     np.testing.assert_array_equal(
         decoded(tmp_path / "a.mp4", 16_000)[0], decoded(tmp_path / "b.mp4", 16_000)[0]
     )
-    later = shoot(run, tmp_path / "c.mp4", seconds=1.45, seed=SEED + 1)
+    later = shoot(run, tmp_path / "c.mp4", duration_s=1.45, seed=SEED + 1)
     assert later["frames"] == 14
     assert (decoded(tmp_path / "c.mp4", 16_000)[1] != decoded(tmp_path / "a.mp4", 16_000)[1]).any()
 
 
 @pytest.mark.parametrize(("senses", "absent"), [("video", (1,)), ("audio", (0,))])
 def test_a_sense_can_be_taken_from_the_agent_and_is_filmed_all_the_same(run, tmp_path, senses, absent):
-    done = shoot(run, tmp_path / "a.mp4", senses=senses)
+    done = shoot(run, tmp_path / "a.mp4", modalities=senses)
     _, sound, returns = played(run, 1, absent=absent)
     assert done["returns"] == returns
     assert correlation(decoded(tmp_path / "a.mp4", 16_000)[1][0], sound) > 0.99
@@ -203,7 +205,7 @@ def test_no_more_than_a_frame_of_sound_waits_and_a_signal_ends_the_film_whole(ru
     agent, _, history, _ = load_agent(run, "cpu")
     env, camera = make_filmed(read_run(run).env)
     stop = StopSignals()
-    reel = Reel(env, camera, FilmConfig(episodes=2, device="cpu"), stop)
+    reel = Reel(env, camera, FilmConfig(num_episodes=2, device="cpu"), stop)
     player = Player(lambda stack: reason_of(agent, stack, with_maps=False), env, camera, history=history)
     sounds, num_heard = reel.sounds(), 0
     for number, frame in enumerate(reel.frames(player.shots(2)), start=1):
@@ -253,14 +255,14 @@ def test_an_environment_without_sound_makes_a_silent_film_and_it_is_said(tmp_pat
     with av.open(str(out)) as container:
         assert not container.streams.audio
         assert container.streams.video[0].average_rate == 12
-    assert cli.main(["film", str(run), "--out", str(out), "--senses", "video"]) == 2
-    assert "the agent has video alone, got --senses video: leave it out" in capsys.readouterr().err
+    assert cli.main(["film", str(run), "--out", str(out), "--modalities", "video"]) == 2
+    assert "the agent has video alone, got --modalities video: leave it out" in capsys.readouterr().err
 
 
 def test_an_ale_game_is_filmed_at_60_frames_a_second_in_colours_with_all_its_sound(tmp_path):
     pytest.importorskip("ale_py")
     run = train(tmp_path, "--env", "ALE/Pong-v5")
-    done = shoot(run, tmp_path / "a.mp4", seconds=6.0, scale=1)
+    done = shoot(run, tmp_path / "a.mp4", duration_s=6.0, scale=1)
     agent, make, history, _ = load_agent(run, "cpu")
     env = make()
     stacks = History(env.spec_of_streams, history=history)
@@ -332,8 +334,8 @@ def test_without_pyav_one_sentence_says_what_to_install(run):
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ({"episodes": 0}, "episodes must be at least 1, got 0"),
-        ({"seconds": 0.0}, "seconds must be positive"),
+        ({"num_episodes": 0}, "num_episodes must be at least 1, got 0"),
+        ({"duration_s": 0.0}, "duration_s must be positive"),
         ({"scale": 33}, r"scale must be in 1\.\.32"),
         ({"seed": -1}, "seed must not be negative"),
     ],

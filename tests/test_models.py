@@ -57,9 +57,7 @@ def test_verdict_at_the_ends_of_its_ranges() -> None:
 
 
 def test_counts_are_those_of_the_network_that_is_built() -> None:
-    (one,) = count_models(
-        ModelsConfig(models=("resnet20",), num_classes=7, image_size=16, attention=("csm",))
-    )
+    (one,) = count_models(ModelsConfig(model=("resnet20",), num_classes=7, image_size=16, attention=("csm",)))
     net = build_resnet("resnet20", num_classes=7, attention="csm")
     assert one.num_parameters == num_parameters(net)
     assert one.num_classifier == 7 * 64 + 7
@@ -67,13 +65,13 @@ def test_counts_are_those_of_the_network_that_is_built() -> None:
 
 
 def test_each_family_has_its_usual_classes_and_size() -> None:
-    cifar, imagenet = count_models(ModelsConfig(models=("resnet20", "resnet18")))
+    cifar, imagenet = count_models(ModelsConfig(model=("resnet20", "resnet18")))
     assert (cifar.num_parameters, cifar.image_size, cifar.cost.macs) == (269_722, 32, 40_551_040)
     assert (imagenet.num_parameters, imagenet.image_size) == (11_689_512, 224)
 
 
 def test_the_table_tells_our_counts_the_papers_and_the_reasons() -> None:
-    text = shown(models=("resnet20", "resnext29-8x64d", "resnet18"))
+    text = shown(model=("resnet20", "resnext29-8x64d", "resnet18"))
     cells = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  res")}
     assert cells["resnet20"][1:4] == ["none", "269,722", "0.04055"]
     assert cells["resnet20"][5:] == ["0.269", "0.26", "met", "0.08"]
@@ -82,17 +80,17 @@ def test_the_table_tells_our_counts_the_papers_and_the_reasons() -> None:
     assert "(1) Not reproducible" in text
     assert "(2)" not in text
     assert "near: within 0.0135 M" in text
-    assert "HAM:" not in shown(models=("resnet18",), image_size=8)
-    assert "0.08" not in shown(models=("resnet20",), image_size=8)  # the paper's GFLOPs are of its own size
+    assert "HAM:" not in shown(model=("resnet18",), image_size=8)
+    assert "0.08" not in shown(model=("resnet20",), image_size=8)  # the paper's GFLOPs are of its own size
 
 
 def test_options_are_read_and_mistakes_name_the_nearest() -> None:
-    words = ["--models", "resnet20,resnet32", "--attention", "none,csm", "--num_classes", "3"]
+    words = ["--model", "resnet20,resnet32", "--attention", "none,csm", "--num_classes", "3"]
     config = parse(ModelsConfig, words, prog="spl models")
-    assert config == ModelsConfig(models=("resnet20", "resnet32"), attention=("none", "csm"), num_classes=3)
-    assert parse(ModelsConfig, [], prog="spl models").models == tuple(RESNETS)
+    assert config == ModelsConfig(model=("resnet20", "resnet32"), attention=("none", "csm"), num_classes=3)
+    assert parse(ModelsConfig, [], prog="spl models").model == tuple(RESNETS)
     for words, message in (
-        (["--models", "wrn16-4"], "no network 'wrn16-4'; did you mean 'wrn16-8'"),
+        (["--model", "wrn16-4"], "no network 'wrn16-4'; did you mean 'wrn16-8'"),
         (["--attention", "csmm"], "no attention 'csmm'; did you mean 'csm'"),
         (["--num_classes", "0"], "num_classes must be at least 1, got 0"),
         (["--image_size", "0"], "image_size must be at least 1, got 0"),

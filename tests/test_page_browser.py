@@ -57,7 +57,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run("train", "agent", *smoke)
     run("train", "agent", *smoke, "--seed", "1")
     agent, sibling = sorted((place / "agent").iterdir())
-    run("evaluate", "agent", agent, "--episodes", "1", "--seeds", "1", "--device", "cpu")
+    run("evaluate", "agent", agent, "--num_episodes", "1", "--num_seeds", "1", "--device", "cpu")
     _add_film(agent / "agent.mp4")
     for name in ("explanation/step-1.png", "curriculum/included.png"):
         (agent / name).parent.mkdir()

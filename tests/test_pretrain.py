@@ -64,7 +64,7 @@ def small(tmp_path: Path) -> Maker:
             "recipe.batch_size": "24",
             "recipe.learning_rate": "0.003",
             "num_threads": "1",
-            "num_shown": "0",
+            "num_drawn": "0",
             "device": "cpu",
             "runs": str(tmp_path / "runs"),
         }
@@ -387,7 +387,7 @@ def test_the_command_trains_stops_for_nobody_and_tells_what_comes_next(
     assert f"finished; evaluate with: spl evaluate autoencoder {folder}" in told
     assert main(["pretrain", "autoencoder", "--resume", str(folder), "--seed", "7"]) == 2
     assert "got --seed 7 (the run has 0)" in capsys.readouterr().err
-    assert main(["pretrain", "autoencoder", "--resume", str(folder), "--num_shown", "1"]) == 0
+    assert main(["pretrain", "autoencoder", "--resume", str(folder), "--num_drawn", "1"]) == 0
     assert main(["evaluate", "autoencoder", str(folder)]) == 0
     assert "nothing is held out" in capsys.readouterr().out
     assert main(["pretrain", "autoencoder", "--runs", str(tmp_path / "none")]) == 2

@@ -50,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "recipe.batch_size": "48",
             "recipe.learning_rate": "0.003",
             "num_threads": "1",
-            "num_shown": "0",
+            "num_drawn": "0",
             "device": "cpu",
             "runs": str(place / name),
         }
@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_and_options_are_heeded(place: Path, monkey
     monkeypatch.setattr(evaluate, "splits_in_time", lambda *a, **k: asked.append(k) or split(*a, **k))
     evaluate_autoencoder(run_of(place), replace(usual, seed=5))
     assert asked == [{"gap": 1, "count": 2, "seed": 5}]
-    fewer = evaluate_autoencoder(run_of(place), replace(usual, num_samples=100, num_retrieved=20))
+    fewer = evaluate_autoencoder(run_of(place), replace(usual, num_measured=100, num_retrieved=20))
     assert (fewer["samples"], fewer["retrieval"]["samples"]) == (100, 20)
     assert fewer["reconstruction"] != first["reconstruction"]
     one = evaluate_autoencoder(run_of(place), replace(usual, num_splits=1))
@@ -144,8 +144,8 @@ def test_what_cannot_be_asked_is_left_out_with_a_sentence(place: Path):
     sentence = "the probe is left out: it needs 2 classes with both senses, got 1 class"
     assert result["probe"] == {"left_out": sentence}
     assert sentence in (run_of(place) / "evaluation.md").read_text()
-    few = evaluate_autoencoder(run_of(place), replace(usual, data=held_out(place), num_samples=10))
-    assert few["probe"]["left_out"].endswith("it needs 8 samples of each class, got 5; raise --num_samples")
+    few = evaluate_autoencoder(run_of(place), replace(usual, data=held_out(place), num_measured=10))
+    assert few["probe"]["left_out"].endswith("it needs 8 samples of each class, got 5; raise --num_measured")
 
 
 def test_samples_that_lack_a_sense_count_where_they_have_it(place: Path, tmp_path: Path):
@@ -272,7 +272,7 @@ def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.Captur
         "recipe.epochs": "1",
         "recipe.batch_size": "30",
         "num_threads": "1",
-        "num_shown": "0",
+        "num_drawn": "0",
         "runs": tmp_path / "runs",
     }
     argv = [word for key, value in fixed.items() for word in (f"--{key}", str(value))]

@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> PretrainConfig:
         "recipe.epochs": "2",
         "recipe.batch_size": "30",
         "num_threads": "1",
-        "num_shown": "3",
+        "num_drawn": "3",
         "device": "cpu",
         "runs": str(tmp_path / "runs"),
     }
@@ -61,7 +61,7 @@ def test_each_epoch_leaves_a_picture_and_a_sound_and_changes_nothing(config: Pre
     with wave.open(str(shown / "original.wav")) as file:
         assert file.getframerate() == 8000
         assert file.getnframes() == pytest.approx(30 * 400, rel=0.05)  # less than 3 s: all there is
-    without = train(replace(config, num_shown=0))
+    without = train(replace(config, num_drawn=0))
     assert not (without / "reconstructions").exists()
     one, two = (checkpoint.load(each / "checkpoints")["learner"] for each in (folder, without))
     for part in ("encoder", "decoders"):

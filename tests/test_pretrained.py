@@ -47,7 +47,7 @@ def parent(tmp_path_factory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("pretrained")
     env = EnvConfig(video_size=(36, 36))
-    record(RecordConfig(env=env, steps=40, out=str(folder / "recording")), console=quiet())
+    record(RecordConfig(env=env, num_steps=40, out=str(folder / "recording")), console=quiet())
     config = PretrainConfig(
         data=PairsConfig(recordings=(str(folder / "recording"),), history=4),
         encoder=ENCODER,
@@ -202,7 +202,7 @@ def test_what_the_user_repeats_must_be_the_runs(smoke, run):
         UsageError, match=r"--encoder\.video_features 16 \(the run has 12\), .*features 16 \(the run has 20\)"
     ):
         adopt_encoder(smoke("--pretrained.run", str(run)))  # smoke.yaml says 16
-    assert ALIASES["encoder"] == "pretrained.run"
+    assert ALIASES["pretrained"] == ALIASES["encoder"] == "pretrained.run"
 
 
 def refused(config, match, tmp_path):
@@ -222,7 +222,9 @@ def test_a_folder_that_is_no_run_is_refused(begin, tmp_path):
 def test_a_run_of_a_classifier_is_refused(begin, tiny, tmp_path):
     folder = train_classifier(tiny("--recipe.epochs", "1"), console=quiet()).folder
     config = replace(begin(), pretrained=PretrainedConfig(run=str(folder)))
-    refused(config, "is not a run of an autoencoder, but of another kind: give --encoder a run of", tmp_path)
+    refused(
+        config, "is not a run of an autoencoder, but of another kind: give --pretrained a run of", tmp_path
+    )
 
 
 def test_a_run_that_saved_nothing_is_refused(begin, run, tmp_path):

@@ -19,7 +19,7 @@ def quiet() -> Console:
 
 
 def test_a_recording_holds_every_step_in_plain_arrays(tmp_path):
-    config = RecordConfig(env=EnvConfig(video_size=(36, 36)), steps=70, out=str(tmp_path / "rec"), seed=5)
+    config = RecordConfig(env=EnvConfig(video_size=(36, 36)), num_steps=70, out=str(tmp_path / "rec"), seed=5)
     done = record(config, console=quiet())
     assert (done["steps"], done["episodes"], done["is_finished"]) == (70, 2, True)
     video = np.load(tmp_path / "rec" / "video.npy", allow_pickle=False)
@@ -53,7 +53,7 @@ def test_an_environment_that_fails_again_and_again_ends_the_recording_which_is_k
     )
     console = quiet()
     with pytest.raises(RunError, match=r"failed 11 times, the last time in .*the motor is stuck"):
-        record(RecordConfig(env=env, steps=200, out=str(tmp_path / "rec")), console=console)
+        record(RecordConfig(env=env, num_steps=200, out=str(tmp_path / "rec")), console=console)
     assert console.file.getvalue().count("it begins a new episode") == 11
     memory = ReplayMemory.load(tmp_path / "rec")
     assert memory.meta["steps"] == len(memory) == 11 * 4
@@ -63,12 +63,12 @@ def test_an_environment_that_cannot_be_reset_leaves_no_folder_behind(tmp_path, m
     monkeypatch.syspath_prepend(request.path.parent)
     env = EnvConfig(id="faulty_worlds:FaultyWorld", kwargs={"kind": "no reset"}, video_size=(16, 16))
     with pytest.raises(RunError, match="no reset today"):
-        record(RecordConfig(env=env, steps=50, out=str(tmp_path / "out")))
+        record(RecordConfig(env=env, num_steps=50, out=str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()
 
 
 def test_ranges():
     with pytest.raises(ValueError, match="steps must be at least 1"):
-        RecordConfig(steps=0)
+        RecordConfig(num_steps=0)
     with pytest.raises(ValueError, match="agent runs/x brings its own environment"):
         RecordConfig(agent="runs/x", env=EnvConfig(id="spl/Greeting-v0"))

@@ -79,8 +79,8 @@ def rewards_of(memory: ReplayMemory, places: np.ndarray) -> list[float]:
             "start 0.3 means nothing to the uniform curriculum: leave it out",
         ),
         (
-            {"name": "prioritized", "sense": "audio"},
-            "sense audio means nothing to the prioritized curriculum",
+            {"name": "prioritized", "modality": "audio"},
+            "modality audio means nothing to the prioritized curriculum",
         ),
         ({"alpha": 0.5}, "alpha 0.5 means nothing to the self-paced curriculum"),
     ],
@@ -100,7 +100,10 @@ def test_options_that_cannot_be_honoured_are_refused(options: dict[str, Any], se
         (["--curriculum", "self-paced", "--curriculum.start", "0"], "curriculum: start must be in (0, 1]"),
         (["--curriculum", "prioritized", "--curriculum.alpha", "-1"], "curriculum: alpha must be in [0, 1]"),
         (["--curriculum", "prioritized", "--curriculum.alpha", ".nan"], "alpha must be in [0, 1], got nan"),
-        (["--curriculum.sense", "smell"], "--curriculum.sense must be one of 'video', 'audio' or null, got"),
+        (
+            ["--curriculum.modality", "smell"],
+            "--curriculum.modality must be one of 'video', 'audio' or null, got",
+        ),
     ],
 )
 def test_the_command_line_refuses_in_one_sentence(words: list[str], sentence: str) -> None:
@@ -242,7 +245,7 @@ def test_a_large_mini_buffer_is_scored_in_parts() -> None:
 @pytest.mark.parametrize(("sense", "absent"), [("video", "audio"), ("audio", "video")])
 def test_the_pace_can_look_at_one_sense(sense: str, absent: str) -> None:
     memory, agent = filled(range(1, 30)), Knowing()
-    curriculum = made(memory, agent=agent, name="self-paced", warmup=0.0, sense=sense, rescored=0.0)
+    curriculum = made(memory, agent=agent, name="self-paced", warmup=0.0, modality=sense, rescored=0.0)
     drawn = curriculum.draw(20, 0)
     (batch,) = agent.seen
     present = [sense == "video", sense == "audio"]
@@ -259,9 +262,11 @@ def test_the_pace_can_look_at_one_sense(sense: str, absent: str) -> None:
 
 
 def test_a_sense_that_the_environment_lacks_is_refused() -> None:
-    config = ReplayCurriculumConfig(name="self-paced", sense="audio")
+    config = ReplayCurriculumConfig(name="self-paced", modality="audio")
     config.check_senses(SPEC)
-    with pytest.raises(ValueError, match=r"curriculum\.sense must be a stream of the environment, got audio"):
+    with pytest.raises(
+        ValueError, match=r"curriculum\.modality must be a stream of the environment, got audio"
+    ):
         config.check_senses(StreamSpec((1, 2, 2), (1, 0, 2)))
 
 

@@ -181,7 +181,7 @@ def test_an_autoencoders_report_is_seen_and_heard(tmp_path: Path, monkeypatch: p
         "--encoder.attention",
         "none",
     ]
-    options += ["--recipe.batch_size", "30", "--curriculum", "self-paced", "--num_shown", "0", *PACED]
+    options += ["--recipe.batch_size", "30", "--curriculum", "self-paced", "--num_drawn", "0", *PACED]
     assert cli.main(["pretrain", "autoencoder", *options]) == 0
     (folder,) = (tmp_path / "runs" / "autoencoder").iterdir()
     assert cli.main(["report", "curriculum", str(folder)]) == 0

@@ -156,7 +156,7 @@ def test_a_game_is_learned_resumed_and_evaluated_from_its_bytes(smoke):
     memory = ReplayMemory.load(folder / "memory")
     assert memory.spec == ((1, 84, 84), (1, 1, 512), "int8")
     assert len(memory) == 130
-    result = evaluate_agent(folder, EvaluateAgentConfig(episodes=1, seeds=1), console=quiet())
+    result = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=1, num_seeds=1), console=quiet())
     assert np.isfinite(result["conditions"]["noise on audio"]["mean"])
 
 
@@ -313,7 +313,7 @@ THREE = ("--num_envs", "3", "--env_workers", "false")
     [
         ("uniform", ()),
         ("self-paced", (*PACE, "--agent.n_step", "3")),
-        ("self-paced", (*PACE, "--curriculum.sense", "audio", "--curriculum.groups", "action")),
+        ("self-paced", (*PACE, "--curriculum.modality", "audio", "--curriculum.groups", "action")),
         ("prioritized", ("--memory.capacity", "90")),
         ("spl-to-per", (*PACE, *THREE)),
     ],
@@ -430,7 +430,9 @@ LEARNS = (
 def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
     config = smoke("--env.kwargs.sense", sense, *LEARNS)
     folder = train_agent(config, console=quiet()).folder
-    found = evaluate_agent(folder, EvaluateAgentConfig(episodes=10, seeds=1), console=quiet())["conditions"]
+    found = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=10, num_seeds=1), console=quiet())[
+        "conditions"
+    ]
     mean = {name: one["mean"] for name, one in found.items()}
     assert mean["all senses"] >= 0.95 * mean["oracle"]
     chance, half = 8.0, 16.0
@@ -461,7 +463,7 @@ def test_an_environment_of_one_sense_trains(smoke, monkeypatch, tmp_path):
     )
     monkeypatch.syspath_prepend(tmp_path)
     folder = train_agent(smoke("--env", "pictures:Pictures"), console=quiet()).folder
-    found = evaluate_agent(folder, EvaluateAgentConfig(episodes=2, seeds=1), console=quiet())
+    found = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=2, num_seeds=1), console=quiet())
     assert set(found["conditions"]) == {
         "all senses",
         "blind",

@@ -1,7 +1,7 @@
 """``spl evaluate classifier``: the scores of a trained classifier on held-out images."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,18 @@ from spl.runs import kept_run
 
 
 @dataclass(frozen=True, kw_only=True)
+class MovedConfig:
+    """Where the images of a run are now."""
+
+    root: str | None = None  # folder of the images; null: as in training
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateClassifierConfig:
     """How a trained classifier is judged."""
 
-    which: Literal["last", "best"] = "last"  # its weights after the last epoch, or after the best one
-    root: str | None = None  # where the images lie now; null: where they lay in training
+    which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
+    data: MovedConfig = field(default_factory=MovedConfig)
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     @property
@@ -70,7 +77,7 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     Raises:
         UsageError: as `read_classifier`, or if the images are of other classes.
     """
-    classifier, sets, run = read_classifier(folder, config.which, root=config.root, device=config.device)
+    classifier, sets, run = read_classifier(folder, config.which, root=config.data.root, device=config.device)
     pictures = Pictures(sets.test, plain(run.data, sets.size), run.seed)
     keys = in_order(len(sets.test.indices), run.recipe.batch_size)
     loader = batches(pictures, keys, num_workers=run.data.num_workers, is_pinned=False)

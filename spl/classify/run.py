@@ -64,7 +64,7 @@ class TrainClassifierConfig:
     restarts: int = 1  # random initialisations, of which the best is kept
     seed: int = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    precision: Literal["fp32", "bf16"] = "fp32"  # that computes; weights and losses stay fp32
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the network; weights and losses stay float32
     channels_last: bool = False  # keep the channels of a pixel together in memory
     compile: bool = False  # let torch.compile translate the model first
     debug_anomaly: bool = False  # name the module that makes the first NaN; slow
@@ -149,7 +149,7 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
             updates_per_epoch=updates_per_epoch,
             stats=(sets.mean, sets.std),
             device=device,
-            is_bfloat16=config.precision == "bf16",
+            is_bfloat16=config.precision == "bfloat16",
             is_channels_last=config.channels_last,
             compile_with=(lambda whole: compiled(whole, device)) if config.compile else None,
         )

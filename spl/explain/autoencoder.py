@@ -37,16 +37,16 @@ class ExplainAutoencoderConfig:
     """Which samples a trained autoencoder is asked about, and how."""
 
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
-    num_samples: int = 6  # evenly over the data
+    num_drawn: int = 6  # samples, evenly over the data
     method: str = "occlusion"  # of those that spl.saliency has, but for attention
     score: Literal["error", "fit"] = "error"  # what makes the error, or what keeps it small
-    shown: Literal["both", "video", "audio"] = "both"  # senses that it is given
+    modalities: Literal["both", "video", "audio"] = "both"  # what the autoencoder is given
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     out: str | None = None  # folder that is written; null: explanation/ in the run's folder
 
     def __post_init__(self) -> None:
-        if self.num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
+        if self.num_drawn < 1:
+            raise ValueError(f"num_drawn must be at least 1, got {self.num_drawn}")
         if self.method not in OF_AUTOENCODERS:
             raise ValueError(f"method must be one of {', '.join(OF_AUTOENCODERS)}, got {self.method!r}")
 
@@ -85,11 +85,11 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
             "choose --method occlusion or integrated-gradients"
         )
     out = writable(Path(config.out) if config.out is not None else folder / "explanation")
-    indices = np.linspace(0, len(source) - 1, min(config.num_samples, len(source))).round().astype(np.int64)
+    indices = np.linspace(0, len(source) - 1, min(config.num_drawn, len(source))).round().astype(np.int64)
     device = next(trained.model.parameters()).device
     pairs = source.pairs(indices).to(device)
     given = in_units(pairs.video), in_units(pairs.audio)
-    inputs = as_pictures(*mask(pairs.video, pairs.audio, pairs.present, config.shown))
+    inputs = as_pictures(*mask(pairs.video, pairs.audio, pairs.present, config.modalities))
     explained = _explained(model, inputs, given, config)
     present = pairs.present.cpu()
     _draw(explained, present, indices.tolist(), config, out / "reconstructions.png")
@@ -98,7 +98,7 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
         "data": told,
         "method": config.method,
         "score": config.score,
-        "shown": config.shown,
+        "shown": config.modalities,
         "samples": indices.tolist(),
         "errors": {
             sense: _errors(explained.errors[sense], explained.shapley[sense], present[:, place])
@@ -151,7 +151,7 @@ def _explained(
         found = METHODS[config.method](model, model.layers, inputs, score)
         seen, heard = (
             None if one is None or not is_shown else one.cpu()
-            for one, is_shown in zip(found, CONDITIONS[config.shown], strict=True)
+            for one, is_shown in zip(found, CONDITIONS[config.modalities], strict=True)
         )
         maps[sense] = seen, heard
         shapley[sense] = shapley_values(model, inputs, error)
@@ -181,7 +181,7 @@ def _draw(
     """
     num_rows = len(samples)
     figure = Figure(figsize=(8 * CELL + 0.6, num_rows * (CELL + 0.22) + 1.2), layout="constrained")
-    shown = " and ".join(CALLED[name] for name in _names(config.shown))
+    shown = " and ".join(CALLED[name] for name in _names(config.modalities))
     does = "makes the error of\nthe {}" if config.score == "error" else "keeps the error of\nthe {} small"
     title = f"{config.method}; given {shown}"
     figure.suptitle(title, fontsize=10, color=INK)

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from spl.classify.evaluate import MovedConfig
 from spl.config import UsageError
 from spl.explain.figures import Drawn, draw_measures, draw_overlays
 from spl.explain.gates import Gates, draw_gates, gates_of
@@ -33,29 +34,29 @@ from spl.saliency.measures import Measured, confidence, measure, together, win_r
 class ExplainClassifierConfig:
     """What is drawn and measured of trained classifiers."""
 
-    num_images: int = 6  # held-out images that are drawn where no --images FILE ... are given
-    methods: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # of those that spl.saliency has
-    layer: tuple[str, ...] = ()  # where class activation maps are taken; empty: last stage; stages: each
+    num_drawn: int = 6  # held-out images that are drawn where no --images FILE ... are given
+    method: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # of those that spl.saliency has
+    layers: tuple[str, ...] = ()  # where class activation maps are taken; empty: last stage; stages: each
     num_measured: int | None = 200  # held-out images that are measured, evenly spread; 0: none, null: all
-    num_steps: int = 16  # of the insertion and deletion curves
+    num_curve_steps: int = 16  # of the insertion and deletion curves
     batch_size: int = 32  # images at a time
     which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
-    root: str | None = None  # where the images lie now; null: where they lay in training
+    data: MovedConfig = field(default_factory=MovedConfig)
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     out: str | None = None  # folder that is written; null: explanation/ in the first run's folder
 
     def __post_init__(self) -> None:
-        for name in ("num_images", "num_steps", "batch_size"):
+        for name in ("num_drawn", "num_curve_steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.num_measured is not None and self.num_measured < 0:
             raise ValueError(f"num_measured must not be negative, got {self.num_measured}")
-        unknown = [method for method in self.methods if method not in METHODS]
-        if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once, got {self.methods}")
-        if self.layer and not {*self.methods}.difference(LAYERLESS):
+        unknown = [method for method in self.method if method not in METHODS]
+        if unknown or not self.method or len(set(self.method)) < len(self.method):
+            raise ValueError(f"method must be some of {', '.join(METHODS)}, each once, got {self.method}")
+        if self.layers and not {*self.method}.difference(LAYERLESS):
             raise ValueError(
-                f"none of the methods {', '.join(self.methods)} is taken at a layer: leave it out"
+                f"none of the methods {', '.join(self.method)} is taken at a layer: leave it out"
             )
 
 
@@ -76,22 +77,22 @@ def explain_classifier(
         UsageError: if a run, an image, a layer or the folder to be written does not serve.
     """
     subjects = read_subjects(
-        folders, config.which, layers=config.layer, root=config.root, device=config.device
+        folders, config.which, layers=config.layers, root=config.data.root, device=config.device
     )
     methods, left_out = {}, []
     for subject in subjects:
-        methods[subject.label], told = usable_methods(subject, config.methods)
+        methods[subject.label], told = usable_methods(subject, config.method)
         left_out += told
     if not any(methods.values()):
         raise UsageError("\n".join(left_out))
-    asked = ask_files(subjects, files) if files else ask_held_out(subjects, config.num_images)
+    asked = ask_files(subjects, files) if files else ask_held_out(subjects, config.num_drawn)
     out = writable(Path(config.out) if config.out is not None else folders[0] / "explanation")
     drawn = [
         _drawn(one, methods[one.label], images, config.batch_size)
         for one, images in zip(subjects, asked, strict=True)
     ]
     draw_overlays(drawn, out / "overlays.png")
-    gates = _gates(subjects, asked, config.batch_size, out) if config.layer else {}
+    gates = _gates(subjects, asked, config.batch_size, out) if config.layers else {}
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
     _write_measures(rows, notes, out)
@@ -194,13 +195,13 @@ def _measure_all(
                 inputs = subject.classifier.inputs(batch.images)
                 classes = predicted(subject.model, inputs)
                 for method, kept in parts.items():
-                    kept.append(_measured(subject, method, inputs, classes, config.num_steps))
+                    kept.append(_measured(subject, method, inputs, classes, config.num_curve_steps))
                     done += len(inputs)
                     if report.is_due():
                         report.show(done, {"run": subject.label, "method": method})
             whole = {method: together(kept) for method, kept in parts.items()}
             rows += _rows(subject, whole)
-        report.show(total, {"runs": len(subjects), "methods": len(config.methods)})
+        report.show(total, {"runs": len(subjects), "methods": len(config.method)})
     return rows
 
 

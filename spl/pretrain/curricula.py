@@ -54,7 +54,7 @@ class CurriculaConfig(PretrainConfig):
     )  # the options that all variants have in common
     restarts: int = 5  # initialisations of the variant restarts, which share the epochs of one run
     difficulty: str | None = None  # .npy or .csv of the variant predefined, one number a sample, easy is low
-    num_shown: int = 0  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
+    num_drawn: int = 0  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:
         super().__post_init__()

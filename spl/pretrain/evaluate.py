@@ -38,14 +38,14 @@ class EvaluateAutoencoderConfig:
 
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
     against: str | None = None  # folder of another run, whose reconstructions are shown beside
-    num_samples: int = 1_024  # evenly over the data, at most
+    num_measured: int = 1_024  # samples, evenly over the data, at most
     num_retrieved: int = 256  # of them, among which a video's sound is sought
     num_splits: int = 5  # of the samples into known and held-out ones, for the probes
     seed: int = 0  # of the splits
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        for name, least in (("num_samples", 2), ("num_retrieved", 2), ("num_splits", 1)):
+        for name, least in (("num_measured", 2), ("num_retrieved", 2), ("num_splits", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.seed < 0:
@@ -64,7 +64,7 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     trained = read_autoencoder(folder, config.device)
     other = None if config.against is None else read_autoencoder(Path(config.against), config.device)
     source, told = source_of(trained, config.data)
-    indices = _evenly(len(source), config.num_samples)
+    indices = _evenly(len(source), config.num_measured)
     looked = look(trained, source, indices)
     result: dict[str, Any] = {"run": str(folder), "update": trained.num_updates}
     result |= {"data": told, "samples": len(indices)}
@@ -200,7 +200,7 @@ def _probes(
     if sizes.min() < NUM_BLOCKS:
         return {
             "left_out": f"the probe is left out: it needs {NUM_BLOCKS} samples of each class, "
-            f"got {sizes.min()}; raise --num_samples"
+            f"got {sizes.min()}; raise --num_measured"
         }
     codes = {name: code[complete] for name, code in looked.codes.items()}
     turned = {name: directions(code).astype(np.float32) for name, code in codes.items()}

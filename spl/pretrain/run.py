@@ -25,7 +25,7 @@ ALIASES = {"data": "data.recordings", "films": "data.films.root", "curriculum": 
 MAY_CHANGE = (
     "data.films.num_workers",
     "checkpoint_every_minutes",
-    "num_shown",
+    "num_drawn",
     "num_threads",
     "device",
     "runs",
@@ -54,7 +54,7 @@ class PretrainConfig:
     num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
     runs: str = "runs"  # folder that holds all runs
     checkpoint_every_minutes: float = 10.0  # at the latest, besides the end of each epoch
-    num_shown: int = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
+    num_drawn: int = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:
         if self.restarts < 1:
@@ -64,7 +64,7 @@ class PretrainConfig:
                 "paced_by=across needs views that hide a sense, got objective.views=both: choose thirds or "
                 "random, or paced_by=loss"
             )
-        for name in ("seed", "num_shown"):
+        for name in ("seed", "num_drawn"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.checkpoint_every_minutes > 0:

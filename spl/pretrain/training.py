@@ -95,8 +95,8 @@ class Training:
         self.layers = _layers_of(config, self.learner, source)
         self.progress = Progress()
         self.gallery: Gallery | None = None
-        if config.num_shown:
-            self.gallery = Gallery(source, folder / "reconstructions", config.num_shown)
+        if config.num_drawn:
+            self.gallery = Gallery(source, folder / "reconstructions", config.num_drawn)
         if checkpoint.latest(folder / "checkpoints") is not None:
             self._restore()
         title = f"spl pretrain autoencoder · {config.objective.views} · seed {config.seed}"
