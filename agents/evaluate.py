@@ -198,7 +198,7 @@ def load_agent(
     try:
         check_environment(read_environment(run), env.describe(), run)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
-        state = checkpoint.load(path)
+        state = checkpoint.load(run / "checkpoints")
         check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")
         agent.load_state_dict(state["agent"])
     except (ValueError, KeyError, RuntimeError) as error:

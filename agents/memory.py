@@ -18,7 +18,7 @@ from spl.agents.mirror import Mirror
 from spl.agents.sampleable import Sampleable
 from spl.agents.saves import Saves
 from spl.agents.windows import Windows, find_sampleable
-from spl.recording import Fields, layout_of
+from spl.recording import Fields, check_sums, flatten, layout_of, live_places
 from spl.records import Batch, Observation, StreamSpec, Transition
 
 HISTORY, N_STEP, GAMMA = 4, 1, 0.99  # defaults of a new memory and of a loaded one
@@ -98,16 +98,15 @@ class ReplayMemory:
         self.meta = {}
         self._saves = Saves()
         self._can_write = True
+        self._place: Path | None = None  # where it was loaded from
 
     def _adopt(self, arrays: dict[str, NDArray[Any]], written: list[int], folder: Path | None) -> None:
         self.fields, self.folder = Fields(**arrays), folder
-        size = self.slots * self.num_envs
-        flat = {name: np.asarray(array).reshape(size, *array.shape[2:]) for name, array in arrays.items()}
-        self._flat = Fields(**flat)  # axis 0: slot * num_envs + env
+        self._flat = flatten(arrays)  # axis 0: slot * num_envs + env
         layout = layout_of(self.spec, 1, 1)
         self._expected = {name: (shape[2:], dtype) for name, (shape, dtype) in layout.items()}
         self._windows = Windows(self._flat, self.num_envs, self.history, self.n_step, self.gamma)
-        self.sampleable = Sampleable(size)
+        self.sampleable = Sampleable(self.slots * self.num_envs)
         self._restore(written)
 
     def _restore(self, written: list[int]) -> None:
@@ -118,7 +117,7 @@ class ReplayMemory:
         for env, count in enumerate(written):
             if count == 0:
                 continue
-            live = np.arange(max(0, count - self.usable), count) % self.slots * self.num_envs + env
+            live = live_places(count, env, usable=self.usable, slots=self.slots, num_envs=self.num_envs)
             newest = live[-1]
             self._flat.action[newest], self._flat.reward[newest] = -1, 0.0
             self._flat.terminated[newest] = self._flat.truncated[newest] = False
@@ -289,6 +288,7 @@ class ReplayMemory:
         header = recording.describe(
             layout, spec=self.spec, written=self._written, capacity=self.capacity, meta=self.meta
         )
+        self._saves.sum_up(self._flat, self._written)
         self._saves.write(folder, header, self.fields, self._written, layout, self.folder)
 
     @classmethod
@@ -308,15 +308,17 @@ class ReplayMemory:
         Args:
             capacity: at most what the recording's slots can hold; ``None`` takes the recorded one.
             mmap: leave video and audio on disk, read-only.
-            writable: with ``mmap``, go on in ``folder`` itself.
+            writable: with ``mmap``, go on in ``folder`` itself. Whether the checksums hold is looked at by
+                `load_state_dict`: after a kill the newest slots may have been written past the header.
 
         Raises:
-            ValueError: if a file is missing, cut, longer or of another shape, dtype or format than expected.
+            ValueError: if a file is missing, cut, longer or of another shape, dtype or format than expected,
+                or holds something else than was saved.
         """
         try:
             header, arrays = recording.open_recording(folder, mmap=mmap, writable=writable)
         except ValueError as error:
-            raise ValueError(f"{error}; or move {folder} away and go on without it") from error
+            raise _or_without(folder, error) from error
         slots, num_envs = header["slots"], header["num_envs"]
         capacity = header["capacity"] if capacity is None else capacity
         slack = slots - ceil(capacity / num_envs)
@@ -326,6 +328,9 @@ class ReplayMemory:
             )
         memory = cls.__new__(cls)
         memory._configure(recording.spec_of(header), capacity, num_envs, history, n_step, gamma, slack)
+        memory._place = folder
+        if not writable:
+            memory._check_sums(flatten(arrays), header["written"])
         memory._adopt(arrays, header["written"], folder if writable else None)
         memory.meta, memory._can_write = header["meta"], writable or not mmap
         if memory._can_write and not header["is_trimming"]:
@@ -358,5 +363,19 @@ class ReplayMemory:
                     f"written[{env}] must lie at most the slack behind {newest}, got {count}: these are not "
                     "the observations that were remembered then; move the memory away to collect anew"
                 )
+        if self._place is not None and (self.folder is not None or written != self._written):
+            self._check_sums(self._flat, written)
         self._saves.go_back(written)
         self._restore(written)
+
+    def _check_sums(self, flat: Fields, written: list[int]) -> None:
+        """Look whether the arrays hold what was saved in the folder that they were loaded from."""
+        assert self._place is not None
+        try:
+            check_sums(flat, written, usable=self.usable, slots=self.slots, folder=self._place)
+        except ValueError as error:
+            raise _or_without(self._place, error) from error
+
+
+def _or_without(folder: Path, error: ValueError) -> ValueError:
+    return ValueError(f"{error}; or move {folder} away and go on without it")

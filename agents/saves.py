@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.files import not_saved, replace_text
-from spl.recording import HEADER, Fields, Layout, create_files, open_array
+from spl.recording import HEADER, Fields, Layout, create_files, live_places, open_array, sum_up
 
 
 class _Save(NamedTuple):
@@ -24,16 +24,37 @@ class Saves:
 
     def __init__(self) -> None:
         self._by_place: dict[Path, _Save] = {}
+        self._num_summed: list[int] | None = None  # per env: observations whose checksums were taken
 
     def add(self, folder: Path, written: list[int]) -> None:
         """Take the recording in ``folder`` as this memory's own, holding ``written`` observations of it."""
         self._by_place[folder.resolve()] = _Save((folder / HEADER).read_text(), list(written))
+        self._num_summed = list(written)
 
     def go_back(self, written: list[int]) -> None:
         """Count as clean only what lies before ``written``, per environment."""
+        if self._num_summed is not None:
+            self._num_summed = [min(pair) for pair in zip(self._num_summed, written, strict=True)]
         for place, (header, num_clean) in self._by_place.items():
             lower = [min(pair) for pair in zip(num_clean, written, strict=True)]
             self._by_place[place] = _Save(header, lower)
+
+    def sum_up(self, flat: Fields, written: list[int]) -> None:
+        """Take the checksums of what changed since they were last taken.
+
+        The newest observation of that time is included: its action and reward came later.
+
+        Args:
+            flat: the memory's arrays, axis 0: ``slot * num_envs + env``.
+            written: observations ever written, per environment.
+        """
+        num_envs = len(written)
+        slots = len(flat.age) // num_envs
+        for env, (summed, count) in enumerate(zip(self._num_summed or [0] * num_envs, written, strict=True)):
+            num_new = min(slots, count - max(0, summed - 1))
+            places = live_places(count, env, usable=num_new, slots=slots, num_envs=num_envs)
+            flat.sums[places] = sum_up(flat, places)
+        self._num_summed = list(written)
 
     def write(
         self, folder: Path, header: str, fields: Fields, written: list[int], layout: Layout, home: Path | None
@@ -78,15 +99,16 @@ def _write_changes(
     A row holds one slot of every ring. The slot of a ring that did not change is written with the bytes that
     the file has, or lies outside what the header counts.
     """
-    if num_clean is None:
-        create_files(folder, layout)
-        num_clean = [0] * len(written)
-    changed = _changed_rows(num_clean, written, len(fields.age))
+    slots = len(fields.age)
+    is_new = {name: num_clean is None or not (folder / f"{name}.npy").exists() for name in layout}
+    create_files(folder, {name: kind for name, kind in layout.items() if is_new[name]})
+    everything = _changed_rows([0] * len(written), written, slots)
+    changed = everything if num_clean is None else _changed_rows(num_clean, written, slots)
     for name, kind in layout.items():
         source: NDArray[Any] = getattr(fields, name)
         start = open_array(folder, name, *kind).offset
         with open(folder / f"{name}.npy", "r+b") as file:
-            for first, stop in changed:
+            for first, stop in everything if is_new[name] else changed:
                 file.seek(start + first * source[:1].nbytes)
                 file.write(source[first:stop].data)
             file.flush()

@@ -25,7 +25,7 @@ STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
 ALE_FRAME_RATE_HZ = 60.0  # its own render_fps says 30
 SKIPS = ("frameskip", "frame_skip")  # how environments call the frames of a step
 KEPT_BYTES, NUM_KEPT = 64 * 2**20, 200  # of the first observations, to compare with when played again
-BOOKKEEPING_BYTES = 15  # of the replay memory per observation: action, reward, flags, age
+BOOKKEEPING_BYTES = 23  # of the replay memory per observation: action, reward, flags, age, checksums
 MIN_SLACK, SLACK_SHARE = 64, 25  # the memory has a 25th of room beyond its capacity, 64 at the least
 CURED = {  # by our own wrappers
     ALE: "of lost sound by its own frame skip and of a step in its first sound; --raw true: as shipped",

@@ -3,11 +3,11 @@
 A folder belongs to one run, and one process saves into it. Which state a run has is not decided here.
 """
 
-import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spl import __version__
-from spl.files import not_saved, sync
+from spl.checksums import UNSEALED, checksum_of, seal, unseal
+from spl.files import check_regular, not_saved, sync
 from spl.state import decode, encode
 
-FORMAT, VERSION = "spl-checkpoint", 1
+FORMAT, VERSION = "spl-checkpoint", 2
 _TENSORS, _STATE, _LAST = "tensors.safetensors", "state.json", "last"
 _NAME = re.compile(r"step-(\d{9,})(-replaced)?", re.ASCII)
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read."""
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint that is not what was saved: cut, changed, or made of the files of two."""
 
 
 def save(
@@ -70,85 +75,99 @@ def save(
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the checkpoint that ``folder/last`` points to, else the one of the highest step, else None."""
-    last = folder / _LAST
-    if _is_complete(last):
-        return folder / os.readlink(last) if last.is_symlink() else last
-    complete = _complete(folder)
-    return complete[-1] if complete else None
+    """Return the checkpoint that ``folder/last`` points to, else that of the highest step, else None.
+
+    Whether it holds is not looked at: a run whose checkpoints are all damaged was saved all the same.
+    """
+    return next(iter(_newest_first(folder)), None)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *, tell: Callable[[str], None] | None = None) -> dict[str, Any]:
     """Return the state that a checkpoint holds, its tensors on the CPU and in memory of their own.
 
     Args:
-        path: a checkpoint, or a folder of checkpoints, of which `latest` is read.
+        path: a checkpoint, or a folder of checkpoints, of which `latest` is read; where that one is damaged,
+            the next one that holds.
+        tell: gets a sentence when another one than the latest is read, and why; None writes it to stderr.
 
     Raises:
-        CheckpointError: if there is no checkpoint, or it is cut, corrupt or of another format or version; it
-            names another one of the same folder that is whole.
+        CheckpointError: if there is no checkpoint, it is of another format or version, or none there holds.
     """
-    folder = path if any((path / name).exists() for name in (_STATE, _TENSORS)) else latest(path)
-    if folder is None:
-        raise CheckpointError(
-            f"{path} is not a checkpoint: expected a folder with {_STATE}, or one of step-... folders"
-        )
-    try:
-        return _read(folder)
-    except CheckpointError as error:
-        others = [other for other in _complete(folder.parent) if not other.samefile(folder)]
-        whole = next((other.name for other in reversed(others) if _is_whole(other)), None)
-        advice = f"{whole} beside it is whole: move {folder.name} away to go on from there"
-        raise CheckpointError(f"{error}; {'use another one' if whole is None else advice}") from error
+    say = _say if tell is None else tell
+    if any((path / name).exists() for name in (_STATE, _TENSORS)):
+        return _read(path, say)
+    damages: list[str] = []
+    for folder in _newest_first(path):
+        try:
+            state = _read(folder, say)
+        except DamagedError as error:
+            damages.append(str(error))
+            continue
+        if damages:
+            say(f"{'; '.join(damages)}: {folder.name} is used instead")
+        return state
+    if damages:
+        rest = "no other beside it is whole" if damages[1:] else "there is no other beside it"
+        raise DamagedError(f"{damages[0]}; {rest}: copy the run again, or train anew")
+    raise CheckpointError(
+        f"{path} is not a checkpoint: expected a folder with {_STATE}, or one of step-... folders"
+    )
 
 
-def _is_whole(folder: Path) -> bool:
-    try:
-        _read(folder)
-    except CheckpointError:
-        return False
-    return True
+def _say(sentence: str) -> None:
+    print(f"spl: {sentence}", file=sys.stderr)
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """Return the state in the folder of one checkpoint."""
+def _read(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the state in the folder of one checkpoint, and say what else lies there."""
     document = _read_document(folder / _STATE)
+    path = folder / _TENSORS
     try:
-        tensors = load_file(folder / _TENSORS)
+        check_regular(path)
+        if document["version"] > UNSEALED and (found := checksum_of(path)) != document["tensors_crc32"]:
+            raise ValueError(
+                f"its checksum is {found}, that of the file saved with {_STATE} {document['tensors_crc32']}"
+            )
+        tensors = load_file(path)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder / _TENSORS} is missing, cut or corrupt: {error}") from error
+        raise DamagedError(f"{path} is missing, cut or corrupt: {error}") from error
     try:
         state = decode(document["state"], tensors)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / _STATE} does not fit {_TENSORS}: {error}") from error
+        raise DamagedError(f"{folder / _STATE} does not fit {_TENSORS}: {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{folder / _STATE} must hold a state with keys, got {type(state).__name__}")
+    names = {found.name for found in folder.iterdir() if not found.name.startswith(".")}
+    if strange := sorted(names - {_STATE, _TENSORS}):
+        say(f"{folder} holds {', '.join(strange)} beside what was saved: it is not read")
     return state
 
 
 def _read_document(path: Path) -> dict[str, Any]:
     """Return what ``state.json`` holds once its format and version are known to be ours."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is missing, cut or corrupt: {error}") from error
+        check_regular(path)
+        document = unseal(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} is missing, cut or corrupt: {error}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
         raise CheckpointError(
             f"{path} must have the format {FORMAT!r}, got {found!r}; it is not a checkpoint of spl"
         )
-    if document.get("version") != VERSION:
+    if document.get("version") not in (UNSEALED, VERSION):
         raise CheckpointError(
-            f"{path} must have version {VERSION}, got {document.get('version')!r}; update spl"
+            f"{path} must have version {UNSEALED} or {VERSION}, got {document.get('version')!r}; update spl"
         )
     return dict(document)
 
 
 def _write(folder: Path, document: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write both files and wait until the disk has them."""
+    """Write both files, their checksums in the second, and wait until the disk has them."""
     folder.mkdir()
     save_file(_separate(tensors), folder / _TENSORS)
-    (folder / _STATE).write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
+    text = seal({"tensors_crc32": checksum_of(folder / _TENSORS), **document})
+    (folder / _STATE).write_text(text, encoding="utf-8")
     for path in (folder / _TENSORS, folder / _STATE, folder):
         sync(path)
 
@@ -186,21 +205,27 @@ def _remove_temporaries(folder: Path) -> None:
 
 
 def _prune(folder: Path, newest: Path, keep: int) -> None:
-    """Delete all checkpoints but the newest and the ``keep - 1`` others of the highest steps."""
-    others = [path for path in _complete(folder) if path != newest]
+    """Delete all checkpoints but the newest and the ``keep - 1`` others nearest to it in steps below."""
+    others = [path for path in _by_step(folder) if path != newest]
+    others.sort(key=lambda path: path.name < newest.name)  # a later step was gone back from: it goes first
     for path in others[: len(others) - keep + 1]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_complete(path: Path) -> bool:
-    return (path / _STATE).is_file() and (path / _TENSORS).is_file()
+def _newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder: that which ``last`` points to, then the others by falling step."""
+    last, others = folder / _LAST, _by_step(folder)[::-1]
+    if not last.is_symlink() and not last.is_dir():
+        return others
+    first = folder / os.readlink(last) if last.is_symlink() else last
+    return [first, *(other for other in others if other != first)]
 
 
-def _complete(folder: Path) -> list[Path]:
+def _by_step(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder by rising step, a replaced one before that which replaces it."""
     found = [(match, path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
     found.sort(key=lambda pair: (int(pair[0][1]), pair[0][2] is None))
-    return [path for _, path in found if _is_complete(path)]
+    return [path for _, path in found]
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

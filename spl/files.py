@@ -27,6 +27,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what is there and no regular file: a FIFO would be waited for without end.
+
+    Raises:
+        OSError: if it is one of those.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a regular file")
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write ``path`` anew as UTF-8: beside, synced, renamed; a kill leaves the old file or the new one.
 

@@ -8,15 +8,17 @@ import json
 import os
 from math import prod
 from pathlib import Path
+from tokenize import TokenError  # numpy reads the head of an array as Python
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.files import free_bytes, replace_text
+from spl.checksums import UNSEALED, seal, sums_of, unseal
+from spl.files import check_regular, free_bytes, replace_text
 from spl.records import Observation, StreamSpec
 
-FORMAT, VERSION, HEADER = "spl-recording", 1, "recording.json"
+FORMAT, VERSION, HEADER = "spl-recording", 2, "recording.json"
 _STREAMS, _AUDIO_KINDS = ("video", "audio"), {"float16": "<f2", "int8": "|i1"}
 _HEADER_KINDS = {"slots": int, "num_envs": int, "capacity": int, "meta": dict, "is_trimming": bool}
 
@@ -34,6 +36,7 @@ class Fields(NamedTuple):
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     age: NDArray[np.int32]  # steps since the episode's first observation
+    sums: NDArray[np.uint32]  # (slots, num_envs, 2), as of the last save: what was observed, what was done
 
 
 def describe(
@@ -48,7 +51,7 @@ def describe(
     kind = {"format": FORMAT, "version": VERSION, "is_trimming": False}
     counts = {"written": written, "slots": slots, "num_envs": num_envs}
     shapes = {"capacity": capacity, "spec": spec._asdict(), "arrays": _describe_arrays(layout)}
-    return json.dumps({**kind, **counts, **shapes, "meta": meta}, indent=1)
+    return seal({**kind, **counts, **shapes, "meta": meta})
 
 
 def trim(folder: Path) -> None:
@@ -64,11 +67,11 @@ def trim(folder: Path) -> None:
     used, num_envs = max(header["written"]), header["num_envs"]
     if not 2 <= used <= header["slots"]:
         raise ValueError(f"{folder} must hold 2..{header['slots']} observations to be trimmed, got {used}")
-    layout = layout_of(spec_of(header), used, num_envs)
+    layout = _layout_in(header, used)
     for name, kind in layout.items():
         open_array(folder, name, *kind, may_be_longer=True)
     header |= {"slots": used, "capacity": used * num_envs, "arrays": _describe_arrays(layout)}
-    replace_text(folder / HEADER, json.dumps(header | {"is_trimming": True}, indent=1))
+    replace_text(folder / HEADER, _retold(header, is_trimming=True))
     for name, (shape, dtype) in layout.items():
         text = io.BytesIO()
         described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
@@ -82,17 +85,69 @@ def trim(folder: Path) -> None:
             file.seek(0)
             file.write(text.getvalue())
             file.truncate(length)
-    replace_text(folder / HEADER, json.dumps(header | {"is_trimming": False}, indent=1))
+    replace_text(folder / HEADER, _retold(header, is_trimming=False))
+
+
+def _retold(header: dict[str, Any], *, is_trimming: bool) -> str:
+    """Return the header's text with another mark, sealed if it was."""
+    told = {key: value for key, value in header.items() if key != "crc32"} | {"is_trimming": is_trimming}
+    return json.dumps(told, indent=1) if header["version"] == UNSEALED else seal(told)
 
 
 def layout_of(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
     """Return shape and dtype of each array by name; bytes are little-endian everywhere."""
-    shapes = {"video": spec.video, "audio": spec.audio, "present": (2,)}
-    kinds = ("|u1", _AUDIO_KINDS[spec.audio_dtype], "|b1", "<i2", "<f4", "|b1", "|b1", "<i4")
+    shapes = {"video": spec.video, "audio": spec.audio, "present": (2,), "sums": (2,)}
+    kinds = ("|u1", _AUDIO_KINDS[spec.audio_dtype], "|b1", "<i2", "<f4", "|b1", "|b1", "<i4", "<u4")
     return {
         name: ((slots, num_envs, *shapes.get(name, ())), np.dtype(kind))
         for name, kind in zip(Fields._fields, kinds, strict=True)
     }
+
+
+def _layout_in(header: dict[str, Any], slots: int) -> Layout:
+    """Return the layout of what a recording has on disk; an old one has no checksums."""
+    layout = layout_of(spec_of(header), slots, header["num_envs"])
+    return {name: kind for name, kind in layout.items() if header["version"] > UNSEALED or name != "sums"}
+
+
+def sum_up(flat: Fields, places: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return the checksums ``(N, 2)`` of what was observed and of what was done at ``places`` ``(N,)``.
+
+    Args:
+        flat: the arrays, axis 0: ``slot * num_envs + env``.
+    """
+    observed = flat.video, flat.audio, flat.present, flat.age
+    done = flat.action, flat.reward, flat.terminated, flat.truncated
+    return np.stack([sums_of(observed, places), sums_of(done, places)], axis=1)
+
+
+def live_places(count: int, env: int, *, usable: int, slots: int, num_envs: int) -> NDArray[np.int64]:
+    """Return the places of the newest ``usable`` of ``count`` observations of ``env``, oldest first."""
+    return np.arange(max(0, count - usable), count) % slots * num_envs + env
+
+
+def check_sums(flat: Fields, written: list[int], *, usable: int, slots: int, folder: Path) -> None:
+    """Raise ``ValueError`` if what lies in the live slots is not what was saved there.
+
+    What is done at the newest observation is not known yet, and not looked at.
+
+    Args:
+        flat: the arrays, axis 0: ``slot * num_envs + env``.
+        written: observations ever written, per environment.
+        usable: live slots of each environment, of ``slots``.
+        folder: where the arrays come from, for the sentence.
+    """
+    for env, count in enumerate(written):
+        places = live_places(count, env, usable=usable, slots=slots, num_envs=len(written))
+        differs = sum_up(flat, places) != flat.sums[places]
+        differs[-1:, 1] = False
+        if (num_wrong := int(differs.any(axis=1).sum())) > 0:
+            first = int(places[differs.any(axis=1).argmax()]) // len(written)
+            raise ValueError(
+                f"the arrays in {folder} must hold what was saved there, got {num_wrong:,} of "
+                f"{len(places):,} observations whose checksum does not hold, the first in slot {first} of "
+                f"environment {env}: files are damaged or of another save; copy or record it again"
+            )
 
 
 def check_fits(observation: Observation, layout: Layout) -> None:
@@ -168,7 +223,7 @@ def open_recording(
     """
     header = _read_header(folder)
     slots, used = header["slots"], min(max(header["written"]), header["slots"])
-    layout = layout_of(spec_of(header), slots, header["num_envs"])
+    layout = _layout_in(header, slots)
     if writable and (not mmap or header["is_trimming"]):
         raise ValueError("writable must come with mmap=True and a recording that is not half trimmed")
     arrays: dict[str, NDArray[Any]] = {}
@@ -179,12 +234,41 @@ def open_recording(
         if not mmap or (not writable and name not in _STREAMS):
             arrays[name] = np.zeros(*kind)
             arrays[name][:used] = mapped[:used]
+    if "sums" not in arrays:
+        arrays["sums"] = _first_sums(folder, header, arrays, writable=writable)
     if writable:
         try:
             _reserve(folder, layout)  # it may be sparse: written by a memory in RAM
         except OSError as error:
             raise _no_room(folder, layout, error) from error
     return header, arrays
+
+
+def _first_sums(
+    folder: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]], *, writable: bool
+) -> NDArray[np.uint32]:
+    """Return the checksums of what lies in an old recording, which has none; if ``writable``, as a file."""
+    slots, num_envs = header["slots"], header["num_envs"]
+    shape, dtype = layout_of(spec_of(header), slots, num_envs)["sums"]
+    sums: NDArray[np.uint32] = np.zeros(shape, dtype)
+    if writable:
+        create_files(folder, {"sums": (shape, dtype)})
+        sums = open_array(folder, "sums", shape, dtype, mode="r+")
+    flat = flatten({**arrays, "sums": sums})
+    for env, count in enumerate(header["written"]):
+        places = live_places(count, env, usable=slots, slots=slots, num_envs=num_envs)
+        flat.sums[places] = sum_up(flat, places)
+    return sums
+
+
+def flatten(arrays: dict[str, NDArray[Any]]) -> Fields:
+    """Return views of arrays ``(slots, num_envs, ...)`` whose axis 0 is ``slot * num_envs + env``."""
+    return Fields(
+        **{
+            name: np.asarray(array).reshape(array.shape[0] * array.shape[1], *array.shape[2:])
+            for name, array in arrays.items()
+        }
+    )
 
 
 def open_array(
@@ -199,8 +283,9 @@ def open_array(
     """Return one array as a memory map, after checking that the file is exactly what the header says."""
     path = folder / f"{name}.npy"
     try:
+        check_regular(path)
         array = np.lib.format.open_memmap(path, mode="r")  # r+ would lengthen a cut file
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SyntaxError, TokenError) as error:
         raise ValueError(f"{path} must be a whole .npy file without pickles, got: {error}") from error
     if array.dtype != dtype or not array.flags.c_contiguous:
         raise ValueError(
@@ -253,13 +338,15 @@ def _read_header(folder: Path) -> dict[str, Any]:
     """Return the header of a recording, every entry of it checked."""
     path = folder / HEADER
     try:
-        header: dict[str, Any] = json.loads(path.read_text())
+        check_regular(path)
+        header: dict[str, Any] = unseal(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} must be the JSON header of a recording, got: {error}") from error
     came = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
-    if came != (FORMAT, VERSION):
+    if came not in [(FORMAT, UNSEALED), (FORMAT, VERSION)]:
         raise ValueError(
-            f"{path} must say format {FORMAT!r} and version {VERSION}, got {came}; convert it first"
+            f"{path} must say format {FORMAT!r} and version {VERSION} or {UNSEALED}, got {came}; "
+            "convert it first"
         )
     for key, kind in _HEADER_KINDS.items():
         if type(header.get(key)) is not kind:
@@ -273,7 +360,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
         )
-    if header.get("arrays") != _describe_arrays(layout_of(spec_of(header), slots, num_envs)):
+    if header.get("arrays") != _describe_arrays(_layout_in(header, slots)):
         raise ValueError(
             f"{path} must list arrays that follow from spec, slots and num_envs; record it again"
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spl.config import UsageError
 from spl.pairs import Pairs, samples_told, signature_of
-from spl.recording import HEADER, Fields, open_recording, spec_of, stacked
+from spl.recording import HEADER, Fields, check_sums, flatten, open_recording, spec_of, stacked
 from spl.records import StreamSpec
 
 
@@ -121,13 +121,12 @@ def _open(folder: Path, history: int, stride: int) -> tuple[_Recording, dict[str
         raise UsageError(f"{folder} is not a recording: it has no {HEADER}{hint}")
     try:
         header, arrays = open_recording(folder, mmap=True, writable=False)
+        flat, num_envs = flatten(arrays), header["num_envs"]
+        slots, usable, written = header["slots"], ceil(header["capacity"] / num_envs), header["written"]
+        check_sums(flat, written, usable=usable, slots=slots, folder=folder)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    num_envs, size = header["num_envs"], header["slots"] * header["num_envs"]
-    flat = Fields(**{name: array.reshape(size, *array.shape[2:]) for name, array in arrays.items()})
-    newest = _whole(
-        flat.age, header["written"], header["slots"], ceil(header["capacity"] / num_envs), history, stride
-    )
+    newest = _whole(flat.age, written, slots, usable, history, stride)
     if newest.size < 2:
         raise UsageError(f"{folder} must hold at least 2 steps with their history, got {newest.size}")
     return _Recording(flat, num_envs, newest), signature_told(

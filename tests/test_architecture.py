@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.threads": set(),
     "spl.compilation": set(),
     "spl.borrowing": set(),
-    "spl.checkpoint": {"spl.state"},
+    "spl.checksums": set(),
+    "spl.checkpoint": {"spl.checksums", "spl.state"},
     "spl.losses": set(),
     "spl.curriculum": {
         "spl.curriculum.config",
@@ -581,7 +582,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.pretrain.trained",
     },
     "spl.agents": set(),
-    "spl.recording": set(),
+    "spl.recording": {"spl.checksums"},
     "spl.agents.saves": {"spl.recording"},
     "spl.agents.mirror": set(),
     "spl.agents.windows": {"spl.agents.mirror", "spl.recording"},

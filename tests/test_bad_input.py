@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from spl import cli
+from spl.checksums import seal
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--num_threads", "1", "--device", "cpu"]
@@ -36,8 +37,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(whole: Path, tmp_path: Path) -> Path:
-    """A copy of it to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "run", symlinks=True))
+    """A copy of it to damage, with its last checkpoint alone."""
+    copied = Path(shutil.copytree(whole, tmp_path / "run", symlinks=True))
+    shutil.rmtree(copied / "checkpoints" / "step-000000030")
+    return copied
 
 
 class Evil:
@@ -60,7 +63,7 @@ def object_array() -> bytes:
 
 
 TENSORS, STATE = (f"checkpoints/step-000000060/{name}" for name in ("tensors.safetensors", "state.json"))
-OLDER = "step-000000030 beside it is whole: move step-000000060 away to go on from there"
+OLDER = "is missing, cut or corrupt"
 Change = Callable[[bytes], bytes]
 
 
@@ -69,8 +72,9 @@ def edit(change: Callable[[dict[str, Any]], Any]) -> Change:
 
     def changed(content: bytes) -> bytes:
         document = json.loads(content)
+        is_sealed = document.pop("crc32", None) is not None
         change(document)
-        return json.dumps(document).encode() + b"\n"
+        return (seal(document) if is_sealed else json.dumps(document) + "\n").encode()
 
     return changed
 
@@ -88,7 +92,11 @@ BOTH: dict[str, tuple[str, Change | None, str]] = {
     "pickle for tensors": (TENSORS, lambda content: pickle.dumps(Evil()), OLDER),
     "pickle for state": (STATE, lambda content: pickle.dumps(Evil()), OLDER),
     "file of torch.save": (TENSORS, lambda content: torch_file(), OLDER),
-    "later version": (STATE, edit(lambda d: d.update(version=9)), "must have version 1, got 9; update spl"),
+    "later version": (
+        STATE,
+        edit(lambda d: d.update(version=9)),
+        "must have version 1 or 2, got 9; update spl",
+    ),
     "other format": (STATE, edit(lambda d: d.update(format="zip")), "it is not a checkpoint of spl"),
     "no agent": (STATE, edit(lambda d: d["state"].pop("agent")), "checkpoint/agent is missing"),
     "word for count": (
@@ -169,12 +177,21 @@ def test_bad_input_is_one_sentence_and_changes_nothing(command, case, run, capsy
     assert not Path("owned").exists(), "the file ran code of its own"
 
 
-def test_the_advice_to_move_a_corrupt_checkpoint_away_is_good(run, capsys):
-    (run / TENSORS).write_bytes(b"cut")
-    shutil.rmtree(run / "checkpoints" / "step-000000060")
-    assert cli.main(["evaluate", "agent", str(run), *BRIEF]) == 0
-    assert cli.main(["train", "agent", "--resume", str(run), *LONGER]) == 0
+def test_a_damaged_last_save_is_passed_over_by_every_command(whole, tmp_path, capsys):
+    run = Path(shutil.copytree(whole, tmp_path / "run", symlinks=True))
+    (run / TENSORS).unlink()
+    for words in (["evaluate", "agent", str(run), *BRIEF], ["train", "agent", "--resume", str(run), *LONGER]):
+        assert cli.main(words) == 0
+        told = capsys.readouterr().err
+        assert "step-000000060/tensors.safetensors is missing, cut or corrupt" in told
+        assert "step-000000030 is used instead" in told
     assert (run / "checkpoints" / "last").resolve().name == "step-000000064"
+    assert sorted(path.name for path in (run / "checkpoints").glob("step-*")) == [
+        "step-000000060",
+        "step-000000064",
+    ]
+    assert cli.main(["evaluate", "agent", str(run), *BRIEF]) == 0
+    assert "used instead" not in capsys.readouterr().err
 
 
 def test_the_advice_to_move_a_damaged_memory_away_is_good(run, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 
 from spl import __version__, checkpoint
 from spl.checkpoint import CheckpointError, latest, load, save
+from spl.checksums import seal
 
 
 def round_trip(folder: Path, value: Any) -> Any:
@@ -200,7 +202,7 @@ def test_the_newest_are_kept_and_last_points_to_the_newest(tmp_path: Path) -> No
         {"step": 3000}, {"step": 2000}, {"step": 3000},
     ]  # fmt: skip
     document = json.loads((path / "state.json").read_text())
-    assert (document["format"], document["version"], document["step"]) == ("spl-checkpoint", 1, 3000)
+    assert (document["format"], document["version"], document["step"]) == ("spl-checkpoint", 2, 3000)
     assert document["meta"] == {"spl": __version__, "torch": torch.__version__, "note": "x"}
 
 
@@ -242,17 +244,46 @@ def test_a_copy_that_followed_the_link_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "b" / "last").is_symlink()
 
 
-def test_a_whole_one_beside_a_corrupt_one_is_named(tmp_path: Path) -> None:
+def test_a_damaged_one_is_passed_over_with_a_sentence(tmp_path: Path, capsys) -> None:
     for step in (1, 2, 3):
         save(tmp_path, {"step": step, "x": torch.zeros(9)}, step=step, keep=3)
-    for step, sentence in (
-        (3, "step-000000002 beside it is whole: move step-000000003 away"),
-        (2, "use ano"),
-    ):
-        (tmp_path / f"step-00000000{step}" / "tensors.safetensors").write_bytes(b"cut")
-        if step == 2:
-            (tmp_path / "step-000000001" / "state.json").write_text("{")
-        with pytest.raises(CheckpointError, match=sentence):
+    (tmp_path / "step-000000003" / "tensors.safetensors").write_bytes(b"cut")
+    told: list[str] = []
+    assert load(tmp_path, tell=told.append)["step"] == 2
+    (sentence,) = told
+    assert re.fullmatch(
+        r".*step-000000003/tensors.safetensors is missing, cut or corrupt: its checksum is \w{8}, that of "
+        r"the file saved with state.json \w{8}: step-000000002 is used instead",
+        sentence,
+    )
+    assert load(tmp_path)["step"] == 2
+    assert capsys.readouterr().err == f"spl: {sentence}\n"
+    assert latest(tmp_path) == tmp_path / "step-000000003"
+    save(tmp_path, {"step": 2.5}, step=2, keep=2)
+    assert sorted(os.listdir(tmp_path)) == ["last", "step-000000001", "step-000000002"]
+    for step in (2, 1):
+        (tmp_path / f"step-00000000{step}" / "state.json").write_text("{")
+        with pytest.raises(CheckpointError) as raised:
+            load(tmp_path, tell=told.append) if step == 1 else load(tmp_path / "step-000000002")
+    assert str(raised.value).endswith("; no other beside it is whole: copy the run again, or train anew")
+    assert latest(tmp_path) is not None
+    assert told == [sentence]
+
+
+def test_what_was_added_to_a_checkpoint_is_told(tmp_path: Path, capsys) -> None:
+    path = save(tmp_path, {"x": 1}, step=1)
+    for name in (".DS_Store", "notes.txt"):
+        (path / name).write_text("x")
+    assert load(tmp_path) == {"x": 1}
+    assert capsys.readouterr().err == f"spl: {path} holds notes.txt beside what was saved: it is not read\n"
+
+
+def test_a_fifo_in_a_checkpoint_is_not_waited_for(tmp_path: Path) -> None:
+    path = save(tmp_path, {"x": 1}, step=1)
+    for name in ("tensors.safetensors", "state.json"):
+        (path / name).unlink()
+        os.mkfifo(path / name)
+        with pytest.raises(CheckpointError, match=f"{name} is not a regular file"):
             load(tmp_path)
 
 
@@ -352,16 +383,17 @@ def test_a_cut_or_corrupt_file_is_named(tmp_path: Path, name: str, content: byte
             {"format": "other"},
             "must have the format 'spl-checkpoint', got 'other'; it is not a checkpoint of spl",
         ),
-        ({"version": 2}, "must have version 1, got 2; update spl"),
-        ({"state": {"x": {"$tensor": "state/y"}}}, "the tensor 'state/y' is missing; use another one"),
-        ({"state": {"x": {"$new": 1}}}, r"unknown word '\$new'; use another one"),
+        ({"version": 3}, "must have version 1 or 2, got 3; update spl"),
+        ({"state": {"x": {"$tensor": "state/y"}}}, "the tensor 'state/y' is missing; there is no other"),
+        ({"state": {"x": {"$new": 1}}}, r"unknown word '\$new'; there is no other"),
         ({"state": {"$items": 3}}, "does not fit tensors.safetensors"),
         ({"state": [1]}, "must hold a state with keys, got list"),
     ],
 )
 def test_a_foreign_state_file_is_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     file = save(tmp_path, {"x": torch.zeros(1)}, step=1) / "state.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    document = json.loads(file.read_text())
+    file.write_text(seal({**{key: document[key] for key in document if key != "crc32"}, **changes}))
     with pytest.raises(CheckpointError, match=sentence):
         load(tmp_path)
     file.write_text("[]")

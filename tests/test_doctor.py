@@ -109,8 +109,8 @@ def test_the_bytes_told_are_those_of_the_memory():
         for one in examine(config("spl/Beacon-v0", num_steps=3, memory=MemorySize(capacity=500)))
         if one.name == "memory"
     )
-    assert memory.nbytes == (500 + 64) * 8_095
-    assert told == f"8,095 bytes a transition; a memory of 500 takes {memory.nbytes / 2**20:,.0f} MiB of RAM"
+    assert memory.nbytes == (500 + 64) * 8_103
+    assert told == f"8,103 bytes a transition; a memory of 500 takes {memory.nbytes / 2**20:,.0f} MiB of RAM"
 
 
 @pytest.mark.parametrize(

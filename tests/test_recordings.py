@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spl.agents.memory import ReplayMemory
+from spl.checksums import seal
 from spl.config import UsageError
 from spl.recordings import Recordings
 from spl.records import Observation, StreamSpec, Transition
@@ -104,8 +105,8 @@ def test_several_recordings_are_labelled_by_their_folder(tmp_path: Path):
 def test_the_memory_is_mapped_and_not_loaded(tmp_path: Path):
     source = Recordings([record(tmp_path / "one", [9])], history=2)
     flat = source._recordings[0].flat
-    assert isinstance(flat.video.base, np.memmap)
-    assert isinstance(flat.audio.base, np.memmap)
+    assert isinstance(flat.video.base.base, np.memmap)
+    assert isinstance(flat.audio.base.base, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         flat.video[0] = 1
 
@@ -135,7 +136,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path):
 def test_a_recording_of_nothing_is_refused(tmp_path: Path):
     folder = record(tmp_path / "one", [3])
     header = json.loads((folder / "recording.json").read_text())
-    (folder / "recording.json").write_text(json.dumps(header | {"written": [1]}))
+    del header["crc32"]
+    (folder / "recording.json").write_text(seal(header | {"written": [1]}))
     with pytest.raises(UsageError, match=r"must hold at least 2 steps with their history, got 1"):
         Recordings([folder], history=1)
 
@@ -145,6 +147,13 @@ def test_a_sound_that_is_not_a_number_is_named(tmp_path: Path):
     sound = np.lib.format.open_memmap(folder / "audio.npy", mode="r+")
     sound[3, 0, 0, 1, 1] = np.nan
     sound.flush()
+    with pytest.raises(
+        UsageError, match="1 of 6 observations whose checksum does not hold, the first in slot 3"
+    ):
+        Recordings([folder], history=2)
+    header = json.loads((folder / "recording.json").read_text())  # one of before checksums
+    del header["crc32"], header["arrays"]["sums"]
+    (folder / "recording.json").write_text(json.dumps(header | {"version": 1}))
     source = Recordings([folder], history=2)
     source.pairs(np.array([0, 1, 2]))
     with pytest.raises(UsageError, match=r"one holds NaN or infinity in its sound; record it again"):

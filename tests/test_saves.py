@@ -78,7 +78,7 @@ def test_a_memory_on_disk_takes_its_room_at_the_start(tmp_path: Path) -> None:
     memory = ReplayMemory(SPEC, 1_000, folder=tmp_path / "disk")
     assert all(is_reserved(tmp_path / "disk" / f"{name}.npy") for name in Fields._fields)
     assert not any(array.any() for array in memory.fields if array.dtype != np.int16)
-    sentence = r"the memory needs 446,000 bytes in .*full, where [\d,]+ are free: File too large; make room"
+    sentence = r"the memory needs 454,000 bytes in .*full, where [\d,]+ are free: File too large; make room"
     with full_beyond(300_000), pytest.raises(OSError, match=sentence):
         ReplayMemory(SPEC, 1_000, folder=tmp_path / "full")
     assert not list((tmp_path / "full").iterdir())
