@@ -5,7 +5,7 @@ whoever knows the update can go on, whatever the number of workers.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms import InterpolationMode, v2
 
 from spl.config import UsageError
 from spl.curriculum import Curriculum
 from spl.datasets import DataConfig, Split
+
+if TYPE_CHECKING:  # it takes longer to import than torch, and is not needed to tell options
+    from torchvision.transforms import v2
 
 
 class Images(NamedTuple):
@@ -34,8 +36,10 @@ class Broken(NamedTuple):
     reason: str
 
 
-def augmentation(config: DataConfig, size: int) -> v2.Transform:
+def augmentation(config: DataConfig, size: int) -> "v2.Transform":
     """Return what varies a training image: to ``(3, size, size)`` uint8, drawn from torch's generator."""
+    from torchvision.transforms import InterpolationMode, v2
+
     steps: list[v2.Transform] = []
     if config.augmentation == "resized-crop-flip":
         steps.append(v2.RandomResizedCrop(size, antialias=True))
@@ -52,19 +56,23 @@ def augmentation(config: DataConfig, size: int) -> v2.Transform:
     return _as_bytes(steps)
 
 
-def plain(config: DataConfig, size: int) -> v2.Transform:
+def plain(config: DataConfig, size: int) -> "v2.Transform":
     """Return what cuts an image to be judged: to ``(3, size, size)`` uint8, always in the same way."""
     return _as_bytes([_fitted(config, size)])
 
 
-def _fitted(config: DataConfig, size: int) -> v2.Transform:
+def _fitted(config: DataConfig, size: int) -> "v2.Transform":
     """Return the cut to ``size``: a photograph's middle 7/8 (ImageNet's custom), any other picture whole."""
+    from torchvision.transforms import InterpolationMode, v2
+
     if config.name in ("imagenet", "folder"):
         return v2.Compose([v2.Resize(size * 8 // 7, antialias=True), v2.CenterCrop(size)])
     return v2.Resize((size, size), interpolation=InterpolationMode.BILINEAR, antialias=True)
 
 
-def _as_bytes(steps: list[v2.Transform]) -> v2.Transform:
+def _as_bytes(steps: "list[v2.Transform]") -> "v2.Transform":
+    from torchvision.transforms import v2
+
     return v2.Compose([v2.ToImage(), *steps, v2.ToDtype(torch.uint8, scale=True), v2.ToPureTensor()])
 
 
@@ -77,7 +85,7 @@ class Pictures(Dataset[Any]):
         seed: of the variation.
     """
 
-    def __init__(self, split: Split, transform: v2.Transform, seed: int) -> None:
+    def __init__(self, split: Split, transform: "v2.Transform", seed: int) -> None:
         self.split, self.transform, self.seed = split, transform, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | Broken:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision import datasets as torchvision_datasets
 
 from spl.config import UsageError
 
@@ -132,7 +131,9 @@ def _digits(config: DataConfig) -> ImageSets:
 
 
 def _cifar(config: DataConfig) -> ImageSets:
-    kind = torchvision_datasets.CIFAR10 if config.name == "cifar10" else torchvision_datasets.CIFAR100
+    from torchvision import datasets  # where it is used: it takes longer to import than torch
+
+    kind = datasets.CIFAR10 if config.name == "cifar10" else datasets.CIFAR100
     train, test = (kind(config.root, train=is_train, download=config.download) for is_train in (True, False))
     stats = {
         "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -143,10 +144,9 @@ def _cifar(config: DataConfig) -> ImageSets:
 
 
 def _stl10(config: DataConfig) -> ImageSets:
-    parts = [
-        torchvision_datasets.STL10(config.root, split=split, download=config.download)
-        for split in ("train", "test")
-    ]
+    from torchvision.datasets import STL10
+
+    parts = [STL10(config.root, split=split, download=config.download) for split in ("train", "test")]
     labels = np.concatenate([part.labels for part in parts])
     images: Any = torch.utils.data.ConcatDataset(parts)
     train, test = _stratified(labels, 0.3, parts[0].classes)
@@ -156,7 +156,9 @@ def _stl10(config: DataConfig) -> ImageSets:
 
 
 def _imagenet(config: DataConfig) -> ImageSets:
-    train, test = (torchvision_datasets.ImageNet(config.root, split=split) for split in ("train", "val"))
+    from torchvision.datasets import ImageNet
+
+    train, test = (ImageNet(config.root, split=split) for split in ("train", "val"))
     classes = tuple(", ".join(names[:2]) for names in train.classes)  # two are called crane
     return ImageSets(_whole(train), _whole(test), classes, config.image_size or 224, *IMAGENET_STATS)
 
@@ -191,8 +193,10 @@ def _folder(config: DataConfig) -> ImageSets:
 
 def _image_folder(path: Path) -> Any:
     """Return torchvision's image folder at ``path``; without the line that names all endings."""
+    from torchvision.datasets import ImageFolder
+
     try:
-        images = torchvision_datasets.ImageFolder(str(path))
+        images = ImageFolder(str(path))
     except FileNotFoundError as error:
         raise UsageError(
             f"{path} must hold one sub-folder of images for each class: {str(error).splitlines()[0]}"
