@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from spl.envs.answers import flag_of, number_of
 from spl.envs.senses import Ear, Eye
 from spl.envs.streams import Streams, find_streams
 from spl.records import Observation, StreamSpec
@@ -194,17 +195,19 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
 
         Raises:
             ValueError: if the environment returns something else than its observation space says, or NaN.
+            AnswerError: if the reward is not one number, or an end flag not true or false.
         """
         frames, total = [], 0.0
         for _ in range(self.frame_skip):
-            raw, reward, terminated, truncated, info = self.env.step(self.first_action + int(action))
+            raw, reward, *ends, info = self.env.step(self.first_action + int(action))
             frames.append(self._take(raw))
-            total += float(reward)
+            total += number_of(reward)
+            terminated, truncated = map(flag_of, ("terminated", "truncated"), ends)
             if terminated or truncated:
                 break
         if not abs(total) <= MAX_REWARD:  # NaN compares false
             raise ValueError(f"the reward must be finite as a float32, got {total}")
-        return self._observe(frames), total, bool(terminated), bool(truncated), info
+        return self._observe(frames), total, terminated, truncated, info
 
     def describe(self) -> dict[str, Any]:
         """Return what was chosen, for ``env.json`` and the terminal."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig, sample_rate_of, streams_of, told_by
+from spl.envs.answers import AnswerError, number_of
 from spl.envs.catalog import make_raw, settle
 from spl.envs.senses import Ear, Eye
 
@@ -71,7 +72,7 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one action for one frame."""
         raw, reward, terminated, truncated, info = self.env.step(action)
-        self._moments.append(self._moment(raw, float(reward)))
+        self._moments.append(self._moment(raw, number_of(reward)))
         return raw, reward, terminated, truncated, info
 
     def take(self) -> list[Moment]:
@@ -112,7 +113,10 @@ def make_filmed(config: EnvConfig) -> tuple[AudioVisualEnv, Camera]:
         UsageError: if it is unknown, cannot be made, or has nothing that serves.
     """
     config = settle(config)
-    env = make_raw(config.id, config.kwargs)
+    try:
+        env = make_raw(config.id, config.kwargs)
+    except AnswerError as error:
+        raise UsageError(f"{config.id}: {error}") from error
     try:
         video = streams_of(env, config).video
         is_grey = video is None or 3 not in video.shape

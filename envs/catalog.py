@@ -12,11 +12,12 @@ from gymnasium.error import UnregisteredEnv
 import spl.envs  # noqa: F401  registers our ids
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig
+from spl.envs.answers import AnswerError, hold_to_form
 from spl.envs.atari import FRAME_SKIP, make_atari
 from spl.envs.doom import make_doom
 from spl.packages import install_advice, require
 
-ALE, DOOM = "ALE/", "Vizdoom"
+ALE, DOOM, OURS = "ALE/", "Vizdoom", "spl/"
 
 
 def make_env(config: EnvConfig) -> AudioVisualEnv:
@@ -26,7 +27,10 @@ def make_env(config: EnvConfig) -> AudioVisualEnv:
         UsageError: if it is unknown, cannot be imported or made, or has nothing that serves.
     """
     config = settle(config)
-    env = make_raw(config.id, config.kwargs)
+    try:
+        env = make_raw(config.id, config.kwargs)
+    except AnswerError as error:
+        raise UsageError(f"{config.id}: {error}") from error
     try:
         return AudioVisualEnv(env, config)
     except ValueError as error:
@@ -47,12 +51,17 @@ def settle(config: EnvConfig) -> EnvConfig:
 
 
 def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> gymnasium.Env[Any, Any]:
-    """Return the environment as its author wrote it, ALE games and ViZDoom cured of what spoils their sound.
+    """Return the environment as its author wrote it; what spoils the sound of ALE and ViZDoom is fixed.
 
     Args:
         env_id: as ``EnvConfig.id``.
         kwargs: passed to the environment.
         is_cured: False makes them as they are shipped, faults and all; for others there is no difference.
+
+    Raises:
+        UsageError: if it is unknown, cannot be imported or made.
+        AnswerError: if it cannot be reset with a seed; later from it, if it answers in another form than
+            Gymnasium's.
     """
     if ":" in env_id:
         maker = _from_module(env_id)
@@ -65,7 +74,7 @@ def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> g
     else:
         maker = gymnasium.make
     try:
-        return maker(env_id, **kwargs)
+        env = maker(env_id, **kwargs)
     except UnregisteredEnv as error:
         raise UsageError(_unknown(env_id)) from error
     except gymnasium.error.DependencyNotInstalled as error:
@@ -73,10 +82,16 @@ def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> g
     except (gymnasium.error.Error, TypeError, ValueError, KeyError) as error:
         told = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
         raise UsageError(f"{env_id} could not be made with {told}: {error}") from error
+    return env if env_id.startswith((ALE, DOOM, OURS)) else hold_to_form(env)
+
+
+def is_foreign(env_id: str) -> bool:
+    """Whether an environment may end its whole process: code of the user's own, or ViZDoom's engine."""
+    return ":" in env_id or env_id.startswith(DOOM)
 
 
 def _shipped(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
-    """Make an ALE game or a ViZDoom scenario without our cures; a game gets its sound, off by default."""
+    """Make an ALE game or a ViZDoom scenario without our fixes; a game gets its sound, off by default."""
     if env_id.startswith(ALE):
         ale_ids()  # registers the games
         kwargs = {"sound_obs": True, **kwargs}

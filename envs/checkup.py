@@ -1,21 +1,26 @@
-"""The examination of one environment, in this process: episodes by chance, then the first of it again.
+"""The examination of one environment, in this process: episodes of random actions, then the first one again.
 
-What the answers say is judged in ``symptoms`` and ``hearing``; a process that may die of it is the doctor's.
+What it returned is judged in ``symptoms`` and ``hearing``; a process that may die of it is in ``doctor``.
 """
 
+import contextlib
 import hashlib
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+import spl
+import spl.envs
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig, sample_rate_of, streams_of, told_by
+from spl.envs.answers import AnswerError, flag_of, number_of, odd_form
 from spl.envs.catalog import ALE, DOOM, make_raw, settle
 from spl.envs.hearing import Hearing, Skipping, judge_skipping
 from spl.envs.streams import Streams
@@ -27,10 +32,13 @@ SKIPS = ("frameskip", "frame_skip")  # how environments call the frames of a ste
 KEPT_BYTES, NUM_KEPT = 64 * 2**20, 200  # of the first observations, to compare with when played again
 BOOKKEEPING_BYTES = 23  # of the replay memory per observation: action, reward, flags, age, checksums
 MIN_SLACK, SLACK_SHARE = 64, 25  # the memory has a 25th of room beyond its capacity, 64 at the least
-CURED = {  # by our own wrappers
-    ALE: "of lost sound by its own frame skip and of a step in its first sound; --raw true: as shipped",
-    DOOM: "of death by sound effects, a blank last picture and both end flags; --raw true: as shipped",
+FIXED = {  # by our own wrappers, of what is shipped
+    ALE: "sound lost to its own frame skip, and a step in its first sound; --raw true examines it so",
+    DOOM: "a crash in its sound effects, a blank last picture, both end flags; --raw true examines it so",
 }
+RAISED = (Exception, SystemExit)  # whatever an environment may raise
+OURS = tuple(f"{Path(module.__path__[0]).resolve()}/" for module in (spl, spl.envs))
+LIBRARIES = ("site-packages", "dist-packages", "<frozen", str(Path(contextlib.__file__).parent))
 
 Say = Callable[[str], None]
 Make = Callable[..., gymnasium.Env[Any, Any]]
@@ -52,7 +60,7 @@ class CheckEnvConfig:
     """Which environment is examined, and for how long."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
-    raw: bool = False  # ALE and ViZDoom as they are shipped, without our cures
+    raw: bool = False  # ALE and ViZDoom as they are shipped, without our fixes
     num_steps: int = 2_000  # at the most, over all episodes; no action is repeated
     num_episodes: int = 3  # at the most
     seed: int = 0  # resets and actions follow from it
@@ -87,13 +95,29 @@ def examine(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[F
     try:
         yield from _examine(config, say)
     except EnvFailure as failure:
-        error = failure.__cause__
-        trace = None if error is None else error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        at = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
-        what = f"{failure} raised {type(error).__name__}: {error}"
-        yield Finding("errors", "fault", what, f"mend it where it was raised{at}")
+        yield of_failure(str(failure), failure.__cause__)
+
+
+def of_failure(where: str, error: BaseException | None) -> Finding:
+    """Return the fault that an environment raised ``error``, or answered in a form that cannot be used."""
+    if isinstance(error, AnswerError):
+        return Finding("interface", "fault", f"{where}: {error.what}", error.fix)
+    at = place_raised(error)
+    if isinstance(error, SystemExit):
+        what = f"{where} called exit({'' if error.code is None else repr(error.code)})"
+        fix = f"end the episode instead, with terminated or truncated, or raise an error{at}"
+        return Finding("errors", "fault", what, fix)
+    told_of = f": {error}" if str(error) else ""
+    fix = f"fix what raised it{at}"
+    return Finding("errors", "fault", f"{where} raised {type(error).__name__}{told_of}", fix)
+
+
+def place_raised(error: BaseException | None) -> str:
+    """Return `` (file, line)`` of an error: the user's innermost line, else a library's, never ours."""
+    frames = traceback.extract_tb(None if error is None else error.__traceback__)
+    outside = [one for one in frames if not str(Path(one.filename).resolve()).startswith(OURS)]
+    own = [one for one in outside if not any(part in one.filename for part in LIBRARIES)]
+    return "".join(f" ({one.filename}, line {one.lineno})" for one in (own or outside)[-1:])
 
 
 def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
@@ -119,8 +143,8 @@ def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
     yield from _of_episodes(adapted, config, say, make)
     yield _of_memory(adapted, config.memory.capacity)
     if not config.raw:
-        cured = (what for family, what in CURED.items() if config.env.id.startswith(family))
-        yield from (Finding("cured", "ok", what) for what in cured)
+        fixed = (what for family, what in FIXED.items() if config.env.id.startswith(family))
+        yield from (Finding("fixed", "ok", what) for what in fixed)
 
 
 def _maker(config: CheckEnvConfig, say: Say) -> Make:
@@ -133,7 +157,7 @@ def _maker(config: CheckEnvConfig, say: Say) -> Make:
             return make_raw(options.id, options.kwargs | changes, is_cured=not config.raw)
         except UsageError:
             raise
-        except Exception as error:  # an author's constructor may fail in any way; the finding names it
+        except RAISED as error:  # an author's constructor may fail in any way; the finding names it
             raise EnvFailure(where) from error
 
     return make
@@ -184,14 +208,14 @@ def _of_skipping(
     skip = min(skip) if isinstance(skip, tuple | list) else skip  # drawn anew at each step
     num_unskipped = None
     if skip is not None and skip > 1:
-        with suppress(UsageError, EnvFailure):  # it may not take the argument
+        with contextlib.suppress(UsageError, EnvFailure):  # it may not take the argument
             unskipped = make("making it without frame skip", **{name: 1})
             box = streams_of(unskipped, options).audio
             num_unskipped = None if box is None else max(box.shape)
             unskipped.close()
     is_ale = type(env.unwrapped).__module__.startswith("ale_py")
     frame_rate_hz = ALE_FRAME_RATE_HZ if is_ale else (env.metadata or {}).get("render_fps")
-    return judge_skipping(Skipping(max(sound.shape), num_unskipped, rate_hz, frame_rate_hz, skip))
+    return judge_skipping(Skipping(max(sound.shape), num_unskipped, rate_hz, frame_rate_hz, skip, name))
 
 
 class _Chart:
@@ -286,16 +310,20 @@ def _play_episode(
         where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
         say(where)
         reward: Any = 0.0
-        terminated = truncated = False
+        terminated: Any = False
+        truncated: Any = False
         try:
             if step == 0:
                 raw, _ = env.reset(seed=seed)
             else:
                 raw, reward, terminated, truncated, _ = env.step(actions[step - 1])
-        except Exception as error:  # an author's environment may fail in any way; the finding names it
+            odd = odd_form(reward, terminated, truncated)
+            reward = number_of(reward)
+            terminated, truncated = flag_of("terminated", terminated), flag_of("truncated", truncated)
+        except RAISED as error:  # an author's environment may fail in any way; the finding names it
             raise EnvFailure(where) from error
         parts = {name: part(raw, name) for name in keys if has[name]}
-        moment = Moment(where, step, parts, reward, bool(terminated), bool(truncated))
+        moment = Moment(where, step, parts, reward, terminated, truncated, odd)
         yield moment
         if moment.is_last:
             return

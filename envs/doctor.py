@@ -1,4 +1,4 @@
-"""``spl check env``: the examination in a child process, whose death is a finding too, and the table."""
+"""``spl check env``, the environment checker: the examination in a process that may die, and the table."""
 
 import multiprocessing
 import os
@@ -18,14 +18,16 @@ from spl.config import UsageError
 from spl.envs.catalog import DOOM
 from spl.envs.checkup import CheckEnvConfig, Say, examine, fingerprint
 from spl.envs.symptoms import Finding
+from spl.naming import printable
 from spl.report import print_table
+from spl.signals import serve_above
 
 Look = Callable[[CheckEnvConfig, Say], Iterator[Finding]]
 START_TIMEOUT_S = 180.0  # for Python and its imports, on a busy machine
 COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "fault": "bold red"}
-DOOM_CURE = (
-    "OpenAL's sound effects kill ViZDoom: give it the game argument '+snd_efx 0', as spl does without --raw, "
-    "or --env.kwargs.game_args '+snd_efx 0' does with it"
+DOOM_FIX = (
+    "OpenAL's sound effects crash ViZDoom: give it the game argument '+snd_efx 0', as spl does without --raw "
+    "and --env.kwargs.game_args '+snd_efx 0' does with it"
 )
 
 
@@ -68,6 +70,7 @@ def _send_out(look: Look, config: CheckEnvConfig, console: Console) -> list[Find
 
 def _work(look: Look, config: CheckEnvConfig, writer: Connection, last_words: Path) -> None:
     """Examine, in the child: in a process group of its own, without a core file, prints kept apart."""
+    serve_above()
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with last_words.open("w") as file:
@@ -114,12 +117,12 @@ def _listen(
             else:
                 doing = told
                 if shown is not None:
-                    shown.update(escape(f"{config.env.id}: {doing}"))
+                    shown.update(escape(printable(f"{config.env.id}: {doing}")))
 
 
 def _of_hang(doing: str, seconds: float) -> Finding:
     what = f"hangs: {doing} took longer than {seconds:g} s"
-    cure = "look what it waits for; if it is only slow, give --step_timeout_s more"
+    cure = "find what it waits for; if it is only slow, give more than --step_timeout_s"
     return Finding("process", "fault", what, cure)
 
 
@@ -127,11 +130,14 @@ def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, words: str) ->
     by = f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     said = f": {lines[-1]}" if lines else ""
-    cure = "a native library ended it: see its last words, and its own options for what they name"
+    cure = "a native library ended it: see its last line, and the library's options for what that names"
+    if exit_code >= 0:
+        cure = "find what calls os._exit, and raise an error instead"
     if exit_code == -signal.SIGKILL:
         cure = "something outside ended it, most likely for want of memory: leave it more"
     if config.env.id.startswith(DOOM):
-        cure = DOOM_CURE
+        cure = DOOM_FIX
+    cure += "; until then train with --env_workers true, where only its episode is lost"
     return Finding("process", "fault", f"the whole process died of {by} at {doing}{said}", cure)
 
 
@@ -144,15 +150,15 @@ def _end(child: Any) -> None:
 
 
 def print_findings(config: CheckEnvConfig, findings: list[Finding]) -> None:
-    """Print a row per finding, its cure beneath it, and one sentence of the whole."""
+    """Print a row per finding, its fix beneath it, and one sentence of the whole."""
     rows = []
     for name, verdict, what, cure in findings:
-        advice = f"\n[dim]cure:[/dim] {escape(cure)}" if cure else ""
-        rows.append([name, f"[{COLOURS[verdict]}]{verdict}[/]", escape(what) + advice])
+        advice = f"\n[dim]fix:[/dim] {escape(printable(cure))}" if cure else ""
+        rows.append([name, f"[{COLOURS[verdict]}]{verdict}[/]", escape(printable(what)) + advice])
     how = ", as shipped" if config.raw else ""
-    print_table(f"{config.env.id}{how}", ["", "verdict", "found"], rows, is_prose=True)
+    print_table(f"{printable(config.env.id)}{how}", ["", "verdict", "found"], rows, is_prose=True)
     counts = {
         verdict: sum(found.verdict == verdict for found in findings) for verdict in ("fault", "warning")
     }
     told = [f"{number} {verdict}{'s' * (number > 1)}" for verdict, number in counts.items() if number]
-    print(f"{config.env.id}: {' and '.join(told) or 'healthy'}")
+    print(f"{printable(config.env.id)}: {' and '.join(told) or 'no faults found'}")

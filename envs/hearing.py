@@ -46,17 +46,21 @@ class Hearing:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong with the sound, or that it is to be heard."""
-        if not self.chunks:
-            return
         num_chunks = len(self.chunks)
-        if self.low == self.high:
+        if not self.chunks:
+            yield Finding("hearing", "note", "not heard: no chunk came in the form that the space promises")
+        elif num_chunks == 1:
+            yield Finding(
+                "hearing", "note", "not judged: one chunk was heard, and a sound is told by its changes"
+            )
+        elif self.low == self.high:
             yield self._of_one_level(num_chunks)
         elif self.is_stuck:
             yield Finding(
                 "hearing",
                 "fault",
                 f"constant: all {num_chunks:,} chunks are the same",
-                "return the samples of the step that was just made, not a buffer that nobody writes anew",
+                "return the samples of the step that was just made: the buffer is never written to",
             )
         else:
             yield self._of_rest() or Finding(
@@ -70,8 +74,8 @@ class Hearing:
                 "hearing",
                 "fault",
                 f"silent: every sample of {num_chunks:,} chunks is {self.low:.4g}",
-                "switch the sound on and install its library (ViZDoom: OpenAL, Debian: libopenal1); "
-                "if its sounds are only rare, give more --num_steps",
+                "return the samples that the step made: switch the sound on, install its library (ViZDoom: "
+                "OpenAL, Debian: libopenal1); if its sounds are only rare, give more --num_steps",
             )
         return Finding(
             "hearing",
@@ -93,8 +97,8 @@ class Hearing:
                 "hearing",
                 "fault",
                 f"begins at {self.begins_at:.4g}, rests at {rests_at:.4g}: a step of {step:.2f} (1 is full)",
-                f"let reset return a chunk at rest, and tell the level: --env.rest_level {rests_at:.4g} or "
-                "the attribute sound_rest_level",
+                f"let reset return a chunk at {rests_at:.4g}; if it rests at {self.begins_at:.4g}, say so: "
+                f"--env.rest_level {self.begins_at:.4g}, or the attribute sound_rest_level",
             )
         # pulses from the rest level to one side, as game consoles make them, are no offset
         beside = [0.0 if rests_at in (low, high) else mean - rests_at for low, mean, high in self.chunks]
@@ -104,9 +108,15 @@ class Hearing:
                 "hearing",
                 "warning",
                 f"offset: lies {offset:+.2f} of full scale beside its rest level {rests_at:.4g}",
-                "subtract its mean, or give the level at which it rests (--env.rest_level, for uint8)",
+                self._fix_of_offset(rests_at + offset * self.scale),
             )
         return None
+
+    def _fix_of_offset(self, level: float) -> str:
+        if not self.is_unsigned:
+            return "subtract its mean in the environment: a sound swings about 0"
+        told = f"--env.rest_level {level:.0f}, or the attribute sound_rest_level"
+        return f"tell the level at which it rests: {told}; or let it swing about {self.rest_level or 128:.4g}"
 
 
 class Skipping(NamedTuple):
@@ -117,14 +127,16 @@ class Skipping(NamedTuple):
     rate_hz: int | None  # of the sound
     frame_rate_hz: float | None  # frames a second
     skip: int | None  # frames a step; None: the environment does not tell
+    name: str = "frame_skip"  # of its argument
 
 
 def judge_skipping(told_of: Skipping) -> Finding:
     """Return whether each step brings the sound of all its frames, or that it cannot be told."""
-    num_samples, num_unskipped, rate_hz, frame_rate_hz, skip = told_of
+    num_samples, num_unskipped, rate_hz, frame_rate_hz, skip, name = told_of
     num_frames = 1 if skip is None else skip
     cure = (
-        "repeat the action outside with --env.frame_skip, or return the sound of every skipped frame, joined"
+        f"skip outside of it, with --env.kwargs.{name} 1 --env.frame_skip {num_frames}, or return the sound "
+        "of every skipped frame, joined"
     )
     if num_frames > 1 and num_unskipped is not None:
         share = num_samples / (num_unskipped * num_frames)
@@ -149,5 +161,6 @@ def judge_skipping(told_of: Skipping) -> Finding:
     what = f"{lasts} in a step of {1_000 * num_frames / frame_rate_hz:.4g} ms"
     if skip is None or heard_frames >= WHOLE:  # render_fps may be a rate of steps, or made up
         what += f" (if render_fps {frame_rate_hz:g} is right)"
+        cure = "return the sound of the whole step, or correct metadata['render_fps'], the frames in a second"
         return Finding("frame skip", "warning", f"may be lost: {what}", cure)
     return Finding("frame skip", "fault", f"{1 - heard_frames / num_frames:.0%} is lost: {what}", cure)

@@ -9,6 +9,7 @@ import numpy as np
 
 from spl.config import RunError
 from spl.envs.adapter import EnvConfig
+from spl.envs.answers import AnswerError
 from spl.envs.catalog import make_env
 from spl.records import Observation
 
@@ -121,4 +122,5 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
 
 def told(error: BaseException) -> str:
     """Return what an environment raised, in a line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    kind = "" if isinstance(error, AnswerError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split()).removesuffix(":")

@@ -3,6 +3,7 @@
 Judged from what resets and steps returned. Sound is judged in ``hearing``; ``checkup`` plays.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -10,6 +11,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+MAX_REWARD = float(np.finfo(np.float32).max)
+NOT_SEEN = "not seen: no observation came"
 Verdict = Literal["ok", "note", "warning", "fault"]
 
 
@@ -19,7 +22,7 @@ class Finding(NamedTuple):
     name: str
     verdict: Verdict
     what: str  # was found
-    cure: str = ""  # one sentence; empty where nothing ails
+    cure: str = ""  # one sentence that says what to do; empty where there is nothing to fix
 
 
 class Moment(NamedTuple):
@@ -28,9 +31,10 @@ class Moment(NamedTuple):
     where: str  # "step 3 (seed 0)"
     step: int  # of the episode; 0 is its reset
     parts: dict[str, NDArray[Any] | None]  # picture and sound as they came, None where they are missing
-    reward: Any
+    reward: float
     terminated: bool
     truncated: bool
+    odd: tuple[str, str] | None = None  # of its form, and the fix; see ``answers.odd_form``
 
     @property
     def is_last(self) -> bool:
@@ -51,6 +55,10 @@ class Health:
         self.drifts: list[str] = []
         self.not_finite: list[str] = []
         self.too_bright: list[str] = []
+        self.num_whole = 0  # arrays of which the numbers could be looked at
+        self.too_large: list[str] = []
+        self.odd: list[str] = []
+        self.odd_fix = ""
 
     def look(self, moment: Moment) -> set[str]:
         """Take in one moment; return the names of the streams that are sound."""
@@ -65,15 +73,25 @@ class Health:
                 self.not_finite.append(f"{name} holds NaN or infinity at {moment.where}")
             else:
                 sound.add(name)
+                self.num_whole += 1
                 if name == "picture" and array.dtype.kind == "f" and (array.min() < 0 or array.max() > 1):
                     span = f"from {array.min():.4g} to {array.max():.4g}"
                     self.too_bright.append(f"picture of floats goes {span} at {moment.where}")
-        if not _is_finite(moment.reward):
-            self.not_finite.append(f"reward is {moment.reward!r} at {moment.where}")
+        if not math.isfinite(moment.reward):
+            self.not_finite.append(f"reward is {moment.reward} at {moment.where}")
+        elif abs(moment.reward) > MAX_REWARD:
+            self.too_large.append(f"reward is {moment.reward:g} at {moment.where}")
+        if moment.odd is not None:
+            self.odd.append(f"{moment.odd[0]} at {moment.where}")
+            self.odd_fix = self.odd_fix or moment.odd[1]
         return sound
 
     def findings(self) -> Iterator[Finding]:
         """Yield what was seen of shapes and of numbers."""
+        if not self.num_moments:
+            yield Finding("shapes", "note", NOT_SEEN)
+            yield Finding("numbers", "note", NOT_SEEN)
+            return
         if self.drifts:
             cure = "return the shape and dtype that observation_space promises at every step"
             yield Finding("shapes", "fault", _first_of(self.drifts), cure)
@@ -81,12 +99,22 @@ class Health:
             yield Finding("shapes", "ok", f"shape and dtype hold for {self.num_moments:,} observations")
         if self.not_finite:
             cure = "find what divides by zero or reads nothing: a network that learns from one NaN is lost"
+            if self.not_finite[0].startswith("reward"):
+                cure = "return a finite reward: find what divides by zero, or choose a large number instead"
             yield Finding("numbers", "fault", _first_of(self.not_finite), cure)
+        elif self.too_large:
+            cure = f"divide all rewards by a constant: a float32 holds {MAX_REWARD:.3g} at the most"
+            yield Finding("numbers", "fault", _first_of(self.too_large), cure)
         elif self.too_bright:
             cure = "scale it to [0, 1], or return uint8: what lies beyond is cut off"
             yield Finding("numbers", "fault", _first_of(self.too_bright), cure)
         else:
-            yield Finding("numbers", "ok", "every value and reward is finite")
+            what = "every value and reward is finite"
+            if not self.num_whole:
+                what = "every reward is finite; no picture or sound came in a form that can be looked at"
+            yield Finding("numbers", "ok" if self.num_whole else "note", what)
+        if self.odd:
+            yield Finding("interface", "warning", _first_of(self.odd), self.odd_fix)
 
 
 class Endings:
@@ -151,7 +179,10 @@ def difference(moments: list[Moment], again: list[Moment]) -> str:
 
 def judge_repeats(same: str, fresh: str, num_moments: int) -> Finding:
     """Return whether a seed repeats, given the ``difference`` in the same and in a fresh environment."""
-    cure = "draw everything from self.np_random, which reset(seed=...) seeds, and keep nothing in the module"
+    cure = (
+        "call super().reset(seed=seed) first in reset and draw everything from self.np_random; keep nothing "
+        "in the class or the module"
+    )
     if fresh and same:
         return Finding("seed", "fault", f"the seed does not repeat: {fresh}", cure)
     if fresh:
@@ -159,7 +190,9 @@ def judge_repeats(same: str, fresh: str, num_moments: int) -> Finding:
         return Finding("seed", "fault", what, cure)
     if same:
         what = f"the seed repeats in a fresh environment only; in the same one differs {same}"
-        cure = "let reset clear what an episode leaves; what a library keeps, only a new environment clears"
+        cure = (
+            "let reset clear what the last episode left; what a library keeps, only a new environment clears"
+        )
         return Finding("seed", "warning", what, cure)
     what = f"{num_moments:,} observations repeat to the bit, in the same and in a fresh environment"
     return Finding("seed", "ok", what)
@@ -174,13 +207,6 @@ def _apart(one: NDArray[Any] | None, other: NDArray[Any] | None) -> str:
     if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
         return ""
     return f", by {np.abs(one.astype(np.float64) - other.astype(np.float64)).max():.4g} at most"
-
-
-def _is_finite(reward: Any) -> bool:
-    try:
-        return bool(np.isfinite(float(reward)))
-    except (TypeError, ValueError):
-        return False
 
 
 def told(thing: NDArray[Any] | spaces.Box) -> str:

@@ -35,7 +35,7 @@ spl: agents that see and hear
   spl film RUN                         an agent at work, with its whole sound and what it acted on
   spl presets                          options that travel with spl, for --config: atari, cifar10, ...
   spl envs [ID ...]                    what is registered, with each stream's shape and rate
-  spl check env ID                     the doctor: what ails an environment, and its cure
+  spl check env ID                     the environment checker: what is wrong, and the fix
 
 Every command takes --config FILE.yaml (or a preset), then --a.b VALUE; --help lists its options and defaults.
 --debug shows the traceback of a mistake; --version the version.

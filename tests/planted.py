@@ -1,4 +1,4 @@
-"""A healthy world and its ailing children, one planted fault each; the doctor's child imports them."""
+"""A healthy world and its ailing children, one planted fault each; the checker's process imports them."""
 
 import os
 import time
