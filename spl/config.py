@@ -20,6 +20,7 @@ import yaml
 
 from spl.presets import find_preset, nearest_presets, presets_of
 from spl.vocabulary import RENAMED, SPELLED
+from spl.yaml_files import Plain, UnreadableYaml, plain, read_yaml, read_yaml_file
 
 T = TypeVar("T")
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -35,36 +36,11 @@ class RunError(Exception):
     """What keeps a run from going on although nobody made a mistake, told in one sentence per line."""
 
 
-class _Plain(str):
-    """A scalar written without quotes: what it means waits for the type of its field."""
-
-
 class _Option(NamedTuple):
     kind: Any
     noun: str  # the kind in plain words
     default: Any  # ``MISSING`` when it must be given
     owner: Any  # the dataclass whose field it is
-
-
-class _Loader(yaml.SafeLoader):
-    """Keeps scalars as written, where YAML 1.1 reads ``off`` as false and ``1e-4`` as a string."""
-
-    yaml_implicit_resolvers = {}
-
-    def construct_scalar(self, node: Any) -> Any:
-        value = super().construct_scalar(node)
-        return self.plain(value) if node.style is None else value
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [key.value for key, _ in node.value]
-        for key, _ in node.value:
-            if keys.count(key.value) > 1:
-                raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} twice", key.start_mark)
-        return super().construct_mapping(node, deep)
-
-    @staticmethod
-    def plain(text: str) -> _Plain | None:
-        return None if text in ("", "~", "null") else _Plain(text)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -237,7 +213,7 @@ class _Reading:
             if name == "config":
                 self.add_file(value)
             else:  # an empty word is an empty string; in YAML an empty value is null
-                overrides.append((name, _Loader.plain(value) if value else "", f"--{name}"))
+                overrides.append((name, plain(value) if value else "", f"--{name}"))
         for override in overrides:
             self.add(*override)
 
@@ -246,15 +222,13 @@ class _Reading:
         if self.command is not None and not path.is_file():
             path = find_preset(file, self.command) or path
         try:
-            content = yaml.load(path.read_bytes(), Loader=_Loader)
-        except (OSError, yaml.YAMLError, ValueError) as error:
-            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-            line = f" line {mark.line + 1}" if mark is not None else ""
-            got = getattr(error, "strerror", None) or problem or str(error).splitlines()[0]
+            content = read_yaml_file(path)
+        except UnreadableYaml as error:
+            line = "" if error.line is None else f" line {error.line}"
             presets = ""
             if self.command is not None and not path.exists():
                 presets = f" or a preset of {self.command} ({', '.join(nearest_presets(file, self.command))})"
-            self.problems.append(f"{file}{line}: expected a YAML file of options{presets}, got: {got}")
+            self.problems.append(f"{file}{line}: expected a YAML file of options{presets}, got: {error}")
             return
         if isinstance(content, Mapping):
             self.add_mapping(content, f" in {file}")
@@ -324,9 +298,14 @@ class _Reading:
             return MISSING
         try:
             return _coerce(value, kind) if name in self.given else copy.deepcopy(value)
-        except (ValueError, OverflowError, yaml.YAMLError):
-            self.problems.append(f"{label} must be {noun}, got {value!r}")
+        except (ValueError, OverflowError):
+            self.problems.append(f"{label} must be {noun}, got {_clipped(repr(value))}")
             return MISSING
+
+
+def _clipped(text: str) -> str:
+    """Return a text of at most 200 letters, its middle left out."""
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-60:]}"
 
 
 def _meaning(text: str) -> Any:
@@ -347,13 +326,13 @@ def _coerce(value: Any, kind: Any) -> Any:
                 return _coerce(value, arg)
     elif isinstance(value, Mapping) and (origin is dict or kind is Any):
         return {str(key): _coerce(item, args[1] if args else Any) for key, item in value.items()}
-    elif kind is Any and not isinstance(value, _Plain):
+    elif kind is Any and not isinstance(value, Plain):
         return [_coerce(item, Any) for item in value] if isinstance(value, list) else value
     elif kind is Any:  # only a command line has brackets and quotes left
-        return _coerce(yaml.load(value, Loader=_Loader), Any) if value[0] in "[{'\"" else meaning
+        return _coerce(read_yaml(value), Any) if value[0] in "[{'\"" else meaning
     elif origin is tuple:
-        if isinstance(value, _Plain):
-            value = yaml.load(f"[{value.strip('[]()')}]", Loader=_Loader)
+        if isinstance(value, Plain):
+            value = read_yaml(f"[{value.strip('[]()')}]")
         if isinstance(value, list | tuple):
             kinds = [args[0]] * len(value) if args[-1] is ... else args
             return tuple(_coerce(item, item_kind) for item, item_kind in zip(value, kinds, strict=True))

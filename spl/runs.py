@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import yaml
 
 from spl import config as configuration
 from spl.config import UsageError
 from spl.files import replace_text
 from spl.system import describe_system
 from spl.vocabulary import RENAMED
+from spl.yaml_files import UnreadableYaml, read_yaml_file
 
 T = TypeVar("T")
 
@@ -134,8 +134,8 @@ def kept_run(config_class: type[T], folder: Path, parent: Path, document: str) -
 def _check_kind(config_class: type[Any], folder: Path, parent: Path) -> None:
     """Refuse a run with several options that such runs do not have: it is of another kind."""
     try:
-        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError):
+        found = read_yaml_file(folder / "config.yaml")
+    except UnreadableYaml:
         return  # the parser tells what is wrong with it
     known = {one.name for one in fields(config_class)} | RENAMED.keys()
     if isinstance(found, dict) and len(strange := [str(key) for key in found if key not in known]) > 1:

@@ -13,6 +13,7 @@ BASE = {  # know no others
     "spl",
     "spl.config",
     "spl.presets",
+    "spl.yaml_files",
     "spl.records",
     "spl.files",
     "spl.folder_files",
@@ -22,7 +23,8 @@ BASE = {  # know no others
 MAY_IMPORT: dict[str, set[str]] = {
     "spl": set(),
     "spl.__main__": {"spl.cli"},
-    "spl.config": {"spl.vocabulary"},
+    "spl.yaml_files": set(),
+    "spl.config": {"spl.yaml_files", "spl.vocabulary"},
     "spl.presets": set(),
     "spl.vocabulary": set(),
     "spl.records": set(),

@@ -9,8 +9,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import yaml
-
 from spl.ablation.cells import read_seeds
 from spl.ablation.figures import draw_measures
 from spl.ablation.measures import Entry, Measure, Measures, Outcome, Panel
@@ -21,6 +19,7 @@ from spl.config import RunError, UsageError
 from spl.files import hold, replace_text
 from spl.report import say
 from spl.restarts import Restarts, train_each
+from spl.yaml_files import read_yaml_file
 
 T = TypeVar("T")
 SUBJECTS = ("classifier", "autoencoder", "agent")
@@ -258,8 +257,8 @@ def subject_of(argv: list[str]) -> tuple[str, list[str]]:
     if run is not None:
         path = Path(run) / "config.yaml"
         try:
-            there = yaml.safe_load(path.read_text(encoding="utf-8"))["of"]
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+            there = str(read_yaml_file(path)["of"])
+        except (ValueError, LookupError, TypeError) as error:
             raise UsageError(f"{run} is not a grid of curricula: {path} does not say of what") from error
         if of not in (None, there):
             raise UsageError(f"{run} is a grid of the {there}, got --of {of}; leave --of out")

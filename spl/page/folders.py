@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from spl import config as configuration
 from spl.config import UsageError
+from spl.yaml_files import UnreadableYaml, read_yaml
 
 PARTS = ("cells/*/*", "restart-*")  # runs inside a grid's folder, and inside that of a run with restarts
 BEFORE = "pretraining"  # in an agent's run: the run of the autoencoder that came first
@@ -170,9 +169,9 @@ def _size(path: Path) -> int:
 def _described(text: str, path: Path, kinds: Sequence[Kind]) -> dict[str, Any]:
     """Return kind and configuration: of the kinds that know every option, the one with the fewest."""
     try:
-        mapping = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}; copy it again") from error
+        mapping = read_yaml(text)
+    except UnreadableYaml as error:
+        raise UsageError(f"{path} is no YAML of options, got: {error}; copy it again") from error
     if not isinstance(mapping, dict) or not text.endswith("\n"):
         raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
     known = [kind for kind in kinds if set(mapping) <= set(configuration.to_dict(kind.config_class()))]
