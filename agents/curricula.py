@@ -21,7 +21,7 @@ from spl.runs import generator_of
 
 ALIASES = {name: run.ALIASES[name] for name in ("env", "pretrained", "encoder")}
 MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), "variants", "seeds")  # a grid may grow
-RETURN = Measure("return", "return", 2, "mean return of a run's episodes with all senses")
+RETURN = Measure("return", "return", 2, "mean return of a run's episodes with all modalities")
 PANEL = Panel("rollout/ep_rew_mean", "step", 1.0, "return while training, with exploration")
 
 
@@ -58,8 +58,8 @@ class Learner:
         self.data = {"env": config.env.id}
         self.notes = [
             f"Environment: {config.env.id}, {config.num_steps:,} steps.",
-            f"Return: mean of {config.num_episodes} episodes after the last step with all senses, without "
-            "exploration; the same episodes for all runs.",
+            f"Return: mean of {config.num_episodes} episodes after the last step with all modalities, "
+            "without exploration; the same episodes for all runs.",
         ]
 
     @property
@@ -97,7 +97,7 @@ def mean_return(folder: Path, num_episodes: int, device: str) -> float:
     """
     seed = EvaluateAgentConfig().seed
     agent, make, history, _ = load_agent(folder, device)
-    agent.generator = generator_of(seed, "all senses")
+    agent.generator = generator_of(seed, "all modalities")
     envs = [make() for _ in range(num_episodes)]
     try:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""``spl evaluate agent``: returns with all senses, with one, with noise on one, with a failing one."""
+"""``spl evaluate agent``: returns with all modalities, with one, with noise on one, with a failing one."""
 
 import json
 import time
@@ -129,7 +129,7 @@ def conditions(spec: StreamSpec, half_length: int, *, is_waveform: bool = False)
     if not (spec.has_video and spec.has_audio):
         sense, name = (VIDEO, "video") if spec.has_video else (AUDIO, "audio")
         return {
-            "blind" if spec.has_video else "deaf": missing(sense),
+            f"without {name}": missing(sense),
             f"noise on {name}": noisy(sense, is_waveform=is_waveform),
             f"{name} fails midway": missing(sense, half_length),
         }
@@ -234,8 +234,8 @@ def evaluate_agent(
 
     columns = TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with torch.inference_mode(), Progress(*columns, console=console, transient=True) as bar:
-        outcomes = {"all senses": outcome(policy, untouched, "all senses")}
-        half_length = max(1, round(float(outcomes["all senses"].lengths.mean()) / 2))
+        outcomes = {"all modalities": outcome(policy, untouched, "all modalities")}
+        half_length = max(1, round(float(outcomes["all modalities"].lengths.mean()) / 2))
         is_waveform = envs[0].config.audio_features == "waveform"
         for name, spoil in conditions(envs[0].spec_of_streams, half_length, is_waveform=is_waveform).items():
             outcomes[name] = outcome(policy, spoil, name)

@@ -203,19 +203,19 @@ def _moments(told: Told, stacks: list[Stack], drawn: list[int], names: list[str]
 
 
 def _as_json(told: Told, total: float) -> dict[str, Any]:
-    sight, hearing = told.shapley.whole_shares()
+    video, audio = told.shapley.whole_shares()
     return {
         "return": total,
         "steps": len(told.actions),
-        "share_of_sight": sight,
-        "share_of_hearing": hearing,
+        "share_of_video": video,
+        "share_of_audio": audio,
         "average_drop": average_drop(told.full, told.masked),
         "average_increase": average_increase(told.full, told.masked),
         "actions": told.actions.tolist(),
         "probabilities": told.full.tolist(),
         "q_values": told.values.tolist(),
-        "sight": told.shapley.video.tolist(),
-        "hearing": told.shapley.audio.tolist(),
+        "video": told.shapley.video.tolist(),
+        "audio": told.shapley.audio.tolist(),
     }
 
 
@@ -223,9 +223,9 @@ def print_explanation(result: dict[str, Any]) -> None:
     """Print a line an episode, what the numbers mean, and where everything is written."""
     for number, one in enumerate(result["episodes"], start=1):
         played = f"return {one['return']:g} in {one['steps']:,} steps"
-        acted = f"acted {one['share_of_sight']:.0%} on sight, {one['share_of_hearing']:.0%} on hearing"
+        acted = f"acted {one['share_of_video']:.0%} on the video, {one['share_of_audio']:.0%} on the audio"
         told = f"average drop {one['average_drop']:.1f} %, increase {one['average_increase']:.1f} %"
         print(f"episode {number}: {played}; {acted}; {told}")
-    print(f"shares are of the {result['score']} of the chosen action: exact Shapley values of both senses")
-    print(f"drop and increase are of its {result['confidence']}, with both senses seen through their maps")
+    print(f"shares are of the {result['score']} of the chosen action: exact Shapley values of both streams")
+    print(f"drop and increase are of its {result['confidence']}, with both streams seen through their maps")
     print(f"written to   {result['out']}")

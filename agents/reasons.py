@@ -19,7 +19,7 @@ class Reason(NamedTuple):
 
     action: int
     values: NDArray[np.float32]  # (A,)
-    shares: tuple[float, float] | None  # of sight and hearing, both 0 where neither moves; None: one sense
+    shares: tuple[float, float] | None  # of video and audio, both 0 where neither moves; None: one sense
     seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
     heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
 
@@ -42,8 +42,8 @@ def reason_of(agent: MultimodalDqn, stack: Stack, *, with_maps: bool) -> Reason:
         values = agent.network(video, audio, stack.present & kept).float().cpu()  # (4, A)
     shares = None
     if all(agent.network.encoder.stream_features):
-        sight, hearing = shapley_of(*values[:, action, None]).shares
-        shares = float(sight), float(hearing)
+        video, audio = shapley_of(*values[:, action, None]).shares
+        shares = float(video), float(audio)
     reason = Reason(action, values[0].numpy(), shares)
     layers = looked_at(agent.network.encoder)
     if not with_maps or layers == (None, None):

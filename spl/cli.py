@@ -20,7 +20,7 @@ spl: agents that see and hear
   spl train agent [--resume RUN]       train a multimodal deep Q-network; no option needed
   spl train classifier [--resume RUN]  train a residual network with attention; no option needed
   spl pretrain autoencoder --data DIR  one code for what is seen and heard; DIR of spl record
-  spl evaluate agent RUN               its return with all senses, one, noise, a failing one
+  spl evaluate agent RUN               its return with all modalities, one, noise, a failing one
   spl evaluate classifier RUN          its scores on held-out images, class by class
   spl evaluate autoencoder RUN         errors from each sense, linear probes, retrieval
   spl explain agent RUN                what it looks at and listens to, and on which it acts

@@ -11,7 +11,7 @@ from spl.lettering import HEAT, LOUDNESS, Colour, Picture, enlarged, fill, heate
 
 BACKGROUND, GROOVE = (13, 17, 23), (33, 38, 45)
 INK, FAINT, CHOSEN = (230, 237, 243), (139, 148, 158), (240, 180, 41)
-SIGHT, HEARING = (88, 166, 255), (63, 185, 120)  # the colours of the senses
+VIDEO_COLOUR, AUDIO_COLOUR = (88, 166, 255), (63, 185, 120)  # the colours of the modalities
 MARGIN, PANEL_WIDTH, LEAST_HEIGHT = 16, 288, 400
 STRIP_HEIGHT, TRACK_HEIGHT = 128, 48  # of the spectrogram and of the map below it
 QUIETEST, LOUDEST = 0.2, 0.9  # levels that are painted black and white: -80 and -10 dB
@@ -33,7 +33,7 @@ class View(NamedTuple):
     values: NDArray[np.float32] | None  # (A,)
     value_range: tuple[float, float]  # between which the bars stretch
     action: int | None
-    shares: tuple[float, float] | None  # of sight and hearing, in sum 1 or 0
+    shares: tuple[float, float] | None  # of video and audio, in sum 1 or 0
     total: float  # return so far
     line: str  # below the title
 
@@ -140,14 +140,14 @@ class Screen:
     def _draw_shares(self, page: Picture, shares: tuple[float, float]) -> None:
         top, left = MARGIN + self.height - 34, self.panel_left
         parts: tuple[tuple[str, float, Colour], ...] = (
-            ("sight", shares[0], SIGHT),
-            ("hearing", shares[1], HEARING),
+            ("video", shares[0], VIDEO_COLOUR),
+            ("audio", shares[1], AUDIO_COLOUR),
         )
         fill(page, top + 18, left, BAR, PANEL_WIDTH, GROOVE)
-        fill(page, top + 18, left, BAR, split := round(PANEL_WIDTH * shares[0]), SIGHT)
-        fill(page, top + 18, left + split, BAR, round(PANEL_WIDTH * sum(shares)) - split, HEARING)
+        fill(page, top + 18, left, BAR, split := round(PANEL_WIDTH * shares[0]), VIDEO_COLOUR)
+        fill(page, top + 18, left + split, BAR, round(PANEL_WIDTH * sum(shares)) - split, AUDIO_COLOUR)
         for name, share, colour in parts:
-            is_right = name == "hearing"
+            is_right = name == "audio"
             end = left + PANEL_WIDTH if is_right else left
             say(
                 page,

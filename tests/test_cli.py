@@ -125,7 +125,7 @@ def test_train_evaluate_and_record_end_to_end(capsys, tmp_path, monkeypatch):
     }
     assert cli.main(["evaluate", "agent", str(run), "--num_episodes", "2", "--num_seeds", "2"]) == 0
     table = capsys.readouterr().out
-    assert "all senses" in table
+    assert "all modalities" in table
     assert "of oracle" in table
     assert json.loads((run / "evaluation.json").read_text())["conditions"]["oracle"]["mean"] == 32.0
     out = str(tmp_path / "rec")

@@ -84,11 +84,11 @@ def test_noise_on_a_waveform_swings_about_silence_and_keeps_its_kind(dtype):
 def test_conditions_follow_the_senses_there_are():
     assert list(conditions(BOTH, 3))[:2] == ["video only", "audio only"]
     assert list(conditions(StreamSpec((1, 8, 8), (0, 0, 0)), 3)) == [
-        "blind",
+        "without video",
         "noise on video",
         "video fails midway",
     ]
-    assert "deaf" in conditions(StreamSpec((0, 0, 0), (1, 4, 2)), 3)
+    assert "without audio" in conditions(StreamSpec((0, 0, 0), (1, 4, 2)), 3)
 
 
 def test_ranges():

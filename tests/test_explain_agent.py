@@ -30,7 +30,7 @@ def test_an_episode_is_told_step_by_step(folder, capsys):
     words = ["explain", "agent", str(folder), "--num_episodes", "2", "--num_drawn", "3", "--device", "cpu"]
     assert cli.main(words) == 0
     told = capsys.readouterr().out
-    assert "on sight" in told
+    assert "on the video" in told
     assert "softmax over actions" in told
     out = folder / "explanation"
     result = json.loads((out / "explanation.json").read_text())
@@ -41,12 +41,12 @@ def test_an_episode_is_told_step_by_step(folder, capsys):
     )
     assert len(result["episodes"]) == 2
     for number, one in enumerate(result["episodes"], start=1):
-        assert one["steps"] == len(one["actions"]) == len(one["sight"]) == 32
+        assert one["steps"] == len(one["actions"]) == len(one["video"]) == 32
         values = torch.tensor(one["q_values"])
         assert values.argmax(dim=1).tolist() == one["actions"]
         sure = values.softmax(dim=1).amax(dim=1)
         torch.testing.assert_close(torch.tensor(one["probabilities"]), sure, atol=1e-4, rtol=0)
-        assert one["share_of_sight"] + one["share_of_hearing"] == pytest.approx(1.0)
+        assert one["share_of_video"] + one["share_of_audio"] == pytest.approx(1.0)
         assert (out / f"episode-{number}.png").stat().st_size > 10_000
 
 
@@ -79,7 +79,7 @@ def test_other_methods_and_scores(folder, method):
     other = explain_agent(folder, ExplainAgentConfig(num_drawn=1, device="cpu"))["episodes"][0]
     (found,) = explain_agent(folder, config)["episodes"]
     assert found["actions"] == other["actions"], "the episodes are the same"
-    assert found["sight"] != other["sight"]
+    assert found["video"] != other["video"]
     assert found["average_drop"] != other["average_drop"]
 
 

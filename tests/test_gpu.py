@@ -42,7 +42,7 @@ def test_an_agent_trains_resumes_and_is_evaluated(options, smoke):
         device: evaluate_agent(result.folder, EvaluateAgentConfig(seeds=1, episodes=2, device=device))
         for device in ("cpu", DEVICE)
     }
-    returns = [told[device]["conditions"]["all senses"]["mean"] for device in told]
+    returns = [told[device]["conditions"]["all modalities"]["mean"] for device in told]
     assert returns[0] == pytest.approx(returns[-1], abs=4.0)  # near-equal Q-values may be ranked otherwise
 
 

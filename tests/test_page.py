@@ -16,7 +16,7 @@ from spl.agents.run import TrainAgentConfig
 from spl.classify.grid import AblateClassifierConfig
 from spl.classify.run import TrainClassifierConfig
 from spl.config import UsageError, dump, parse
-from spl.page.curves import group_runs
+from spl.page.curves import curve_blocks, group_runs
 from spl.page.folders import Run, read_folder
 from spl.page.media import Shelf, media_sections
 from spl.page.results import evaluation_blocks
@@ -30,6 +30,7 @@ CONFIGS = {
     "grid": AblateClassifierConfig,
 }
 ROW = {"step": 100, "seconds": 1.5, "train/loss": 0.5, "rollout/ep_rew_mean": 8.0}
+LATER = {**ROW, "step": 200, "train/loss": 0.25}
 GAMMA = TrainAgentConfig().agent.gamma
 Maker = Callable[..., Path]
 
@@ -186,7 +187,7 @@ def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> 
     assert "give the folder of a run" in refusal(capsys, "--out", "a.html")
     (run / "evaluation.json").write_text('{"conditions')
     assert "evaluation.json is empty, cut or corrupt" in refusal(capsys, run)
-    (run / "evaluation.json").write_text('{"conditions": {"all senses": {}}}')
+    (run / "evaluation.json").write_text('{"conditions": {"all modalities": {}}}')
     assert "are not as this version writes them (KeyError(" in refusal(capsys, run)
     (other / "config.yaml").write_text("colour: red\n")
     assert "is of no run that can be reported" in refusal(capsys, other)
@@ -234,8 +235,9 @@ def test_several_runs_stand_side_by_side(make: Maker, tmp_path: Path) -> None:
 
 
 def test_an_option_that_only_one_kind_has_is_no_difference(make: Maker, tmp_path: Path) -> None:
-    classifier = make("classifier", kind="classifier", rows=[{**ROW, "epoch": 1, "test/top1": 0.5}])
-    report(make("agent", "--loop.batch_size", "8"), classifier, "--out", tmp_path / "all.html")
+    classifier = make("classifier", kind="classifier", rows=[{**ROW, "epoch": 1}, {**LATER, "epoch": 2}])
+    agent = make("agent", "--loop.batch_size", "8", rows=[ROW, LATER])
+    report(agent, classifier, "--out", tmp_path / "all.html")
     page = (tmp_path / "all.html").read_text()
     assert "Learning curves, agent" in page
     assert "Learning curves, classifier" in page
@@ -244,7 +246,7 @@ def test_an_option_that_only_one_kind_has_is_no_difference(make: Maker, tmp_path
 
 def test_the_pretraining_inside_an_agents_run_is_told(make: Maker) -> None:
     folder = make("run")
-    make("run/pretraining", kind="autoencoder", rows=[{**ROW, "epoch": 1}])
+    make("run/pretraining", kind="autoencoder", rows=[{**ROW, "epoch": 1}, {**LATER, "epoch": 2}])
     report(folder)
     assert "Before: learning curves" in (folder / "report.html").read_text()
 
@@ -252,12 +254,72 @@ def test_the_pretraining_inside_an_agents_run_is_told(make: Maker) -> None:
 def test_restarts_are_one_line(make: Maker) -> None:
     folder = make("run", "--restarts", "2", kind="classifier", rows=())
     for number in range(2):
-        row = {**ROW, "epoch": 1, "test/top1": 0.5 + 0.1 * number}
-        make(f"run/restart-{number}", "--seed", str(number), kind="classifier", rows=[row])
+        rows = [{**row, "epoch": row["step"] // 100, "test/top1": 0.5 + 0.1 * number} for row in (ROW, LATER)]
+        make(f"run/restart-{number}", "--seed", str(number), kind="classifier", rows=rows)
     report(folder)
     page = (folder / "report.html").read_text()
     assert "Accuracy over epochs. Last value: 0.55." in page
     assert "seeds 0, 1" in page
+
+
+def test_a_grid_of_restarts_alone_has_a_page(make: Maker) -> None:
+    folder = make("grid", kind="grid", rows=())
+    for number in range(2):
+        rows = [{**row, "epoch": row["step"] // 100, "test/top1": 0.5} for row in (ROW, LATER)]
+        place = f"grid/cells/restarts/seed-0/restart-{number}"
+        make(place, "--seed", str(number), kind="classifier", rows=rows)
+    report(folder)
+    page = (folder / "report.html").read_text()
+    assert "<h2>Learning curves</h2>" in page
+    assert "Accuracy over epochs. Last value: 0.5." in page
+
+
+def test_a_run_too_short_for_a_curve_has_no_section_of_them(make: Maker) -> None:
+    folder = make("run")
+    report(folder)
+    assert "Learning curves" not in (folder / "report.html").read_text()
+    (folder / "metrics.jsonl").write_text(json.dumps(ROW) + "\n" + json.dumps(LATER) + "\n")
+    report(folder)
+    assert "<h2>Learning curves</h2>" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("num_plans", [1, 2, 3])
+def test_curves_fill_the_width_of_the_text(num_plans: int, make: Maker) -> None:
+    tags = ("rollout/ep_rew_mean", "train/loss", "rollout/ep_len_mean")[:num_plans]
+    rows = [{"step": step, "seconds": 1.0, **dict.fromkeys(tags, 1.0)} for step in (1, 2)]
+    run = read_folder(make("run", rows=rows), telling.run_kinds())
+    charts = [block for block in curve_blocks(run.kind, group_runs([run])) if block.kind == "chart"]
+    sizes = {1: ["wide"], 2: ["half"] * 2, 3: ["wide", "half", "half"]}[num_plans]
+    assert [chart.size for chart in charts] == sizes
+    assert [chart.broad is not None for chart in charts] == [size == "wide" for size in sizes]
+
+
+def test_what_runs_ran_on_is_told_once_where_nothing_changed(make: Maker, tmp_path: Path) -> None:
+    def ran(folder: Path, *commits: str) -> None:
+        lines = [{"time": str(day), "commit": commit, "cores": 2} for day, commit in enumerate(commits)]
+        (folder / "system.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    one, two = make("one"), make("two", "--seed", "1")
+    ran(one, "abc", "abc")
+    report(one)
+    assert (one / "report.html").read_text().count("<dt>commit</dt>") == 1
+    ran(two, "abc", "def")
+    report(one, two, "--out", tmp_path / "both.html")
+    page = (tmp_path / "both.html").read_text()
+    assert page.count("<h2>What it ran on</h2>") == 1
+    assert (page.count("<dt>cores</dt>"), page.count("<dt>commit</dt>")) == (1, 2)
+    assert "<h3>two, resumed</h3>" in page
+
+
+def test_explanations_of_before_are_read(make: Maker) -> None:
+    folder = make("run")
+    (folder / "explanation").mkdir()
+    old = {"share_of_sight": 0.75, "share_of_hearing": 0.25, "average_drop": 1.0, "average_increase": 2.0}
+    made = {"step": 60, "score": "advantage", "confidence": "softmax", "method": "grad-cam"}
+    document = {**made, "episodes": [{"return": 3.5, "steps": 7, **old}]}
+    (folder / "explanation" / "explanation.json").write_text(json.dumps(document))
+    report(folder)
+    assert "<td>75%</td><td>25%</td>" in (folder / "report.html").read_text()
 
 
 def test_the_restart_that_was_kept_is_judged(make: Maker) -> None:
@@ -301,13 +363,13 @@ def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) ->
 def test_what_was_explained_is_on_the_page(make: Maker, capsys: Any) -> None:
     folder = make("run")
     report(folder)
-    assert "<h2>Explained</h2>" not in (folder / "report.html").read_text()
+    assert "<h2>Explanations, measured</h2>" not in (folder / "report.html").read_text()
     place = folder / "explanation"
     place.mkdir()
     drop = {"average_drop": 12.34, "average_increase": 5.0}
     row = {"run": "<b>", "method": "grad-cam", **drop, "win_rate": None, "insertion": 0.5, "deletion": 0.25}
     (place / "measures.json").write_text(json.dumps({"measures": [row], "notes": ["Measured on 7."]}))
-    episode = {"return": 3.5, "steps": 1234, "share_of_sight": 0.8, "share_of_hearing": 0.2, **drop}
+    episode = {"return": 3.5, "steps": 1234, "share_of_video": 0.8, "share_of_audio": 0.2, **drop}
     made = {"step": 60, "score": "advantage", "confidence": "softmax over actions", "method": "grad-cam"}
     (place / "explanation.json").write_text(json.dumps({**made, "episodes": [episode]}))
     report(folder)

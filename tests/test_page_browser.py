@@ -54,6 +54,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Tiny runs of each kind by their name, with all that can lie in their folders."""
     place = tmp_path_factory.mktemp("runs")
     smoke = ("--config", ROOT / "configs/smoke/agent.yaml", *ALONE, "--runs", place, "--num_steps", "60")
+    smoke += ("--report_every_steps", "20")
     run("train", "agent", *smoke)
     run("train", "agent", *smoke, "--seed", "1")
     agent, sibling = sorted((place / "agent").iterdir())

@@ -5,17 +5,17 @@ import pytest
 
 from spl.lettering import enlarged, fill, heated, painted, palette, word, write
 from spl.screen import (
+    AUDIO_COLOUR,
     BACKGROUND,
     CHOSEN,
     FAINT,
-    HEARING,
     LABEL_WIDTH,
     MARGIN,
     MAX_ROWS,
     NUMBER_WIDTH,
     PANEL_WIDTH,
-    SIGHT,
     STRIP_HEIGHT,
+    VIDEO_COLOUR,
     Screen,
     View,
 )
@@ -53,7 +53,7 @@ def test_bars_are_as_long_as_their_values_and_the_chosen_one_has_its_colour():
 @pytest.mark.parametrize("shares", [(0.25, 0.75), (1.0, 0.0), (0.0, 0.0)])
 def test_shares_split_one_bar(shares):
     page = screen().draw(EMPTY._replace(shares=shares))
-    for share, colour in zip(shares, (SIGHT, HEARING), strict=True):
+    for share, colour in zip(shares, (VIDEO_COLOUR, AUDIO_COLOUR), strict=True):
         expected = round(share * PANEL_WIDTH)
         found = longest_run(page, colour)
         assert found == expected if expected else found < 20, "letters apart"

@@ -434,7 +434,7 @@ def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
         "conditions"
     ]
     mean = {name: one["mean"] for name, one in found.items()}
-    assert mean["all senses"] >= 0.95 * mean["oracle"]
+    assert mean["all modalities"] >= 0.95 * mean["oracle"]
     chance, half = 8.0, 16.0
     expected = {"eye": (None, chance), "ear": (chance, None), "both": (half, half)}[sense]
     for name, value in zip(("video only", "audio only"), expected, strict=True):
@@ -444,7 +444,7 @@ def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
             assert abs(mean[name] - value) < 4.0  # ten episodes of 32 rounds: three standard errors
     (told,) = explain_agent(folder, ExplainAgentConfig(device="cpu"))["episodes"]
     if sense != "both":
-        assert told[{"eye": "share_of_sight", "ear": "share_of_hearing"}[sense]] > 0.8
+        assert told[{"eye": "share_of_video", "ear": "share_of_audio"}[sense]] > 0.8
 
 
 def test_an_environment_of_one_sense_trains(smoke, monkeypatch, tmp_path):
@@ -465,8 +465,8 @@ def test_an_environment_of_one_sense_trains(smoke, monkeypatch, tmp_path):
     folder = train_agent(smoke("--env", "pictures:Pictures"), console=quiet()).folder
     found = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=2, num_seeds=1), console=quiet())
     assert set(found["conditions"]) == {
-        "all senses",
-        "blind",
+        "all modalities",
+        "without video",
         "noise on video",
         "video fails midway",
         "random actions",

@@ -13,7 +13,7 @@ from torch import Tensor
 from spl.explain.overlay import overlaid
 from spl.shapley import Shapley
 
-INK, SIGHT, HEARING = "#24292f", "#2f6db3", "#c2571a"
+INK, VIDEO_COLOUR, AUDIO_COLOUR = "#24292f", "#2f6db3", "#c2571a"
 CELL = 1.5  # inches
 MOST_SHARES = 200  # that are drawn over time; of a longer episode several steps are taken together
 
@@ -74,17 +74,22 @@ def _show(axes: Axes, picture: Tensor | None, heat: Tensor | None, *, is_sound: 
 
 
 def _draw_shares(over: Axes, values: Axes, shapley: Shapley, score: str, marked: Sequence[int]) -> None:
-    """Draw each sense's share over time, and what it adds in the unit of the score."""
+    """Draw each modality's share over time, and what it adds in the unit of the score."""
     steps = range(len(shapley.video))
     together, firsts, video, audio = shares_over_time(shapley)
     middles = [first + (together - 1) / 2 for first in firsts]
-    over.stackplot(middles, video, audio, colors=[SIGHT, HEARING], labels=["sight", "hearing"], step="mid")
+    over.stackplot(
+        middles, video, audio, colors=[VIDEO_COLOUR, AUDIO_COLOUR], labels=["video", "audio"], step="mid"
+    )
     whole = shapley.whole_shares()
-    over.set_title(f"shares: sight {whole[0]:.2f}, hearing {whole[1]:.2f} over all steps", fontsize=9)
+    over.set_title(f"shares: video {whole[0]:.2f}, audio {whole[1]:.2f} over all steps", fontsize=9)
     over.set(ylim=(0, 1), xlabel="step" if together == 1 else f"step, {together} together", ylabel="share")
-    for values_of, colour, name in ((shapley.video, SIGHT, "sight"), (shapley.audio, HEARING, "hearing")):
+    for values_of, colour, name in (
+        (shapley.video, VIDEO_COLOUR, "video"),
+        (shapley.audio, AUDIO_COLOUR, "audio"),
+    ):
         values.plot(steps, values_of, color=colour, linewidth=1.1, label=name)
-    values.set_title(f"what each sense adds to the {score} of the action", fontsize=9)
+    values.set_title(f"what each modality adds to the {score} of the action", fontsize=9)
     values.set(xlabel="step")
     for axes in (over, values):
         axes.set_xlim(0, max(1, len(steps) - 1))
@@ -94,7 +99,7 @@ def _draw_shares(over: Axes, values: Axes, shapley: Shapley, score: str, marked:
 
 
 def shares_over_time(shapley: Shapley) -> tuple[int, list[int], list[float], list[float]]:
-    """Return how many steps are taken together, the first step of each such part, and both senses' shares."""
+    """Return how many steps are taken together, each such part's first step, and both modalities' shares."""
     num_steps = len(shapley.video)
     together = math.ceil(num_steps / MOST_SHARES)
     firsts = list(range(0, num_steps, together))

@@ -4,11 +4,12 @@ Nothing here knows a run.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
 BROAD = 100  # letters, of two thirds of a page's width
+Size = Literal["third", "half", "large", "wide"]
 
 
 class Table(NamedTuple):
@@ -42,7 +43,8 @@ class Chart(NamedTuple):
     title: str
     svg: Markup
     note: str = ""
-    is_large: bool = False  # has much to be seen
+    size: Size = "third"  # of the width of the text, where there is room for several side by side
+    broad: Markup | None = None  # the same drawing for a wide page, where letters need no scaling up
     kind: str = "chart"
 
 

@@ -21,6 +21,7 @@ INK, MUTED, RULE, PAPER = "#010000", "#020000", "#030000", "#040000"
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 VARIABLES |= {f"#0500{number:02x}": f"var(--line-{number})" for number in range(NUM_COLORS)}
 WIDTH, HEIGHT = 360 / 72, 220 / 72  # inches: as wide as a phone, so that letters stay legible there
+BROAD = 860 / 72, 260 / 72  # inches: as wide as the text of a page on a screen
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"  # letters that XML knows none of, such as a folder's name may have
 MOST_SMALL = 20  # classes of a confusion matrix that is as wide as other charts
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
@@ -74,11 +75,13 @@ def color_of(number: int) -> str:
     return f"#0500{number % NUM_COLORS:02x}"
 
 
-def draw_curves(title: str, clock: str, curves: Sequence[Curve]) -> Markup:
+def draw_curves(
+    title: str, clock: str, curves: Sequence[Curve], *, size: tuple[float, float] = (WIDTH, HEIGHT)
+) -> Markup:
     """Return curves over steps or epochs; where low and high differ from the mean, a band lies between."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    with _figure(WIDTH, HEIGHT) as figure:
+    with _figure(*size) as figure:
         axes = figure.add_subplot()
         for curve in curves:
             color, mark = color_of(curve.color), "o" if len(curve.xs) == 1 else None

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl import config as configuration
-from spl.page.blocks import Block, Chart, Folded, Legend
-from spl.page.charts import Curve, draw_curves
+from spl.page.blocks import Block, Chart, Folded, Legend, Size
+from spl.page.charts import BROAD, Curve, draw_curves
 from spl.page.folders import Kind, Run, Series
 
 MOST_POINTS = 300  # of a line; more are averaged
@@ -23,7 +23,7 @@ class Plan(NamedTuple):
     note: str = ""
 
 
-SENSES = "from both; dashed: video alone; dotted: audio alone"
+MODALITIES = "from both; dashed: video alone; dotted: audio alone"
 PLANS = {
     "agent": (
         Plan("Return", ("rollout/ep_rew_mean",), "mean over the last episodes of training"),
@@ -39,12 +39,12 @@ PLANS = {
         Plan(
             "Error of the video",
             ("train/video_from_both", "train/video_from_video", "train/video_from_audio"),
-            SENSES,
+            MODALITIES,
         ),
         Plan(
             "Error of the audio",
             ("train/audio_from_both", "train/audio_from_video", "train/audio_from_audio"),
-            SENSES,
+            MODALITIES,
         ),
     ),
 }
@@ -95,15 +95,24 @@ def _label(options: dict[str, object], varied: list[str], members: list[Run]) ->
 
 
 def curve_blocks(kind: Kind, groups: Sequence[Group]) -> list[Block]:
-    """Return the charts of one kind of run: those that matter, and all others folded away."""
+    """Return the charts of one kind of run: those that matter, and all others folded away.
+
+    A figure with one value in every run is no curve; without any curve there are no blocks.
+    """
     series = [[run.series() for run in group.runs] for group in groups]
     clock = groups[0].runs[0].clock
-    tags = {tag: None for group in series for one in group for tag in one}
+    tags = {tag: None for group in series for one in group for tag, line in one.items() if len(line.xs) > 1}
+    if not tags:
+        return []
     plans = [plan for plan in PLANS.get(kind.name, ()) if any(tag in tags for tag in plan.tags)]
     shown = {tag for plan in plans for tag in plan.tags}
     others = [Plan(tag, (tag,)) for tag in tags if tag not in shown]
     blocks = legend(groups)
-    blocks += [_chart(plan, series, clock) for plan in plans]
+    is_odd = len(plans) % 2 == 1  # then the first is as wide as the text, and the others stand in pairs
+    blocks += [
+        _chart(plan, series, clock, "wide" if is_odd and number == 0 else "half")
+        for number, plan in enumerate(plans)
+    ]
     if others:
         rest: list[Block] = [_chart(plan, series, clock) for plan in others]
         blocks.append(Folded(f"All other figures ({len(rest)})", rest))
@@ -119,14 +128,18 @@ def legend(groups: Sequence[Group]) -> list[Block]:
     return [Legend(labels)] if len(groups) > 1 else []
 
 
-def _chart(plan: Plan, series: Sequence[Sequence[dict[str, Series]]], clock: str) -> Chart:
+def _chart(
+    plan: Plan, series: Sequence[Sequence[dict[str, Series]]], clock: str, size: Size = "third"
+) -> Chart:
     curves = [
         curve
         for color, group in enumerate(series)
         for dash, tag in enumerate(plan.tags)
         if (curve := join([one[tag] for one in group if tag in one], color, dash)) is not None
     ]
-    return Chart(plan.title, draw_curves(plan.title, clock, curves), plan.note)
+    svg = draw_curves(plan.title, clock, curves)
+    broad = draw_curves(plan.title, clock, curves, size=BROAD) if size == "wide" else None
+    return Chart(plan.title, svg, plan.note, size, broad)
 
 
 def join(many: Iterable[Series], color: int, dash: int) -> Curve | None:

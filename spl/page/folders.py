@@ -11,7 +11,8 @@ from spl import config as configuration
 from spl.config import UsageError
 from spl.yaml_files import UnreadableYaml, read_yaml
 
-PARTS = ("cells/*/*", "restart-*")  # runs inside a grid's folder, and inside that of a run with restarts
+# Runs inside the run directory of a grid, of one with restarts, and of a grid whose cells have restarts
+PARTS = ("cells/*/*", "restart-*", "cells/*/*/restart-*")
 BEFORE = "pretraining"  # in an agent's run: the run of the autoencoder that came first
 
 

@@ -65,9 +65,9 @@ def _of_classifier(run: Run) -> dict[str, float]:
 def _of_autoencoder(run: Run) -> dict[str, float]:
     errors = run.document("evaluation").get("reconstruction", {})
     found = {
-        f"error, {sense} from {condition}": error
-        for condition, senses in errors.items()
-        for sense, error in senses.items()
+        f"error, {modality} from {condition}": error
+        for condition, found in errors.items()
+        for modality, error in found.items()
         if error is not None
     }
     return found or _last(run, {"train/loss": "loss"})
@@ -142,7 +142,7 @@ def _agent(run: Run) -> list[Block]:
     result = run.document("evaluation")
     if not result:
         return [
-            Words(["Not evaluated yet: spl evaluate agent RUN tells its return with all senses, or one."])
+            Words(["Not evaluated yet: spl evaluate agent RUN tells its return with all modalities, or one."])
         ]
     found: dict[str, Any] = result["conditions"]
     oracle = found["oracle"]["mean"] if "oracle" in found else None
@@ -180,8 +180,10 @@ def _classifier(run: Run) -> list[Block]:
     if counts:
         matrix = np.array([line[1:] for line in counts[1:]], dtype=np.int64)
         chart = draw_confusion(matrix, counts[0][1:])
-        note, is_large = "held-out images; a row is a class", len(matrix) > MOST_SMALL
-        blocks.append(Chart("Who is taken for whom", chart, note, is_large))
+        note = "held-out images; a row is a class"
+        blocks.append(
+            Chart("Who is taken for whom", chart, note, "large" if len(matrix) > MOST_SMALL else "third")
+        )
     rows = [
         [
             one["class"],
@@ -206,7 +208,9 @@ def _share(value: float | None) -> str:
 def _autoencoder(run: Run) -> list[Block]:
     result = run.document("evaluation")
     if not result:
-        return [Words(["Not evaluated yet: spl evaluate autoencoder RUN tells its errors from each sense."])]
+        return [
+            Words(["Not evaluated yet: spl evaluate autoencoder RUN tells its errors from each modality."])
+        ]
     tables: list[Block] = [Table(sheet.title, sheet.columns, sheet.rows) for sheet in sheets(result)]
     errors = result["reconstruction"]
     marks = [

@@ -20,6 +20,7 @@ from spl.page.results import comparison, evaluation_blocks, measures, told
 from spl.report import brief, duration
 from spl.system import describe_system
 
+CURVES, RAN_ON = "Learning curves", "What it ran on"
 MIB = 2**20
 LONG = 60  # letters of a command, that fit a line on a phone or nearly
 MOST_FIGURES = 3  # beside steps and time, at the top
@@ -101,6 +102,8 @@ def page_of(runs: Sequence[Run], shelf: Shelf, kinds: Sequence[Kind]) -> Page:
 
 
 def _subtitle(run: Run) -> str:
+    if hasattr(run.config, "seeds"):  # a grid: restarts inside its cells have seeds of their own
+        return f"{run.kind.command} · seeds {run.config.seeds}"
     seeds = sorted({one.config.seed for one in run.learners})
     told_seeds = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     return f"{run.kind.command} · {told_seeds}"
@@ -120,7 +123,7 @@ def _single(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> list[Section]:
     """Return all that there is to say of one run."""
     sections = _curves([run])
     sections.append(Section("Evaluation", evaluation_blocks(run)))
-    sections.append(Section("Explained", explained_blocks(run)))
+    sections.append(Section("Explanations, measured", explained_blocks(run)))
     sections += media_sections(run.folder, shelf)
     if (run.folder / BEFORE / "config.yaml").is_file() and (run.folder / BEFORE / "metrics.jsonl").is_file():
         before = read_folder(run.folder / BEFORE, kinds)
@@ -132,7 +135,8 @@ def _single(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> list[Section]:
 def _shared(runs: Sequence[Run]) -> list[Section]:
     """Return what several runs have side by side."""
     sections = _by_kind_told("Results", comparison, runs)
-    return [*sections, *_curves(runs), Section("Options that differ", _differences(runs))]
+    sections += [*_curves(runs), Section("Options that differ", _differences(runs))]
+    return [*sections, Section(RAN_ON, _systems(runs))]
 
 
 def _by_kind(runs: Sequence[Run]) -> list[tuple[Kind, list[Run]]]:
@@ -145,7 +149,7 @@ def _by_kind(runs: Sequence[Run]) -> list[tuple[Kind, list[Run]]]:
 
 
 def _curves(runs: Sequence[Run]) -> list[Section]:
-    return _by_kind_told("Learning curves", curve_blocks, runs)
+    return _by_kind_told(CURVES, curve_blocks, runs)
 
 
 def _by_kind_told(
@@ -188,7 +192,8 @@ def _value(value: Any) -> str:
 
 
 def _chapter(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> Chapter:
-    sections = [part for part in _single(run, shelf, kinds) if not part.title.startswith("Learning curves")]
+    shared = (CURVES, RAN_ON)
+    sections = [part for part in _single(run, shelf, kinds) if not part.title.startswith(shared)]
     return Chapter(run.name, _subtitle(run), sections, is_open=False)
 
 
@@ -203,7 +208,7 @@ def _making(run: Run) -> list[Section]:
     if rows:
         blocks.append(Table("Options that were changed", ["option", "value", "default"], rows, is_prose=True))
     blocks.append(Code("All options: config.yaml", run.text, is_folded=True))
-    return [Section("How to make it again", blocks), Section("What it ran on", _systems(run))]
+    return [Section("How to make it again", blocks), Section(RAN_ON, _systems([run]))]
 
 
 def _as_typed(line: str) -> str:
@@ -226,16 +231,21 @@ def _typed(words: list[str]) -> str:
     return "".join(f" \\\n  {part}" if part.startswith("--") else f" {part}" for part in parts).lstrip()
 
 
-def _systems(run: Run) -> list[Block]:
-    """Return what each stretch of a run ran on; a stretch on the same is told once."""
+def _systems(runs: Sequence[Run]) -> list[Block]:
+    """Return what runs and their resumed parts ran on: the first whole, of the others what changed."""
     found: list[Block] = []
-    before: list[tuple[str, str]] = []
-    for number, one in enumerate(run.systems):
-        facts = [(name, _fact(value)) for name, value in one.items() if value is not None and name != "time"]
-        if facts != before:
-            title = "" if number == 0 else f"From stretch {number + 1} on"
-            found.append(Facts(title, [("started", str(one.get("time", "?"))), *facts]))
-        before = facts
+    before: dict[str, str] = {}
+    for run in runs:
+        for number, one in enumerate(run.systems):
+            facts = {
+                name: _fact(value) for name, value in one.items() if value is not None and name != "time"
+            }
+            names = {**facts, **before}
+            changed = [(name, facts.get(name, "-")) for name in names if facts.get(name) != before.get(name)]
+            if changed:
+                title = ", ".join([run.name] * (len(runs) > 1) + ["resumed"] * (number > 0))
+                found.append(Facts(title, [("started", str(one.get("time", "?"))), *changed]))
+            before = facts
     return found or [Words(["The run did not write down what it ran on."])]
 
 
