@@ -18,6 +18,7 @@ from spl import checkpoint
 from spl.agents.described import check_environment, read_environment
 from spl.agents.history import History
 from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.agents.parts import told_left_out
 from spl.agents.protocol import Agent
 from spl.agents.run import build_agent, read_run
 from spl.config import UsageError
@@ -26,7 +27,7 @@ from spl.envs.catalog import make_env
 from spl.envs.seeded import reset_seed
 from spl.files import replace_text
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
-from spl.report import print_table
+from spl.report import print_table, say
 from spl.runs import generator_of, pick_device
 from spl.state import check_fits
 
@@ -222,6 +223,8 @@ def evaluate_agent(
     seeds = range(config.seed, config.seed + config.num_seeds)
     policy = policy_of(agent, config.epsilon)
     console = Console(stderr=True) if console is None else console
+    for sentence in told_left_out(envs[0].describe()):
+        say(console, f"left out   {sentence}")
 
     def outcome(policy: Policy, spoil: Spoil, name: str) -> Outcome:
         agent.generator = generator_of(config.seed, name)  # each condition draws for itself
@@ -242,6 +245,8 @@ def evaluate_agent(
         outcomes["random actions"] = outcome(policy_of(agent, 1.0), untouched, "random actions")
         if envs[0].has_wrapper_attr("oracle_action"):
             outcomes["oracle"] = outcome(oracle, untouched, "oracle")
+    for sentence in dict.fromkeys(sentence.partition("; ")[0] for env in envs for sentence in env.news()):
+        say(console, f"range      {sentence}")
     for env in envs:
         env.close()
     made = {"run": str(run), "step": step, "fails_midway_at_step": half_length}

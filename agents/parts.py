@@ -23,6 +23,8 @@ from spl.report import Report, brief
 from spl.signals import StopSignals
 from spl.threads import Threads
 
+USUAL_RANGES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0), (-32_768.0, 32_767.0))  # not worth a word
+
 
 class Meter:
     """Counts updates and adds up their losses on the device, between two rows of the report."""
@@ -147,6 +149,7 @@ class Watch:
         every = self.config.report_every_steps
         if step // every > (step - len(collected.transitions)) // every:
             self.report.row(step, {**self._progress_row(), **self.parts.meter.row(step)})
+        self.tell_news()
         for fault in collected.faults:
             self.tell(fault)
         if collected.faults:
@@ -159,6 +162,11 @@ class Watch:
                     "'spl check env' examines it"
                 )
         self._do_what_is_due()
+
+    def tell_news(self) -> None:
+        """Say which streams went beyond their range, once for each."""
+        for sentence in self.parts.collector.fleet.take_news():
+            self.report.say(f"range      {sentence}")
 
     def tell(self, fault: Fault) -> None:
         """Say what went wrong in an environment, on the terminal and in ``metrics.jsonl``."""
@@ -250,14 +258,33 @@ def told_streams(spec: StreamSpec, chosen: dict[str, Any]) -> str:
     words = []
     if spec.has_video:
         words.append(
-            f"video {_key(chosen['video'])}{_shape(chosen['video']['from'])} -> {_shape(spec.video)}"
+            f"video {_key(chosen['video'])}{_shape(chosen['video']['from'])}{_made(chosen['video'])} -> "
+            f"{_shape(spec.video)}"
         )
     if spec.has_audio:
         audio = chosen["audio"]
-        source = f"{_key(audio)}{_shape(audio['from'])} at {audio['sample_rate_hz']:,} Hz"
+        source = f"{_key(audio)}{_shape(audio['from'])} at {audio['sample_rate_hz']:,} Hz{_made(audio)}"
         warning = f" ({audio['warning']})" if "warning" in audio else ""
         words.append(f"audio {source} -> {_shape(spec.audio)}{warning}")
     return ", ".join(words)
+
+
+def told_left_out(chosen: dict[str, Any]) -> list[str]:
+    """Return a sentence for each entry of the observation that the agent does not get."""
+    fault = ", which 'spl check env' calls a fault"
+    return [
+        f"{one['key']!r}, {one['what']}: {one['why']}{fault if one['is_fault'] else ''}"
+        for one in chosen.get("left_out", ())
+    ]
+
+
+def _made(chosen: dict[str, Any]) -> str:
+    """Return what is taken of a stream that is more than one picture or chunk, and its range if unusual."""
+    words = [chosen["taken"]] if chosen["taken"] else []
+    low, high = chosen["range"]
+    if (low, high) not in USUAL_RANGES:
+        words.append(f"{low:,.5g} to {high:,.5g}")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _key(chosen: dict[str, Any]) -> str:

@@ -13,10 +13,12 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
+from spl.agents.parts import told_left_out
 from spl.agents.run import read_run
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet
+from spl.envs.measuring import measured
 from spl.recording import trim
 from spl.records import StreamSpec
 from spl.report import Report
@@ -59,16 +61,21 @@ class RandomAgent:
         return [int(a) for a in self.generator.integers(self.num_actions, size=len(stack.present))]
 
 
-def actor_of(config: RecordConfig) -> tuple[Any, Fleet, int]:
-    """Return who acts, the environment (in this process) and the actor's history."""
+def actor_of(config: RecordConfig) -> tuple[Any, Fleet, int, list[str]]:
+    """Return who acts, the environment (in this process), the actor's history and what was assumed."""
     exploration = generator_of(config.seed, "exploration")
     env = config.env if config.agent is None else read_run(Path(config.agent)).env
     fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=False, timeout_s=None)
+    assumed: list[str] = []
+    if fleet.doubts and config.agent is None:
+        fleet.close()
+        env, assumed = measured(env)
+        fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=False, timeout_s=None)
     if config.agent is None:
-        return RandomAgent(fleet.num_actions, exploration), fleet, 1
+        return RandomAgent(fleet.num_actions, exploration), fleet, 1, assumed
     agent, _, history, _ = load_agent(Path(config.agent))
     agent.generator = exploration
-    return agent, fleet, history
+    return agent, fleet, history, assumed
 
 
 def open_memory(folder: Path, spec: StreamSpec, num_steps: int, history: int) -> ReplayMemory:
@@ -97,7 +104,10 @@ def roll_out(
     """
     progress, num_faults = collector.progress, 0
     while progress.step < num_steps and not stop.has_come():
-        for fault in collector.step().faults:
+        faults = collector.step().faults
+        for sentence in collector.fleet.take_news():
+            report.say(f"range      {sentence}")
+        for fault in faults:
             report.say(f"fault      {fault}; it begins a new episode")
             num_faults += 1
             if num_faults > max_faults:
@@ -114,7 +124,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         RunError: if the environment fails too often; what was recorded until then is kept.
     """
     folder = Path(config.out)
-    agent, fleet, history = actor_of(config)
+    agent, fleet, history, assumed = actor_of(config)
     begun = fleet.start().begun  # before there is a folder: one that cannot be reset leaves none
     memory = open_memory(folder, fleet.spec_of_streams, config.num_steps, history)
     progress = Progress()
@@ -132,6 +142,10 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
     report = Report(folder, title, config.num_steps, console=console, is_logged=False)
     try:
         with contextlib.closing(fleet), report, StopSignals() as stop:
+            for sentence in told_left_out(fleet.streams):
+                report.say(f"left out   {sentence}")
+            for sentence in assumed:
+                report.say(f"assumed    {sentence}")
             roll_out(collector, config.num_steps, report, stop)
     finally:
         actor = {"actor": config.agent or "random", "seed": config.seed}

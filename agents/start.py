@@ -1,6 +1,7 @@
 """How a run begins, or goes on from where it was saved: its environments, its memory, its parts."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,40 @@ from spl.agents.run import (
     build_agent,
     check_ram,
     create_run,
+    read_run,
     slack_of,
 )
 from spl.config import UsageError
 from spl.envs.fleet import Fault, Fleet
+from spl.envs.measuring import measured
 from spl.recordings import signature_told
 from spl.runs import describe_run, generator_of, pick_device
 from spl.state import check_fits
+
+
+def open_fleet(config: TrainAgentConfig, resume: Path | None) -> tuple[TrainAgentConfig, Fleet, list[str]]:
+    """Return the run's options, its environments, and what was assumed of their streams.
+
+    What the spaces leave open is measured before a run begins; one to ``resume`` has it in its options.
+
+    Raises:
+        UsageError: if the environment does not serve.
+    """
+    fleet = make_fleet(config)
+    if not fleet.doubts:
+        return config, fleet, []
+    assumed: list[str] = []
+    if is_fresh(resume):
+        env, assumed = measured(config.env)
+    else:
+        assert resume is not None
+        before = read_run(resume).env
+        env = replace(config.env, **{name: getattr(before, name) for name in fleet.doubts})
+    if env == config.env:
+        return config, fleet, assumed
+    fleet.close()
+    config = replace(config, env=env)
+    return config, make_fleet(config), assumed
 
 
 def make_fleet(config: TrainAgentConfig) -> Fleet:

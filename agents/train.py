@@ -4,7 +4,7 @@ import contextlib
 import math
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from spl.agents.loop import NonFiniteBatch, learn
 from spl.agents.memory import ReplayMemory
-from spl.agents.parts import Parts, Watch, told_streams
+from spl.agents.parts import Parts, Watch, told_left_out, told_streams
 from spl.agents.pretrained import PRETRAINING, adopt_encoder
 from spl.agents.pretraining import open_run, pretrain
 from spl.agents.run import TrainAgentConfig
-from spl.agents.start import is_fresh, make_fleet, prepare
+from spl.agents.start import is_fresh, open_fleet, prepare
 from spl.config import RunError
 from spl.envs.fleet import Fault
 from spl.files import hold
@@ -60,7 +60,8 @@ def train_agent(
     with contextlib.ExitStack() as held:
         if resume is not None:
             held.enter_context(hold(resume))
-        fleet = held.enter_context(contextlib.closing(make_fleet(config)))
+        config, fleet, assumed = open_fleet(config, resume)
+        held.enter_context(contextlib.closing(fleet))
         folder = resume
         if config.pretrain_steps and is_fresh(resume):
             folder = open_run(config, fleet, resume, command)
@@ -77,7 +78,7 @@ def train_agent(
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         report = Report(folder, title, config.num_steps, first_step=first_step, console=console)
         watch = Watch(config, parts, folder, report, StopSignals(), threads)
-        go(config, parts, watch, faults, go_on_with or resuming(folder))
+        go(config, parts, watch, faults, go_on_with or resuming(folder), assumed)
     mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
     return Result(folder, parts.progress.step, is_finished(config, parts), mean_return)
 
@@ -94,10 +95,17 @@ def stopped_before(folder: Path, console: Console | None, again: str) -> Result:
     return Result(folder, 0, False, math.nan)
 
 
-def go(config: TrainAgentConfig, parts: Parts, watch: Watch, faults: list[Fault], again: str) -> None:
+def go(
+    config: TrainAgentConfig,
+    parts: Parts,
+    watch: Watch,
+    faults: list[Fault],
+    again: str,
+    assumed: Sequence[str] = (),
+) -> None:
     """Train to the end, or until told to stop; whatever ends it, it is saved first.
 
-    ``again`` is the command that goes on with it.
+    ``again`` is the command that goes on with it, ``assumed`` what was assumed of its streams.
 
     Raises:
         RunError: if the environments fail too often, or a loss is not finite.
@@ -105,6 +113,9 @@ def go(config: TrainAgentConfig, parts: Parts, watch: Watch, faults: list[Fault]
     try:
         with watch.report, watch.stop:
             say_hello(config, parts, watch)
+            for sentence in assumed:
+                watch.report.say(f"assumed    {sentence}")
+            watch.tell_news()
             for fault in faults:
                 watch.tell(fault)
             try:
@@ -126,6 +137,8 @@ def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
     fleet, say = parts.collector.fleet, watch.report.say
     say(f"run        {watch.folder}")
     say(f"streams    {told_streams(fleet.spec_of_streams, fleet.streams)}")
+    for sentence in told_left_out(fleet.streams):
+        say(f"left out   {sentence}")
     if fleet.num_envs > 1 or fleet.is_apart:
         say(f"envs       {fleet.num_envs}" + (", each in a process of its own" if fleet.is_apart else ""))
     say(f"network    {num_parameters:,} parameters on {parts.agent.device}")

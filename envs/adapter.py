@@ -5,7 +5,6 @@ Cutting the streams to shape and skipping frames without losing sound live here.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gymnasium
@@ -14,6 +13,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from spl.envs.answers import flag_of, number_of
+from spl.envs.forms import PictureForm, SoundForm
+from spl.envs.leaves import Stream
+from spl.envs.options import EnvConfig as EnvConfig
+from spl.envs.ranges import bounds_of, range_of
 from spl.envs.senses import Ear, Eye
 from spl.envs.streams import Streams, find_streams
 from spl.records import Observation, StreamSpec
@@ -22,37 +25,6 @@ from spl.spectrogram import LogMel
 LIMITS = {"float16": (-np.inf, np.inf), "int8": (-128, 127)}  # of a kept sound
 MAX_ACTIONS = 2**15  # an action is remembered as int16
 MAX_REWARD = float(np.finfo(np.float32).max)  # and a reward as float32
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvConfig:
-    """Which environment, and how its two streams are cut to shape."""
-
-    id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
-    kwargs: dict[str, Any] = field(default_factory=dict)  # passed to the environment
-    video_key: str | None = None  # key of the picture in a Dict; null finds it
-    audio_key: str | None = None  # key of the sound in a Dict; null finds it
-    sample_rate_hz: int | None = None  # of the sound; null asks the environment
-    video_size: tuple[int, int] = (84, 84)  # rows, columns after resizing by area
-    grey: bool = True  # one channel instead of three
-    audio_features: Literal["log_mel", "waveform"] = "log_mel"  # or the newest frame's samples as they are
-    num_mels: int = 64  # mel bands; not of a waveform
-    audio_frames: int = 8  # log-mel frames per step; not of a waveform
-    rest_level: float | None = None  # of an unsigned sound; null asks the environment, else finds it
-    stereo: bool = False  # keep left and right apart
-    frame_skip: int | None = None  # frames an action is repeated; null: 4 for ALE, else 1
-    max_pool: bool | None = None  # brightest of the last two frames; null: true for ALE, else false
-
-    def __post_init__(self) -> None:
-        if min(self.video_size) < 1:
-            raise ValueError(f"video_size must be two positive numbers, got {self.video_size}")
-        for name in ("num_mels", "audio_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.frame_skip is not None and self.frame_skip < 1:
-            raise ValueError(f"frame_skip must be at least 1, got {self.frame_skip}")
-        if self.sample_rate_hz is not None and not 1_000 <= self.sample_rate_hz <= 768_000:
-            raise ValueError(f"sample_rate_hz must be in 1000..768000, got {self.sample_rate_hz}")
 
 
 Frame = tuple[NDArray[Any] | None, NDArray[np.float32] | None]  # picture as it came, waveform (C, N)
@@ -64,7 +36,32 @@ def streams_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> Streams:
     Raises:
         ValueError: if nothing serves, a key does not exist or does not serve, or several could be meant.
     """
-    return find_streams(env.observation_space, video_key=config.video_key, audio_key=config.audio_key)
+    return find_streams(
+        env.observation_space,
+        video_key=config.video_key,
+        audio_key=config.audio_key,
+        video_layout=config.video_layout,
+        audio_layout=config.audio_layout,
+        has_rate=bool(_rates_of(env, config)),
+    )
+
+
+def doubts_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> list[str]:
+    """Return the options that neither ``config`` nor the spaces settle: they are best measured.
+
+    Raises:
+        ValueError: as :func:`streams_of`.
+    """
+    found = []
+    for stream in streams_of(env, config)[:2]:
+        if stream is None:
+            continue
+        range_name, layout_name = f"{stream.modality}_range", f"{stream.modality}_layout"
+        if getattr(config, range_name) is None and bounds_of(stream.box, stream.modality) is None:
+            found.append(range_name)
+        if getattr(config, layout_name) is None and stream.is_ambiguous:
+            found.append(layout_name)
+    return found
 
 
 def told_by(env: gymnasium.Env[Any, Any], name: str) -> Any:
@@ -74,14 +71,32 @@ def told_by(env: gymnasium.Env[Any, Any], name: str) -> Any:
 
 def sample_rate_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> int:
     """Return the sound's rate in Hz: the option's, else the environment's own word."""
-    told = (told_by(env, "sample_rate_hz"), (env.metadata or {}).get("audio_sample_rate_hz"))
-    for rate in (config.sample_rate_hz, *told):
-        if rate is not None:
-            return int(rate)
+    for rate in _rates_of(env, config):
+        return int(rate)
     raise ValueError(
         f"{config.id} does not tell its sound's sample rate; give --env.sample_rate_hz, or set the "
         "attribute sample_rate_hz or metadata['audio_sample_rate_hz'] of the environment"
     )
+
+
+def _rates_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> list[Any]:
+    """Return the rates that are told of the sound, the most binding first."""
+    told = (told_by(env, "sample_rate_hz"), (env.metadata or {}).get("audio_sample_rate_hz"))
+    return [rate for rate in (config.sample_rate_hz, *told) if rate is not None]
+
+
+def eye_of(stream: Stream, config: EnvConfig, size: tuple[int, int] | None, *, grey: bool) -> Eye:
+    """Return what cuts the pictures of a stream to shape."""
+    assert isinstance(stream.form, PictureForm)
+    return Eye(stream.form, stream.box, range_of(stream.box, "video", config.video_range), size, grey=grey)
+
+
+def ear_of(stream: Stream, env: gymnasium.Env[Any, Any], config: EnvConfig, *, stereo: bool) -> Ear:
+    """Return what brings the sounds of a stream to shape; where it rests, the option says, else ``env``."""
+    assert isinstance(stream.form, SoundForm)
+    rest_level = told_by(env, "sound_rest_level") if config.rest_level is None else config.rest_level
+    found = range_of(stream.box, "audio", config.audio_range)
+    return Ear(stream.form, stream.box, found, stereo=stereo, rest_level=rest_level)
 
 
 class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
@@ -108,7 +123,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 "wrap the environment so that it offers fewer"
             )
         self.config = config
-        self.streams = streams_of(env, config)
+        self.streams, self.doubts = streams_of(env, config), doubts_of(env, config)
         self.frame_skip = 1 if config.frame_skip is None else config.frame_skip
         self.first_action = int(env.action_space.start)
         self.sample_rate_hz: int | None = None
@@ -116,13 +131,10 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         video_shape = audio_shape = (0, 0, 0)
         audio_dtype: Literal["float16", "int8"] = "float16"
         if self.streams.video is not None:
-            self._eye = Eye(self.streams.video, config.video_size, grey=config.grey)
+            self._eye = eye_of(self.streams.video, config, config.video_size, grey=config.grey)
             video_shape = self._eye.shape
         if self.streams.audio is not None:
-            rest_level = config.rest_level
-            if rest_level is None:
-                rest_level = told_by(env, "sound_rest_level")
-            self._ear = Ear(self.streams.audio, stereo=config.stereo, rest_level=rest_level)
+            self._ear = ear_of(self.streams.audio, env, config, stereo=config.stereo)
             if self._ear.rest is None:
                 self._find_rest_level()
             self.sample_rate_hz = sample_rate_of(env, config)
@@ -141,6 +153,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 audio_shape = self._log_mel.shape
         self.spec_of_streams = StreamSpec(video_shape, audio_shape, audio_dtype)
         self._refuse_idle_options()
+        self._told: set[str] = set()
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
         self.num_actions = int(env.action_space.n)
         self.action_space = spaces.Discrete(self.num_actions)  # type: ignore[assignment]
@@ -168,8 +181,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 "needs two channels",
             ),
             "rest_level": (
-                self.config.rest_level is not None and (audio is None or audio.dtype != np.uint8),
-                "is for a sound of uint8",
+                self.config.rest_level is not None and (ear is None or not ear.swing.is_unsigned),
+                "is for a sound of uint8, or of another range that begins at 0",
             ),
             "sample_rate_hz": (self.config.sample_rate_hz is not None and audio is None, "needs a sound"),
             "audio_features=waveform": (
@@ -177,6 +190,10 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 "needs a sound",
             ),
         }
+        for modality, stream, noun in (("video", self.streams.video, "picture"), ("audio", audio, "sound")):
+            for name in (f"{modality}_range", f"{modality}_layout"):
+                is_given = getattr(self.config, name) is not None
+                idle[name] = (is_given and stream is None, f"needs a {noun}")
         for option, (is_idle, why) in idle.items():
             if is_idle:
                 raise ValueError(f"env.{option} {why}, which {self.config.id} does not have: leave it out")
@@ -217,16 +234,22 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             "actions": self.num_actions,
             "frame_skip": self.frame_skip,
         }
-        if video is not None:
+        if video is not None and self._eye is not None:
             chosen["video"] = {
-                "key": self.streams.video_key,
-                "from": [list(video.shape), str(video.dtype)],
+                "key": video.key,
+                "from": [list(video.box.shape), str(video.box.dtype)],
+                "layout": video.form.layout,
+                "taken": video.form.told(),
+                "range": list(self._eye.range),
                 "to": list(self.spec_of_streams.video),
             }
         if audio is not None and self._ear is not None:
             chosen["audio"] = {
-                "key": self.streams.audio_key,
-                "from": [list(audio.shape), str(audio.dtype)],
+                "key": audio.key,
+                "from": [list(audio.box.shape), str(audio.box.dtype)],
+                "layout": audio.form.layout,
+                "taken": audio.form.told(),
+                "range": list(self._ear.range),
                 "sample_rate_hz": self.sample_rate_hz,
                 "samples_per_step": self.waveform.shape[1],
                 "features": self.config.audio_features,
@@ -237,7 +260,17 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 chosen["audio"]["window_samples"] = self._log_mel.window_size
             if (warning := told_by(self.env, "sound_warning")) is not None:
                 chosen["audio"]["warning"] = warning
+        if self.streams.left_out:
+            chosen["left_out"] = [one._asdict() for one in self.streams.left_out]
         return chosen
+
+    def news(self) -> list[str]:
+        """Return a sentence for each stream that went beyond its range, once for each."""
+        cut = {"video": self._eye, "audio": self._ear}
+        told = [(name, one.beyond.told(name)) for name, one in cut.items() if one is not None]
+        fresh = [(name, sentence) for name, sentence in told if sentence and name not in self._told]
+        self._told.update(name for name, _ in fresh)
+        return [sentence for _, sentence in fresh]
 
     def _take(self, raw: Any) -> Frame:
         """Return the picture and the waveform of one frame, copied: an environment may reuse its arrays."""
@@ -262,27 +295,24 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 self.waveform[:, -heard.shape[1] :] = heard
             else:
                 self.waveform[:, : heard.shape[1]] = heard
-            with np.errstate(over="ignore", invalid="ignore"):  # refused right below
-                if self._log_mel is None:
-                    audio = self._ear.keep(heard[:, -self._ear.num_samples :])
-                else:
-                    audio = self._log_mel.step(self.waveform)
-            if audio.dtype.kind == "f" and not np.isfinite(audio).all():
-                raise ValueError(f"the audio must lie in [-1, 1], got {np.abs(heard).max():g}")
+            if self._log_mel is None:
+                audio = self._ear.keep(heard[:, -self._ear.num_samples :])
+            else:
+                audio = self._log_mel.step(self.waveform)
         return Observation(video, audio, self._present.copy())
 
-    def _part(self, raw: Any, sense: str) -> NDArray[Any]:
+    def _part(self, raw: Any, modality: str) -> NDArray[Any]:
         """Return a copy of one stream of a raw observation, after checking that it is what it shall be."""
-        key, space = getattr(self.streams, f"{sense}_key"), getattr(self.streams, sense)
-        part = np.array(raw if key is None else raw[key])
-        is_float = np.issubdtype(space.dtype, np.floating)
-        if part.shape != space.shape or not (
-            np.issubdtype(part.dtype, np.floating) if is_float else part.dtype == space.dtype
+        stream: Stream = getattr(self.streams, modality)
+        box, part = stream.box, stream.part(raw)
+        is_float = np.issubdtype(box.dtype, np.floating)
+        if part.shape != box.shape or not (
+            np.issubdtype(part.dtype, np.floating) if is_float else stream.is_of_kind(part)
         ):
             raise ValueError(
-                f"the {sense} must be {space.dtype} of shape {space.shape} as the observation space says, "
+                f"the {modality} must be {box.dtype} of shape {box.shape} as the observation space says, "
                 f"got {part.dtype} of shape {part.shape}"
             )
         if is_float and not np.isfinite(part).all():
-            raise ValueError(f"the {sense} must be finite, got NaN or infinity")
+            raise ValueError(f"the {modality} must be finite, got NaN or infinity")
         return part

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config import UsageError
-from spl.envs.adapter import AudioVisualEnv, EnvConfig, sample_rate_of, streams_of, told_by
+from spl.envs.adapter import AudioVisualEnv, EnvConfig, ear_of, eye_of, sample_rate_of, streams_of, told_by
 from spl.envs.answers import AnswerError, number_of
 from spl.envs.catalog import make_raw, settle
-from spl.envs.senses import Ear, Eye
+from spl.envs.forms import PictureForm
 
 FRAME_RATE_HZ = 30  # of an environment that does not tell its own
 
@@ -51,10 +51,9 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.streams = streams_of(env, config)
         self._eye = self._ear = self.sample_rate_hz = None
         if self.streams.video is not None:
-            self._eye = Eye(self.streams.video, None, grey=False)
+            self._eye = eye_of(self.streams.video, config, None, grey=False)
         if self.streams.audio is not None:
-            told = told_by(env, "sound_rest_level") if config.rest_level is None else config.rest_level
-            self._ear = Ear(self.streams.audio, stereo=True, rest_level=told)
+            self._ear = ear_of(self.streams.audio, env, config, stereo=True)
             self.sample_rate_hz = sample_rate_of(env, config)
             self.frame_rate_hz = Fraction(self.sample_rate_hz, self._ear.num_samples)
         else:
@@ -82,19 +81,15 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _moment(self, raw: Any, reward: float) -> Moment:
         sound = None
-        if self._ear is not None:
-            wave = self._ear(
-                np.asarray(raw if self.streams.audio_key is None else raw[self.streams.audio_key])
-            )
-            rest = 128.0 if self._ear.rest is None else self._ear.rest
-            loudest = max(rest, 256.0 - rest) / 128.0 if self._ear.dtype == np.uint8 else 1.0
-            sound = np.clip(wave.T / loudest, -1.0, 1.0)  # (N, C)
+        if self._ear is not None and self.streams.audio is not None:
+            wave = self._ear(self.streams.audio.part(raw))
+            sound = np.clip(wave.T / self._ear.loudest, -1.0, 1.0)  # (N, C)
         return Moment(self._picture(raw), sound, reward)
 
     def _picture(self, raw: Any) -> NDArray[np.uint8] | None:
         seen = None
-        if self._eye is not None:
-            seen = self._eye(np.array(raw if self.streams.video_key is None else raw[self.streams.video_key]))
+        if self._eye is not None and self.streams.video is not None:
+            seen = self._eye(self.streams.video.part(raw))
             if len(seen) == 3:
                 return np.ascontiguousarray(np.moveaxis(seen, 0, 2))  # (H, W, 3)
         shown: Any = self.env.render() if self.env.render_mode == "rgb_array" else None
@@ -119,7 +114,7 @@ def make_filmed(config: EnvConfig) -> tuple[AudioVisualEnv, Camera]:
         raise UsageError(f"{config.id}: {error}") from error
     try:
         video = streams_of(env, config).video
-        is_grey = video is None or 3 not in video.shape
+        is_grey = video is None or not isinstance(video.form, PictureForm) or video.form.num_channels == 1
         if is_grey and "rgb_array" in (env.metadata or {}).get("render_modes", ()):
             with suppress(UsageError):  # one that takes no render_mode is filmed as it is observed
                 rendering = make_raw(config.id, {"render_mode": "rgb_array", **config.kwargs})

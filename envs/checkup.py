@@ -14,7 +14,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 
 import spl
 import spl.envs
@@ -23,8 +22,20 @@ from spl.envs.adapter import AudioVisualEnv, EnvConfig, sample_rate_of, streams_
 from spl.envs.answers import AnswerError, flag_of, number_of, odd_form
 from spl.envs.catalog import ALE, DOOM, make_raw, settle
 from spl.envs.hearing import Hearing, Skipping, judge_skipping
+from spl.envs.leaves import Stream
+from spl.envs.measuring import measure
+from spl.envs.ranges import range_of
 from spl.envs.streams import Streams
-from spl.envs.symptoms import Endings, Finding, Health, Moment, difference, judge_repeats, told
+from spl.envs.symptoms import (
+    Endings,
+    Finding,
+    Health,
+    Moment,
+    difference,
+    judge_repeats,
+    told,
+)
+from spl.envs.usage import Usage, of_left_out
 
 STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
 ALE_FRAME_RATE_HZ = 60.0  # its own render_fps says 30
@@ -122,7 +133,7 @@ def place_raised(error: BaseException | None) -> str:
 
 def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
     """Yield one note: a digest of the first observations, to compare with that of another process."""
-    adapted, _ = _adapt(config, _maker(config, say))
+    adapted, _ = _adapt(config, _maker(config, say), say)
     digest = hashlib.sha256()
     for moment in islice(play(adapted.env, adapted, config, say), NUM_KEPT):
         digest.update(repr((moment.step, moment.reward, moment.terminated, moment.truncated)).encode())
@@ -134,12 +145,13 @@ def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterat
 
 def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
     make = _maker(config, say)
-    adapted, rate = _adapt(config, make)
+    adapted, open_ones = _adapt(config, make, say)
+    rate = [found for found in open_ones if found.name == "rate"]
     yield from _of_streams(adapted, is_told=not rate)
-    yield from rate
+    yield from open_ones
     if adapted.streams.audio is not None:
         rate_hz = None if rate else adapted.sample_rate_hz
-        yield _of_skipping(adapted.env, adapted.streams.audio, rate_hz, config.options, make)
+        yield _of_skipping(adapted.env, adapted.streams.audio.num_samples, rate_hz, config.options, make)
     yield from _of_episodes(adapted, config, say, make)
     yield _of_memory(adapted, config.memory.capacity)
     if not config.raw:
@@ -163,8 +175,8 @@ def _maker(config: CheckEnvConfig, say: Say) -> Make:
     return make
 
 
-def _adapt(config: CheckEnvConfig, make: Make) -> tuple[AudioVisualEnv, list[Finding]]:
-    """Return the environment, adapted, and a fault where the sound's rate is not told."""
+def _adapt(config: CheckEnvConfig, make: Make, say: Say) -> tuple[AudioVisualEnv, list[Finding]]:
+    """Return the environment, adapted, a fault where the sound's rate is not told, and what was assumed."""
     options, env, rate = config.options, make("making it"), []
     try:
         if streams_of(env, options).audio is not None:
@@ -173,7 +185,10 @@ def _adapt(config: CheckEnvConfig, make: Make) -> tuple[AudioVisualEnv, list[Fin
             except ValueError as error:
                 rate = [Finding("rate", "fault", *str(error).split("; ", 1))]
                 options = replace(options, sample_rate_hz=STAND_IN_HZ)
-        return AudioVisualEnv(env, options), rate
+        say("looking at what its spaces leave open")
+        found, told_of = measure(env, options)
+        notes = [Finding("assumed", "note", sentence) for sentence in told_of]
+        return AudioVisualEnv(env, replace(options, **found)), [*rate, *notes]
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -181,25 +196,27 @@ def _adapt(config: CheckEnvConfig, make: Make) -> tuple[AudioVisualEnv, list[Fin
 def _of_streams(adapted: AudioVisualEnv, *, is_told: bool) -> Iterator[Finding]:
     """Yield each stream's key, shape and rate, and what it becomes."""
     chosen = adapted.describe()
-    for name, sense, box in (
+    for name, sense, stream in (
         ("picture", "video", adapted.streams.video),
         ("sound", "audio", adapted.streams.audio),
     ):
-        if box is None:
+        if stream is None:
             yield Finding(name, "ok", "none")
             continue
         key, becomes = chosen[sense]["key"], " x ".join(map(str, chosen[sense]["to"]))
-        what = told(box) if key is None else f"{key!r}, {told(box)}"
+        what = told(stream.box) if key is None else f"{key!r}, {told(stream.box)}"
+        what += f" ({made})" if (made := stream.form.told()) else ""
         if sense == "audio" and is_told and adapted.sample_rate_hz is not None:
             rate_hz = adapted.sample_rate_hz
             num_samples = chosen[sense]["samples_per_step"] // adapted.frame_skip
             joined = f"{adapted.frame_skip} x " if adapted.frame_skip > 1 else ""
             what += f", {rate_hz:,} Hz ({joined}{1_000 * num_samples / rate_hz:.4g} ms)"
         yield Finding(name, "ok", f"{what} -> {becomes}")
+    yield from of_left_out(adapted.streams.left_out)
 
 
 def _of_skipping(
-    env: gymnasium.Env[Any, Any], sound: spaces.Box, rate_hz: int | None, options: EnvConfig, make: Make
+    env: gymnasium.Env[Any, Any], num_samples: int, rate_hz: int | None, options: EnvConfig, make: Make
 ) -> Finding:
     """Return whether the environment's own frame skip loses sound, compared with itself made without."""
     arguments = options.kwargs if env.spec is None else env.spec.kwargs | options.kwargs
@@ -210,29 +227,38 @@ def _of_skipping(
     if skip is not None and skip > 1:
         with contextlib.suppress(UsageError, EnvFailure):  # it may not take the argument
             unskipped = make("making it without frame skip", **{name: 1})
-            box = streams_of(unskipped, options).audio
-            num_unskipped = None if box is None else max(box.shape)
+            sound = streams_of(unskipped, options).audio
+            num_unskipped = None if sound is None else sound.num_samples
             unskipped.close()
     is_ale = type(env.unwrapped).__module__.startswith("ale_py")
     frame_rate_hz = ALE_FRAME_RATE_HZ if is_ale else (env.metadata or {}).get("render_fps")
-    return judge_skipping(Skipping(max(sound.shape), num_unskipped, rate_hz, frame_rate_hz, skip, name))
+    return judge_skipping(Skipping(num_samples, num_unskipped, rate_hz, frame_rate_hz, skip, name))
 
 
 class _Chart:
     """What is seen and heard of an environment over its episodes."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], streams: Streams, options: EnvConfig) -> None:
-        boxes = {"picture": streams.video, "sound": streams.audio}
-        self.health = Health({name: box for name, box in boxes.items() if box is not None})
+        chosen = {"picture": streams.video, "sound": streams.audio}
+        boxes = {name: one.box for name, one in chosen.items() if one is not None}
+        picked = {"picture": options.video_range, "sound": options.audio_range}
+        modalities = {"picture": "video", "sound": "audio"}
+        ranges = {name: range_of(box, modalities[name], picked[name]) for name, box in boxes.items()}
+        self.health = Health(boxes)
+        self.usages = {name: Usage(name, box, ranges[name]) for name, box in boxes.items()}
         self.endings = Endings(None if env.spec is None else env.spec.max_episode_steps)
         self.hearing = None
         rest = told_by(env, "sound_rest_level") if options.rest_level is None else options.rest_level
         if streams.audio is not None:
-            self.hearing = Hearing(streams.audio, rest)
+            self.hearing = Hearing(streams.audio.box, rest, ranges["sound"])
 
     def look(self, moment: Moment) -> None:
         healthy = self.health.look(moment)
         self.endings.look(moment)
+        for name in healthy:
+            array = moment.parts[name]
+            assert array is not None
+            self.usages[name].look(array, moment.where)
         heard = moment.parts.get("sound")
         if self.hearing is not None and heard is not None and "sound" in healthy:
             self.hearing.hear(heard)
@@ -241,6 +267,8 @@ class _Chart:
         if self.hearing is not None:
             yield from self.hearing.findings()
         yield from self.health.findings()
+        for usage in self.usages.values():
+            yield from usage.findings()
         yield from self.endings.findings()
 
 
@@ -298,13 +326,11 @@ def _play_episode(
     env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
 ) -> Iterator[Moment]:
     """Yield the reset and then the steps, until the episode or the actions end."""
-    keys = {"picture": streams.video_key, "sound": streams.audio_key}
-    has = {"picture": streams.video is not None, "sound": streams.audio is not None}
+    chosen = {"picture": streams.video, "sound": streams.audio}
 
-    def part(raw: Any, name: str) -> Any:
-        if keys[name] is None:
-            return np.array(raw)
-        return np.array(raw[keys[name]]) if isinstance(raw, dict) and keys[name] in raw else None
+    def part(raw: Any, stream: Stream) -> Any:
+        with contextlib.suppress(ValueError):  # it is missing
+            return stream.part(raw)
 
     for step in range(len(actions) + 1):
         where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
@@ -322,7 +348,7 @@ def _play_episode(
             terminated, truncated = flag_of("terminated", terminated), flag_of("truncated", truncated)
         except RAISED as error:  # an author's environment may fail in any way; the finding names it
             raise EnvFailure(where) from error
-        parts = {name: part(raw, name) for name in keys if has[name]}
+        parts = {name: part(raw, stream) for name, stream in chosen.items() if stream is not None}
         moment = Moment(where, step, parts, reward, terminated, truncated, odd)
         yield moment
         if moment.is_last:

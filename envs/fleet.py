@@ -101,9 +101,12 @@ class Fleet:
         self._seedings = [0] * num_envs
         self._actions: list[list[int]] = [[] for _ in range(num_envs)]
         self._newest: list[Observation] = []
+        self._news: list[str] = []  # not yet taken
+        self._known_news: set[str] = set()
         self.spec_of_streams = StreamSpec(*self._envs.get_attr("spec_of_streams")[0])
         self.num_actions = int(self._envs.get_attr("num_actions")[0])
         self.streams: dict[str, Any] = self._envs.call("describe")[0]  # what was chosen of its streams
+        self.doubts: list[str] = self._envs.get_attr("doubts")[0]  # options that are best measured
 
     def _make(self) -> SyncVectorEnv | AsyncVectorEnv:
         makers = [
@@ -215,6 +218,8 @@ class Fleet:
     ) -> Arrival:
         """Put together what the step brought, and take note of episodes and seeds that it began."""
         begun, faults = {}, []
+        for env in np.flatnonzero(infos.get("_news", [])).tolist():
+            self._note(str(infos["news"][env]))
         is_faulty = infos.get("_fault", np.zeros(self.num_envs, np.bool_))
         for env in np.flatnonzero(infos.get("_seeding", [])).tolist():
             if is_faulty[env]:
@@ -225,6 +230,18 @@ class Fleet:
                 self._seedings[env], self._actions[env] = seeding, []
             begun[env] = self._newest[env]
         return Arrival(reached, rewards, terminated, truncated, begun, faults)
+
+    def _note(self, news: str) -> None:
+        """Keep sentences on streams that no environment has told of before."""
+        for sentence in news.splitlines():
+            if (stream := sentence.partition(" goes ")[0]) not in self._known_news:
+                self._known_news.add(stream)
+                self._news.append(sentence)
+
+    def take_news(self) -> list[str]:
+        """Return what is to be told of streams beyond their range since the last call."""
+        taken, self._news = self._news, []
+        return taken
 
     def _fault(self, env: int, step: int, what: str) -> Fault:
         return Fault(env, reset_seed(self.seed, self._seedings[env], env), step, what)

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from spl.envs.ranges import Range, range_of, swing_of
 from spl.envs.symptoms import Finding
 
 NEAR = 0.1  # of full scale: what lies further apart is heard as a step
@@ -19,12 +20,13 @@ class Hearing:
 
     Args:
         space: of one chunk.
+        found: its range; None: that of its bounds.
         rest_level: as an option or the environment tells it, in the unit of the space; None: not told.
     """
 
-    def __init__(self, space: spaces.Box, rest_level: float | None) -> None:
-        self.is_unsigned = space.dtype == np.uint8
-        self.scale = 128.0 if self.is_unsigned else (32768.0 if space.dtype == np.int16 else 1.0)
+    def __init__(self, space: spaces.Box, rest_level: float | None, found: Range | None = None) -> None:
+        self.swing = swing_of(space, range_of(space, "audio") if found is None else found)
+        self.is_unsigned, self.scale = self.swing.is_unsigned, self.swing.full_scale
         self.rest_level = rest_level if self.is_unsigned else 0.0
         self.first: NDArray[Any] | None = None
         self.begins_at: float | None = None  # level of a constant first chunk
@@ -68,7 +70,7 @@ class Hearing:
             )
 
     def _of_one_level(self, num_chunks: int) -> Finding:
-        silences = (0.0, 128.0, self.rest_level) if self.is_unsigned else (0.0,)
+        silences = (0.0, self.swing.low, self.swing.middle, self.rest_level) if self.is_unsigned else (0.0,)
         if self.low in silences:
             return Finding(
                 "hearing",
@@ -90,7 +92,7 @@ class Hearing:
         rests_at = self.rest_level
         if rests_at is None:
             rests_at = level if number > len(self.chunks) // 4 else self.begins_at
-        rests_at = 128.0 if rests_at is None else rests_at
+        rests_at = self.swing.middle if rests_at is None else rests_at
         if self.begins_at is not None and abs(self.begins_at - rests_at) > NEAR * self.scale:
             step = abs(self.begins_at - rests_at) / self.scale
             return Finding(

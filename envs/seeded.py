@@ -75,7 +75,7 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
             fault = told(error)
             self._is_broken = True
         if fault is None:
-            return observation, {"seeding": self._seeding}
+            return observation, {"seeding": self._seeding, **self._news()}
         return self._begin_anew(), {"seeding": self._seeding, "fault": fault}
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -87,7 +87,13 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
             self._is_broken = True
             observation = self._begin_anew()
             return observation, 0.0, False, False, {"seeding": self._seeding, "fault": told(error)}
-        return observation, float(reward), terminated, truncated, {}
+        info = {} if terminated or truncated else self._news()  # at an end it comes with the next reset
+        return observation, float(reward), terminated, truncated, info
+
+    def _news(self) -> dict[str, Any]:
+        """Return what is to be told of values beyond their range, each time something new."""
+        news = self.env.news()  # type: ignore[attr-defined]
+        return {"news": "\n".join(news)} if news else {}
 
     def close(self) -> None:
         """Close the environment, which may be too broken for that."""

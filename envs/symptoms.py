@@ -54,7 +54,6 @@ class Health:
         self.num_moments = 0
         self.drifts: list[str] = []
         self.not_finite: list[str] = []
-        self.too_bright: list[str] = []
         self.num_whole = 0  # arrays of which the numbers could be looked at
         self.too_large: list[str] = []
         self.odd: list[str] = []
@@ -74,9 +73,6 @@ class Health:
             else:
                 sound.add(name)
                 self.num_whole += 1
-                if name == "picture" and array.dtype.kind == "f" and (array.min() < 0 or array.max() > 1):
-                    span = f"from {array.min():.4g} to {array.max():.4g}"
-                    self.too_bright.append(f"picture of floats goes {span} at {moment.where}")
         if not math.isfinite(moment.reward):
             self.not_finite.append(f"reward is {moment.reward} at {moment.where}")
         elif abs(moment.reward) > MAX_REWARD:
@@ -94,27 +90,24 @@ class Health:
             return
         if self.drifts:
             cure = "return the shape and dtype that observation_space promises at every step"
-            yield Finding("shapes", "fault", _first_of(self.drifts), cure)
+            yield Finding("shapes", "fault", first_of(self.drifts), cure)
         else:
             yield Finding("shapes", "ok", f"shape and dtype hold for {self.num_moments:,} observations")
         if self.not_finite:
             cure = "find what divides by zero or reads nothing: a network that learns from one NaN is lost"
             if self.not_finite[0].startswith("reward"):
                 cure = "return a finite reward: find what divides by zero, or choose a large number instead"
-            yield Finding("numbers", "fault", _first_of(self.not_finite), cure)
+            yield Finding("numbers", "fault", first_of(self.not_finite), cure)
         elif self.too_large:
             cure = f"divide all rewards by a constant: a float32 holds {MAX_REWARD:.3g} at the most"
-            yield Finding("numbers", "fault", _first_of(self.too_large), cure)
-        elif self.too_bright:
-            cure = "scale it to [0, 1], or return uint8: what lies beyond is cut off"
-            yield Finding("numbers", "fault", _first_of(self.too_bright), cure)
+            yield Finding("numbers", "fault", first_of(self.too_large), cure)
         else:
             what = "every value and reward is finite"
             if not self.num_whole:
                 what = "every reward is finite; no picture or sound came in a form that can be looked at"
             yield Finding("numbers", "ok" if self.num_whole else "note", what)
         if self.odd:
-            yield Finding("interface", "warning", _first_of(self.odd), self.odd_fix)
+            yield Finding("interface", "warning", first_of(self.odd), self.odd_fix)
 
 
 class Endings:
@@ -153,13 +146,13 @@ class Endings:
             return
         if self.both:
             cure = "set only truncated at a time limit and only terminated where the task ends"
-            yield Finding("endings", "fault", _first_of(self.both), cure)
+            yield Finding("endings", "fault", first_of(self.both), cure)
         else:
             what = f"{self.num_terminated:,} terminated, {self.num_truncated:,} truncated"
             yield Finding("endings", "ok", what)
         if self.zeros and not self.had_zeros:
             cure = "return the true last observation, or repeat the one before: the agent learns from it"
-            yield Finding("last observation", "fault", _first_of(self.zeros), cure)
+            yield Finding("last observation", "fault", first_of(self.zeros), cure)
         else:
             yield Finding("last observation", "ok", "the last observation of an episode is not blank")
 
@@ -214,5 +207,5 @@ def told(thing: NDArray[Any] | spaces.Box) -> str:
     return f"{' x '.join(map(str, thing.shape)) or 'a number'} {thing.dtype}"
 
 
-def _first_of(slips: list[str]) -> str:
+def first_of(slips: list[str]) -> str:
     return slips[0] if len(slips) == 1 else f"{slips[0]}, {len(slips):,} times in all"

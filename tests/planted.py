@@ -130,7 +130,7 @@ class NoReward(World):
 
 
 class Bright(World):
-    picture_space = spaces.Box(0, 255, (16, 16), np.float32)
+    picture_space = spaces.Box(0, 1, (16, 16), np.float32)
 
     def picture(self):
         return super().picture().astype(np.float32)
@@ -174,7 +174,9 @@ class Built(World):
         self.level = Built.num_built
 
     def picture(self):
-        return np.full((16, 16), self.level, np.uint8)
+        picture = np.full((16, 16), self.level, np.uint8)
+        picture[0, 0] = self.num_done
+        return picture
 
 
 class Aborts(World):

@@ -11,8 +11,8 @@ from gymnasium import spaces
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig
 from spl.envs.catalog import make_env
+from spl.envs.leaves import is_audio, is_video
 from spl.envs.senses import area_weights
-from spl.envs.streams import is_audio
 from spl.records import Observation, StreamSpec
 from spl.spectrogram import LogMel
 
@@ -26,7 +26,7 @@ SOUND = spaces.Box(-32768, 32767, (NUM_SAMPLES,), np.int16)
 def small(space: spaces.Space[Any], **changes: Any) -> EnvConfig:
     """The options of these tests; a rate is given only where there is a sound to have one."""
     spaces_found = space.values() if isinstance(space, spaces.Dict) else [space]
-    has_sound = any(is_audio(found) for found in spaces_found)
+    has_sound = any(is_audio(found) and not is_video(found) for found in spaces_found)
     kept = SMALL if has_sound else {key: value for key, value in SMALL.items() if key != "sample_rate_hz"}
     return EnvConfig(**kept | changes)
 
@@ -340,11 +340,9 @@ def test_the_chosen_entry_is_the_one_observed():
     [
         spaces.Box(0, 1, (63,), np.float32),  # a sound has 64 samples at least
         spaces.Box(0, 1, (7, 9), np.float32),  # a picture has 8 rows and columns at least
-        spaces.Box(0, 255, (4, 12, 9), np.uint8),
-        spaces.Box(0, 255, (12, 9), np.int32),
-        spaces.Box(0, 255, (100,), np.int64),
+        spaces.Box(0, 255, (17, 64, 64), np.uint8),  # of stacked frames at most 16
+        spaces.MultiBinary(100),
         spaces.Discrete(5),
-        spaces.Tuple((PICTURE, SOUND)),
     ],
     ids=str,
 )
@@ -471,10 +469,20 @@ def test_the_description_says_what_was_chosen():
         "id": "my:World",
         "actions": 3,
         "frame_skip": 2,
-        "video": {"key": "image", "from": [[12, 9], "uint8"], "to": [1, 8, 6]},
+        "video": {
+            "key": "image",
+            "from": [[12, 9], "uint8"],
+            "layout": "HW",
+            "taken": "",
+            "range": [0.0, 255.0],
+            "to": [1, 8, 6],
+        },
         "audio": {
             "key": "sound",
             "from": [[64], "int16"],
+            "layout": "N",
+            "taken": "",
+            "range": [-32768.0, 32767.0],
             "sample_rate_hz": 8_000,
             "samples_per_step": 128,
             "features": "log_mel",
@@ -492,10 +500,17 @@ def test_the_description_says_what_was_chosen():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"video_size": (0, 84)}, r"video_size must be two positive numbers, got \(0, 84\)"),
-        ({"num_mels": 0}, "num_mels must be positive, got 0"),
-        ({"audio_frames": 0}, "audio_frames must be positive, got 0"),
-        ({"frame_skip": 0}, "frame_skip must be at least 1, got 0"),
+        ({"video_size": (0, 84)}, r"video_size must be two numbers in 1\.\.4096, got \(0, 84\)"),
+        ({"video_size": (84, 4_097)}, r"video_size must be two numbers in 1\.\.4096, got \(84, 4097\)"),
+        ({"num_mels": 0}, r"num_mels must be in 1\.\.1024, got 0"),
+        ({"num_mels": 1_025}, r"num_mels must be in 1\.\.1024, got 1025"),
+        ({"audio_frames": 0}, r"audio_frames must be in 1\.\.4096, got 0"),
+        ({"audio_frames": 4_097}, r"audio_frames must be in 1\.\.4096, got 4097"),
+        ({"frame_skip": 0}, r"frame_skip must be in 1\.\.1000, got 0"),
+        ({"frame_skip": 1_001}, r"frame_skip must be in 1\.\.1000, got 1001"),
+        ({"rest_level": float("nan")}, "rest_level must be a level of the sound, got nan"),
+        ({"video_range": (1.0, 1.0)}, r"video_range must be two numbers .* lower first, got \(1\.0, 1\.0\)"),
+        ({"audio_range": (0.0, float("inf"))}, r"audio_range must be two numbers .*, got \(0\.0, inf\)"),
         ({"sample_rate_hz": 999}, r"sample_rate_hz must be in 1000\.\.768000, got 999"),
         ({"sample_rate_hz": 768_001}, r"sample_rate_hz must be in 1000\.\.768000, got 768001"),
     ],
@@ -527,6 +542,20 @@ def test_more_audio_frames_than_samples_are_refused():
 def test_an_option_that_nothing_can_follow_is_refused(option, sentence):
     with pytest.raises(UsageError, match=sentence):
         make_env(EnvConfig(id="spl/Beacon-v0", **option))
+
+
+@pytest.mark.parametrize(
+    ("space", "option", "needed"),
+    [
+        (PICTURE, {"audio_range": (0.0, 1.0)}, "audio_range needs a sound"),
+        (PICTURE, {"audio_layout": "N"}, "audio_layout needs a sound"),
+        (SOUND, {"video_range": (0.0, 1.0)}, "video_range needs a picture"),
+        (SOUND, {"video_layout": "HW"}, "video_layout needs a picture"),
+    ],
+)
+def test_how_to_read_what_is_not_there_is_refused(space, option, needed):
+    with pytest.raises(ValueError, match=rf"env\.{needed}, which .* does not have"):
+        adapt(space, **option)
 
 
 def test_a_waveform_of_nothing_is_refused():

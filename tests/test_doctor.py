@@ -52,7 +52,7 @@ FAULTS = {
     "dtype drift": ("Dtype", "shapes", "fault", "400 int64 instead of 400 int16 at reset"),
     "NaN": ("NoNumber", "numbers", "fault", "sound holds NaN or infinity at step 9 (seed 0), 3 times"),
     "infinite reward": ("NoReward", "numbers", "fault", "reward is inf at step 2 (seed 0)"),
-    "floats beyond 1": ("Bright", "numbers", "fault", "picture of floats goes from"),
+    "floats beyond 1": ("Bright", "range", "fault", "picture goes from"),
     "seed that does not repeat": ("Unseeded", "seed", "fault", "does not repeat: picture at reset (seed 0)"),
     "seed kept in a new one only": ("Leftover", "seed", "warning", "fresh environment only; in the same one"),
     "seed kept in the same one only": ("Built", "seed", "fault", "not in a fresh one: picture at reset"),

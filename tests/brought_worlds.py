@@ -1,0 +1,148 @@
+"""Worlds as people bring them: each with a picture or sound in another form or range, or with more."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+NUM = 400
+
+
+class Plain(gymnasium.Env[Any, Any]):
+    """Which of three states it is in is seen and heard, and decides which action earns 1."""
+
+    sample_rate_hz = 8_000
+    picture_space = spaces.Box(0, 255, (48, 48, 3), np.uint8)
+    sound_space = spaces.Box(-1, 1, (NUM,), np.float32)
+    action_space = spaces.Discrete(3)
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Dict(image=self.picture_space, audio=self.sound_space)
+        self.age = self.state = 0
+
+    def picture(self) -> np.ndarray:
+        return np.full(self.picture_space.shape, 40 + 60 * self.state, self.picture_space.dtype)
+
+    def sound(self) -> np.ndarray:
+        return (np.sin(np.arange(NUM) * (0.05 + 0.2 * self.state)) * 0.3).astype(np.float32)
+
+    def observation(self) -> dict[str, Any]:
+        return {"image": self.picture(), "audio": self.sound()}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.age, self.state = 0, int(self.np_random.integers(3))
+        return self.observation(), {}
+
+    def step(self, action):
+        is_right, self.age = action == self.state, self.age + 1
+        self.state = int(self.np_random.integers(3))
+        return self.observation(), float(is_right), self.age >= 16, False, {}
+
+
+class Float255(Plain):
+    """Floats in 0..255."""
+
+    picture_space = spaces.Box(0, 255, (48, 48, 3), np.float32)
+
+
+class Centred(Plain):
+    """Floats in -1..1."""
+
+    picture_space = spaces.Box(-1, 1, (48, 48, 3), np.float32)
+
+    def picture(self):
+        return np.full((48, 48, 3), -0.9 + 0.4 * self.state, np.float32)
+
+
+class Unbounded(Centred):
+    """The same, of a space that says nothing."""
+
+    picture_space = spaces.Box(-np.inf, np.inf, (48, 48, 3), np.float32)
+
+
+class LoudFloats(Plain):
+    """Floats that hold int16 levels."""
+
+    sound_space = spaces.Box(-32768, 32767, (NUM,), np.float32)
+
+    def sound(self):
+        return super().sound() * 30_000
+
+
+class UnboundedLoud(LoudFloats):
+    """The same, of a space that says nothing."""
+
+    sound_space = spaces.Box(-np.inf, np.inf, (NUM,), np.float32)
+
+
+class StateDecides(Plain):
+    """A state vector beside picture and sound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        vector = spaces.Box(0, 1, (3,), np.float32)
+        self.observation_space = spaces.Dict(**self.observation_space.spaces, vector=vector)
+
+    def observation(self):
+        vector = np.eye(3, dtype=np.float32)[self.state]
+        return {**super().observation(), "vector": vector}
+
+
+class Spectrogram(Plain):
+    """A sound in a form that is not read: the agent would be deaf."""
+
+    sound_space = spaces.Box(0, 1, (64, 32), np.float32)
+
+    def sound(self):
+        return np.full((64, 32), 0.2 * self.state, np.float32)
+
+
+class Beyond(Plain):
+    """Pictures brighter than their bounds say."""
+
+    picture_space = spaces.Box(0, 1, (48, 48, 3), np.float32)
+
+    def picture(self):
+        return np.full((48, 48, 3), 0.4 + 0.4 * self.state, np.float32)
+
+
+class Stacked(Plain):
+    """Four frames in one array as (H, W, 4), which is also the form of red, green, blue and alpha."""
+
+    picture_space = spaces.Box(0, 255, (48, 48, 4), np.uint8)
+
+    def picture(self):
+        if self.age == 0:
+            self.frames = np.zeros((48, 48, 4), np.uint8)
+        frame = np.full((48, 48, 1), 40 + 60 * self.state, np.uint8)
+        self.frames = np.concatenate([self.frames[:, :, 1:], frame], axis=2)
+        return self.frames.copy()
+
+
+class Alpha(Plain):
+    """Red, green, blue and alpha with the channels first, which is also the form of four stacked frames."""
+
+    picture_space = spaces.Box(0, 255, (4, 48, 48), np.uint8)
+
+    def picture(self):
+        picture = np.full((4, 48, 48), 40 + 60 * self.state, np.uint8)
+        picture[3] = 255
+        return picture
+
+
+class Faint(Plain):
+    """Bounds of 0..255 around floats in 0..1."""
+
+    picture_space = spaces.Box(0, 255, (48, 48, 3), np.float32)
+
+    def picture(self):
+        return super().picture() / np.float32(255)
+
+
+class Still(Plain):
+    """A picture that never changes."""
+
+    def picture(self):
+        return np.full((48, 48, 3), 100, np.uint8)
