@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from spl.config import UsageError
 from spl.curriculum import Curriculum
 from spl.datasets import DataConfig, Split
+from spl.images import as_rgb
+from spl.naming import printable
 
 if TYPE_CHECKING:  # it takes longer to import than torch, and is not needed to tell options
     from torchvision.transforms import v2
@@ -96,13 +98,8 @@ class Pictures(Dataset[Any]):
             if self.split.labels is not None:
                 label = int(self.split.labels[place])
             if isinstance(image, Image.Image):
-                image = image.convert("RGB")
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            Image.DecompressionBombError,
-        ) as error:  # what PIL raises for a broken file
+                image = as_rgb(image)
+        except (OSError, SyntaxError, ValueError) as error:
             return Broken(_told(self.split.images, index, error))
         with torch.random.fork_rng(devices=[]):
             drawn = np.random.SeedSequence([self.seed, epoch, index]).generate_state(2, np.uint32)
@@ -112,7 +109,7 @@ class Pictures(Dataset[Any]):
 
 def _told(images: Any, index: int, error: Exception) -> str:
     paths = getattr(images, "samples", None)
-    name = paths[index][0] if paths is not None else f"image {index}"
+    name = printable(str(paths[index][0])) if paths is not None else f"image {index}"
     return f"{name} cannot be read as an image: {str(error).splitlines()[0]}"
 
 
@@ -190,7 +187,10 @@ def batches(
     )
     for batch in loader:
         if isinstance(batch, Broken):
-            raise UsageError(f"{batch.reason}; replace it or delete it")
+            raise UsageError(
+                f"{batch.reason}; put a whole copy of it back, or start a new run without it "
+                "(--data.skip_broken true)"
+            )
         yield cast(Images, batch)
 
 

@@ -1,8 +1,10 @@
 """Sets of images by name: where they lie and how they are split. How they are varied is not here."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,9 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.config import UsageError
+from spl.image_folders import Counted, Looking, find_images
+from spl.images import colour_of, open_image
 
 FETCHED = ("cifar10", "cifar100", "stl10")  # that torchvision can download
 SPLIT = ("digits", "folder")  # that are split here by ``test_share``
+DESCRIBED = "data.json"  # in a run's folder: what became of the files of a folder of pictures
 SPLIT_SEED = 0  # of the sets that have no split of their own: every run holds out the same images
 Augmentation = Literal["none", "affine", "crop", "crop-flip", "resized-crop-flip"]
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -31,6 +36,8 @@ class DataConfig:
     padding: int = 4  # pixels on each side before a crop
     image_size: int | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
     test_share: float = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
+    background: str = "white"  # colour of what is transparent in a picture of imagenet or a folder
+    skip_broken: bool = False  # leave broken pictures of a folder out for good, instead of refusing it
     label_noise: float = 0.0  # share of the training images that are told a wrong class, drawn from the seed
     num_workers: int = 0  # processes that load; 0: none of their own
 
@@ -46,8 +53,16 @@ class DataConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.download and self.name not in FETCHED:
             raise ValueError(f"download is for {', '.join(FETCHED)}, got it for {self.name}")
-        is_cropped = self.augmentation in ("crop", "crop-flip")
-        for name, is_used in (("test_share", self.name in SPLIT), ("padding", is_cropped)):
+        colour_of(self.background)
+        is_cropped, is_folder = self.augmentation in ("crop", "crop-flip"), self.name == "folder"
+        if not self.root and self.name != "digits":
+            raise ValueError("root must name a folder, got ''; the current one is .")
+        for name, is_used in (
+            ("test_share", self.name in SPLIT),
+            ("padding", is_cropped),
+            ("background", is_folder or self.name == "imagenet"),
+            ("skip_broken", is_folder),
+        ):
             if not is_used and getattr(self, name) != getattr(DataConfig, name):
                 raise ValueError(
                     f"{name} has no effect with {self.name} and augmentation={self.augmentation}, "
@@ -72,6 +87,7 @@ class ImageSets(NamedTuple):
     size: int  # rows and columns that a model sees
     mean: tuple[float, ...]  # of each channel, in 0..1
     std: tuple[float, ...]
+    counted: Counted | None = None  # what became of the files of a folder
 
 
 class Digits:
@@ -95,16 +111,24 @@ class Digits:
         return self.pictures[index], int(self.labels[index])
 
 
-def load_images(config: DataConfig) -> ImageSets:
+def load_images(config: DataConfig, *, run: Path | None = None, is_looked_at: bool = True) -> ImageSets:
     """Return the set that ``config`` names, split into images to learn from and images held out.
 
     CIFAR and ImageNet keep their own split. STL-10's 13,000 labelled images are split 7:3 within each class
     (Li et al. 2022, HAM, section 4.3); digits and folders by ``test_share``, always in the same way.
 
+    Args:
+        config: which set.
+        run: folder of the run that goes on, or is judged: of a folder's pictures it leaves the same ones out.
+        is_looked_at: whether each picture of a folder is looked at before any is used.
+
     Raises:
-        UsageError: if the set is not there, or cannot be fetched.
+        UsageError: if the set is not there, or cannot be fetched, or a folder does not serve.
     """
     try:
+        if config.name == "folder":
+            skipped = None if run is None else _skipped_by(run, config)
+            return _folder(config, Looking(is_looked_at, config.skip_broken, skipped))
         return _SETS[config.name](config)
     except (RuntimeError, OSError) as error:
         told = str(error).splitlines()[0]
@@ -117,6 +141,18 @@ def load_images(config: DataConfig) -> ImageSets:
         raise UsageError(
             f"{config.name} is not in {config.root} ({told}); {how}say where it lies with --data.root"
         ) from error
+
+
+def _skipped_by(run: Path, config: DataConfig) -> tuple[str, ...] | None:
+    """Return the broken pictures that a run, or a grid's first, left out as it began; None: it did not."""
+    paths = (run / DESCRIBED, *sorted(run.glob(f"**/{DESCRIBED}")))
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:  # it was stopped before it began, or made by a version that left none out
+        return None if config.skip_broken else ()
+    try:
+        return tuple(json.loads(path.read_bytes())["skipped"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"{path} is empty, cut or damaged: {error!r}; copy it again") from error
 
 
 def _digits(config: DataConfig) -> ImageSets:
@@ -158,52 +194,22 @@ def _stl10(config: DataConfig) -> ImageSets:
 def _imagenet(config: DataConfig) -> ImageSets:
     from torchvision.datasets import ImageNet
 
-    train, test = (ImageNet(config.root, split=split) for split in ("train", "val"))
+    opened = partial(open_image, background=config.background)
+    train, test = (ImageNet(config.root, split=split, loader=opened) for split in ("train", "val"))
     classes = tuple(", ".join(names[:2]) for names in train.classes)  # two are called crane
     return ImageSets(_whole(train), _whole(test), classes, config.image_size or 224, *IMAGENET_STATS)
 
 
-def _folder(config: DataConfig) -> ImageSets:
-    root, size = Path(config.root), config.image_size or 224
-    names = ("test", "val", "valid", "validation")
-    held_out = next((root / name for name in names if (root / name).is_dir()), None)
-    if (root / "train").is_dir():
-        if held_out is None:
-            raise UsageError(f"{root} has a train/ and must have one of {', '.join(names)} beside it")
-        train, test = (_image_folder(path) for path in (root / "train", held_out))
-        if train.classes != test.classes:
-            differing = sorted(set(train.classes) ^ set(test.classes))
-            raise UsageError(
-                f"{root / 'train'} and {held_out} must have the same classes, "
-                f"got {differing[0]!r} in one only"
-            )
-        return ImageSets(_whole(train), _whole(test), tuple(train.classes), size, *IMAGENET_STATS)
-    images = _image_folder(root)
-    names_of = [Path(path).relative_to(root).as_posix() for path, _ in images.samples]
-    labels = np.asarray(images.targets)
-    train_indices, test_indices = _stratified(labels, config.test_share, images.classes, names_of)
-    return ImageSets(
-        Split(images, train_indices),
-        Split(images, test_indices),
-        tuple(images.classes),
-        size,
-        *IMAGENET_STATS,
-    )
-
-
-def _image_folder(path: Path) -> Any:
-    """Return torchvision's image folder at ``path``; without the line that names all endings."""
-    from torchvision.datasets import ImageFolder
-
-    try:
-        images = ImageFolder(str(path))
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{path} must hold one sub-folder of images for each class: {str(error).splitlines()[0]}"
-        ) from error
-    if len(images.classes) < 2:
-        raise UsageError(f"{path} must hold at least 2 sub-folders, one a class, got {images.classes}")
-    return images
+def _folder(config: DataConfig, looking: Looking) -> ImageSets:
+    found = find_images(Path(config.root), config.background, looking)
+    train, size = found.train, config.image_size or 224
+    if found.held_out is not None:
+        splits = (_whole(train), _whole(found.held_out))
+    else:
+        labels = np.asarray(train.targets)
+        parts = _stratified(labels, config.test_share, found.classes, train.names)
+        splits = (Split(train, parts[0]), Split(train, parts[1]))
+    return ImageSets(*splits, found.classes, size, *IMAGENET_STATS, found.counted)
 
 
 _SETS: dict[str, Callable[[DataConfig], ImageSets]] = {
@@ -212,7 +218,6 @@ _SETS: dict[str, Callable[[DataConfig], ImageSets]] = {
     "cifar100": _cifar,
     "stl10": _stl10,
     "imagenet": _imagenet,
-    "folder": _folder,
 }
 
 

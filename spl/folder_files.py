@@ -6,11 +6,12 @@ Whether a file can be read as a picture or a video is not known here: whoever kn
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spl.config import UsageError
+from spl.naming import printable
 
 NUM_NAMED = 5  # files that one sentence names
 HIDDEN = "hidden, or left behind by a program"
@@ -43,7 +44,7 @@ class FolderFiles(NamedTuple):
     left_out: list[LeftOut]  # likewise sorted
 
 
-def find_files(root: Path) -> FolderFiles:
+def find_files(root: Path, within: Collection[str] | None = None) -> FolderFiles:
     """Return the files below ``root``; none of them is opened.
 
     Left out are what is hidden or left behind by a program, downloads that are not finished, empty files, all
@@ -51,12 +52,16 @@ def find_files(root: Path) -> FolderFiles:
     and links to nothing, to a folder above them, or to what is read already. Links to other files and folders
     are followed; the reader gets the link's own name.
 
+    Args:
+        root: the folder.
+        within: names of the files and folders in it that are looked at; None for all of them.
+
     Raises:
         UsageError: if ``root`` is no folder, or may not be read.
     """
     if not root.is_dir():
         raise UsageError(f"{root} is no folder" if root.exists() else f"there is no folder {root}")
-    walk = _Walk(root)
+    walk = _Walk(root, within)
     walk.enter(os.path.realpath(root), "")
     if walk.left_out and not walk.left_out[0].name:
         raise UsageError(f"the folder {root} {walk.left_out[0].reason}")
@@ -86,7 +91,7 @@ def as_json(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
     for name, reason in left_out:
         names.setdefault(reason, []).append(name)
     return [
-        {"reason": reason, "count": len(those), "names": [shown(name) for name in those[:NUM_NAMED]]}
+        {"reason": reason, "count": len(those), "names": [printable(name) for name in those[:NUM_NAMED]]}
         for reason, those in sorted(names.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
 
@@ -95,14 +100,6 @@ def named(names: Iterable[str], count: int) -> str:
     """Return the names with commas, and how many of ``count`` follow where they are not all."""
     those = list(names)[:NUM_NAMED]
     return ", ".join(those) + (f" and {count - len(those):,} more" if count > len(those) else "")
-
-
-def shown(name: str) -> str:
-    """Return a file's name as a terminal may show it: control characters and broken UTF-8 escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in name
-    )
 
 
 def _place(name: str) -> list[str]:
@@ -116,8 +113,8 @@ def _place_of(left_out: LeftOut) -> list[str]:
 class _Walk:
     """A walk through a folder: real files first, so that a link never takes the place of what it leads to."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = os.path.realpath(root)
+    def __init__(self, root: Path, within: Collection[str] | None) -> None:
+        self.root, self.within = os.path.realpath(root), within
         self.used: set[str] = set()
         self.left_out: list[LeftOut] = []
         self._links: list[tuple[str, str]] = []  # their paths, their names
@@ -140,8 +137,10 @@ class _Walk:
                 self._leave(prefix, f"cannot be read: {error.strerror}")
                 continue
             for entry in found:
+                if not prefix and self.within is not None and entry.name not in self.within:
+                    continue
                 name = prefix + entry.name
-                if (reason := _by_name(entry.name)) is not None:
+                if (reason := left_behind(entry.name)) is not None:
                     self._leave(name + "/" if entry.is_dir(follow_symlinks=False) else name, reason)
                 elif entry.is_symlink():
                     self._links.append((entry.path, name))
@@ -199,7 +198,7 @@ class _Walk:
         self.left_out.append(LeftOut(name, reason))
 
 
-def _by_name(name: str) -> str | None:
+def left_behind(name: str) -> str | None:
     """Return why a file or folder is left out for its name alone, or None."""
     if name.startswith((".", "~$")) or name.endswith("~") or name.lower() in _LEAVINGS:
         return HIDDEN

@@ -117,7 +117,7 @@ class Report:
         if self._live is not None:
             self._live.update(self._panel(step), refresh=True)
             return
-        told = ", ".join(f"{name} {brief(value)}" for name, value in self._status.items())
+        told = ", ".join(f"{name} {printable(brief(value))}" for name, value in self._status.items())
         self.console.print(
             f"step {step:,} of {self.num_steps:,}, {self._left(step)} left: {told}",
             highlight=False,
@@ -150,8 +150,8 @@ class Report:
         table.add_row("", ProgressBar(total=self.num_steps, completed=step, width=40))
         table.add_row("time", f"{duration(self.elapsed_s)} gone, {self._left(step)} left")
         for name, value in self._status.items():
-            table.add_row(name, brief(value))
-        return Panel(table, title=self.title, title_align="left", expand=False)
+            table.add_row(name, escape(printable(brief(value))))
+        return Panel(table, title=escape(printable(self.title)), title_align="left", expand=False)
 
     def _keep_rows_until(self, step: int) -> None:
         if not self._path.exists():
@@ -191,7 +191,7 @@ def print_table(
 
     ``is_prose``: cells hold sentences with Rich's markup; all are to the left, and the last column is folded.
     """
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=escape(printable(title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for position, column in enumerate(columns):
         is_left, is_last = position == 0 or is_prose, position == len(columns) - 1
         table.add_column(column, justify="left" if is_left else "right", no_wrap=not (is_prose and is_last))

@@ -41,7 +41,8 @@ def ablate_classifier(
             f"{resume} is the run of one classifier, expected a grid of them: "
             f"go on with spl train classifier --resume {shlex.quote(str(resume))}"
         )
-    modules, name = Modules(config, load_images(config.data)), f"{config.data.name}-{config.model.name}"
+    modules = Modules(config, load_images(config.data, run=resume))
+    name = f"{config.data.name}-{config.model.name}"
     return ablate(modules, name, resume=resume, command=command, console=console)
 
 

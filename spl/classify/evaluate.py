@@ -54,7 +54,7 @@ def read_classifier(
     folder, config = kept_run(TrainClassifierConfig, folder, RUNS, "result.json")
     data = config.data if root is None else replace(config.data, root=root)
     config = replace(config, data=data, device=device, compile=False)
-    sets = load_images(data)
+    sets = load_images(data, run=folder, is_looked_at=False)
     classifier = build_classifier(config, sets, 1)
     try:
         state = checkpoint.load(folder / ("checkpoints" if which == "last" else "best"))
@@ -87,6 +87,7 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
         "run_is_finished": (folder / "result.json").exists(),
         "data": run.data.name,
         "images": len(sets.test.indices),
+        "files": None if sets.counted is None else sets.counted.as_json(),
         "top1": scores.top1,
         "top5": scores.top5,
         "loss": scores.loss,

@@ -145,6 +145,7 @@ class Pupil:
             },
             "classes": class_rows(scores.confusion, self.sets.classes),
             "images": self.images,
+            "files": None if self.sets.counted is None else self.sets.counted.as_json(),
             **told,
         }
         replace_text(self.folder / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from spl.folder_files import named
 from spl.report import print_table
 
 WORST = 10  # classes that are shown on the terminal; the file has all
@@ -25,6 +26,8 @@ def print_evaluation(result: dict[str, Any], path: Path) -> None:
     top = f"top-1 {result['top1']:.2%}, top-5 {result['top5']:.2%}, loss {result['loss']:.4f}"
     if not result["run_is_finished"]:
         print("the run is not finished: these are the weights of its last save so far")
+    for each in (result["files"] or {"reasons": ()})["reasons"]:
+        print(f"left out       {each['count']:,} ({each['reason']}): {named(each['names'], each['count'])}")
     print(f"{result['which']} weights   {top} on {result['images']:,} held-out images")
     print(f"written to   {path}")
 

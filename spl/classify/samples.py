@@ -28,7 +28,8 @@ class LearnedImages:
 
     def __init__(self, config: TrainClassifierConfig, folder: Path) -> None:
         seed = seed_of_data(config, folder)
-        sets = flip_labels(load_images(config.data), config.data.label_noise, seed)
+        sets = load_images(config.data, run=folder, is_looked_at=False)
+        sets = flip_labels(sets, config.data.label_noise, seed)
         self.num_samples = len(sets.train.indices)
         self.classes, self.truths, self.told = sets.classes, true_labels(sets.train), told_labels(sets.train)
         self.pictures = Pictures(sets.train, plain(config.data, sets.size), config.seed)

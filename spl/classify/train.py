@@ -13,7 +13,7 @@ from rich.console import Console
 from spl.classify.run import TrainClassifierConfig
 from spl.classify.training import Training
 from spl.config import UsageError
-from spl.datasets import ImageSets, load_images
+from spl.datasets import DESCRIBED, ImageSets, load_images
 from spl.files import hold, replace_text
 from spl.labels import flip_labels
 from spl.restarts import forget_losers, judge, train_each
@@ -43,7 +43,7 @@ def train_classifier(
     """
     command = sys.argv if command is None else command
     seed = config.seed if resume is None else seed_of_data(config, resume)
-    sets = flip_labels(load_images(config.data), config.data.label_noise, seed)
+    sets = flip_labels(load_images(config.data, run=resume), config.data.label_noise, seed)
     if resume is not None:
         return _train_in(resume, config, sets, command, console)
     name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"
@@ -83,10 +83,10 @@ def train_once(
     if not (folder / "result.json").exists():
         again = f"spl train classifier --resume {shlex.quote(str(folder))}"
         training = Training(config, folder, sets, console, again if go_on_with is None else go_on_with)
-        describe_run(folder, config, command)
+        describe_run(folder, config, command, _documents(sets))
         for peer in training.pupils[1:]:
             peer.folder.mkdir(exist_ok=True)
-            describe_run(peer.folder, peer.config, command)
+            describe_run(peer.folder, peer.config, command, _documents(sets))
         training.go()
         if not training.is_finished:
             return Result(folder, False, {})
@@ -105,7 +105,7 @@ def train_restarts(
         UsageError: as `train_once`.
         RunError: if none of them came to its end.
     """
-    describe_run(folder, config, command)
+    describe_run(folder, config, command, _documents(sets))
     again = f"spl train classifier --resume {shlex.quote(str(folder))}"
 
     def train(place: Path, number: int) -> bool:
@@ -122,6 +122,11 @@ def train_restarts(
     replace_text(folder / "result.json", json.dumps(scores, indent=2) + "\n")
     forget_losers(folder, told, ("checkpoints", "best", "peer/checkpoints", "peer/best"))
     return Result(folder, True, scores)
+
+
+def _documents(sets: ImageSets) -> dict[str, Any]:
+    """Return what is kept of a folder of pictures, so that a run goes on with the same ones."""
+    return {} if sets.counted is None else {Path(DESCRIBED).stem: sets.counted.as_json()}
 
 
 def read_result(folder: Path) -> dict[str, Any]:

@@ -235,6 +235,8 @@ class Training:
             f"data       {config.data.name}: {len(sets.train.indices):,} images to learn from, "
             f"{len(sets.test.indices):,} held out, {len(sets.classes)} classes, {sets.size} x {sets.size}"
         )
+        for sentence in [] if sets.counted is None else sets.counted.sentences():
+            say(f"           {sentence}")
         say(f"curriculum {self.pacing}")
         say(f"model      {self.pupil}")
         for peer in self.pupils[1:]:

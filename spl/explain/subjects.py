@@ -19,6 +19,8 @@ from spl.classify.evaluate import read_classifier
 from spl.classify.run import TrainClassifierConfig
 from spl.config import UsageError
 from spl.datasets import ImageSets, described
+from spl.images import UnreadableError, open_image
+from spl.naming import printable
 from spl.resnet import ResNet
 from spl.saliency import METHODS, chosen
 
@@ -221,19 +223,20 @@ def ask_files(subjects: Sequence[Subject], files: Sequence[str]) -> list[Asked]:
     Raises:
         UsageError: if one cannot be read.
     """
-    opened = [_open(Path(file)) for file in files]
-    names, truths = [Path(file).name for file in files], [None] * len(files)
+    names, truths = [printable(Path(file).name) for file in files], [None] * len(files)
     asked = []
     for subject in subjects:
-        cut = plain(subject.config.data, subject.sets.size)
+        data = subject.config.data
+        cut = plain(data, subject.sets.size)
+        opened = [_open(Path(file), data.background) for file in files]
         asked.append(Asked(torch.stack([cut(image) for image in opened]), names, [*truths]))
     return asked
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, background: str) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError(f"{path} cannot be read as an image: {told}; give another with --images") from error
+        return open_image(path, background)
+    except UnreadableError as error:
+        raise UsageError(
+            f"{printable(str(path))} cannot be read as an image: {error}; give another with --images"
+        ) from error

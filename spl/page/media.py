@@ -4,8 +4,7 @@ import base64
 import re
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
+from spl.images import UnreadableError, open_image
 from spl.page.blocks import Block, Folded, Medium, Section
 
 TYPES = {
@@ -53,20 +52,13 @@ class Shelf:
             return None
         sort = TYPES[path.suffix.lower()]
         try:
-            size_of = _size_of(path) if sort.startswith("image") else None
-        except (UnidentifiedImageError, OSError, ValueError):
+            size_of = open_image(path).size if sort.startswith("image") else None
+        except UnreadableError:
             self.left_out.append(f"Left out: {path} is no whole picture.")
             return None
         self.room -= num_bytes
         source = f"data:{sort};base64,{base64.b64encode(path.read_bytes()).decode()}"
         return Medium(title, sort.partition("/")[0], source, size_of)
-
-
-def _size_of(path: Path) -> tuple[int, int]:
-    """Return width and height of a picture, which is read to its end."""
-    with Image.open(path) as image:
-        image.load()
-        return image.size
 
 
 def media_sections(folder: Path, shelf: Shelf) -> list[Section]:
