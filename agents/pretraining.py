@@ -90,7 +90,7 @@ def pretrain(
 def describe_pretraining(config: TrainAgentConfig, recording: Path) -> PretrainConfig:
     """Return what describes the autoencoder that is trained on ``recording`` for the agent of ``config``."""
     return PretrainConfig(
-        data=PairsConfig(recordings=(str(recording),), history=config.memory.history),
+        data=PairsConfig(paths=(str(recording),), history=config.memory.history),
         encoder=config.encoder,
         objective=config.pretrain.objective,
         recipe=config.pretrain.recipe,

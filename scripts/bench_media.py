@@ -20,11 +20,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.clips import ClipConfig, load_clips
+from spl.clips import ClipConfig
 from spl.decoding import decode, job_of
 from spl.filming import write_video
-from spl.media import Film
+from spl.folder_files import gather
+from spl.media import Video
 from spl.report import print_table
+from spl.video_folders import load_clips
 
 SIZE, FPS, RATE_HZ, SECONDS = (84, 84), 30, 44_100, 20
 NUM_FRAMES, NUM_FILMS = FPS * SECONDS, 6
@@ -56,7 +58,7 @@ def plain_all(folder: Path) -> None:
 def steps(path: Path, step_s: float) -> None:
     """Read a film step by step, with its sound."""
     cut = {"video_size": SIZE, "grey": True, "sample_rate_hz": 16_000, "stereo": False}
-    for _ in Film(path).steps(step_s=step_s, **cut):  # type: ignore[arg-type]
+    for _ in Video(path).steps(step_s=step_s, **cut):  # type: ignore[arg-type]
         pass
 
 
@@ -70,7 +72,7 @@ def clips(path: Path, step_s: float) -> None:
 def fill_cache(folder: Path, step_s: float) -> None:
     """Decode a folder of films into a new cache, in two processes, as a run begins."""
     with tempfile.TemporaryDirectory() as cache:
-        load_clips(ClipConfig(root=str(folder), cache=cache, video_size=SIZE, step_s=step_s, num_workers=2))
+        load_clips(gather([folder]), ClipConfig(cache=cache, video_size=SIZE, step_s=step_s, num_workers=2))
 
 
 def main() -> None:
@@ -107,7 +109,7 @@ def main() -> None:
                 contenders[name]()
                 num_frames = NUM_FRAMES * (NUM_FILMS if name.startswith("films") else 1)
                 rates[name].append(num_frames / (time.perf_counter() - started))
-        loaded = load_clips(ClipConfig(root=str(path.parent), num_workers=0))
+        loaded = load_clips(gather([path.parent]), ClipConfig(num_workers=0))
         batches = []
         for _ in range(100):
             started = time.perf_counter()

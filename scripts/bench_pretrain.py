@@ -23,15 +23,17 @@ import numpy as np
 import torch
 
 from spl.cli import main as spl
-from spl.clips import ClipConfig, load_clips
+from spl.clips import ClipConfig
 from spl.encoders import EncoderConfig
 from spl.filming import write_video
+from spl.folder_files import gather
 from spl.pairs import Pairs, PairSource
 from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs, read_ahead
 from spl.pretrain.learner import PretrainRecipe
 from spl.pretrain.run import PretrainConfig, build_learner, measure
 from spl.recordings import Recordings
 from spl.report import print_table
+from spl.video_folders import load_clips
 
 ENCODERS = {
     "convolutions": EncoderConfig(attention="none"),
@@ -99,7 +101,7 @@ def anonymous_mib() -> float:
 
 def train_and_tell(recording: Path) -> None:
     """Train on a recording and print the largest anonymous memory as JSON."""
-    source = load_pairs(PairsConfig(recordings=(str(recording),)))
+    source = load_pairs(PairsConfig(paths=(str(recording),)))
     config = PretrainConfig(encoder=ENCODERS["convolutions"], device="cpu")
     learner = build_learner(config, source, measure(source, 0), 1_000_000)
     peak = 0.0
@@ -127,10 +129,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         recording = record(folder / "recording", STEPS)
-        clips = ClipConfig(root=str(film(folder / "films", recording)))
+        videos = gather([film(folder / "videos", recording)])
         sources = {
-            "recording": load_pairs(PairsConfig(recordings=(str(recording),))),
-            "clip cache": load_clips(clips),
+            "recording": load_pairs(PairsConfig(paths=(str(recording),))),
+            "clip cache": load_clips(videos, ClipConfig()),
         }
         rows = []
         for (kind, source), (name, encoder) in itertools.product(sources.items(), ENCODERS.items()):

@@ -1,5 +1,7 @@
 """What the words of a command line mean before they are options, and what its exit codes mean."""
 
+import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -58,6 +60,34 @@ def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
     """Return the words that stand before the first option, and the rest."""
     position = next((index for index, word in enumerate(argv) if word.startswith("-")), len(argv))
     return argv[:position], argv[position:]
+
+
+def join_paths(argv: list[str], aliases: Mapping[str, str], option: str) -> list[str]:
+    """Return ``argv`` with the words that follow ``option``, as a shell makes them of ``*.mp4``, as one list.
+
+    A word that names a file is that file, whatever is in its name; another may hold several, with commas.
+
+    Args:
+        argv: of the command.
+        aliases: short to full key.
+        option: a full key; its aliases are meant too.
+    """
+    names = {f"--{option}", *(f"--{short}" for short, full in aliases.items() if full == option)}
+    joined: list[str] = []
+    words = list(reversed(argv))
+    while words:
+        joined.append(words.pop())
+        if joined[-1] not in names:
+            continue
+        paths: list[str] = []
+        while words and (not words[-1].startswith("-") or os.path.lexists(words[-1])):
+            word = words.pop()
+            paths += [word] if os.path.lexists(word) or word[:1] in "['\"" else word.split(",")
+        if len(paths) == 1 and not os.path.lexists(paths[0]):
+            joined.append(paths[0])
+        elif paths:
+            joined.append(json.dumps(paths))
+    return joined
 
 
 def take_options(argv: list[str], name: str) -> tuple[list[str], tuple[str, ...]]:

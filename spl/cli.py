@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spl import __version__, telling
-from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, parse_run, split_words
+from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, join_paths, parse_run, split_words
 from spl.config import RunError, UsageError, given_options, parse
 from spl.naming import printable, printable_lines
 from spl.presets import print_presets
@@ -95,6 +95,8 @@ def ablate_curriculum(argv: list[str]) -> int:
     of, rest = subject_of(argv)
     subjects: Any = {"classifier": classifier, "autoencoder": autoencoder, "agent": agent}[of]
     prog = f"spl ablate curriculum --of {of}"
+    for option in ("data.paths", "test.paths") if of == "autoencoder" else ():
+        rest = join_paths(rest, subjects.ALIASES, option)
     config, resume = parse_run(
         subjects.CurriculaConfig, rest, prog, subjects.ALIASES, subjects.MAY_CHANGE, RUNS
     )
@@ -111,7 +113,7 @@ def pretrain_autoencoder(argv: list[str]) -> int:
     from spl.pretrain.run import ALIASES, MAY_CHANGE, RUNS, PretrainConfig
     from spl.pretrain.train import pretrain_autoencoder as pretrain
 
-    prog = "spl pretrain autoencoder"
+    prog, argv = "spl pretrain autoencoder", join_paths(argv, ALIASES, "data.paths")
     config, resume = parse_run(PretrainConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
     return OK if pretrain(config, resume=resume).is_finished else INTERRUPTED
 

@@ -1,6 +1,8 @@
-"""A folder of films as a source of pairs: found, decoded once, labelled by sub-folder, read step by step."""
+"""Decoded videos as a source of pairs: cut to samples, labelled by sub-folder, read step by step.
 
-import os
+Which files are videos, and that they are decoded, is seen to in `spl.video_folders`.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,24 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 
-from spl.config import RunError, UsageError
-from spl.decoding import Cut, Decoded, Job, decode_all, find_decoded, job_of, sweep
-from spl.files import free_bytes
-from spl.media import SUFFIXES
-from spl.pairs import Pairs, signature_of
-from spl.report import Report
+from spl.decoding import Cut, Decoded, Job
+from spl.folder_files import NUM_NAMED, LeftOut, as_json, named, told
+from spl.naming import printable
+from spl.pairs import Pairs, samples_told, signature_of
 
-NUM_TOLD = 5  # films that one message names
+CACHE = ".clips"  # behind the name of a folder of videos: where what was decoded lies
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Which films, and how they are cut to samples; the defaults are those of an agent's eyes and ears."""
+    """How videos are cut to samples; the defaults are those of an agent."""
 
-    root: str = "films"  # folder of films; its sub-folders are labels
-    cache: str | None = None  # folder of what was decoded; null: root with .clips behind its name
+    cache: str | None = (
+        None  # folder of decoded videos; null: that of the videos, its name followed by .clips
+    )
     video_size: tuple[int, int] = (84, 84)  # rows, columns after resizing by area
     grey: bool = True  # one channel instead of three
     sample_rate_hz: int = 16_000  # to which every sound is brought
@@ -55,7 +55,7 @@ class ClipConfig:
 
     @property
     def cut(self) -> Cut:
-        """How films are cut to steps."""
+        """How videos are cut to steps."""
         return Cut(
             self.video_size,
             self.grey,
@@ -66,32 +66,35 @@ class ClipConfig:
             self.audio_frames,
         )
 
-    @property
-    def cache_folder(self) -> Path:
-        """Where what was decoded lies."""
-        root = Path(self.root).absolute()
-        return root.with_name(f"{root.name}.clips") if self.cache is None else Path(self.cache)
+    def cache_of(self, root: Path) -> Path:
+        """Return the folder of what was decoded of the videos in ``root``."""
+        root = root.absolute()
+        return root.with_name(root.name + CACHE) if self.cache is None else Path(self.cache)
 
 
 class Clips:
-    """Samples of decoded films: every ``stride``-th step of each film with the ``T - 1`` steps before it.
+    """Samples of decoded videos: every ``stride``-th step of each with the ``T - 1`` steps before it.
 
-    A step is stored once, however many samples show it; before a film's first step there are zeros. A film's
-    class is the first sub-folder above it; where some film lies in none, there are no classes.
+    A step is stored once, however many samples show it; before a video's first step there are zeros. A
+    video's class is the first sub-folder above it; where some video lies in none, there are no classes.
 
     Args:
-        films: what became of each, the skipped ones included, and the ``.npy`` file's path.
+        videos: what became of each, and the job that it was.
         config: as they were decoded.
+        left_out: the files beside them.
     """
 
-    def __init__(self, films: Sequence[tuple[Decoded, Path]], config: ClipConfig) -> None:
-        self.films = [(film, path) for film, path in films if film.reason is None]
-        self.skipped = {film.name: film.reason for film, _ in films if film.reason is not None}
-        self.notes = {film.name: film.notes for film, _ in self.films if film.notes}
+    def __init__(
+        self, videos: Sequence[tuple[Decoded, Job]], config: ClipConfig, left_out: Sequence[LeftOut]
+    ) -> None:
+        self.videos, self.left_out = [video for video, _ in videos], list(left_out)
+        self._paths = [str(job.target.with_suffix(".npy")) for _, job in videos]
+        self._files = {video.name: [video.num_steps, job.num_bytes] for video, job in videos}
         self.spec, self.history, self.stride = config.cut.spec, config.history, config.stride
-        folders = [Path(film.name).parts[:-1] for film, _ in films]
+        folders = [Path(video.name).parts[:-1] for video in self.videos]
         names = sorted({parts[0] for parts in folders if parts}) if all(folders) else []
         self.classes = tuple(names)
+        self._loose = [video.name for video in self.videos if "/" not in video.name]
         self.signature: dict[str, Any] = signature_of(
             self.spec,
             history=config.history,
@@ -100,10 +103,10 @@ class Clips:
             window_samples=config.cut.log_mel().window_size,
         )
         self._step_s = config.step_s
-        counts = np.array([-(-film.num_steps // self.stride) for film, _ in self.films], np.int64)
-        self._ends = np.cumsum(counts)  # of each film's samples
+        counts = np.array([-(-video.num_steps // self.stride) for video in self.videos], np.int64)
+        self._ends = np.cumsum(counts)  # of each video's samples
         self._begins = self._ends - counts
-        labels = [names.index(Path(film.name).parts[0]) if names else 0 for film, _ in self.films]
+        labels = [names.index(parts[0]) if names else 0 for parts in folders]
         self._labels = np.repeat(np.array(labels, np.int64), counts)
 
     def __len__(self) -> int:
@@ -113,9 +116,9 @@ class Clips:
         """Return the label of every sample, ``(N,)``: the place of its sub-folder among ``classes``."""
         return self._labels
 
-    def film_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return which of ``films`` the samples ``indices (B,)`` are cut from: whoever holds some out, holds
-        out whole films, as neighbouring samples are nearly the same.
+    def video_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which of ``videos`` the samples ``indices (B,)`` are cut from: whoever holds some out, holds
+        out whole videos, as neighbouring samples are nearly the same.
 
         Raises:
             IndexError: if there is no such sample.
@@ -134,27 +137,44 @@ class Clips:
         video = np.zeros((len(indices), self.history, *self.spec.video), np.uint8)
         audio = np.zeros((len(indices), self.history, *self.spec.audio), np.float16)
         present = np.zeros((len(indices), 2), np.bool_)
-        films = self.film_of(indices)
-        newest_steps = (indices - self._begins[films]) * self.stride  # within each film
-        for place, (film, newest) in enumerate(zip(films, newest_steps, strict=True)):
-            steps = _mapped(str(self.films[film][1]))[max(0, newest + 1 - self.history) : newest + 1]
+        videos = self.video_of(indices)
+        newest_steps = (indices - self._begins[videos]) * self.stride  # within each video
+        for place, (one, newest) in enumerate(zip(videos, newest_steps, strict=True)):
+            steps = _mapped(self._paths[one])[max(0, newest + 1 - self.history) : newest + 1]
             video[place, -len(steps) :] = steps["video"]
             audio[place, -len(steps) :] = steps["audio"]
             present[place] = steps["present"][-1]
         arrays = (video, audio, present, self._labels[indices], indices)
         return Pairs(*(torch.from_numpy(array) for array in arrays))
 
+    def described(self) -> dict[str, Any]:
+        """Return what these data are, as JSON holds it; ``files`` has the steps and bytes of each video."""
+        return {
+            "kind": "videos",
+            "used": len(self.videos),
+            "samples": len(self),
+            "without_sound": sum(not video.has_audio for video in self.videos),
+            "left_out": as_json(self.left_out),
+            "notes": {video.name: video.notes for video in self.videos if video.notes},
+            "files": self._files,
+        }
+
     def summary(self) -> str:
-        """Return what there is and what was skipped and why, one sentence per line."""
-        num_steps = sum(film.num_steps for film, _ in self.films)
-        num_silent = sum(not film.has_audio for film, _ in self.films)
+        """Return what there is and what was left out and why, one sentence per line."""
+        seconds = sum(video.num_steps for video in self.videos) * self._step_s
+        num_silent = sum(not video.has_audio for video in self.videos)
         lines = [
-            f"{len(self.films):,} films of {num_steps * self._step_s:,.0f} s in all: {len(self):,} samples "
-            f"of {self.history} steps, {len(self.classes) or 'no'} classes; {num_silent:,} films without "
-            f"sound, {len(self.skipped):,} skipped"
+            f"{len(self.videos):,} videos of {seconds:,.0f} s in all: {samples_told(self)}; "
+            f"{num_silent:,} videos without sound, {len(self.left_out):,} files left out"
         ]
-        lines += [f"skipped {name}: {reason}" for name, reason in sorted(self.skipped.items())]
-        lines += [f"{name}: {'; '.join(notes)}" for name, notes in sorted(self.notes.items())]
+        if self._loose and len(self._loose) < len(self.videos):
+            those = named(map(printable, self._loose), len(self._loose))
+            lines.append(f"no classes, as not every video lies in a sub-folder: {those}")
+        lines += told(self.left_out)
+        noted = [video for video in self.videos if video.notes]
+        lines += [f"{printable(video.name)}: {'; '.join(video.notes)}" for video in noted[:NUM_NAMED]]
+        if len(noted) > NUM_NAMED:
+            lines.append(f"likewise {len(noted) - NUM_NAMED:,} more videos")
         return "\n".join(lines)
 
 
@@ -162,75 +182,3 @@ class Clips:
 def _mapped(path: str) -> NDArray[Any]:
     steps: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # (S,) records
     return steps
-
-
-def load_clips(config: ClipConfig, *, console: Console | None = None) -> Clips:
-    """Return the films of a folder as samples; what was not decoded before, or has changed since, is now.
-
-    Args:
-        config: which films, and how they are cut.
-        console: where the progress is shown; standard error by default.
-
-    Raises:
-        UsageError: if the folder holds no film that can be read, or the cache cannot be written.
-        RunError: if the disk is full, or a process that decodes was killed.
-    """
-    root, cache = Path(config.root), config.cache_folder
-    paths = _find_films(root)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        sweep(cache)
-    except OSError as error:
-        raise UsageError(f"the cache of films {cache} cannot be written: {error.strerror}") from error
-    jobs = [job_of(path, path.relative_to(root).as_posix(), cache, config.cut) for path in paths]
-    decoded = {job.name: find_decoded(job) for job in jobs}
-    missing = [job for job in jobs if decoded[job.name] is None]
-    if missing:
-        decoded |= _decode(missing, config, console)
-    films = [
-        (film, job.target.with_suffix(".npy")) for job in jobs if (film := decoded[job.name]) is not None
-    ]
-    clips = Clips(films, config)
-    if not clips.films:
-        told = [f"{name} {reason}" for name, reason in list(clips.skipped.items())[:NUM_TOLD]]
-        more = f"; and {len(clips.skipped) - NUM_TOLD} more" if len(clips.skipped) > NUM_TOLD else ""
-        raise UsageError(f"none of the {len(films)} films in {root} can be read: {'; '.join(told)}{more}")
-    return clips
-
-
-def _decode(jobs: list[Job], config: ClipConfig, console: Console | None) -> dict[str, Decoded | None]:
-    """Decode films and show how it goes."""
-    cache, done = config.cache_folder, dict[str, Decoded | None]()
-    with Report(cache, f"decoding {config.root}", len(jobs), is_logged=False, console=console) as report:
-        report.say(f"decoding {len(jobs):,} films into {cache}, once")
-        try:
-            for film in decode_all(jobs, config.cut, config.num_workers):
-                done[film.name] = film
-                if report.is_due():
-                    num_skipped = sum(each is not None and each.reason is not None for each in done.values())
-                    report.show(len(done), {"newest film": film.name, "skipped": num_skipped})
-        except OSError as error:
-            raise RunError(
-                f"decoded films cannot be kept in {cache}: {error.strerror or error}; "
-                f"{free_bytes(cache):,} bytes are free there"
-            ) from error
-    return done
-
-
-def _find_films(root: Path) -> list[Path]:
-    """Return the films below ``root`` in the order of their names; what is hidden is left out."""
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder: give the one in which the films lie")
-    found, num_others = [], 0
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        names = [name for name in files if not name.startswith(".")]
-        films = [Path(folder) / name for name in names if Path(name).suffix.lower() in SUFFIXES]
-        found += films
-        num_others += len(names) - len(films)
-    if not found:
-        what = (
-            f"none of its {num_others:,} files ends in" if num_others else "it is empty, and a film ends in"
-        )
-        raise UsageError(f"{root} holds no film: {what} {', '.join(SUFFIXES)}")
-    return sorted(found)

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get
 import yaml
 
 from spl.presets import find_preset, nearest_presets, presets_of
-from spl.vocabulary import RENAMED, SPELLED
+from spl.vocabulary import JOINED, RENAMED, SPELLED
 from spl.yaml_files import Plain, UnreadableYaml, plain, read_yaml, read_yaml_file
 
 T = TypeVar("T")
@@ -239,9 +239,12 @@ class _Reading:
     def add_mapping(self, mapping: Mapping[str, Any], where: str, prefix: str = "") -> None:
         for key, value in mapping.items():
             name = f"{prefix}{key}"
-            is_section = any(option.startswith(f"{name}.") for option in self.options)
+            section = RENAMED.get(name, name) if isinstance(value, Mapping) else name
+            is_section = any(option.startswith(f"{section}.") for option in self.options)
             if is_section and isinstance(value, Mapping):
-                self.add_mapping(value, where, f"{name}.")
+                self.add_mapping(value, where, f"{section}.")
+            elif name in JOINED and not value and self.owner(name) is None:
+                continue
             elif not (is_section and value is None):  # all keys of a section may be commented out
                 self.add(self.now(name, mapping, prefix), value, f"{name!r}{where}")
 
@@ -268,6 +271,9 @@ class _Reading:
             hint = f"did you mean {dashes}{nearest[0]}?" if nearest else "see --help"
             self.problems.append(f"unknown {word} {label} ({hint})")
             return
+        before = self.given[owner][1] if owner in self.given else label
+        if owner == name and before != label and before.startswith("--") and label.startswith("--"):
+            self.problems.append(f"{before} and {label} are one option: leave one out")
         if owner != name:  # one key of a dict field
             known, _ = self.given.get(owner, (self.options[owner].default, ""))
             value = {**(known if isinstance(known, Mapping) else {}), name.removeprefix(f"{owner}."): value}

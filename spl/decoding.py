@@ -1,4 +1,4 @@
-"""Films decoded once: each becomes one ``.npy`` file of steps and a ``.json`` that speaks last.
+"""Videos decoded once: each becomes one ``.npy`` file of steps and a ``.json`` that speaks last.
 
 Imports no torch, so that a process that decodes starts at once. What samples are made of is in ``spl.clips``.
 """
@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from spl.config import RunError
 from spl.files import replace_text
-from spl.media import Film, MediaError
+from spl.media import Video
 from spl.records import StreamSpec
 from spl.spectrogram import LogMel
+from spl.video_files import MediaError
 
-VERSION = 1  # of what a film becomes; another one decodes anew
+VERSION = 2  # of what a video becomes; another one decodes anew
 BLOCK_STEPS = 64  # that are held at once
 FORGOTTEN_S = (
     3_600.0  # a half-written file that nobody has touched for so long is of a process that was killed
@@ -34,7 +35,7 @@ FORGOTTEN_S = (
 
 
 class Cut(NamedTuple):
-    """How films are cut to steps."""
+    """How videos are cut to steps."""
 
     video_size: tuple[int, int]  # rows, columns
     grey: bool
@@ -69,48 +70,50 @@ class Cut(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What became of a film."""
+    """What became of a video."""
 
-    name: str  # its path within the folder of films
+    name: str  # its path within the folder of videos
     num_steps: int
     has_audio: bool
     notes: list[str]
-    reason: str | None  # why it was skipped; None: it was not
+    reason: str | None  # why it cannot be read; None: it can
     num_bytes: int  # of the ``.npy`` file
 
 
 class Job(NamedTuple):
-    """A film to be decoded and where it shall lie."""
+    """A video to be decoded and where it shall lie."""
 
     path: Path
     name: str
     target: Path  # without suffix
+    num_bytes: int  # of the video file; 0: it cannot be opened
 
 
 def job_of(path: Path, name: str, cache: Path, cut: Cut) -> Job:
-    """Return the job of a film; where it lies follows from its name, size, time of change and ``cut``."""
+    """Return the job of a video; where it lies follows from its name, size, time of change and ``cut``."""
     try:
-        state = [path.stat().st_size, path.stat().st_mtime_ns]
+        now = path.stat()
+        state = [now.st_size, now.st_mtime_ns]
     except OSError:  # told when it is to be decoded
         state = []
     told = json.dumps([VERSION, name, state, cut._asdict()])
-    return Job(path, name, cache / hashlib.sha256(told.encode()).hexdigest()[:32])
+    return Job(path, name, cache / hashlib.sha256(told.encode()).hexdigest()[:32], *state[:1] or [0])
 
 
 def find_decoded(job: Job) -> Decoded | None:
-    """Return what became of a film before, or None if it must be decoded."""
+    """Return what became of a video before, or None if it must be decoded."""
     try:
         decoded = Decoded(**json.loads(job.target.with_suffix(".json").read_text(encoding="utf-8")))
         size = 0 if decoded.reason is not None else job.target.with_suffix(".npy").stat().st_size
-    except (FileNotFoundError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
     return decoded if size == decoded.num_bytes else None
 
 
 def decode_all(jobs: Sequence[Job], cut: Cut, num_workers: int) -> Iterator[Decoded]:
-    """Decode films in ``num_workers`` processes, and yield what became of each as it is done.
+    """Decode videos in ``num_workers`` processes, and yield what became of each as it is done.
 
-    With fewer than two workers or films, this process decodes. What is done when a process is stopped stays.
+    With fewer than two workers or videos, this process decodes. What is done when a process is stopped stays.
 
     Raises:
         RunError: if a process was killed.
@@ -129,17 +132,17 @@ def decode_all(jobs: Sequence[Job], cut: Cut, num_workers: int) -> Iterator[Deco
             yield decoded
     except BrokenProcessPool as error:
         raise RunError(
-            f"a process that decodes was killed while {len(left)} films were left, the first of them "
-            f"{min(left)}: what is decoded stays; run again, with num_workers 0 to see at which film"
+            f"a process that decodes was killed while {len(left)} videos were left, the first of them "
+            f"{min(left)}: what is decoded stays; run again, with num_workers 0 to see at which video"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
-    """Decode a film into ``job.target``; a kill leaves nothing that could be taken for a film."""
+    """Decode a video into ``job.target``; a kill leaves nothing that could be taken for a video."""
     try:
-        film = Film(job.path, num_threads=num_threads)
+        video = Video(job.path, num_threads=num_threads)
     except (MediaError, OSError) as error:
         is_refused = isinstance(error, OSError) and error.strerror is not None
         reason = f"cannot be opened: {error.strerror}" if is_refused else str(error)  # type: ignore[union-attr]
@@ -153,7 +156,7 @@ def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
         with beside.open("wb") as file:
             _write_header(file, cut.record, 0)
             num_steps = 0
-            for records in _records(film, cut):
+            for records in _records(video, cut):
                 file.write(records.tobytes())
                 num_steps += len(records)
             num_bytes = file.tell()
@@ -164,7 +167,7 @@ def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
         os.replace(beside, job.target.with_suffix(".npy"))
     finally:
         beside.unlink(missing_ok=True)
-    decoded = Decoded(job.name, num_steps, film.has_audio, film.notes, None, num_bytes)
+    decoded = Decoded(job.name, num_steps, video.has_audio, video.notes, None, num_bytes)
     _tell(job, decoded)
     return decoded
 
@@ -183,12 +186,12 @@ def _tell(job: Job, decoded: Decoded) -> None:
     replace_text(job.target.with_suffix(".json"), json.dumps(decoded._asdict(), indent=1))
 
 
-def _records(film: Film, cut: Cut) -> Iterator[NDArray[Any]]:
-    """Yield the film's steps in blocks, heard as an agent hears: a window reaches back into earlier steps."""
+def _records(video: Video, cut: Cut) -> Iterator[NDArray[Any]]:
+    """Yield the video's steps in blocks; a window of sound reaches back into earlier steps, as an agent's."""
     log_mel, record = cut.log_mel(), cut.record
     num_channels, num_mels, num_frames = log_mel.shape
     context = np.zeros((num_channels, log_mel.window_size), np.float32)
-    steps = film.steps(
+    steps = video.steps(
         video_size=cut.video_size,
         grey=cut.grey,
         sample_rate_hz=cut.sample_rate_hz,
@@ -198,7 +201,7 @@ def _records(film: Film, cut: Cut) -> Iterator[NDArray[Any]]:
     while block := list(islice(steps, BLOCK_STEPS)):
         records = np.zeros(len(block), record)
         records["video"] = [step.picture for step in block]
-        records["present"] = (True, film.has_audio)
+        records["present"] = (True, video.has_audio)
         sounds = [step.sound for step in block if step.sound is not None]
         if sounds:
             heard = np.concatenate([context, *sounds], axis=1)

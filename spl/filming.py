@@ -1,4 +1,4 @@
-"""Pictures and sound written as a video file that plays in a browser. Reading it is in ``spl.media``."""
+"""Pictures and sound written as a video file that plays in a browser. Reading it is in `spl.media`."""
 
 import os
 from collections import deque
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.media import pyav
+from spl.video_files import pyav
 
 CODECS = {  # of picture and sound in each kind of file
     ".mp4": ("libx264", "aac"),

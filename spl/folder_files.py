@@ -6,7 +6,7 @@ Whether a file can be read as a picture or a video is not known here: whoever kn
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ NUM_NAMED = 5  # files that one sentence names
 HIDDEN = "hidden, or left behind by a program"
 UNFINISHED = "not written to its end"
 EMPTY = "empty"
-REPEATED = "a link to what is read already"
+REPEATED = "read already, or a link to what is"
+OTHER_KIND = "neither a file nor a folder"
 _LEAVINGS = {  # of operating systems, disk stations, archivers and interpreters, in lower case
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
     *("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__pycache__"),
@@ -69,6 +70,38 @@ def find_files(root: Path, within: Collection[str] | None = None) -> FolderFiles
     return FolderFiles(root, sorted(walk.used, key=_place), sorted(walk.left_out, key=_place_of))
 
 
+def gather(paths: Sequence[Path]) -> FolderFiles:
+    """Return the files of several folders, and files, as if all lay in the folder that holds them all.
+
+    A single folder is read as `find_files` does; a single file is as one of its folder. A file that is named
+    may be hidden.
+
+    Raises:
+        UsageError: if a path leads to nothing, or a folder may not be read.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        return find_files(paths[0])
+    wholes = [Path(os.path.abspath(path)) for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in wholes]))
+    names: dict[str, str] = {}  # by real path
+    left_out: list[LeftOut] = []
+    for whole in wholes:
+        if whole.is_dir():
+            below = whole.relative_to(root).as_posix() + "/"
+            found = find_files(whole)
+        else:
+            below, found = whole.parent.relative_to(root).as_posix() + "/", _alone(whole)
+        below = "" if below == "./" else below
+        left_out += [LeftOut(below + name, reason) for name, reason in found.left_out]
+        for name in found.used:
+            real = os.path.realpath(found.root / name)
+            if real in names:
+                left_out.append(LeftOut(below + name, REPEATED))
+            else:
+                names[real] = below + name
+    return FolderFiles(root, sorted(names.values(), key=_place), sorted(left_out, key=_place_of))
+
+
 def sift(files: FolderFiles, reason_of: Callable[[str], str | None]) -> FolderFiles:
     """Return ``files`` without those for which ``reason_of`` their name gives a reason to leave them out."""
     reasons = {name: reason_of(name) for name in files.used}
@@ -79,9 +112,14 @@ def sift(files: FolderFiles, reason_of: Callable[[str], str | None]) -> FolderFi
 
 def told(left_out: Iterable[LeftOut]) -> list[str]:
     """Return one sentence for each reason: how many were left out for it, and the names of the first."""
+    return sentences(as_json(left_out))
+
+
+def sentences(reasons: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what `as_json` returned in sentences."""
     return [
         f"left out {each['count']:,} ({each['reason']}): {named(each['names'], each['count'])}"
-        for each in as_json(left_out)
+        for each in reasons
     ]
 
 
@@ -100,6 +138,18 @@ def named(names: Iterable[str], count: int) -> str:
     """Return the names with commas, and how many of ``count`` follow where they are not all."""
     those = list(names)[:NUM_NAMED]
     return ", ".join(those) + (f" and {count - len(those):,} more" if count > len(those) else "")
+
+
+def _alone(path: Path) -> FolderFiles:
+    """Return one file as if nothing else lay in its folder."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise UsageError(f"there is no {path}: {error.strerror}") from error
+    reason = OTHER_KIND if not stat.S_ISREG(state.st_mode) else EMPTY if state.st_size == 0 else None
+    if reason is None:
+        return FolderFiles(path.parent, [path.name], [])
+    return FolderFiles(path.parent, [], [LeftOut(path.name, reason)])
 
 
 def _place(name: str) -> list[str]:
@@ -179,7 +229,7 @@ class _Walk:
             self._leave(name, f"cannot be read: {error.strerror}")
             return False
         if not stat.S_ISREG(state.st_mode):
-            self._leave(name, "neither a file nor a folder")
+            self._leave(name, OTHER_KIND)
         elif state.st_size == 0:
             self._leave(name, EMPTY)
         elif path in self._linked:

@@ -1,53 +1,43 @@
-"""Video files with sound, read step by step on one time axis; never held whole. Writing them is not here.
-
-PyAV, whose wheel carries FFmpeg, is imported when a file is opened or written, and not before.
-"""
+"""Video files with sound, read step by step on one time axis; never held whole. Writing them is not here."""
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.packages import require
+from spl.frames import Cutter, Picture, is_askew, may_be_clear
+from spl.video_files import MediaError, is_shown, open_video, pyav, told
 
-SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")  # of files that are taken for films
 ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
 GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins anew
-LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the film ends before it
+MOST_LOST = 0.01  # share of the announced pictures that may lack without a word: some files count roughly
+HIGH_RANGE = {16: "PQ", 18: "HLG"}  # FFmpeg's numbers of transfer curves
+LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the video ends before it
 
-Picture = NDArray[np.uint8]
 Sound = NDArray[np.float32]
 
 
-def pyav() -> Any:
-    """Return PyAV; `UsageError` if it cannot be imported."""
-    return require("av", "video files are read and written by PyAV")
-
-
-class MediaError(ValueError):
-    """A file that cannot be read as a film, told in one sentence."""
-
-
 class Step(NamedTuple):
-    """What a film shows and sounds like during one step."""
+    """What a video shows and sounds like during one step."""
 
     picture: Picture  # (C, H, W), the newest frame before the step's end
-    sound: Sound | None  # (C, N), the samples of the step; None: the film has no sound track
+    sound: Sound | None  # (C, N), the samples of the step; None: the video has no sound
 
 
-class Film:
-    """A video file that is read step by step; the first picture's timestamp is the zero of both senses.
+class Video:
+    """A video file that is read step by step; the first picture's timestamp is the zero of both tracks.
 
     The first picture track and the first sound track are used. ``notes`` tells what else was met (more
-    tracks, damage) once the film has been read. Rotation written beside the pictures is honoured, the shape
-    of their pixels is not.
+    tracks, damage) once the video has been read. What the file says of how it is to be shown is honoured:
+    turns by quarters and mirroring, range and matrix of colours, transparency (on white). The shape of its
+    pixels makes no difference, as every picture is brought to one size. High dynamic range is not mapped.
 
     Args:
-        path: mp4, mkv, webm, avi, mov or whatever else FFmpeg reads.
+        path: whatever FFmpeg reads.
         num_threads: that decode; 0: as many as FFmpeg finds good.
 
     Raises:
@@ -58,19 +48,22 @@ class Film:
 
     def __init__(self, path: Path | str, *, num_threads: int = 0) -> None:
         self.path, self.num_threads, self.notes = Path(path), num_threads, list[str]()
-        with self._open() as container:
-            films = [stream for stream in container.streams.video if _is_film(stream)]
-            sounds = [stream for stream in container.streams.audio if stream.codec_context is not None]
-            if not films:
+        with open_video(self.path) as container:
+            tracks = container.streams.video, container.streams.audio
+            pictures, sounds = (
+                [one for one in track if one.codec_context is not None and is_shown(one)] for track in tracks
+            )
+            if not pictures:
                 raise MediaError(f"{path} has no picture track that can be decoded")
             if len(sounds) < len(container.streams.audio):
                 self.notes.append("a sound track is in a codec that this FFmpeg does not know")
-            for tracks, name in ((films, "picture"), (sounds, "sound")):
-                if len(tracks) > 1:
-                    self.notes.append(f"{len(tracks)} {name} tracks: the first is used")
-            self._video, self._audio = films[0].index, sounds[0].index if sounds else None
-            self.frame_rate_hz = float(films[0].average_rate or films[0].guessed_rate or 25)
-            length, base = films[0].duration, films[0].time_base
+            for those, name in ((pictures, "picture"), (sounds, "sound")):
+                if len(those) > 1:
+                    self.notes.append(f"{len(those)} {name} tracks: the first is used")
+            self._video, self._audio = pictures[0].index, sounds[0].index if sounds else None
+            self.frame_rate_hz = float(pictures[0].average_rate or pictures[0].guessed_rate or 25)
+            self._num_told = pictures[0].frames  # 0: the file does not tell
+            length, base = pictures[0].duration, pictures[0].time_base
             if length is None:
                 length, base = container.duration, Fraction(1, pyav().time_base)
             self._told_s = None if length is None or base is None else float(length * base)
@@ -78,16 +71,17 @@ class Film:
             if first is None:
                 raise MediaError(f"{path} has no picture that can be decoded")
             self._zero_s = 0.0 if first.time is None else float(first.time)
+            self._note_of_colours(pictures[0], first)
 
     @property
     def has_audio(self) -> bool:
-        """Whether there is a sound track."""
+        """Whether there is sound; that a track of it is empty is known once the first step was read."""
         return self._audio is not None
 
     def steps(
         self, *, video_size: tuple[int, int], grey: bool, sample_rate_hz: int, stereo: bool, step_s: float
     ) -> Iterator[Step]:
-        """Yield the film's steps, at least one; of what remains after the last whole one nothing is told.
+        """Yield the video's steps, at least one; of what remains after the last whole one nothing is told.
 
         Step ``k`` has the sound samples ``round(k R s) .. round((k + 1) R s)`` (``R`` the rate, ``s`` the
         step; silence where there are none) and the newest picture that came before its end.
@@ -99,39 +93,54 @@ class Film:
             stereo: two channels instead of one. More or fewer are mixed (ITU-R BS.775, scaled not to clip).
             step_s: seconds.
         """
-        sounds = self._sounds(sample_rate_hz, "stereo" if stereo else "mono", step_s)
+        layout = "stereo" if stereo else "mono"
+        chunks: Iterator[Sound] = iter(())
+        if self.has_audio:
+            chunks = self._timeline(sample_rate_hz, layout)
+            if (begin := next(chunks, None)) is None:
+                self._note("its sound track is empty: it counts as without sound")
+                self._audio = None
+            else:
+                chunks = chain([begin], chunks)
+        sounds = self._sounds(chunks, sample_rate_hz, layout, step_s)
         for picture in self._pictures(video_size, grey, step_s):
             yield Step(picture, next(sounds) if self.has_audio else None)
-
-    def _open(self) -> Any:
-        av = pyav()
-        try:
-            return av.open(str(self.path), metadata_errors="ignore")
-        except av.FFmpegError as error:
-            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-                raise
-            raise MediaError(f"{self.path} is no video file, or is cut: {_told(error)}") from error
 
     def _decoded(self, container: Any, index: int) -> Iterator[Any]:
         """Yield the frames of a track; damaged packets are left out, and where reading fails it ends."""
         stream = container.streams[index]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self.num_threads
-        av, packets, num_damaged = pyav(), container.demux(stream), 0
+        av, packets, num_decoded, num_damaged = pyav(), container.demux(stream), 0, 0
         while True:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                self._note(f"reading stopped: {_told(error)}")
+                self._note(f"reading stopped: {told(error)}")
                 break
             if packet is None:
                 break
             try:
-                yield from packet.decode()
+                frames = packet.decode()
             except av.FFmpegError:
                 num_damaged += 1
-        if num_damaged:
-            self._note(f"{num_damaged} damaged packets of {stream.type} left out")
+                continue
+            num_decoded += len(frames)
+            yield from frames
+        if stream.type == "video":
+            num_told = max(num_decoded + num_damaged, self._num_told)
+            if num_damaged or num_told - num_decoded > MOST_LOST * num_told:
+                self._note(f"{num_decoded:,} of {num_told:,} pictures could be decoded")
+        elif num_damaged:
+            self._note(f"{num_damaged:,} damaged packets of sound left out")
+
+    def _note_of_colours(self, stream: Any, first: Any) -> None:
+        if (curve := HIGH_RANGE.get(int(stream.codec_context.color_trc))) is not None:
+            self._note(f"its high dynamic range ({curve}) is not mapped: it looks pale")
+        if stream.metadata.get("alpha_mode") == "1" and not may_be_clear(first.format):
+            self._note("its transparency cannot be decoded: it is read as opaque")
+        if (turned := first.side_data.get("DISPLAYMATRIX")) is not None and is_askew(turned):
+            self._note("it is turned by a part of a quarter, which is left out")
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
@@ -140,9 +149,9 @@ class Film:
     def _pictures(self, size: tuple[int, int], grey: bool, step_s: float) -> Iterator[Picture]:
         """Yield the picture of each step; a frame that no step shows is not converted."""
         slack_s = min(ROUNDING_S, step_s / 4)
-        cut, step = _Cutter(size, grey), 0
+        cut, step = Cutter(size, grey), 0
         time_s, held, length_s = 0.0, None, 1.0 / self.frame_rate_hz
-        with self._open() as container:
+        with open_video(self.path) as container:
             for frame in self._decoded(container, self._video):
                 last_s = time_s
                 if frame.time is not None:
@@ -168,11 +177,10 @@ class Film:
         if self._told_s is not None and self._told_s - end_s > max(1.0, 2 * step_s):
             self._note(f"the pictures end at {end_s:.1f} s of {self._told_s:.1f} s")
 
-    def _sounds(self, rate_hz: int, layout: str, step_s: float) -> Iterator[Sound]:
+    def _sounds(self, chunks: Iterator[Sound], rate_hz: int, layout: str, step_s: float) -> Iterator[Sound]:
         """Yield the samples ``(C, N)`` of each step, without end."""
         num_channels = 2 if layout == "stereo" else 1
         rest = np.zeros((num_channels, 0), np.float32)
-        chunks = self._timeline(rate_hz, layout)
         for step in count():
             needed = round((step + 1) * rate_hz * step_s) - round(step * rate_hz * step_s)
             parts, length = [rest], rest.shape[1]
@@ -202,7 +210,7 @@ class Film:
         """Yield samples with the place of the first of them on the time axis, in samples."""
         resampler, kind = None, None
         begin, end_s = 0, 0.0  # where the newest output ends, and the newest input
-        with self._open() as container:
+        with open_video(self.path) as container:
             for frame in self._decoded(container, self._audio or 0):
                 time_s = end_s if frame.time is None else float(frame.time) - self._zero_s
                 if time_s - end_s > LONGEST_GAP_S:
@@ -224,36 +232,6 @@ class Film:
             for chunk in _flushed(resampler):
                 yield begin, chunk
                 begin += chunk.shape[1]
-
-
-class _Cutter:
-    """Cuts frames to ``(C, rows, columns)``, the same frame only once."""
-
-    def __init__(self, size: tuple[int, int], grey: bool) -> None:
-        self.size, self.format = size, "gray" if grey else "rgb24"
-        self._reformatter = pyav().video.reformatter.VideoReformatter()  # one, as it keeps its tables
-        self._frame: Any = None
-        self._picture: Picture = np.zeros((0, 0, 0), np.uint8)
-
-    def __call__(self, frame: Any) -> Picture:
-        if frame is not self._frame:
-            turns = round(frame.rotation / 90) % 4  # to the left
-            rows, columns = self.size if turns % 2 == 0 else self.size[::-1]
-            small = self._reformatter.reformat(frame, columns, rows, self.format, interpolation="AREA")
-            pixels = np.rot90(small.to_ndarray(), turns)
-            pixels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
-            self._frame, self._picture = frame, np.ascontiguousarray(pixels)
-        return self._picture
-
-
-def _is_film(stream: Any) -> bool:
-    """Whether a picture track can be decoded and is not the cover of a sound file."""
-    cover = pyav().stream.Disposition.attached_pic
-    return stream.codec_context is not None and not stream.disposition & cover
-
-
-def _told(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
 
 
 def _flushed(resampler: Any) -> Iterator[Sound]:

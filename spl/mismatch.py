@@ -68,6 +68,10 @@ class Mismatched:
             f"{self.source.summary()}\n{self.is_mismatched.sum():,} samples have another's sound, on purpose"
         )
 
+    def described(self) -> dict[str, Any]:
+        """Return what these data are, as JSON holds it."""
+        return {**self.source.described(), "mismatched": int(self.is_mismatched.sum())}
+
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample's picture, ``(N,)``."""
         return self.source.labels()

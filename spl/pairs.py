@@ -56,6 +56,9 @@ class PairSource(Protocol):
     def summary(self) -> str:
         """Return what there is, and what was left out and why, one sentence per line."""
 
+    def described(self) -> dict[str, Any]:
+        """Return what these data are and what was left out, as JSON holds it; ``files``: each by name."""
+
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``."""
 
@@ -147,6 +150,10 @@ class DatasetPairs:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def described(self) -> dict[str, Any]:
+        """Return how many samples there are."""
+        return {"kind": "dataset", "samples": len(self), "left_out": [], "files": {}}
 
     def summary(self) -> str:
         """Return how many samples there are."""

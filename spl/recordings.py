@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from spl.config import UsageError
+from spl.folder_files import LeftOut, as_json, told
 from spl.pairs import Pairs, samples_told, signature_of
 from spl.recording import HEADER, Fields, check_sums, flatten, open_recording, spec_of, stacked
 from spl.records import StreamSpec
@@ -33,19 +34,22 @@ class Recordings:
         folders: each holds a recording: of `spl record`, or the ``memory`` of a training run.
         history: ``T``, steps in a sample.
         stride: steps from one sample to the next.
+        left_out: what lies beside them and is not used.
 
     Raises:
         UsageError: if a folder holds no recording, one that is damaged or too short, or recordings differ in
             what an encoder depends on.
     """
 
-    def __init__(self, folders: Sequence[Path], *, history: int, stride: int = 1) -> None:
+    def __init__(
+        self, folders: Sequence[Path], *, history: int, stride: int = 1, left_out: Sequence[LeftOut] = ()
+    ) -> None:
         if not folders or history < 1 or stride < 1:
             raise UsageError(
                 "there must be a recording, and history and stride of at least 1, "
                 f"got {len(folders)}, {history} and {stride}"
             )
-        self.folders, self.history = tuple(folders), history
+        self.folders, self.history, self.left_out = tuple(folders), history, tuple(left_out)
         self._steps = np.arange(1 - history, 1)
         opened = [_open(folder, history, stride) for folder in folders]
         self._recordings = [recording for recording, _ in opened]
@@ -66,9 +70,22 @@ class Recordings:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def described(self) -> dict[str, Any]:
+        """Return what these data are, as JSON holds it; ``files`` has the samples of each folder."""
+        counts = np.diff(self._starts).tolist()
+        return {
+            "kind": "recordings",
+            "used": len(self.folders),
+            "samples": len(self),
+            "left_out": as_json(self.left_out),
+            "files": {str(folder): [count] for folder, count in zip(self.folders, counts, strict=True)},
+        }
+
     def summary(self) -> str:
-        """Return how many samples there are."""
-        return samples_told(self)
+        """Return how many samples there are, and what was left out and why, one sentence per line."""
+        beside = f", {len(self.left_out):,} files left out" if self.left_out else ""
+        lines = [f"{len(self.folders):,} recordings: {samples_told(self)}{beside}", *told(self.left_out)]
+        return "\n".join(lines)
 
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``: which recording it is of."""

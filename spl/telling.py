@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spl.arguments import INTERRUPTED, OK, split_words, take_options, take_run
+from spl.arguments import INTERRUPTED, OK, join_paths, split_words, take_options, take_run
 from spl.config import UsageError, given_options, parse
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def evaluate_autoencoder(argv: list[str]) -> int:
     others, rest = split_words(rest)
     runs = [run, *map(Path, others)]
     prog = "spl evaluate autoencoder RUN [RUN ...]"
+    rest = join_paths(rest, ALIASES, "data.paths")
     config = parse(EvaluateAutoencoderConfig, rest, prog=prog, aliases=ALIASES)
     results = [evaluate(one, config) for one in runs]
     print_evaluation(results[0] if len(runs) == 1 else pool(results), run if len(runs) == 1 else None)
@@ -85,7 +86,7 @@ def explain_autoencoder(argv: list[str]) -> int:
     from spl.pretrain.evaluate import ALIASES
 
     run, rest = take_run(argv, "spl explain autoencoder runs/autoencoder/...")
-    prog = "spl explain autoencoder RUN"
+    prog, rest = "spl explain autoencoder RUN", join_paths(rest, ALIASES, "data.paths")
     print_explanation(explain(run, parse(ExplainAutoencoderConfig, rest, prog=prog, aliases=ALIASES)))
     return OK
 

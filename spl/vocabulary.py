@@ -7,6 +7,9 @@ Which options there are is said by the dataclasses of the commands; nothing here
 RENAMED = {
     "capacity": "memory.capacity",
     "curriculum.sense": "curriculum.modality",
+    "data.films": "data.videos",
+    "data.recordings": "data.paths",
+    "data.videos.root": "data.paths",
     "episodes": "num_episodes",
     "first_seed": "seed",
     "layer": "layers",
@@ -21,5 +24,8 @@ RENAMED = {
     "senses": "modalities",
     "shown": "modalities",
     "steps": "num_steps",
+    "test.films": "test.paths",
+    "test.recordings": "test.paths",
 }
+JOINED = {"data.recordings", "data.videos.root", "test.films", "test.recordings"}  # say nothing if empty
 SPELLED = {"bf16": "bfloat16", "fp32": "float32"}  # choices, as others write them

@@ -1,6 +1,7 @@
-"""A folder of films as samples: decoded once and anew after a change, labelled, and heard as agents hear."""
+"""A folder of videos as samples: looked at, decoded once, labelled, as an agent meets them."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -10,17 +11,20 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from spl import decoding
-from spl.clips import ClipConfig, load_clips
+from spl.clips import ClipConfig
 from spl.config import RunError, UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig
 from spl.envs.worlds import GreetingEnv
 from spl.filming import write_video
-from spl.media import Film
+from spl.folder_files import LeftOut, gather
+from spl.media import Video
 from spl.pairs import PairSource
 from spl.records import StreamSpec
+from spl.video_folders import load_clips
 
 RATE_HZ = 16_000
 EXACT = {"video_codec": "ffv1", "audio_codec": "pcm_s16le"}
@@ -32,6 +36,9 @@ CUT = {
     "history": 3,
     "num_workers": 0,
 }
+
+
+MATROSKA = b"\x1a\x45\xdf\xa3" + bytes(100)  # as such a file begins, and nothing else
 
 
 def film(path, levels, *, tone_hz=440.0):
@@ -53,7 +60,9 @@ def shown(pairs):
 
 def load(root, console=None, **other):
     console = console or Console(file=io.StringIO())
-    return load_clips(ClipConfig(root=str(root), **{**CUT, **other}), console=console)
+    skip_broken, known = other.pop("skip_broken", False), other.pop("known", None)
+    config = ClipConfig(**{**CUT, **other})
+    return load_clips(gather([root]), config, skip_broken=skip_broken, known=known, console=console)
 
 
 @pytest.fixture
@@ -89,9 +98,9 @@ def test_samples_overlap_and_follow_zeros(folder):
     assert not pairs.audio[:3].any()
     assert not pairs.audio[3, :2].any()
     assert pairs.audio[3, 2].any()
-    assert clips.film_of(np.array([6, 7, 11, 12])).tolist() == [0, 1, 1, 2]
+    assert clips.video_of(np.array([6, 7, 11, 12])).tolist() == [0, 1, 1, 2]
     assert clips.summary().startswith(
-        "3 films of 2 s in all: 15 samples of 3 steps, 2 classes; 1 films without"
+        "3 videos of 2 s in all: 15 samples of 3 steps, 2 classes; 1 videos without sound, 2 files left out\n"
     )
 
 
@@ -111,7 +120,7 @@ def test_a_stride_leaves_samples_out_but_no_history(folder):
         clips.pairs(np.array([0, -1]))
 
 
-def test_a_film_of_an_agents_world_sounds_and_looks_as_the_agent_meets_it(tmp_path):
+def test_a_video_of_an_agents_world_sounds_and_looks_as_the_agent_meets_it(tmp_path):
     config = EnvConfig(id="spl/Greeting-v0", video_size=(64, 64), num_mels=16, audio_frames=4)
     env, raw = AudioVisualEnv(GreetingEnv(), config), GreetingEnv()
     frames, sounds, met = [], [], []
@@ -158,17 +167,17 @@ def no_film(*_, **__):
 
 
 def test_the_second_time_nothing_is_decoded(folder, monkeypatch):
-    (folder / "a" / "broken.mp4").write_bytes(b"no film")
-    first = load(folder)
-    monkeypatch.setattr(decoding, "Film", no_film)
-    second = load(folder)
+    (folder / "a" / "broken.mkv").write_bytes(MATROSKA)
+    first = load(folder, skip_broken=True)
+    monkeypatch.setattr(decoding, "Video", no_film)
+    second = load(folder, skip_broken=True)
     assert second.summary() == first.summary()
     for one, two in zip(first.pairs(np.arange(15)), second.pairs(np.arange(15)), strict=True):
         np.testing.assert_array_equal(one, two)
-    load(folder, history=1, stride=2)  # cut from the same steps
+    load(folder, history=1, stride=2, skip_broken=True)  # cut from the same steps
     moved = folder.rename(folder.with_name("moved"))
     folder.with_name("films.clips").rename(folder.with_name("moved.clips"))
-    load(moved)
+    load(moved, skip_broken=True)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +206,7 @@ def test_what_was_changed_is_decoded_anew_and_nothing_else(folder, monkeypatch):
     film(folder / "b" / "three.mkv", range(50, 80, 10))
     os.utime(folder / "a" / "two.mkv", (1, 1))  # another one of the same length
     opened = []
-    monkeypatch.setattr(decoding, "Film", lambda path, **kw: opened.append(path.name) or Film(path, **kw))
+    monkeypatch.setattr(decoding, "Video", lambda path, **kw: opened.append(path.name) or Video(path, **kw))
     clips = load(folder)
     assert sorted(opened) == ["three.mkv", "two.mkv"]
     assert shown(clips.pairs(np.array([14]))) == [[5, 6, 7]]
@@ -209,7 +218,7 @@ def test_what_is_damaged_in_the_cache_is_decoded_anew(folder, monkeypatch):
     cut = min(cache.glob("*.npy"), key=lambda path: path.stat().st_size)
     cut.write_bytes(cut.read_bytes()[:-10])
     opened = []
-    monkeypatch.setattr(decoding, "Film", lambda path, **kw: opened.append(path.name) or Film(path, **kw))
+    monkeypatch.setattr(decoding, "Video", lambda path, **kw: opened.append(path.name) or Video(path, **kw))
     assert shown(load(folder).pairs(np.array([14]))) == [[20, 21, 22]]
     assert opened == ["three.mkv"]
 
@@ -219,7 +228,9 @@ def test_a_killed_decoding_leaves_nothing_half_and_goes_on(tmp_path):
     for number in range(3):
         film(root / f"{number}.mkv", [100] * 100)
     code = (
-        "import os, sys; from spl import decoding; from spl.clips import ClipConfig, load_clips\n"
+        "import os, sys; from pathlib import Path; from spl import decoding\n"
+        "from spl.clips import ClipConfig; from spl.folder_files import gather\n"
+        "from spl.video_folders import load_clips\n"
         "decoding.BLOCK_STEPS, before, calls = 4, decoding._records, []\n"
         "def records(*args):\n"
         "    calls.append(1)\n"
@@ -227,7 +238,7 @@ def test_a_killed_decoding_leaves_nothing_half_and_goes_on(tmp_path):
         "        if len(calls) == 2 and number == 3: os.kill(os.getpid(), 9)\n"
         "        yield block\n"
         "decoding._records = records\n"
-        f"load_clips(ClipConfig(root={str(root)!r}, **{CUT!r}))"
+        f"load_clips(gather([Path({str(root)!r})]), ClipConfig(**{CUT!r}))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -9
     cache = root.with_name("films.clips")
@@ -256,7 +267,7 @@ def test_a_process_that_is_killed_is_told(folder):
     killer.start()
     try:
         with pytest.raises(
-            RunError, match=r"was killed while 3 films were left, the first of them a/two\.mkv"
+            RunError, match=r"was killed while 3 videos were left, the first of them a/two\.mkv"
         ):
             load(folder, num_workers=2)
     finally:
@@ -264,50 +275,149 @@ def test_a_process_that_is_killed_is_told(folder):
         killer.join()
 
 
-def test_broken_films_are_skipped_and_named(folder):
-    (folder / "a" / "empty.mp4").write_bytes(b"")
-    (folder / "b" / "text.webm").write_text("no film")
+def test_videos_are_found_by_looking_and_the_rest_is_told(folder):
+    Image.new("RGB", (8, 8)).save(folder / "a" / "cover.jpg")
+    film(folder / "b" / "short.mkv", [7])
+    film(folder / "b" / "good.mkv", [10, 20], tone_hz=None).rename(folder / "b" / "noending")
+    (folder / "b" / "text.ts").write_text("const x = 1;\n")
+    (folder / "b" / "empty.mp4").touch()
+    film(folder / "more" / "half.mkv", [1, 2]).rename(folder / "more" / "half.mkv.part")
+    clips = load(folder)
+    assert [video.name for video in clips.videos] == [
+        "a/two.mkv",
+        "b/deep/one.mkv",
+        "b/noending",
+        "b/three.mkv",
+    ]
+    assert clips.left_out == [
+        LeftOut(".hidden.mkv", "hidden, or left behind by a program"),
+        LeftOut("a/cover.jpg", "a single picture"),
+        LeftOut("a/note.txt", "text"),
+        LeftOut("b/empty.mp4", "empty"),
+        LeftOut("b/short.mkv", "a single picture"),
+        LeftOut("b/text.ts", "text"),
+        LeftOut("more/half.mkv.part", "not written to its end"),
+    ]
+    told = clips.summary().split("\n")
+    assert told[0].endswith("2 classes; 2 videos without sound, 7 files left out")
+    assert told[1] == "left out 2 (a single picture): a/cover.jpg, b/short.mkv"
+    assert clips.described()["left_out"][0]["names"] == ["a/cover.jpg", "b/short.mkv"]
+    assert len(clips.described()["left_out"]) == 5
+
+
+def test_broken_videos_are_refused_before_any_is_decoded_or_left_out_on_request(folder, monkeypatch):
+    for name in ("a/text.webm", *(f"b/{number}.mkv" for number in range(6))):
+        (folder / name).write_bytes(b"no video" if "text" in name else MATROSKA)
     whole = film(folder / "b" / "cut.mkv", range(50))
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    film(folder / "a" / "short.mkv", [7])
-    (folder / "a" / "gone.mov").symlink_to(folder / "nowhere.mov")
-    shown = io.StringIO()
-    clips = load(folder, Console(file=shown))
-    assert sorted(clips.skipped) == ["a/empty.mp4", "a/gone.mov", "b/text.webm"]
-    told = clips.summary()
-    assert "5 films of" in told
-    assert "3 skipped\nskipped a/empty.mp4: is no video file, or is cut: " in told
-    assert "b/cut.mkv: the pictures end at " in told
-    assert "skipped a/gone.mov: cannot be opened: No such file or directory\n" in told
-    assert "decoding 8 films" in shown.getvalue()
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding, "Video", no_film)
+        with pytest.raises(UsageError) as refused:
+            load(folder)
+    told = str(refused.value)
+    assert told.startswith("7 of the 11 videos in ")
+    assert "cannot be read: a/text.webm (text, not a video), b/0.mkv (no video file, or cut: " in told
+    assert "b/3.mkv" in told
+    assert "b/4.mkv" not in told
+    assert told.endswith(
+        " and 2 more; mend or delete them, or leave them out for good with --data.skip_broken true"
+    )
+    clips = load(folder, skip_broken=True)
+    assert len(clips.videos) == 4
+    assert "left out 6 (no video file, or cut: Invalid data" in clips.summary()
+    assert "\nb/cut.mkv: the pictures end at " in clips.summary()
+    assert sorted(clips.described()["notes"]) == ["b/cut.mkv"]
 
 
-def test_films_beside_sub_folders_have_no_classes(folder):
+def test_what_is_found_broken_while_it_is_decoded_is_told_likewise(folder):
+    path = folder / "b" / "blind.mp4"
+    write_video(path, [np.full((16, 16), level, np.uint8) for level in range(5)], fps=10)
+    data = path.read_bytes()
+    begin = data.index(b"mdat") + 4
+    path.write_bytes(data[:begin] + bytes(len(data) - begin))  # the header is whole, no picture is
+    with pytest.raises(UsageError, match=r"1 of the 4 videos in .*: b/blind\.mp4 \(has no picture that"):
+        load(folder)
+    assert len(load(folder, skip_broken=True).videos) == 3
+
+
+def test_a_run_goes_on_with_the_videos_that_it_began_with(folder):
+    broken = folder / "a" / "broken.mkv"
+    broken.write_bytes(MATROSKA)
+    first = load(folder, skip_broken=True)
+    known = json.loads(json.dumps(first.described()))["files"]
+    broken.unlink()
+    film(broken, range(10, 60, 10))  # mended: the run left it out for good
+    film(folder / "c" / "new.mkv", [1, 2, 3])
+    (folder / "c" / "broken.mp4").write_bytes(b"no video")
+    again = load(folder, known=known)
+    assert again.described()["files"] == known
+    assert "left out 5 (not among those that the run learned from): .hidden" not in again.summary()
+    assert "(not among those that the run learned from): a/broken.mkv, a/note.txt, " in again.summary()
+    for one, two in zip(first.pairs(np.arange(15)), again.pairs(np.arange(15)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    film(folder / "b" / "three.mkv", range(50, 90, 10))
+    with pytest.raises(
+        UsageError, match=r"1 of the 3 videos .* changed in .*: b/three\.mkv; bring back what"
+    ):
+        load(folder, known=known, skip_broken=True)
+    (folder / "b" / "three.mkv").write_bytes(MATROSKA)
+    with pytest.raises(
+        UsageError, match=r"1 of the 3 videos .* changed in .*: b/three\.mkv; bring back what"
+    ):
+        load(folder, known=known, skip_broken=True)
+    (folder / "b" / "three.mkv").unlink()
+    with pytest.raises(UsageError, match=r"1 of the 3 videos .* left .*: b/three\.mkv; bring back what"):
+        load(folder, known=known)
+
+
+def test_videos_beside_sub_folders_have_no_classes_and_that_is_told(folder):
     film(folder / "four.mkv", [1, 2])
     clips = load(folder)
     assert clips.classes == ()
     assert clips.labels().tolist() == [0] * 17
+    assert "no classes, as not every video lies in a sub-folder: four.mkv" in clips.summary()
+
+
+def test_what_was_decoded_is_no_data(folder):
+    load(folder / "b")
+    clips = load(folder)
+    assert len(clips.videos) == 3
+    assert "left out 4 (decoded videos): b.clips/" in clips.summary()
+
+
+def test_files_are_labelled_as_in_the_folder_that_holds_them_all(folder):
+    skipped = io.StringIO()
+    paths = [folder / "b", folder / "a" / "two.mkv", folder / "b" / "three.mkv"]
+    clips = load_clips(gather(paths), ClipConfig(**CUT), console=Console(file=skipped))
+    assert [video.name for video in clips.videos] == ["a/two.mkv", "b/deep/one.mkv", "b/three.mkv"]
+    assert clips.classes == ("a", "b")
+    assert clips.left_out == [LeftOut("b/three.mkv", "read already, or a link to what is")]
+    assert folder.with_name("films.clips").is_dir()
+    alone = load(folder / "b" / "deep" / "one.mkv")
+    assert [video.name for video in alone.videos] == ["one.mkv"]
+    assert alone.classes == ()
 
 
 def test_one_sentence_says_what_is_wrong_with_a_folder(tmp_path):
-    with pytest.raises(UsageError, match="none is no folder"):
+    with pytest.raises(UsageError, match=r"there is no .*none: No such file"):
         load(tmp_path / "none")
     (tmp_path / "films").mkdir()
-    with pytest.raises(UsageError, match=r"holds no film: it is empty, and a film ends in \.avi"):
+    with pytest.raises(UsageError, match=r"films holds neither a recording .* nor a video: it is empty"):
         load(tmp_path / "films")
     (tmp_path / "films" / "a.txt").write_text("a")
-    with pytest.raises(UsageError, match=r"holds no film: none of its 1 files ends in \.avi"):
+    with pytest.raises(UsageError, match=r"films holds neither a recording .* nor a video: left out 1 "):
         load(tmp_path / "films")
     assert not (tmp_path / "films.clips").exists()
     for number in range(7):
         (tmp_path / "films" / f"{number}.mp4").write_text("a")
     with pytest.raises(
-        UsageError, match=r"none of the 7 films in .* can be read: 0\.mp4 is no video.*; and 2 more$"
+        UsageError, match=r"7 of the 7 videos in .* cannot be read: .* and 2 more; .* give others"
     ):
-        load(tmp_path / "films")
+        load(tmp_path / "films", skip_broken=True)
+    film(tmp_path / "films" / "good.mkv", [1, 2])
     (tmp_path / "file").write_text("a")
-    with pytest.raises(UsageError, match=r"the cache of films .* cannot be written: "):
-        load(tmp_path / "films", cache=str(tmp_path / "file" / "cache"))
+    with pytest.raises(UsageError, match=r"decoded videos .* cannot be written: .*--data\.videos\.cache"):
+        load(tmp_path / "films", cache=str(tmp_path / "file" / "cache"), skip_broken=True)
 
 
 @pytest.mark.parametrize(

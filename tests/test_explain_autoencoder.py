@@ -107,7 +107,7 @@ def test_a_sense_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
         (["--method", "grad-cam"], "grad-cam needs convolutions, which no stream of .* has"),
         (["--method", "attention"], "method must be one of"),
         (["--num_drawn", "0"], "num_drawn must be at least 1"),
-        (["--data.recordings", "nowhere"], "nowhere"),
+        (["--data.paths", "nowhere"], "nowhere"),
     ],
 )
 def test_a_mistake_is_one_sentence(run: Path, words: list[str], told: str):

@@ -26,7 +26,7 @@ BY_COMMAND = {
     ),
     "spl pretrain autoencoder": (PretrainConfig, autoencoder_curricula.CurriculaConfig),
 }
-RECORDING = ["--data.recordings", "x"]
+RECORDING = ["--data.paths", "x"]
 NEEDED = {
     AblateClassifierConfig: ["--model.attention", "none"],
     PretrainConfig: RECORDING,
@@ -87,7 +87,7 @@ def test_a_file_of_that_name_wins_and_a_folder_does_not(tmp_path, monkeypatch):
         (TrainAgentConfig, "configs/agent/mdqm.yaml", "mdqn, smoke/mdqn"),
         (TrainClassifierConfig, "cifar", "cifar10, cifar100"),
         (TrainClassifierConfig, "atari", ""),
-        (PretrainConfig, "film", "films, dense"),
+        (PretrainConfig, "video", "videos, dense"),
     ],
 )
 def test_a_wrong_name_lists_the_right_ones_nearest_first(config_class, name, nearest, tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def small(tmp_path: Path) -> Maker:
     def make(*argv: str) -> PretrainConfig:
         fixed = {
             **DENSE,
-            "data.recordings": str(folder),
+            "data.paths": str(folder),
             "data.history": "1",
             "recipe.epochs": "2",
             "recipe.batch_size": "24",
@@ -119,7 +119,7 @@ def test_a_run_begins_at_the_mean_and_learns_each_sense_from_the_other(small: Ma
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_before_the_first_update_the_mean_is_predicted(kind: str, tmp_path: Path):
-    config = PretrainConfig(data=replace(PretrainConfig().data, recordings=(str(recorded(tmp_path)),)))
+    config = PretrainConfig(data=replace(PretrainConfig().data, paths=(str(recorded(tmp_path)),)))
     if kind == "dense":
         config = replace(
             config,
@@ -262,7 +262,7 @@ def test_a_killed_run_goes_on_to_the_bit(small: Maker, tmp_path: Path):
 
 @pytest.mark.parametrize("path", sorted(Path("configs/pretrain").glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_are_read(path: Path):
-    config = parse(PretrainConfig, ["--config", str(path), "--data.recordings", "x"], prog="spl")
+    config = parse(PretrainConfig, ["--config", str(path), "--data.paths", "x"], prog="spl")
     assert config.objective.alignment == "squared"
 
 
@@ -391,7 +391,7 @@ def test_the_command_trains_stops_for_nobody_and_tells_what_comes_next(
     assert main(["evaluate", "autoencoder", str(folder)]) == 0
     assert "nothing is held out" in capsys.readouterr().out
     assert main(["pretrain", "autoencoder", "--runs", str(tmp_path / "none")]) == 2
-    assert "there is nothing to learn from: give --data.recordings" in capsys.readouterr().err
+    assert "there is nothing to learn from: give --data FOLDER" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 
@@ -512,25 +512,23 @@ def test_what_may_change_on_resuming(small: Maker):
 def test_other_data_are_refused_on_resuming(small: Maker, tmp_path: Path):
     result = train(small())
     other = recorded(tmp_path)
-    with pytest.raises(UsageError, match=r"cannot be resumed: "):
-        train(small("--data.recordings", str(other)), resume=result.folder)
+    with pytest.raises(UsageError, match=r"the run learned from .*recording, which is gone; bring back what"):
+        train(small("--data.paths", str(other)), resume=result.folder)
 
 
 def test_a_recording_that_has_grown_is_refused_on_resuming(small: Maker, tmp_path: Path):
     result = train(small("--recipe.epochs", "1"))
     shutil.rmtree(tmp_path / "recording")
     toy.record(tmp_path / "recording", 50, 0)
-    with pytest.raises(UsageError, match=r"cannot be resumed: its data were 40 samples, and are 50 now"):
+    with pytest.raises(UsageError, match=r"from which the run learned, has changed; bring back what"):
         train(small("--recipe.epochs", "1"), resume=result.folder)
 
 
 WRONG = {
-    "nothing to learn from": (["--data.recordings", "[]"], "there is nothing to learn from: give --data.rec"),
-    "both kinds": (["--data.films.root", "films"], "are both given; choose one"),
-    "no recording": (
-        ["--data.recordings", "nowhere"],
-        "nowhere is not a recording: it has no recording.json",
-    ),
+    "nothing to learn from": (["--data.paths", "[]"], "there is nothing to learn from: give --data FOLDER"),
+    "no data": (["--data.paths", "nowhere"], "there is no folder or file nowhere: give recordings"),
+    "no match": (["--data.paths", "no*.mp4"], "nothing matches no*.mp4: give recordings"),
+    "no path": (["--data.paths", "['']"], "a path of data is empty: give a folder or a file"),
     "too small": (["--encoder.video_stream", "small"], "the input is too small for a convolution"),
     "batch": (["--recipe.batch_size", "2"], "batch_size at least 3, got 2 and 2"),
     "nothing learned": (
@@ -569,4 +567,4 @@ def test_silence_teaches_nothing(small: Maker, tmp_path: Path):
     sound[:] = 0
     sound.flush()
     with pytest.raises(UsageError, match="there is nothing to learn: the audio is the same in all samples"):
-        train(small("--data.recordings", str(folder)))
+        train(small("--data.paths", str(folder)))

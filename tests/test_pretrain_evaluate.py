@@ -66,7 +66,7 @@ def run_of(place: Path, name: str = "aligned") -> Path:
 
 
 def held_out(place: Path, *names: str) -> HeldOutConfig:
-    return HeldOutConfig(recordings=tuple(str(place / "held" / name) for name in names or ("left", "right")))
+    return HeldOutConfig(paths=tuple(str(place / "held" / name) for name in names or ("left", "right")))
 
 
 def test_errors_on_the_data_learned_from_are_those_of_the_loss(place: Path):
@@ -155,7 +155,7 @@ def test_samples_that_lack_a_sense_count_where_they_have_it(place: Path, tmp_pat
         sound = np.lib.format.open_memmap(tmp_path / name / "audio.npy", mode="r+")
         present[..., 1], sound[:] = False, 0
         present.flush(), sound.flush()
-    data = HeldOutConfig(recordings=(str(tmp_path / "left"), str(tmp_path / "right")))
+    data = HeldOutConfig(paths=(str(tmp_path / "left"), str(tmp_path / "right")))
     result = evaluate_autoencoder(run_of(place), EvaluateAutoencoderConfig(data=data))
     assert result["reconstruction"]["video"]["video"] is not None
     assert result["reconstruction"]["video"]["audio"] is None
@@ -170,7 +170,7 @@ def test_sound_that_never_changes_has_no_baseline(place: Path, tmp_path: Path):
         sound = np.lib.format.open_memmap(tmp_path / name / "audio.npy", mode="r+")
         sound[:] = 0
         sound.flush()
-    data = HeldOutConfig(recordings=(str(tmp_path / "left"), str(tmp_path / "right")))
+    data = HeldOutConfig(paths=(str(tmp_path / "left"), str(tmp_path / "right")))
     result = evaluate_autoencoder(run_of(place), EvaluateAutoencoderConfig(data=data, num_splits=1))
     accuracy = result["probe"]["accuracy"]
     assert set(accuracy["raw"]) == {"both to both", "video to video"}
@@ -241,9 +241,9 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.C
             "--data",
             str(larger),
         ): "the data do not fit the run: their video is [1, 16, 12], not [1, 12, 12]",
-        (run, "--data", "nowhere"): "nowhere is not a recording",
-        (run, "--data", str(larger), "--films", "f"): "data.recordings and data.films are both given",
-        (run, "--films", str(tmp_path / "none")): "is no folder",
+        (run, "--data", "nowhere"): "there is no folder or file nowhere",
+        (run, "--data", str(larger), "--films", "f"): "--data and --films are one option: leave one out",
+        (run, "--films", str(tmp_path / "none")): "there is no folder or file",
         (run, "--against", str(tmp_path)): "is not the folder of a run",
         (run, "--num_splits", "0"): "num_splits must be at least 1, got 0",
         (run, "--device", "gpu"): "device must be cpu, cuda, cuda:N or auto, got 'gpu'",
@@ -260,12 +260,12 @@ def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.Captur
     for folder, tones in {"known": (300.0, 2000.0), "held": (350.0, 1800.0)}.items():
         for name, tone_hz in zip(("low", "high"), tones, strict=True):
             film(tmp_path / folder / name / "a.mkv", [*range(0, 200, 10)], tone_hz=tone_hz)
-    cut = {f"data.films.{key}": value for key, value in CUT.items() if key != "video_size"}
+    cut = {f"data.videos.{key}": value for key, value in CUT.items() if key != "video_size"}
     fixed = {
         **cut,
         "films": tmp_path / "known",
-        "data.films.video_size": "16,16",
-        "data.films.stride": "2",
+        "data.videos.video_size": "16,16",
+        "data.videos.stride": "2",
         "encoder.video_stream": "dense",
         "encoder.audio_stream": "dense",
         "encoder.attention": "none",
@@ -280,7 +280,7 @@ def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.Captur
     (folder,) = (tmp_path / "runs" / "autoencoder").iterdir()
     assert main(["evaluate", "autoencoder", str(folder), "--films", str(tmp_path / "held")]) == 0
     result = json.loads((folder / "evaluation.json").read_text())
-    assert result["data"] == f"films in {tmp_path / 'held'}"
+    assert result["data"] == f"videos in {tmp_path / 'held'}"
     assert result["samples"] == 20  # two films of 20 steps, every second
     assert result["probe"]["classes"] == ["high", "low"]
     assert (tmp_path / "held.clips").exists()
@@ -289,7 +289,7 @@ def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.Captur
 
 def test_films_that_cannot_be_cut_so_are_refused(place: Path):
     trained = read_autoencoder(run_of(place))
-    config = evaluate._cut_as(trained.signature, trained.config.data, "films")
+    config = evaluate._cut_as(trained.signature, trained.config.data)
     assert (config.video_size, config.grey, config.num_mels, config.audio_frames) == ((12, 12), True, 8, 4)
     assert (config.history, config.sample_rate_hz, config.step_s, config.stereo) == (1, 8000, 0.05, False)
     waveform = trained._replace(signature=trained.signature | {"audio": [1, 1, 400]})
@@ -301,7 +301,7 @@ def test_films_that_cannot_be_cut_so_are_refused(place: Path):
         (crowded, "cannot be cut for this run: audio_frames must be in 1..400"),
     ):
         with pytest.raises(UsageError, match=sentence):
-            evaluate._cut_as(other.signature, trained.config.data, "films")
+            evaluate._cut_as(other.signature, trained.config.data)
 
 
 def test_an_unknown_number_fits_and_one_that_differs_is_named():

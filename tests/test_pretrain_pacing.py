@@ -35,7 +35,7 @@ def recordings(tmp_path: Path) -> list[str]:
 
 def paced(recordings: list[str], **options: object) -> PretrainConfig:
     return PretrainConfig(
-        data=PairsConfig(recordings=tuple(recordings), history=1),
+        data=PairsConfig(paths=tuple(recordings), history=1),
         recipe=PretrainRecipe(epochs=4, batch_size=30),
         curriculum=CurriculumConfig(name="self-paced", warmup=0.25, start=0.5, end=0.5, **options),
     )
@@ -62,7 +62,7 @@ def test_a_round_shows_its_samples_in_all_three_conditions(recordings: list[str]
 
 
 def test_the_loss_of_a_sample_is_the_mean_of_its_views_last_losses(recordings: list[str]):
-    source = load_pairs(PairsConfig(recordings=tuple(recordings), history=1))
+    source = load_pairs(PairsConfig(paths=tuple(recordings), history=1))
     config = PretrainConfig(**{**vars(paced(recordings)), "paced_by": "loss"})
     pacing = Pacing(config, source, measure(source, 0))
 
@@ -98,7 +98,7 @@ def test_across_by_hand():
 
 
 def test_what_is_seen_with_both_senses_alone_is_not_seen_yet(recordings: list[str]):
-    source = load_pairs(PairsConfig(recordings=tuple(recordings), history=1))
+    source = load_pairs(PairsConfig(paths=tuple(recordings), history=1))
     pacing = Pacing(paced(recordings), source, measure(source, 0))
     losses, errors = torch.ones(2), torch.full((2, 2), 0.5)
     pacing.see(source.pairs(np.array([5, 7])), Parts(losses, errors, torch.tensor([0, 1]), losses.mean()))
@@ -114,8 +114,8 @@ def test_going_by_the_other_sense_needs_views_that_hide_one(recordings: list[str
 
 
 def test_a_mismatched_sample_has_the_sound_of_another_class(recordings: list[str]):
-    config = PairsConfig(recordings=tuple(recordings), history=1, mismatch=0.25)
-    clean, mixed = load_pairs(PairsConfig(recordings=tuple(recordings), history=1)), load_pairs(config, 3)
+    config = PairsConfig(paths=tuple(recordings), history=1, mismatch=0.25)
+    clean, mixed = load_pairs(PairsConfig(paths=tuple(recordings), history=1)), load_pairs(config, 3)
     assert isinstance(mixed, Mismatched)
     one, two = clean.pairs(np.arange(120)), mixed.pairs(np.arange(120))
     assert torch.equal(one.video, two.video)
@@ -128,7 +128,7 @@ def test_a_mismatched_sample_has_the_sound_of_another_class(recordings: list[str
     assert load_pairs(config, 3).is_mismatched.tolist() == mixed.is_mismatched.tolist()
     assert load_pairs(config, 4).is_mismatched.tolist() != mixed.is_mismatched.tolist()
     with pytest.raises(UsageError, match="the data have one class only"):
-        load_pairs(PairsConfig(recordings=(recordings[0],), mismatch=0.5))
+        load_pairs(PairsConfig(paths=(recordings[0],), mismatch=0.5))
 
 
 def test_a_self_paced_run_leaves_mismatched_samples_aside(recordings: list[str], tmp_path: Path):

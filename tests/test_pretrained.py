@@ -49,7 +49,7 @@ def parent(tmp_path_factory) -> Path:
     env = EnvConfig(video_size=(36, 36))
     record(RecordConfig(env=env, num_steps=40, out=str(folder / "recording")), console=quiet())
     config = PretrainConfig(
-        data=PairsConfig(recordings=(str(folder / "recording"),), history=4),
+        data=PairsConfig(paths=(str(folder / "recording"),), history=4),
         encoder=ENCODER,
         recipe=PretrainRecipe(epochs=1, batch_size=48),
         num_threads=1,

@@ -20,7 +20,7 @@ from spl.pretrain.run import PretrainConfig
 from spl.pretrain.train import train_once
 from spl.pretrain.trained import read_autoencoder
 
-ALIASES = {"data": "data.recordings", "films": "data.films.root", "test": "test.recordings"}
+ALIASES = {**run.PATHS, "test": "test.paths", "test.recordings": "test.paths", "test.films": "test.paths"}
 MAY_CHANGE = (*run.MAY_CHANGE, "variants", "seeds")  # a grid may grow
 NUM_JUDGED = 1_024  # samples, evenly over the data
 WRONG = "curriculum/mismatched_share"
@@ -85,7 +85,7 @@ class Learner:
         is_mismatched = config.data.mismatch > 0
         self.measures = (*ERRORS, *MISMATCHED) if is_mismatched else ERRORS
         self.panels = (ERROR_PANEL, WRONG_PANEL) if is_mismatched else (ERROR_PANEL,)
-        held_out = ", ".join(config.test.recordings) or config.test.films
+        held_out = ", ".join(config.test.paths)
         self.notes = [
             f"Data: {len(self.source):,} samples of {self.source.history} steps, of which "
             f"{config.data.mismatch:.0%} are heard with the sound of another class; {config.recipe.epochs} "

@@ -1,6 +1,7 @@
 """Where pairs for pretraining come from, and the order in which they are shown."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,21 +9,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.clips import ClipConfig, load_clips
+from spl.clips import ClipConfig
 from spl.config import UsageError
 from spl.curriculum import Curriculum
+from spl.folder_files import FolderFiles, LeftOut
 from spl.mismatch import Mismatched
 from spl.pairs import Pairs, PairSource
+from spl.pretrain.inputs import RecordingFolders, find_inputs
 from spl.pretrain.objective import Views
 from spl.recordings import Recordings
+from spl.video_folders import CHANGED, NOT_OF_RUN, load_clips
+
+DATA = "data.json"  # in the folder of a run: what it learned from, and what was left out
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig:
-    """Which recordings or films."""
+    """Which recordings or videos; each recording, and each sub-folder of videos, is a label."""
 
-    recordings: tuple[str, ...] = ()  # folders of recordings, one label each
-    films: ClipConfig = field(default_factory=lambda: ClipConfig(root=""))  # or a folder of video files
+    paths: tuple[str, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
+    skip_broken: bool = False  # leave out for good what cannot be read; else nothing is begun with it
+    videos: ClipConfig = field(default_factory=ClipConfig)  # how videos are cut
     history: int = 4  # steps in a sample of a recording
     stride: int = 1  # steps from one sample of a recording to the next
     mismatch: float = 0.0  # share of the samples that get the sound of another class, on purpose
@@ -35,28 +42,88 @@ class PairsConfig:
             raise ValueError(f"mismatch must be in [0, 1], got {self.mismatch}")
 
 
-def load_pairs(config: PairsConfig, seed: int = 0) -> PairSource:
+def load_pairs(config: PairsConfig, seed: int = 0, *, run: Path | None = None) -> PairSource:
     """Return the source that ``config`` names; the seed decides what is mismatched.
 
+    Args:
+        config: which data.
+        seed: as above.
+        run: folder of a run that learned from them: exactly what it learned from, by its ``data.json``.
+
     Raises:
-        UsageError: if none or both are named, or the source does not serve.
+        UsageError: if the source does not serve, or is not what the run learned from.
     """
-    source = _load(config)
+    if not config.paths:
+        raise UsageError(
+            "there is nothing to learn from: give --data FOLDER, with recordings (spl record makes them) or "
+            "with videos"
+        )
+    source = load_found(find_inputs(config.paths), config, None if run is None else read_known(run))
     return Mismatched(source, config.mismatch, seed) if config.mismatch else source
 
 
-def _load(config: PairsConfig) -> PairSource:
-    if config.recordings and config.films.root:
-        raise UsageError("data.recordings and data.films.root are both given; choose one")
-    if config.recordings:
-        folders = [Path(folder) for folder in config.recordings]
-        return Recordings(folders, history=config.history, stride=config.stride)
-    if config.films.root:
-        return load_clips(config.films)
-    raise UsageError(
-        "there is nothing to learn from: give --data.recordings FOLDER,... (spl record makes them) or "
-        "--data.films.root FOLDER (of video files with sound)"
-    )
+def load_found(
+    inputs: RecordingFolders | FolderFiles,
+    config: PairsConfig,
+    known: Mapping[str, Sequence[int]] | None = None,
+) -> PairSource:
+    """Return recordings or videos that were found as samples, as `load_pairs` does."""
+    if isinstance(inputs, FolderFiles):
+        return load_clips(inputs, config.videos, skip_broken=config.skip_broken, known=known)
+    return load_recordings(inputs, config, known)
+
+
+def read_known(run: Path) -> dict[str, list[int]] | None:
+    """Return what a run learned from, by name; None for one that is older than such lists.
+
+    Raises:
+        UsageError: if the list is damaged.
+    """
+    path = run / DATA
+    try:
+        files: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} must be the list of the run's data, got {error}; copy it again") from error
+    return files
+
+
+def load_recordings(
+    inputs: RecordingFolders, config: PairsConfig, known: Mapping[str, Sequence[int]] | None
+) -> Recordings:
+    """Return recordings as samples; those that cannot be read are left out if ``config`` says so.
+
+    Raises:
+        UsageError: if one cannot be read, or they are not those that are ``known``.
+    """
+    folders, left_out = list(inputs.folders), list(inputs.left_out)
+    if known is not None:
+        names = {str(folder): folder for folder in folders}
+        if gone := sorted(known.keys() - names.keys()):
+            raise UsageError(f"the run learned from {gone[0]}, which is gone; {CHANGED}")
+        left_out += [LeftOut(name, NOT_OF_RUN) for name in names if name not in known]
+        folders = [names[name] for name in known]
+    elif config.skip_broken:
+        reasons = {folder: _why_broken(folder, config) for folder in folders}
+        left_out += [LeftOut(str(folder), reason) for folder, reason in reasons.items() if reason]
+        folders = [folder for folder in folders if not reasons[folder]]
+        if not folders:
+            raise UsageError(f"no recording can be read: {'; '.join(filter(None, reasons.values()))}")
+    source = Recordings(folders, history=config.history, stride=config.stride, left_out=left_out)
+    found = source.described()["files"]
+    if known is not None and (changed := [name for name in known if found[name] != list(known[name])]):
+        raise UsageError(f"{changed[0]}, from which the run learned, has changed; {CHANGED}")
+    return source
+
+
+def _why_broken(folder: Path, config: PairsConfig) -> str | None:
+    """Return why a recording cannot be read, or None."""
+    try:
+        Recordings([folder], history=config.history, stride=config.stride)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 class ViewOrder:

@@ -14,13 +14,16 @@ from spl.autoencoder import CONDITIONS
 from spl.clips import ClipConfig
 from spl.config import UsageError
 from spl.files import replace_text
+from spl.folder_files import FolderFiles
 from spl.pairs import NAMES, PairSource
-from spl.pretrain.data import PairsConfig, load_pairs
+from spl.pretrain.data import PairsConfig, load_found, load_pairs
+from spl.pretrain.inputs import find_inputs
 from spl.pretrain.report import as_markdown
+from spl.pretrain.run import PATHS
 from spl.pretrain.scores import NUM_BLOCKS, canonical, directions, principal, probe, recalls, splits_in_time
 from spl.pretrain.trained import Looked, Trained, check_signature, look, read_autoencoder
 
-ALIASES = {"data": "data.recordings", "films": "data.films", "data.films.root": "data.films"}
+ALIASES = {**PATHS, "data.films": "data.paths"}
 AT = (1, 5, 10)  # recalls
 
 
@@ -28,8 +31,8 @@ AT = (1, 5, 10)  # recalls
 class HeldOutConfig:
     """Samples to judge by; none given: those that the run learned from."""
 
-    recordings: tuple[str, ...] = ()  # folders of recordings, one label each
-    films: str | None = None  # or a folder of video files, cut as the run's data were
+    paths: tuple[str, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
+    skip_broken: bool = False  # leave out what cannot be read; else nothing is judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     indices = _evenly(len(source), config.num_measured)
     looked = look(trained, source, indices)
     result: dict[str, Any] = {"run": str(folder), "update": trained.num_updates}
-    result |= {"data": told, "samples": len(indices)}
+    result |= {"data": told, "files": files_told(source), "samples": len(indices)}
     result["reconstruction"] = _shares(looked)
     if other is not None:
         check_signature(other.signature, source.signature, f"the data of {config.against}")
@@ -96,51 +99,50 @@ def reconstruction(
 
 def source_of(trained: Trained, data: HeldOutConfig) -> tuple[PairSource, str]:
     """Return the samples to judge an autoencoder by, and what they are in words."""
-    return judged(trained.signature, trained.config.data, data)
+    return judged(trained.signature, trained.config.data, data, trained.folder)
 
 
-def judged(signature: dict[str, Any], learned: PairsConfig, data: HeldOutConfig) -> tuple[PairSource, str]:
+def judged(
+    signature: dict[str, Any], learned: PairsConfig, data: HeldOutConfig, run: Path | None = None
+) -> tuple[PairSource, str]:
     """Return the samples to judge by, and what they are in words.
 
     Args:
         signature: of the data that are learned from.
         learned: what they are.
         data: the others.
+        run: folder of the run that learned from them.
 
     Raises:
         UsageError: if they do not serve, or do not fit.
     """
-    source, told = _judged(signature, learned, data)
+    if data.paths:
+        inputs, told = find_inputs(data.paths), ", ".join(data.paths)
+        config = PairsConfig(paths=data.paths, skip_broken=data.skip_broken, history=signature["history"])
+        if isinstance(inputs, FolderFiles):
+            config = replace(config, videos=_cut_as(signature, learned))
+            told = f"videos in {told}"
+        else:
+            told = f"recordings {told}"
+        source = load_found(inputs, config)
+    else:
+        source = load_pairs(replace(learned, mismatch=0.0), run=run)
+        told = "the data that the run learned from: nothing is held out"
     check_signature(signature, source.signature, "the data")
     return source, told
 
 
-def _judged(signature: dict[str, Any], learned: PairsConfig, data: HeldOutConfig) -> tuple[PairSource, str]:
-    if data.recordings and data.films is not None:
-        raise UsageError("data.recordings and data.films are both given; choose one")
-    if data.recordings:
-        config = PairsConfig(recordings=data.recordings, history=signature["history"])
-        return load_pairs(config), f"recordings {', '.join(data.recordings)}"
-    if data.films is not None:
-        return load_pairs(
-            PairsConfig(films=_cut_as(signature, learned, data.films))
-        ), f"films in {data.films}"
-    return load_pairs(
-        replace(learned, mismatch=0.0)
-    ), "the data that the run learned from: nothing is held out"
-
-
-def _cut_as(signature: dict[str, Any], learned: PairsConfig, root: str) -> ClipConfig:
-    """Return how films in ``root`` are cut to what the autoencoder reads."""
+def _cut_as(signature: dict[str, Any], learned: PairsConfig) -> ClipConfig:
+    """Return how videos are cut to what the autoencoder reads."""
     (colours, rows, columns), (ears, bands, frames) = signature["video"], signature["audio"]
     if bands == 1 or signature["sample_rate_hz"] is None or signature["step_s"] is None:
         raise UsageError(
-            f"films in {root} cannot be cut for this run: it learned from a waveform, or from data without "
-            "sample rate and step length; give --data.recordings"
+            "videos cannot be cut for this run: it learned from a waveform, or from data without sample rate "
+            "and step length; give --data a recording"
         )
     try:
         return ClipConfig(
-            root=root,
+            cache=learned.videos.cache,
             video_size=(rows, columns),
             grey=colours == 1,
             sample_rate_hz=signature["sample_rate_hz"],
@@ -149,10 +151,15 @@ def _cut_as(signature: dict[str, Any], learned: PairsConfig, root: str) -> ClipC
             num_mels=bands,
             audio_frames=frames,
             history=signature["history"],
-            stride=learned.films.stride,
+            stride=learned.videos.stride,
         )
     except ValueError as error:
-        raise UsageError(f"films in {root} cannot be cut for this run: {error}") from error
+        raise UsageError(f"videos cannot be cut for this run: {error}") from error
+
+
+def files_told(source: PairSource) -> dict[str, Any]:
+    """Return how many recordings or videos were used, and what was left out and why."""
+    return {name: value for name, value in source.described().items() if name != "files"}
 
 
 def _evenly(total: int, count: int) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ class Gallery:
     ``epoch-0003.png`` has a row for each sample and two panels, for the newest picture and for the sound of
     all steps, each with what was and what is made of both senses, of the video alone and of the audio alone.
     ``epoch-0003-from-video.wav`` is to be compared with ``original.wav``: both went through log-mel and back,
-    and both lack the steps that a stride of films leaves out.
+    and both lack the steps that a stride of videos leaves out.
 
     Args:
         source: of the samples, which are evenly spread over it; the sound is of its middle.

@@ -23,6 +23,7 @@ def pool(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 f"{first['run']} ({first['samples']:,} of {first['data']}); give --data"
             )
     found = {"runs": [one["run"] for one in results], "data": first["data"], "samples": first["samples"]}
+    found["files"] = first["files"]
     for kind in ("reconstruction", "reconstruction_against"):
         if kind in first:
             found[kind] = {

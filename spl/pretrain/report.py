@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spl.autoencoder import CONDITIONS
+from spl.folder_files import sentences
 from spl.pairs import NAMES
 from spl.pretrain.scores import NUM_BLOCKS, NUM_TEST_BLOCKS
 from spl.report import print_table
@@ -31,6 +32,7 @@ def notes(result: dict[str, Any]) -> list[str]:
     """Return the sentences that belong to the tables."""
     of_whom = f"{len(result['runs'])} runs" if "runs" in result else f"after update {result['update']:,}"
     found = [f"{of_whom}, {result['samples']:,} samples of {result['data']}"]
+    found += sentences(result.get("files", {}).get("left_out", ()))
     found += [result[name]["left_out"] for name in ("probe", "retrieval") if "left_out" in result[name]]
     if "splits" in result["probe"]:
         found.append(

@@ -21,9 +21,10 @@ from spl.streams import in_units
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
 RESTARTS = "restarts.json"  # in the folder of a run with restarts that is whole: which one is kept
-ALIASES = {"data": "data.recordings", "films": "data.films.root", "curriculum": "curriculum.name"}
+PATHS = dict.fromkeys(("data", "films", "data.recordings", "data.films.root"), "data.paths")
+ALIASES = {**PATHS, "curriculum": "curriculum.name"}
 MAY_CHANGE = (
-    "data.films.num_workers",
+    "data.videos.num_workers",
     "checkpoint_every_minutes",
     "num_drawn",
     "num_threads",

@@ -30,7 +30,7 @@ class LearnedPairs:
     """
 
     def __init__(self, config: PretrainConfig, folder: Path) -> None:
-        self.source = load_pairs(config.data, seed_of_data(config, folder))
+        self.source = load_pairs(config.data, seed_of_data(config, folder), run=folder)
         self.num_samples, self.labels = len(self.source), self.source.labels()
         self.marks: Marks | None = None
         if isinstance(self.source, Mismatched):

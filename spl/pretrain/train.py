@@ -6,14 +6,14 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from spl.config import UsageError
 from spl.files import hold, replace_text
 from spl.pairs import PairSource
-from spl.pretrain.data import load_pairs
+from spl.pretrain.data import DATA, load_pairs
 from spl.pretrain.run import RESTARTS, PretrainConfig
 from spl.pretrain.training import Training
 from spl.report import say
@@ -42,7 +42,8 @@ def pretrain_autoencoder(
         RunError: if a loss is not finite; the run is saved.
     """
     command = sys.argv if command is None else command
-    source = load_pairs(config.data, config.seed if resume is None else seed_of_data(config, resume))
+    seed = config.seed if resume is None else seed_of_data(config, resume)
+    source = load_pairs(config.data, seed, run=resume)
     folder = resume
     if folder is None:
         folder = new_run(Path(config.runs) / "autoencoder", f"{config.objective.views}-s{config.seed}")
@@ -74,9 +75,15 @@ def train_once(
     """
     again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
     training = Training(config, folder, source, console, again if go_on_with is None else go_on_with)
-    describe_run(folder, config, command, {"signature": source.signature})
+    describe_run(folder, config, command, documents_of(source, folder))
     training.go()
     return Result(folder, training.is_finished)
+
+
+def documents_of(source: PairSource, folder: Path) -> dict[str, Any]:
+    """Return what a run keeps of its data; what it began with stays as it was."""
+    kept = {"signature": source.signature}
+    return kept if (folder / DATA).exists() else {**kept, Path(DATA).stem: source.described()}
 
 
 def train_restarts(
@@ -91,7 +98,7 @@ def train_restarts(
         UsageError: as `train_once`.
         RunError: if none of them came to its end.
     """
-    describe_run(folder, config, command, {"signature": source.signature})
+    describe_run(folder, config, command, documents_of(source, folder))
     console = Console(stderr=True) if console is None else console
     again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
 

@@ -30,6 +30,7 @@ class Trained(NamedTuple):
     signature: dict[str, Any]
     means: tuple[Tensor, Tensor]  # of its data's video and audio, (T, C, H, W) and (T, C, M, F)
     num_updates: int  # that it has taken
+    folder: Path  # of its run
 
 
 class Looked(NamedTuple):
@@ -59,7 +60,7 @@ def read_autoencoder(folder: Path, device: str = "auto") -> Trained:
         model.to(pick_device(device)).eval()
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"the run in {folder} has no autoencoder to read: {error}") from error
-    return Trained(config, model, signature, means, state["learner"]["num_updates"])
+    return Trained(config, model, signature, means, state["learner"]["num_updates"], folder)
 
 
 def check_signature(needed: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:

@@ -1,0 +1,81 @@
+"""What the paths that a user gives as data are: recordings of ours, or videos."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spl.config import UsageError
+from spl.folder_files import FolderFiles, LeftOut, gather, named
+from spl.naming import printable
+from spl.recording import HEADER, Fields
+from spl.video_files import look_at
+
+ARRAYS = {f"{name}.npy" for name in Fields._fields}
+UNFINISHED = f"arrays of a recording without its {HEADER}"
+
+
+class RecordingFolders(NamedTuple):
+    """Folders of recordings, and what lies beside them."""
+
+    folders: list[Path]
+    left_out: list[LeftOut]
+
+
+def find_inputs(texts: Sequence[str]) -> RecordingFolders | FolderFiles:
+    """Return the recordings that the paths lead to, or files, of which some are videos.
+
+    A path is a folder with a recording, one with recordings or videos below it, a file, or a pattern such as
+    ``videos/*.mp4``. A path to ``recording.json`` is its folder.
+
+    Raises:
+        UsageError: if a path leads to nothing, or they lead to recordings and videos both.
+    """
+    recordings: list[Path] = []
+    others: list[Path] = []
+    for path in (path for text in texts for path in _expanded(text)):
+        folder = path.parent if path.name == HEADER else path
+        (recordings if (folder / HEADER).is_file() else others).append(folder)
+    if not others:
+        return RecordingFolders(recordings, [])
+    files = gather(others)
+    inner = {name.removesuffix(HEADER) for name in files.used if f"/{name}".endswith(f"/{HEADER}")}
+    if not inner and not recordings:
+        _check_whole(files)
+        return files
+    rest = [name for name in files.used if not any(name.startswith(folder) for folder in inner)]
+    if videos := [name for name in rest if look_at(files.root / name).kind != "other"]:
+        those = [str(folder) for folder in recordings] + [printable(name) for name in sorted(inner)]
+        raise UsageError(
+            f"there are recordings ({named(those, len(those))}) and videos "
+            f"({named(map(printable, videos), len(videos))}) in {files.root}: give one kind"
+        )
+    left_out = [LeftOut(name, UNFINISHED if _is_array(name) else "no part of a recording") for name in rest]
+    found = [files.root / folder for folder in sorted(inner, key=lambda name: name.split("/"))]
+    return RecordingFolders([*recordings, *found], sorted([*files.left_out, *left_out]))
+
+
+def _expanded(text: str) -> list[Path]:
+    """Return the path, or those that a pattern matches, in the order of their names."""
+    if not text.strip():
+        raise UsageError("a path of data is empty: give a folder or a file, . for the current folder")
+    if os.path.lexists(text):
+        return [Path(text)]
+    if not (found := sorted(glob.glob(text, recursive=True))):
+        what = f"nothing matches {text}" if glob.has_magic(text) else f"there is no folder or file {text}"
+        raise UsageError(f"{what}: give recordings (spl record makes them) or videos")
+    return [Path(path) for path in found]
+
+
+def _check_whole(files: FolderFiles) -> None:
+    """Refuse arrays of a recording that has no header: it was stopped, or copied in part."""
+    if arrays := [name for name in files.used if _is_array(name)]:
+        raise UsageError(
+            f"{(files.root / arrays[0]).parent} is not a whole recording: it has {Path(arrays[0]).name} "
+            f"and no {HEADER}; record or copy it again"
+        )
+
+
+def _is_array(name: str) -> bool:
+    return Path(name).name in ARRAYS
