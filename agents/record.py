@@ -17,6 +17,7 @@ from spl.agents.parts import told_left_out
 from spl.agents.run import read_run
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
+from spl.envs.catalog import may_crash
 from spl.envs.fleet import Fleet
 from spl.envs.measuring import measured
 from spl.recording import trim
@@ -62,15 +63,15 @@ class RandomAgent:
 
 
 def actor_of(config: RecordConfig) -> tuple[Any, Fleet, int, list[str]]:
-    """Return who acts, the environment (in this process), the actor's history and what was assumed."""
+    """Return who acts, the environment, the actor's history and what was assumed."""
     exploration = generator_of(config.seed, "exploration")
     env = config.env if config.agent is None else read_run(Path(config.agent)).env
-    fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=False, timeout_s=None)
+    fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
     assumed: list[str] = []
     if fleet.doubts and config.agent is None:
         fleet.close()
         env, assumed = measured(env)
-        fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=False, timeout_s=None)
+        fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
     if config.agent is None:
         return RandomAgent(fleet.num_actions, exploration), fleet, 1, assumed
     agent, _, history, _ = load_agent(Path(config.agent))

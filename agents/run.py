@@ -13,6 +13,7 @@ from spl.agents.multimodal_dqn import DqnConfig, MultimodalDqn, MultimodalQNetwo
 from spl.config import UsageError
 from spl.encoders import EncoderConfig, build_encoder
 from spl.envs.adapter import EnvConfig
+from spl.envs.catalog import may_crash
 from spl.pretrain.learner import PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig
 from spl.records import StreamSpec
@@ -104,7 +105,9 @@ class TrainAgentConfig:
     curriculum: ReplayCurriculumConfig = field(default_factory=ReplayCurriculumConfig)
     num_steps: int = 8_000  # agent decisions in all, over all environments
     num_envs: int = 1  # stepped together
-    env_workers: bool | None = None  # each in a process of its own; null: with several, or with a time limit
+    env_workers: bool | None = (
+        None  # each in a process of its own; null: several, module:..., or a time limit
+    )
     step_timeout_s: float | None = None  # an environment that takes longer for a step is begun anew
     max_faults: int = 10  # environments begun anew after a fault before the run gives up
     seed: int = 0  # everything random follows from it
@@ -159,7 +162,7 @@ class TrainAgentConfig:
     def is_apart(self) -> bool:
         """Whether each environment has a process of its own."""
         if self.env_workers is None:
-            return self.num_envs > 1 or self.step_timeout_s is not None
+            return self.num_envs > 1 or self.step_timeout_s is not None or may_crash(self.env.id)
         return self.env_workers
 
 

@@ -140,7 +140,8 @@ def say_hello(config: TrainAgentConfig, parts: Parts, watch: Watch) -> None:
     for sentence in told_left_out(fleet.streams):
         say(f"left out   {sentence}")
     if fleet.num_envs > 1 or fleet.is_apart:
-        say(f"envs       {fleet.num_envs}" + (", each in a process of its own" if fleet.is_apart else ""))
+        each = ", each" if fleet.num_envs > 1 else ","
+        say(f"envs       {fleet.num_envs}" + (f"{each} in a process of its own" if fleet.is_apart else ""))
     say(f"network    {num_parameters:,} parameters on {parts.agent.device}")
     source = watch.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run
     if source is not None:

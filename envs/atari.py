@@ -3,6 +3,7 @@
 ALE's own frame skip returns the last emulated frame's sound alone, so the skip is left to the adapter.
 """
 
+import multiprocessing
 from typing import Any
 
 import gymnasium
@@ -35,6 +36,19 @@ class SilentReset(gymnasium.Wrapper[Any, int, Any, int]):
         return observation, info
 
 
+def register_games() -> None:
+    """Let Gymnasium know the games. A worker's ALE keeps its banner to itself, so that a run shows it once.
+
+    Raises:
+        ImportError: if ale-py is not installed.
+    """
+    import ale_py
+
+    if multiprocessing.parent_process() is not None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Warning)
+    gymnasium.register_envs(ale_py)
+
+
 def make_atari(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Return the game with picture and sound of every emulated frame: ``Dict(image, sound)``.
 
@@ -46,12 +60,10 @@ def make_atari(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         ImportError: if ale-py is not installed.
         ValueError: if ``frameskip`` is given, which would lose sound.
     """
-    import ale_py
-
     if "frameskip" in kwargs:
         raise ValueError(
             "env.kwargs.frameskip loses three quarters of ALE's sound; use --env.frame_skip instead"
         )
-    gymnasium.register_envs(ale_py)
+    register_games()
     kwargs = {"obs_type": "grayscale", "sound_obs": True, **kwargs}
     return SilentReset(gymnasium.make(env_id, frameskip=1, **kwargs))

@@ -13,7 +13,7 @@ import spl.envs  # noqa: F401  registers our ids
 from spl.config import UsageError
 from spl.envs.adapter import AudioVisualEnv, EnvConfig
 from spl.envs.answers import AnswerError, hold_to_form
-from spl.envs.atari import FRAME_SKIP, make_atari
+from spl.envs.atari import FRAME_SKIP, make_atari, register_games
 from spl.envs.doom import make_doom
 from spl.packages import install_advice, require
 
@@ -85,8 +85,8 @@ def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> g
     return env if env_id.startswith((ALE, DOOM, OURS)) else hold_to_form(env)
 
 
-def is_foreign(env_id: str) -> bool:
-    """Whether an environment may end its whole process: code of the user's own, or ViZDoom's engine."""
+def may_crash(env_id: str) -> bool:
+    """Whether an environment may end its process, and so gets one of its own: a user's code, ViZDoom."""
     return ":" in env_id or env_id.startswith(DOOM)
 
 
@@ -147,10 +147,9 @@ def _unknown(env_id: str) -> str:
 def ale_ids() -> list[str]:
     """Return the ids of the ALE games, none where ale-py cannot be imported."""
     try:
-        import ale_py
+        register_games()
     except ImportError:
         return []
-    gymnasium.register_envs(ale_py)
     return sorted(known_id for known_id in gymnasium.registry if known_id.startswith(ALE))
 
 

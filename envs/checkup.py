@@ -126,9 +126,14 @@ def of_failure(where: str, error: BaseException | None) -> Finding:
 def place_raised(error: BaseException | None) -> str:
     """Return `` (file, line)`` of an error: the user's innermost line, else a library's, never ours."""
     frames = traceback.extract_tb(None if error is None else error.__traceback__)
-    outside = [one for one in frames if not str(Path(one.filename).resolve()).startswith(OURS)]
-    own = [one for one in outside if not any(part in one.filename for part in LIBRARIES)]
-    return "".join(f" ({one.filename}, line {one.lineno})" for one in (own or outside)[-1:])
+    return innermost([(one.filename, one.lineno or 0) for one in frames])
+
+
+def innermost(frames: list[tuple[str, int]]) -> str:
+    """Return `` (file, line)`` of the innermost of frames, last in the list, that serves as above."""
+    outside = [one for one in frames if not str(Path(one[0]).resolve()).startswith(OURS)]
+    own = [one for one in outside if not any(part in one[0] for part in LIBRARIES)]
+    return "".join(f" ({file}, line {line})" for file, line in (own or outside)[-1:])
 
 
 def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:

@@ -1,7 +1,9 @@
 """``spl check env``, the environment checker: the examination in a process that may die, and the table."""
 
+import faulthandler
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import tempfile
@@ -16,13 +18,15 @@ from rich.markup import escape
 
 from spl.config import UsageError
 from spl.envs.catalog import DOOM
-from spl.envs.checkup import CheckEnvConfig, Say, examine, fingerprint
+from spl.envs.checkup import CheckEnvConfig, Say, examine, fingerprint, innermost
+from spl.envs.fleet import cause_of_death
 from spl.envs.symptoms import Finding
 from spl.naming import printable
 from spl.report import print_table
 from spl.signals import serve_above
 
 Look = Callable[[CheckEnvConfig, Say], Iterator[Finding]]
+TRACE = "trace"  # of the child's death, beside its last words
 START_TIMEOUT_S = 180.0  # for Python and its imports, on a busy machine
 COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "fault": "bold red"}
 DOOM_FIX = (
@@ -76,6 +80,8 @@ def _work(look: Look, config: CheckEnvConfig, writer: Connection, last_words: Pa
     with last_words.open("w") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+    trace = last_words.with_name(TRACE).open("w")  # kept open until the process ends
+    faulthandler.enable(trace)
     try:
         for finding in look(config, writer.send):
             writer.send(finding)
@@ -103,10 +109,7 @@ def _listen(
                 told = reader.recv()
             except EOFError:
                 child.join()
-                return [
-                    *findings,
-                    _of_death(config, doing, child.exitcode, last_words.read_text(errors="replace")),
-                ]
+                return [*findings, _of_death(config, doing, child.exitcode, last_words)]
             if told is None:
                 return findings
             if isinstance(told, UsageError):
@@ -126,19 +129,27 @@ def _of_hang(doing: str, seconds: float) -> Finding:
     return Finding("process", "fault", what, cure)
 
 
-def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, words: str) -> Finding:
-    by = f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, last_words: Path) -> Finding:
+    by = cause_of_death(exit_code)
+    lines = [line.strip() for line in last_words.read_text(errors="replace").splitlines() if line.strip()]
     said = f": {lines[-1]}" if lines else ""
-    cure = "a native library ended it: see its last line, and the library's options for what that names"
+    at = _place_of_death(last_words.with_name(TRACE))
+    cure = f"a native library ended it{at}: see its last line, and the library's options for what that names"
     if exit_code >= 0:
         cure = "find what calls os._exit, and raise an error instead"
     if exit_code == -signal.SIGKILL:
         cure = "something outside ended it, most likely for want of memory: leave it more"
     if config.env.id.startswith(DOOM):
         cure = DOOM_FIX
-    cure += "; until then train with --env_workers true, where only its episode is lost"
+    cure += "; until then only an episode is lost where it has a process of its own (--env_workers true)"
     return Finding("process", "fault", f"the whole process died of {by} at {doing}{said}", cure)
+
+
+def _place_of_death(trace: Path) -> str:
+    """Return `` (file, line)`` of the user's line at which the process died; its trace begins with it."""
+    told = trace.read_text(errors="replace") if trace.exists() else ""
+    frames = re.findall(r'^  File "(.+)", line (\d+) in ', told, flags=re.MULTILINE)
+    return innermost([(file, int(line)) for file, line in reversed(frames)])
 
 
 def _end(child: Any) -> None:

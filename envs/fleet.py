@@ -7,6 +7,7 @@ arrives as a :class:`Fault` beside the others' steps, never as a transition. Not
 import functools
 import multiprocessing
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -260,7 +261,7 @@ class Fleet:
                     lost[env] = f"its step took longer than step_timeout_s={self.timeout_s:g}"
             except (EOFError, OSError):  # its end of the pipe is closed
                 process.join(PARTING_S)
-                lost[env] = f"its process died with exit code {process.exitcode}"
+                lost[env] = f"its process died of {cause_of_death(process.exitcode)}"
         return lost
 
     def _replace_lost(self, error: Exception) -> Arrival:
@@ -294,6 +295,12 @@ class Fleet:
             if pipe is not None:
                 pipe.close()
         self._envs.closed = True
+
+
+def cause_of_death(exit_code: int | None) -> str:
+    """Return what a process died of: the signal's name, or its exit code."""
+    is_signal = exit_code is not None and exit_code < 0
+    return signal.Signals(-exit_code).name if is_signal else f"exit code {exit_code}"  # type: ignore[operator]
 
 
 @contextmanager

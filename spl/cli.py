@@ -1,5 +1,6 @@
 """The command line: one function a command, which imports what it needs only when it is chosen."""
 
+import faulthandler
 import os
 import sys
 import textwrap
@@ -242,6 +243,7 @@ def main(argv: list[str] | None = None) -> int:
     Without ``argv`` this is the process's own command: a second Ctrl-C ends it, whatever it does.
     """
     if argv is None:
+        faulthandler.enable()  # says at which line a library aborts
         with end_at_second_ctrl_c():
             return leave(main(sys.argv[1:]))
     is_debugging = "--debug" in argv

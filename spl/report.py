@@ -118,11 +118,7 @@ class Report:
             self._live.update(self._panel(step), refresh=True)
             return
         told = ", ".join(f"{name} {printable(brief(value))}" for name, value in self._status.items())
-        self.console.print(
-            f"step {step:,} of {self.num_steps:,}, {self._left(step)} left: {told}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        self.say(f"step {step:,} of {self.num_steps:,}, {self._left(step)} left: {told}")
 
     def row(self, step: int, values: Mapping[str, float | int | str]) -> None:
         """Append one row; keys are TensorBoard tags such as ``rollout/ep_rew_mean``."""

@@ -25,6 +25,7 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
         kind: what goes wrong.
         at: step of the episode at which it does.
         once: file that is made at the first fault; while it exists there is none.
+        after: episodes without it at first.
     """
 
     metadata = {"audio_sample_rate_hz": 16_000}
@@ -33,13 +34,15 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
         video=spaces.Box(0, 255, (16, 16), np.uint8), audio=spaces.Box(-1, 1, (160,), np.float32)
     )
 
-    def __init__(self, kind: str = "none", at: int = 5, once: str | None = None) -> None:
+    def __init__(self, kind: str = "none", at: int = 5, once: str | None = None, after: int = 0) -> None:
         self.kind = kind
         self.at = at
         self.once = once
+        self.num_left = after + 1
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=None if self.kind == "unseeded" else seed)
+        self.num_left -= 1
         self.count, self.tone = 0, self.np_random.random()
         if self.kind == "no reset":
             raise RuntimeError("no reset today")
@@ -52,7 +55,7 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
     def step(self, action: int) -> Any:
         self.count += 1
         reward, observation = float(action), self._observe(action)
-        if self.count == self.at and self._is_due():
+        if self.count == self.at and self.num_left <= 0 and self._is_due():
             if self.kind == "raise":
                 raise RuntimeError("the motor is stuck")
             if self.kind == "hang":

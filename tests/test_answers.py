@@ -306,13 +306,14 @@ def test_the_command_shows_no_control_characters_and_names_the_fix(capsys):
     [
         ("Exits", "step 4 (seed 0) called exit('window closed')", "end the episode instead"),
         ("Leaves", "the whole process died of exit code 3 at step 4 (seed 0)", "find what calls os._exit"),
-        ("Aborts", "the whole process died of SIGABRT at step 6", "train with --env_workers true"),
+        ("Aborts", "the whole process died of SIGABRT at step 6", "(--env_workers true)"),
     ],
 )
 def test_what_ends_the_process_is_a_finding(name, words, fix):
     (one,) = (one for one in check_env(config(name)) if one.verdict == "fault")
     assert one.what.startswith(words)
     assert fix in one.cure
+    assert ("planted.py, line " in one.cure) == (name == "Aborts")
 
 
 def test_a_run_is_refused_before_it_starts_where_it_cannot_be_seeded(capsys, tmp_path):

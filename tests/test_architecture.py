@@ -343,6 +343,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.envs.doctor": {
         "spl.envs.catalog",
         "spl.envs.checkup",
+        "spl.envs.fleet",
         "spl.envs.symptoms",
         "spl.report",
         "spl.signals",
@@ -669,6 +670,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.multimodal_dqn",
         "spl.encoders",
         "spl.envs.adapter",
+        "spl.envs.catalog",
         "spl.pretrain.learner",
         "spl.pretrain.objective",
         "spl.runs",
@@ -795,6 +797,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.agents.run",
         "spl.signals",
         "spl.envs.adapter",
+        "spl.envs.catalog",
         "spl.envs.fleet",
         "spl.envs.measuring",
         "spl.report",

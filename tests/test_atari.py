@@ -1,5 +1,8 @@
 """ALE games: no picture and no sound of the plain environment is lost, and a game begins in silence."""
 
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -148,3 +151,16 @@ def test_colour_and_deafness_are_handed_on():
     assert env.spec_of_streams == StreamSpec(video=(1, 84, 84), audio=(0, 0, 0))
     assert env.reset(seed=0)[0].present.tolist() == [True, False]
     env.close()
+
+
+def test_the_banner_is_shown_once_and_not_by_each_worker():
+    code = (
+        "from spl.envs.adapter import EnvConfig\n"
+        "from spl.envs.fleet import Fleet\n"
+        "if __name__ == '__main__':\n"
+        f"    fleet = Fleet(EnvConfig(id='{PONG}'), num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"
+        "    fleet.start()\n"
+        "    fleet.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout + done.stderr).count("Arcade Learning Environment") == 1

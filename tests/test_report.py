@@ -74,10 +74,19 @@ def test_a_table_is_not_folded_in_a_file():
     assert "y" * 40 in file.getvalue()
 
 
-def test_nothing_that_a_terminal_obeys_comes_out_of_a_sentence_or_a_table():
+def test_nothing_that_a_terminal_obeys_comes_out_of_a_sentence_or_a_table(tmp_path):
     out = io.StringIO()
     say(Console(file=out), "fault \x1b[2J of one\nand of another")
     assert out.getvalue() == "fault \\x1b[2J of one\nand of another\n"
+    panel = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with Report(tmp_path, "env [/]\x1b[2J", 3, is_logged=False, console=panel) as report:
+        report.show(1, {"newest film": "[/] \x1b[2J.mp4"})
+    assert r"env [/]\x1b[2J" in panel.file.getvalue()
+    assert r"[/] \x1b[2J.mp4" in panel.file.getvalue()
+    plain = Console(file=io.StringIO())
+    with Report(tmp_path, "run", 3, is_logged=False, console=plain) as report:
+        report.show(1, {"newest film": "[/] \x1b[2J.mp4"})
+    assert r"newest film [/] \x1b[2J.mp4" in plain.file.getvalue()
     table = io.StringIO()
     print_table("Classes", ["class", "images"], [["a\nb\x1b[31m", "3"]], file=table)
     assert r"a\nb\x1b[31m" in table.getvalue()

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -211,6 +213,37 @@ def test_a_run_outlives_faults_of_its_environment_and_tells_them(smoke, monkeypa
     memory = ReplayMemory.load(result.folder / "memory")
     assert len(memory) == 120
     assert np.isfinite(memory.fields.audio).all()
+
+
+def test_a_run_outlives_the_death_of_its_environments_process(smoke, monkeypatch, request, tmp_path):
+    monkeypatch.syspath_prepend(request.path.parent)
+    console = quiet()
+    config = smoke(*FAULTY, "--env.kwargs.kind", "abort", "--env.kwargs.once", str(tmp_path / "once"))
+    assert config.is_apart  # without a word: it is a user's code
+    assert not smoke().is_apart
+    assert not smoke(*FAULTY, "--env_workers", "false").is_apart
+    result = train_agent(config, console=console)
+    assert result.is_finished
+    (row,) = rows_of(result.folder, "fault")
+    assert "its process died of SIGABRT" in row["fault"]
+    assert "envs       1, in a process of its own" in console.file.getvalue()
+
+
+def test_a_run_that_died_with_its_environment_goes_on_with_a_worker(tmp_path, request):
+    argv = [*FAULTY, "--env.kwargs.kind", "abort", "--env.kwargs.after", "3", "--runs", str(tmp_path)]
+    argv += ["--env.kwargs.once", str(tmp_path / "once"), "--checkpoint_every_steps", "10"]
+    command = [sys.executable, "-m", "spl", "train", "agent", "--config", "smoke/agent", *argv]
+    dead = subprocess.run([*command, "--env_workers", "false"], cwd=request.path.parent, capture_output=True)
+    assert dead.returncode == -signal.SIGABRT
+    assert b"faulty_worlds.py" in dead.stderr  # where it was
+    (run,) = (tmp_path / "agent").iterdir()
+    assert checkpoint.load(run / "checkpoints")["progress"]["step"] == 40
+    os.remove(tmp_path / "once")
+    config = replace(read_run(run), env_workers=True)
+    console = quiet()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(request.path.parent)
+        assert train_agent(config, resume=run, console=console).is_finished
 
 
 def test_a_run_whose_environment_fails_too_often_is_saved_and_ends_in_one_sentence(
