@@ -17,7 +17,8 @@ NUM_NAMED = 5  # files that one sentence names
 HIDDEN = "hidden, or left behind by a program"
 UNFINISHED = "not written to its end"
 EMPTY = "empty"
-REPEATED = "read already, or a link to what is"
+REPEATED = "a link to what is read already"
+GIVEN_TWICE = "given twice"
 OTHER_KIND = "neither a file nor a folder"
 _LEAVINGS = {  # of operating systems, disk stations, archivers and interpreters, in lower case
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
@@ -96,7 +97,7 @@ def gather(paths: Sequence[Path]) -> FolderFiles:
         for name in found.used:
             real = os.path.realpath(found.root / name)
             if real in names:
-                left_out.append(LeftOut(below + name, REPEATED))
+                left_out.append(LeftOut(below + name, GIVEN_TWICE))
             else:
                 names[real] = below + name
     return FolderFiles(root, sorted(names.values(), key=_place), sorted(left_out, key=_place_of))

@@ -391,7 +391,7 @@ def test_files_are_labelled_as_in_the_folder_that_holds_them_all(folder):
     clips = load_clips(gather(paths), ClipConfig(**CUT), console=Console(file=skipped))
     assert [video.name for video in clips.videos] == ["a/two.mkv", "b/deep/one.mkv", "b/three.mkv"]
     assert clips.classes == ("a", "b")
-    assert clips.left_out == [LeftOut("b/three.mkv", "read already, or a link to what is")]
+    assert clips.left_out == [LeftOut("b/three.mkv", "given twice")]
     assert folder.with_name("films.clips").is_dir()
     alone = load(folder / "b" / "deep" / "one.mkv")
     assert [video.name for video in alone.videos] == ["one.mkv"]
