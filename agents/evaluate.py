@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import spl
 from spl import checkpoint
 from spl.agents.described import check_environment, read_environment
+from spl.agents.estimates import check_envs
 from spl.agents.history import History
 from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.parts import told_left_out
@@ -219,6 +220,7 @@ def evaluate_agent(
         95 % bootstrap interval, and how they were made.
     """
     agent, make, history, step = load_agent(run, config.device)
+    check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
     envs = [make() for _ in range(config.num_episodes)]
     seeds = range(config.seed, config.seed + config.num_seeds)
     policy = policy_of(agent, config.epsilon)

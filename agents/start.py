@@ -11,6 +11,7 @@ from torch import Tensor
 from spl import checkpoint
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.described import check_environment, read_environment
+from spl.agents.estimates import check_network
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector, Progress
 from spl.agents.memory import ReplayMemory
@@ -215,6 +216,7 @@ def new_agent(config: TrainAgentConfig, fleet: Fleet) -> MultimodalDqn:
     """
     check_ram(config, fleet.spec_of_streams)
     try:
+        check_network(config, fleet.spec_of_streams, fleet.num_actions)
         config.curriculum.check_senses(fleet.spec_of_streams)
         device = pick_device(config.device)
         return build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)

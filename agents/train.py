@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from spl.agents.estimates import check_envs
 from spl.agents.loop import NonFiniteBatch, learn
 from spl.agents.memory import ReplayMemory
 from spl.agents.parts import Parts, Watch, told_left_out, told_streams
@@ -60,6 +61,9 @@ def train_agent(
     with contextlib.ExitStack() as held:
         if resume is not None:
             held.enter_context(hold(resume))
+        many = check_envs(config.num_envs, is_apart=config.is_apart, option="--num_envs")
+        if many is not None:
+            say(Console(stderr=True) if console is None else console, many)
         config, fleet, assumed = open_fleet(config, resume)
         held.enter_context(contextlib.closing(fleet))
         folder = resume

@@ -162,7 +162,8 @@ class AudioMlp(nn.Module):
 def relu_layer(num_inputs: int, num_outputs: int) -> nn.Linear:
     """Return a linear layer whose ReLU keeps the size of what passes (He et al., 2015), without an offset."""
     layer = nn.Linear(num_inputs, num_outputs)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if not layer.weight.is_meta:  # it is only counted: drawing would import the compiler
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
     return layer
 

@@ -702,6 +702,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.runs",
         "spl.signals",
     },
+    "spl.agents.estimates": {
+        "spl.agents.multimodal_dqn",
+        "spl.agents.run",
+        "spl.encoders",
+        "spl.threads",
+    },
     "spl.agents.described": set(),
     "spl.agents.loop": {
         "spl.agents.curriculum",
@@ -728,6 +734,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.report",
     },
     "spl.agents.start": {
+        "spl.agents.estimates",
         "spl.agents.curriculum",
         "spl.runs",
         "spl.agents.described",
@@ -745,6 +752,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.state",
     },
     "spl.agents.train": {
+        "spl.agents.estimates",
         "spl.agents.loop",
         "spl.agents.memory",
         "spl.agents.parts",
@@ -758,6 +766,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.threads",
     },
     "spl.agents.evaluate": {
+        "spl.agents.estimates",
         "spl.runs",
         "spl.agents.described",
         "spl.agents.history",

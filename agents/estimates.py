@@ -1,0 +1,120 @@
+"""What a run takes of the machine, estimated before it is allocated: processes, files, network, batches."""
+
+import resource
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from spl.agents.multimodal_dqn import MultimodalQNetwork
+from spl.agents.run import GIB, TrainAgentConfig, ram_bytes, slack_of
+from spl.config import UsageError
+from spl.encoders import build_encoder
+from spl.records import StreamSpec
+from spl.threads import allowed_cores
+
+WORKER_BYTES = 30 * 2**20  # of a process with one small environment, measured; ALE's take a little more
+ENV_BYTES = 4 * 2**20  # of one beside others in the same process
+WORKER_FILES = 4  # that the process above holds open for each
+SPARE = 100  # processes and files of everything else
+MANY_PER_CORE = 8  # processes: more are worth a word
+COPIES = 5  # of the weights: network, target, gradients, two moments of Adam
+FLOAT_BYTES = 4
+
+
+def check_envs(num_envs: int, *, is_apart: bool, option: str) -> str | None:
+    """Return a sentence where there are many environments, before any is made; None where they are few.
+
+    Args:
+        num_envs: to be made.
+        is_apart: whether each has a process of its own.
+        option: that says how many.
+
+    Raises:
+        UsageError: if the machine has not the memory, the processes or the open files for them.
+    """
+    needed, there = num_envs * (WORKER_BYTES if is_apart else ENV_BYTES), ram_bytes()
+    where = ", each in a process of its own," if is_apart else ""
+    what = f"{num_envs:,} environments{where} need about {needed / GIB:.1f} GiB of memory"
+    fits = max(1, num_envs * there // needed * 8 // 10)  # the rest of a run needs room too
+    limits = {"memory": (needed, there)}
+    if is_apart:
+        limits |= {
+            "processes": (num_envs + SPARE, _most_processes()),
+            "open files": (WORKER_FILES * num_envs + SPARE, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        }
+        files = max(1, (limits["open files"][1] - SPARE) // WORKER_FILES)
+        fits = min(fits, max(1, _most_processes() - SPARE), files)
+    lacking = [name for name, (wanted, most) in limits.items() if wanted > most]
+    if lacking:
+        has = {"memory": f"{there / GIB:.1f} GiB"} | {
+            name: f"{most:,} {name}" for name, (_, most) in limits.items() if name != "memory"
+        }
+        told = [what] if "memory" in lacking else [f"{num_envs:,} environments{where} are too many"]
+        raise UsageError(
+            f"{told[0]}, and this machine allows {', '.join(has[name] for name in lacking)}: "
+            f"use {option} {fits} or less"
+        )
+    cores = len(allowed_cores())
+    if is_apart and num_envs > MANY_PER_CORE * cores:
+        return f"{what} and share {cores} core{'s' * (cores > 1)}: more than a few for each wait in turn"
+    return None
+
+
+def _most_processes() -> int:
+    """Return how many processes this user and control group may have."""
+    limits = [resource.getrlimit(resource.RLIMIT_NPROC)[0]]
+    path = Path("/sys/fs/cgroup/pids.max")
+    if path.is_file() and (text := path.read_text().strip()).isdigit():
+        limits.append(int(text))
+    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=2**22)
+
+
+def check_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) -> None:
+    """Refuse a network and batches that do not fit into the machine's RAM beside the memory.
+
+    Raises:
+        UsageError: with what each of them needs, and what there is.
+        ValueError: if such a network cannot be built.
+    """
+    stacked = config.memory.history * spec.nbytes
+    memory = (config.memory.capacity + config.num_envs * slack_of(config)) * spec.nbytes
+    parameters = num_parameters(config, spec, num_actions)
+    parts = {
+        "--memory.capacity": (0 if config.memory.on_disk else memory, "the memory"),
+        "--encoder.* or --env.*": (
+            COPIES * FLOAT_BYTES * parameters,
+            f"a network of {parameters:,} parameters, learning",
+        ),
+        "--loop.batch_size or --memory.history": (
+            2 * config.loop.batch_size * stacked * (1 + FLOAT_BYTES),
+            f"a batch of {config.loop.batch_size:,} transitions",
+        ),
+        "--memory.history": (config.num_envs * stacked, "what is stacked of each environment"),
+    }
+    needed, there = sum(size for size, _ in parts.values()), ram_bytes()
+    if needed > there:
+        largest = max(parts, key=lambda name: parts[name][0])
+        told = ", ".join(f"{what} {size / GIB:.1f} GiB" for size, what in _largest_first(parts.values()))
+        raise UsageError(
+            f"this run needs about {needed / GIB:.1f} GiB ({told}), and this machine has {there / GIB:.1f}: "
+            f"make {largest} smaller"
+        )
+
+
+def _largest_first(parts: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    return sorted((part for part in parts if part[0] >= GIB // 10), reverse=True)
+
+
+def num_parameters(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) -> int:
+    """Return the parameters of the network of ``config``, of which nothing is allocated.
+
+    Raises:
+        ValueError: if such a network cannot be built.
+    """
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        encoder = build_encoder(config.encoder, spec, history=config.memory.history)
+        network = MultimodalQNetwork(
+            encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion
+        )
+    return sum(parameter.numel() for parameter in network.parameters())
