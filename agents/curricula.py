@@ -17,6 +17,7 @@ from spl.agents.evaluate import EvaluateAgentConfig, load_agent, play, policy_of
 from spl.agents.pretrained import adopt_encoder
 from spl.agents.run import TrainAgentConfig
 from spl.agents.train import train_agent
+from spl.ranges import Count
 from spl.runs import generator_of
 
 ALIASES = {name: run.ALIASES[name] for name in ("env", "pretrained", "encoder")}
@@ -35,15 +36,13 @@ class CurriculaConfig(TrainAgentConfig):
         metadata={"help": "curricula; the first is the baseline"},
     )
     seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
-    num_episodes: int = 100  # that judge a run at its end
+    num_episodes: Count = 100  # that judge a run at its end
     curriculum: ReplayCurriculumConfig = field(
         default_factory=lambda: ReplayCurriculumConfig(name="spl-to-per")
     )  # the options that all variants have in common
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_episodes < 1:
-            raise ValueError(f"num_episodes must be at least 1, got {self.num_episodes}")
         check_grid(self, "spl-to-per")
 
 

@@ -18,6 +18,7 @@ from spl.agents.memory import ReplayMemory
 from spl.agents.priorities import Priorities, absolute_errors, importance_weights
 from spl.agents.protocol import Agent
 from spl.curriculum.pace import share_at
+from spl.ranges import Share, ShareAbove0, check_ranges
 from spl.records import AUDIO, VIDEO, StreamSpec
 
 Name = Literal["uniform", "self-paced", "prioritized", "spl-to-per"]
@@ -38,24 +39,19 @@ class ReplayCurriculumConfig:
     """Which transitions of the memory are learned, and how much each counts."""
 
     name: Name = "uniform"  # easy first, hard first
-    start: float = 0.5  # share of the transitions drawn that is learned as the pace begins, the easiest
-    end: float = 1.0  # and once it has grown
-    over: float = 0.5  # share of the run's steps over which it grows
-    warmup: float = 0.08  # share of the run's steps before, in which everything drawn is learned
+    start: ShareAbove0 = 0.5  # share of the transitions drawn that is learned as the pace begins, the easiest
+    end: ShareAbove0 = 1.0  # and once it has grown
+    over: ShareAbove0 = 0.5  # share of the run's steps over which it grows
+    warmup: Share = 0.08  # share of the run's steps before, in which everything drawn is learned
     schedule: Literal["linear", "root", "geometric"] = "linear"  # of the share
     groups: Literal["reward", "action", "none"] = "reward"  # the easiest of each: by reward's sign, or action
-    rescored: float = 0.125  # share of those drawn whose loss is computed anew, on average; 1: of all
+    rescored: Share = 0.125  # share of those drawn whose loss is computed anew, on average; 1: of all
     modality: Literal["video", "audio"] | None = None  # the pace looks at the loss with that one alone
-    alpha: float = 0.6  # of priorities: 0 draws uniformly, 1 in proportion to the error
-    beta: float = 0.4  # of importance weights at first; 1 in the end, which takes the bias away
+    alpha: Share = 0.6  # of priorities: 0 draws uniformly, 1 in proportion to the error
+    beta: Share = 0.4  # of importance weights at first; 1 in the end, which takes the bias away
 
     def __post_init__(self) -> None:
-        for name in ("start", "end", "over"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
-        for name in ("warmup", "rescored", "alpha", "beta"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        check_ranges(self)
         if self.start > self.end:
             raise ValueError(f"start must be at most end ({self.end}), got {self.start}: the share grows")
         for field in fields(self):

@@ -27,6 +27,7 @@ from spl.envs.adapter import AudioVisualEnv
 from spl.envs.catalog import make_env
 from spl.envs.seeded import reset_seed
 from spl.files import replace_text
+from spl.ranges import Count, Seed, Share, check_ranges
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 from spl.report import print_table, say
 from spl.runs import generator_of, pick_device
@@ -43,20 +44,14 @@ Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
 class EvaluateAgentConfig:
     """How long and how an agent is evaluated."""
 
-    num_episodes: int = 20  # per seed and condition
-    num_seeds: int = 5  # sets of episodes, the same for every condition
-    epsilon: float = 0.0  # chance of a random action
-    seed: int = 1_000_000  # of the first set; training uses small ones
+    num_episodes: Count = 20  # per seed and condition
+    num_seeds: Count = 5  # sets of episodes, the same for every condition
+    epsilon: Share = 0.0  # chance of a random action
+    seed: Seed = 1_000_000  # of the first set; training uses small ones
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        for name in ("num_episodes", "num_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if not 0.0 <= self.epsilon <= 1.0:
-            raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
+        check_ranges(self)
 
 
 class Outcome(NamedTuple):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from spl.config import UsageError
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.senses import AsPictures, as_pictures
 from spl.files import replace_text, writable
+from spl.ranges import Count, Range, Seed, check_ranges
 from spl.report import Report
 from spl.saliency import METHODS, advantage, chosen
 from spl.saliency.layers import Score
@@ -32,23 +33,17 @@ OF_AGENTS = tuple(name for name in METHODS if name != "attention")  # a stream's
 class ExplainAgentConfig:
     """Which episodes of a trained agent are explained, and how."""
 
-    num_episodes: int = 1  # that are played
+    num_episodes: Count = 1  # that are played
     method: str = "grad-cam"  # of those that spl.saliency has, but for attention
     score: Literal["advantage", "q-value"] = "advantage"  # of the chosen action: what is explained
-    num_drawn: int = 8  # steps of each episode that are drawn, evenly spread
-    seed: int = 1_000_000  # of the first episode; training uses small ones
-    batch_size: int = 32  # steps at a time
+    num_drawn: Annotated[int, Range(1, MOST_DRAWN)] = 8  # steps of each episode that are drawn, evenly spread
+    seed: Seed = 1_000_000  # of the first episode; training uses small ones
+    batch_size: Count = 32  # steps at a time
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     out: str | None = None  # folder that is written; null: explanation/ in the run's folder
 
     def __post_init__(self) -> None:
-        for name in ("num_episodes", "num_drawn", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.num_drawn > MOST_DRAWN:
-            raise ValueError(f"num_drawn must be at most {MOST_DRAWN}, got {self.num_drawn}")
+        check_ranges(self)
         if self.method not in OF_AGENTS:
             raise ValueError(f"method must be one of {', '.join(OF_AGENTS)}, got {self.method!r}")
 

@@ -24,6 +24,7 @@ from spl.envs.adapter import AudioVisualEnv
 from spl.envs.camera import Camera, Moment, make_filmed
 from spl.explain.senses import looked_at
 from spl.filming import CODECS, write_video
+from spl.ranges import Count, Positive, Scale, Seed, check_ranges
 from spl.records import AUDIO, VIDEO, StreamSpec
 from spl.screen import Screen, View
 from spl.signals import StopSignals
@@ -41,25 +42,18 @@ class FilmConfig:
     """What is filmed, and what is shown of it."""
 
     out: str | None = None  # the film, its suffix chooses the codecs; null: agent.mp4 in the run's folder
-    num_episodes: int = 1  # at the most
-    duration_s: float = 120.0  # of film at the most
+    num_episodes: Count = 1  # at the most
+    duration_s: Positive = 120.0  # of film at the most
     modalities: Literal["both", "video", "audio"] = "both"  # what the agent is given; the film has all
     overlay: bool = True  # maps of where in picture and sound the reason lies
-    scale: int | None = None  # pixels a side for each of the environment's; null: about 400 rows in all
-    seed: int = 1_000_000  # of the first episode; training uses small ones
+    scale: Scale | None = None  # pixels a side for each of the environment's; null: about 400 rows in all
+    seed: Seed = 1_000_000  # of the first episode; training uses small ones
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        if self.num_episodes < 1:
-            raise ValueError(f"num_episodes must be at least 1, got {self.num_episodes}")
-        if not 0.0 < self.duration_s < float("inf"):
-            raise ValueError(f"duration_s must be positive, got {self.duration_s}")
-        if self.scale is not None and not 1 <= self.scale <= 32:
-            raise ValueError(f"scale must be in 1..32, got {self.scale}")
+        check_ranges(self)
         if self.out is not None and Path(self.out).suffix.lower() not in CODECS:
             raise ValueError(f"out must end in one of {', '.join(CODECS)}, got {self.out}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
 class Reel:

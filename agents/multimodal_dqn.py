@@ -14,6 +14,7 @@ from spl.agents.precision import LowPrecision
 from spl.compilation import compiled
 from spl.encoders import TwoStreamEncoder
 from spl.losses import temporal_difference
+from spl.ranges import AtLeast1, Count, Count0, Positive, Share, ShareBelow1, check_ranges
 from spl.records import Batch
 
 
@@ -21,48 +22,30 @@ from spl.records import Batch
 class DqnConfig:
     """How the Q-network learns and explores."""
 
-    learning_rate: float = 5e-4  # Adam
-    adam_epsilon: float = 1.5e-4  # added to Adam's denominator
-    max_grad_norm: float | None = 10.0  # of the whole gradient; null leaves it
-    gamma: float = 0.95  # discount per step
-    n_step: int = 1  # rewards summed before the bootstrap
+    learning_rate: Positive = 5e-4  # Adam
+    adam_epsilon: Positive = 1.5e-4  # added to Adam's denominator
+    max_grad_norm: Positive | None = 10.0  # of the whole gradient; null leaves it
+    gamma: Share = 0.95  # discount per step
+    n_step: Count = 1  # rewards summed before the bootstrap
     double: bool = True  # the network chooses, the target network rates
     dueling: bool = True  # value and advantages apart
-    reward_scale: float = 1.0  # rewards are multiplied by this before they are remembered
-    reward_clip: float | None = None  # and then cut to [-c, c]; null leaves them
+    reward_scale: Positive = 1.0  # rewards are multiplied by this before they are remembered
+    reward_clip: Positive | None = None  # and then cut to [-c, c]; null leaves them
     huber: bool = True  # clip each sample's gradient at 1
     fusion: Literal["joint", "mdqn"] = "joint"  # one code, or each stream's own Q-values averaged
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
     compile: bool = False  # the losses, by torch.compile: half a minute at the start
-    target_every_updates: int = 250  # between copies into the target network
-    target_tau: float = 1.0  # share copied each time; 1 copies all
-    epsilon_start: float = 1.0  # chance of a random action at first
-    epsilon_end: float = 0.05  # and in the end
-    epsilon_warmup_steps: int = 500  # steps at epsilon_start
-    epsilon_decay_steps: int = 4_500  # steps from start to end
-    modality_dropout: float = 0.0  # share of steps at which one sense is taken away while collecting
-    modality_dropout_steps: float = 8.0  # mean length of such a stretch
+    target_every_updates: Count = 250  # between copies into the target network
+    target_tau: Share = 1.0  # share copied each time; 1 copies all
+    epsilon_start: Share = 1.0  # chance of a random action at first
+    epsilon_end: Share = 0.05  # and in the end
+    epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start
+    epsilon_decay_steps: Count0 = 4_500  # steps from start to end
+    modality_dropout: ShareBelow1 = 0.0  # share of steps at which one sense is taken away while collecting
+    modality_dropout_steps: AtLeast1 = 8.0  # mean length of such a stretch
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("gamma", 0.0, 1.0),
-            ("target_tau", 0.0, 1.0),
-            ("epsilon_start", 0.0, 1.0),
-            ("epsilon_end", 0.0, 1.0),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {getattr(self, name)}")
-        for name in ("n_step", "target_every_updates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.reward_scale <= 0.0:
-            raise ValueError(f"reward_scale must be positive, got {self.reward_scale}")
-        if self.reward_clip is not None and self.reward_clip <= 0.0:
-            raise ValueError(f"reward_clip must be positive, got {self.reward_clip}")
-        if self.max_grad_norm is not None and self.max_grad_norm <= 0.0:
-            raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
-        if self.learning_rate <= 0.0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        check_ranges(self)
         ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
         if self.fusion == "mdqn" and self.dueling:
             raise ValueError("fusion=mdqn has one head per stream: set --agent.dueling false")

@@ -20,6 +20,7 @@ from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import may_crash
 from spl.envs.fleet import Fleet
 from spl.envs.measuring import measured
+from spl.ranges import Count, Seed, Share, check_ranges
 from spl.recording import trim
 from spl.records import StreamSpec
 from spl.report import Report
@@ -36,18 +37,15 @@ class RecordConfig:
 
     env: EnvConfig = field(default_factory=EnvConfig)  # not with agent, which brings its own
     agent: str | None = None  # folder of a run whose agent acts; null: at random
-    epsilon: float = 0.05  # the agent's chance of a random action
-    num_steps: int = 20_000  # agent decisions
-    seed: int = 0  # everything random follows from it
+    epsilon: Share = 0.05  # the agent's chance of a random action
+    num_steps: Count = 20_000  # agent decisions
+    seed: Seed = 0  # everything random follows from it
     out: str = "recordings/new"  # folder of the recording
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+        check_ranges(self)
         if self.agent is not None and self.env != EnvConfig():
             raise ValueError(f"agent {self.agent} brings its own environment: leave the env options out")
-        if not 0.0 <= self.epsilon <= 1.0:
-            raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
 
 
 class RandomAgent:

@@ -16,6 +16,7 @@ from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import may_crash
 from spl.pretrain.learner import PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig
+from spl.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
 from spl.records import StreamSpec
 from spl.runs import describe_run, generator_of, new_run
 
@@ -33,16 +34,15 @@ ALIASES = {
 class MemoryConfig:
     """What is remembered."""
 
-    capacity: int = 50_000  # observations
-    min_size: int = 500  # transitions before the first update
-    history: int = 4  # steps stacked
+    capacity: Count = 50_000  # observations
+    min_size: Count = 500  # transitions before the first update
+    history: Count = 4  # steps stacked
     on_disk: bool = False  # keep the arrays in the run's folder instead of in RAM
     on_device: bool = False  # keep pictures and sounds on the device as well, and stack them there
 
     def __post_init__(self) -> None:
-        if self.history < 1:
-            raise ValueError(f"history must be at least 1, got {self.history}")
-        if not 0 < self.min_size <= self.capacity:
+        check_ranges(self)
+        if self.min_size > self.capacity:
             raise ValueError(f"min_size must be in 1..capacity ({self.capacity}), got {self.min_size}")
 
 
@@ -50,15 +50,13 @@ class MemoryConfig:
 class LoopConfig:
     """The two phases: how long each is."""
 
-    collect_steps: int = 2  # steps of the first phase
-    replays: int = 1  # mini-buffers drawn in the second
-    mini_buffer: int = 32  # transitions drawn at a time from the memory
-    batch_size: int = 32  # transitions per update
+    collect_steps: Count = 2  # steps of the first phase
+    replays: Count = 1  # mini-buffers drawn in the second
+    mini_buffer: Count = 32  # transitions drawn at a time from the memory
+    batch_size: Count = 32  # transitions per update
 
     def __post_init__(self) -> None:
-        for name in ("collect_steps", "replays", "mini_buffer", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_ranges(self)
         if self.batch_size > self.mini_buffer:
             raise ValueError(
                 f"batch_size must be at most mini_buffer ({self.mini_buffer}), got {self.batch_size}"
@@ -71,11 +69,10 @@ class PretrainedConfig:
 
     run: str | None = None  # folder of a run of spl pretrain autoencoder, whose encoder options are taken
     mode: Literal["fine-tune", "frozen"] = "fine-tune"  # learn on with the heads, or stay as it is
-    learning_rate: float | None = None  # of the encoder; null: the agent's
+    learning_rate: Positive | None = None  # of the encoder; null: the agent's
 
     def __post_init__(self) -> None:
-        if self.learning_rate is not None and self.learning_rate <= 0.0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        check_ranges(self)
         if self.mode == "frozen" and self.learning_rate is not None:
             raise ValueError(f"mode=frozen learns nothing: leave learning_rate {self.learning_rate} out")
 
@@ -98,36 +95,27 @@ class TrainAgentConfig:
     agent: DqnConfig = field(default_factory=DqnConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
-    pretrain_steps: int = 0  # random steps recorded first, on which the encoder is pretrained
+    pretrain_steps: Count0 = 0  # random steps recorded first, on which the encoder is pretrained
     pretrain: PretrainingConfig = field(default_factory=PretrainingConfig)  # how, on those
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     curriculum: ReplayCurriculumConfig = field(default_factory=ReplayCurriculumConfig)
-    num_steps: int = 8_000  # agent decisions in all, over all environments
-    num_envs: int = 1  # stepped together
-    env_workers: bool | None = (
-        None  # each in a process of its own; null: several, module:..., or a time limit
-    )
-    step_timeout_s: float | None = None  # an environment that takes longer for a step is begun anew
-    max_faults: int = 10  # environments begun anew after a fault before the run gives up
-    seed: int = 0  # everything random follows from it
+    num_steps: Count = 8_000  # agent decisions in all, over all environments
+    num_envs: Count = 1  # stepped together
+    env_workers: bool | None = None  # each in its own process; null: several, module:..., or a time limit
+    step_timeout_s: Timeout | None = None  # an environment that takes longer for a step is begun anew
+    max_faults: Count0 = 10  # environments begun anew after a fault before the run gives up
+    seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
+    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
     runs: str = "runs"  # folder that holds all runs
-    report_every_steps: int = 1_000  # between two rows of metrics.jsonl
-    checkpoint_every_steps: int = 10_000  # at the latest: sooner where the memory's slack is spent
-    checkpoint_every_minutes: float = 10.0  # at the latest, too
+    report_every_steps: Count = 1_000  # between two rows of metrics.jsonl
+    checkpoint_every_steps: Count = 10_000  # at the latest: sooner where the memory's slack is spent
+    checkpoint_every_minutes: Positive = 10.0  # at the latest, too
     save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect anew
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "num_envs", "report_every_steps", "checkpoint_every_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("checkpoint_every_minutes", "step_timeout_s"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.max_faults < 0:
-            raise ValueError(f"max_faults must not be negative, got {self.max_faults}")
+        check_ranges(self)
         if self.memory.capacity < 2 * self.num_envs * self.memory.history:
             raise ValueError(
                 f"memory.capacity must be at least {2 * self.num_envs * self.memory.history} with "
@@ -135,15 +123,9 @@ class TrainAgentConfig:
             )
         if self.step_timeout_s is not None and self.env_workers is False:
             raise ValueError("step_timeout_s needs environments in processes of their own: env_workers=true")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
         self._check_pretraining()
 
     def _check_pretraining(self) -> None:
-        if self.pretrain_steps < 0:
-            raise ValueError(f"pretrain_steps must not be negative, got {self.pretrain_steps}")
         if self.pretrain_steps and self.pretrained.run is not None:
             raise ValueError(
                 f"pretrain_steps ({self.pretrain_steps}) and pretrained.run ({self.pretrained.run}) both "

@@ -36,6 +36,7 @@ from spl.envs.symptoms import (
     told,
 )
 from spl.envs.usage import Usage, of_left_out
+from spl.ranges import Count, Seed, Timeout, check_ranges
 
 STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
 ALE_FRAME_RATE_HZ = 60.0  # its own render_fps says 30
@@ -59,11 +60,10 @@ Make = Callable[..., gymnasium.Env[Any, Any]]
 class MemorySize:
     """The replay memory whose size is told."""
 
-    capacity: int = 50_000  # observations
+    capacity: Count = 50_000  # observations
 
     def __post_init__(self) -> None:
-        if self.capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {self.capacity}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +72,14 @@ class CheckEnvConfig:
 
     env: EnvConfig = field(default_factory=EnvConfig)
     raw: bool = False  # ALE and ViZDoom as they are shipped, without our fixes
-    num_steps: int = 2_000  # at the most, over all episodes; no action is repeated
-    num_episodes: int = 3  # at the most
-    seed: int = 0  # resets and actions follow from it
-    step_timeout_s: float = 60.0  # for making it, one reset or one step; what takes longer hangs
+    num_steps: Count = 2_000  # at the most, over all episodes; no action is repeated
+    num_episodes: Count = 3  # at the most
+    seed: Seed = 0  # resets and actions follow from it
+    step_timeout_s: Timeout = 60.0  # for making it, one reset or one step; what takes longer hangs
     memory: MemorySize = field(default_factory=MemorySize)
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "num_episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.step_timeout_s <= 0:
-            raise ValueError(f"step_timeout_s must be positive, got {self.step_timeout_s}")
+        check_ranges(self)
 
     @property
     def options(self) -> EnvConfig:

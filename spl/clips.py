@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from spl.decoding import Cut, Decoded, Job
 from spl.folder_files import NUM_NAMED, LeftOut, as_json, named, told
 from spl.naming import printable
 from spl.pairs import Pairs, samples_told, signature_of
+from spl.ranges import Count, Range, SampleRate, Side, Workers, check_ranges
 
 CACHE = ".clips"  # behind the name of a folder of videos: where what was decoded lies
 
@@ -28,29 +29,19 @@ class ClipConfig:
     cache: str | None = (
         None  # folder of decoded videos; null: that of the videos, its name followed by .clips
     )
-    video_size: tuple[int, int] = (84, 84)  # rows, columns after resizing by area
+    video_size: tuple[Side, Side] = (84, 84)  # rows, columns after resizing by area
     grey: bool = True  # one channel instead of three
-    sample_rate_hz: int = 16_000  # to which every sound is brought
+    sample_rate_hz: SampleRate = 16_000  # to which every sound is brought
     stereo: bool = False  # keep left and right apart
-    step_s: float = 1 / 15  # seconds from one step to the next
-    num_mels: int = 64  # mel bands
-    audio_frames: int = 8  # log-mel frames per step
-    history: int = 4  # steps in a sample
-    stride: int = 1  # steps from one sample to the next
-    num_workers: int = 2  # processes that decode; 0: none of their own
+    step_s: Annotated[float, Range(0.001, 60.0)] = 1 / 15  # seconds from one step to the next
+    num_mels: Count = 64  # mel bands
+    audio_frames: Count = 8  # log-mel frames per step
+    history: Count = 4  # steps in a sample
+    stride: Count = 1  # steps from one sample to the next
+    num_workers: Workers = 2  # processes that decode; 0: none of their own
 
     def __post_init__(self) -> None:
-        if min(self.video_size) < 1:
-            raise ValueError(f"video_size must be two positive numbers, got {self.video_size}")
-        for name in ("num_mels", "history", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers must not be negative, got {self.num_workers}")
-        if not 1_000 <= self.sample_rate_hz <= 768_000:
-            raise ValueError(f"sample_rate_hz must be in 1000..768000, got {self.sample_rate_hz}")
-        if not 0.001 <= self.step_s <= 60.0:
-            raise ValueError(f"step_s must be in 0.001..60, got {self.step_s}")
+        check_ranges(self)
         self.cut.log_mel()  # audio_frames must fit into a step
 
     @property

@@ -14,11 +14,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
 from spl.presets import find_preset, nearest_presets, presets_of
+from spl.ranges import Range
 from spl.vocabulary import JOINED, RENAMED, SPELLED
 from spl.yaml_files import Plain, UnreadableYaml, plain, read_yaml, read_yaml_file
 
@@ -110,7 +122,7 @@ def difference(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
 
 def _options(config_class: Any, section: Any = MISSING, prefix: str = "") -> Iterator[tuple[str, _Option]]:
     """Yield each dotted key and its option; ``section`` gives the defaults if it is there."""
-    kinds = get_type_hints(config_class)
+    kinds = get_type_hints(config_class, include_extras=True)
     for field in fields(config_class):
         factory: Any = field.default_factory
         default = field.default if factory is MISSING else factory()
@@ -142,6 +154,8 @@ def _help_of(config_class: Any, name: str) -> str:
 def _noun(kind: Any) -> str:
     """Return a type in plain words; `TypeError` for a type that no option can have."""
     origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return " ".join([_noun(args[0]), *(str(one) for one in args[1:] if isinstance(one, Range))])
     if origin is Literal:
         return "one of " + ", ".join(map(repr, args))
     if origin in (Union, UnionType):
@@ -326,6 +340,8 @@ def _coerce(value: Any, kind: Any) -> Any:
     """Return the value as the type of its field; `ValueError` if it does not fit."""
     origin, args = get_origin(kind), get_args(kind)
     meaning = _meaning(value) if isinstance(value, str) else value
+    if origin is Annotated:
+        return _coerce(value, args[0])
     if origin in (Union, UnionType):
         for arg in args:
             with contextlib.suppress(ValueError, OverflowError):

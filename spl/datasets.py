@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from spl.config import UsageError
 from spl.image_folders import Counted, Looking, find_images
 from spl.images import colour_of, open_image
+from spl.ranges import Pixels0, Range, Share, ShareInside, Workers, check_ranges
 
 FETCHED = ("cifar10", "cifar100", "stl10")  # that torchvision can download
 SPLIT = ("digits", "folder")  # that are split here by ``test_share``
@@ -23,6 +24,9 @@ DESCRIBED = "data.json"  # in a run's folder: what became of the files of a fold
 SPLIT_SEED = 0  # of the sets that have no split of their own: every run holds out the same images
 Augmentation = Literal["none", "affine", "crop", "crop-flip", "resized-crop-flip"]
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+ImageSide = Annotated[int, Range(8, 65_536)]  # pixels that no network is too deep for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +37,16 @@ class DataConfig:
     root: str = "data"  # folder of the set; digits needs none
     download: bool = False  # fetch cifar10, cifar100 or stl10 if it is not there
     augmentation: Augmentation = "affine"  # of training images; affine turns, moves and scales them a little
-    padding: int = 4  # pixels on each side before a crop
-    image_size: int | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
-    test_share: float = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
+    padding: Pixels0 = 4  # pixels on each side before a crop
+    image_size: ImageSide | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
+    test_share: ShareInside = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
     background: str = "white"  # colour of what is transparent in a picture of imagenet or a folder
     skip_broken: bool = False  # leave broken pictures of a folder out for good, instead of refusing it
-    label_noise: float = 0.0  # share of the training images that are told a wrong class, drawn from the seed
-    num_workers: int = 0  # processes that load; 0: none of their own
+    label_noise: Share = 0.0  # share of the training images that are told a wrong class, drawn from the seed
+    num_workers: Workers = 0  # processes that load; 0: none of their own
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.test_share < 1.0:
-            raise ValueError(f"test_share must lie between 0 and 1, got {self.test_share}")
-        if not 0.0 <= self.label_noise <= 1.0:
-            raise ValueError(f"label_noise must lie between 0 and 1, got {self.label_noise}")
-        if self.image_size is not None and self.image_size < 8:
-            raise ValueError(f"image_size must be at least 8, got {self.image_size}")
-        for name in ("padding", "num_workers"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_ranges(self)
         if self.download and self.name not in FETCHED:
             raise ValueError(f"download is for {', '.join(FETCHED)}, got it for {self.name}")
         colour_of(self.background)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from spl.ranges import Count, check_ranges
 from spl.records import StreamSpec
 from spl.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 
@@ -23,21 +24,17 @@ class EncoderConfig:
     video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or linear layers
     attention: StreamAttention = "csm"  # behind a video stream's convolutions, before a dense one's layers
     audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over a log-mel, or linear layers
-    video_widths: tuple[int, ...] = (512, 256)  # of a dense video stream: hidden layers below its features
-    audio_widths: tuple[int, ...] = (256, 128)  # of a dense audio stream, likewise
-    video_features: int = 256  # of the video stream
-    audio_features: int = 128  # of the audio stream
-    features: int = 256  # of the joint code
+    video_widths: tuple[Count, ...] = (512, 256)  # of a dense video stream: hidden layers below its features
+    audio_widths: tuple[Count, ...] = (256, 128)  # of a dense audio stream, likewise
+    video_features: Count = 256  # of the video stream
+    audio_features: Count = 128  # of the audio stream
+    features: Count = 256  # of the joint code
     code_activation: Literal["relu", "sigmoid"] = "relu"  # of the joint code; sigmoid keeps it in 0..1
 
     def __post_init__(self) -> None:
-        for name in ("video_features", "audio_features", "features"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        check_ranges(self)
         for sense in ("video", "audio"):
             name, widths = f"{sense}_widths", getattr(self, f"{sense}_widths")
-            if any(width < 1 for width in widths):
-                raise ValueError(f"{name} must all be positive, got {widths}")
             if getattr(self, f"{sense}_stream") != "dense" and widths != getattr(EncoderConfig, name):
                 raise ValueError(
                     f"{name} are those of a dense stream, got {widths} for the "

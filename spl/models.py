@@ -13,6 +13,7 @@ import torch
 
 from spl.attention import ATTENTION
 from spl.counts import Cost, forward_cost, num_parameters
+from spl.ranges import Count, Side, check_ranges
 from spl.report import print_table
 from spl.resnet import RESNETS, build_resnet, lookup
 
@@ -71,18 +72,15 @@ class ModelsConfig:
 
     model: tuple[str, ...] = tuple(RESNETS)  # networks by name
     attention: tuple[str, ...] = ("none",)  # attention modules by name, each in each network
-    num_classes: int | None = None  # of the classifier; null: 10, and 1000 for ImageNet's networks
-    image_size: int | None = None  # height and width; null: 32, 96 or 224, as the network was made for
+    num_classes: Count | None = None  # of the classifier; null: 10, and 1000 for ImageNet's networks
+    image_size: Side | None = None  # height and width; null: 32, 96 or 224, as the network was made for
 
     def __post_init__(self) -> None:
         for name in self.model:
             lookup(RESNETS, name, "network")
         for name in self.attention:
             lookup(ATTENTION, name, "attention")
-        for option in ("num_classes", "image_size"):
-            value = getattr(self, option)
-            if value is not None and value < 1:
-                raise ValueError(f"{option} must be at least 1, got {value}")
+        check_ranges(self)
 
 
 class Counted(NamedTuple):

@@ -198,8 +198,8 @@ MISTAKES = {
     "restarts": ("--restarts 9 --recipe.epochs 8", "restarts must be in 2..recipe.epochs (8)"),
     "no file": ("--variants uniform,predefined", "need each other: give both, or neither"),
     "high seed": (
-        f"--variants uniform,restarts --recipe.epochs 8 --restarts 2 --seeds {2**63 - 1}",
-        "the variant restarts cannot be trained: seed must be in 0..2^63-1",
+        f"--variants uniform,restarts --recipe.epochs 8 --restarts 2 --seeds {2**32 - 1}",
+        "the variant restarts cannot be trained: seed must be in 0..4294967295",
     ),
     "no pace": ("--curriculum.pace absolute", "the variant anti cannot be trained: anti needs scheme=hard"),
 }

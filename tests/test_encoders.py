@@ -124,7 +124,7 @@ def test_too_small_a_picture_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("name", ["video_features", "audio_features", "features"])
 def test_sizes_must_be_positive(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name} must be positive, got 0"):
+    with pytest.raises(ValueError, match=rf"{name} must be at least 1, got 0"):
         EncoderConfig(**{name: 0})
 
 
@@ -196,5 +196,5 @@ def test_widths_come_from_the_command_line_and_only_with_a_dense_stream() -> Non
         UsageError, match=r"video_widths are those of a dense stream, got \(64,\) for the small"
     ):
         parse(EncoderConfig, ["--video_widths", "64"], prog="spl")
-    with pytest.raises(ValueError, match=r"audio_widths must all be positive, got \(8, 0\)"):
+    with pytest.raises(ValueError, match=r"audio_widths must all be at least 1, got 0"):
         EncoderConfig(audio_stream="dense", audio_widths=(8, 0))

@@ -173,7 +173,7 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
         (run, "--images", str(tmp_path / "words.png")): "words.png cannot be read as an image",
         (run, "--images"): "--images needs a value",
         (run, "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
-        (run, "--num_measured", "-1"): "num_measured must not be negative, got -1",
+        (run, "--num_measured", "-1"): "num_measured must be at least 0, got -1",
         (run, "--num_drawn", "0"): "num_drawn must be at least 1, got 0",
         (run, "--which", "first"): "--which must be one of 'last', 'best'",
     }.items():

@@ -337,7 +337,7 @@ def test_without_pyav_one_sentence_says_what_to_install(run):
         ({"num_episodes": 0}, "num_episodes must be at least 1, got 0"),
         ({"duration_s": 0.0}, "duration_s must be positive"),
         ({"scale": 33}, r"scale must be in 1\.\.32"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be in 0..4294967295"),
     ],
 )
 def test_ranges(option, sentence):

@@ -93,7 +93,7 @@ def test_options_are_read_and_mistakes_name_the_nearest() -> None:
         (["--model", "wrn16-4"], "no network 'wrn16-4'; did you mean 'wrn16-8'"),
         (["--attention", "csmm"], "no attention 'csmm'; did you mean 'csm'"),
         (["--num_classes", "0"], "num_classes must be at least 1, got 0"),
-        (["--image_size", "0"], "image_size must be at least 1, got 0"),
+        (["--image_size", "0"], r"image_size must be in 1\.\.4096, got 0"),
     ):
         with pytest.raises(UsageError, match=message):
             parse(ModelsConfig, words, prog="spl models")

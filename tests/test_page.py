@@ -182,8 +182,9 @@ def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> 
     nowhere = tmp_path / "nowhere" / "a.html"
     assert f"{nowhere} cannot be written: No such file" in refusal(capsys, run, "--out", nowhere)
     assert "cannot be written" in refusal(capsys, run, "--out", tmp_path)
-    for size in ("-1", ".inf", ".nan"):
-        assert "max_mib must be a number from 0 on" in refusal(capsys, run, "--max_mib", size)
+    for size in ("-1", ".nan"):
+        assert "max_mib must be at least 0, got" in refusal(capsys, run, "--max_mib", size)
+    assert "max_mib must be at most 1e+09, got inf" in refusal(capsys, run, "--max_mib", ".inf")
     assert "give the folder of a run" in refusal(capsys, "--out", "a.html")
     (run / "evaluation.json").write_text('{"conditions')
     assert "evaluation.json is empty, cut or corrupt" in refusal(capsys, run)

@@ -540,7 +540,7 @@ WRONG = {
         "alignment=squared needs views=thirds, got both",
     ),
     "key": (["--recipe.epoch", "3"], "unknown option --recipe.epoch (did you mean --recipe.epochs?)"),
-    "layers": (["--recipe.layer_epochs", "-1"], "layer_epochs must not be negative and layer_drop lie in [0"),
+    "layers": (["--recipe.layer_epochs", "-1"], "layer_epochs must be at least 0"),
     "layers of convolutions": (
         ["--recipe.layer_epochs", "1", "--encoder.audio_stream", "mlp", "--encoder.audio_widths", "256,128"],
         "recipe.layer_epochs (1): greedy pre-training goes layer by layer through dense streams, got",

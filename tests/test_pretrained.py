@@ -269,7 +269,7 @@ def test_ranges():
         TrainAgentConfig(pretrained=PretrainedConfig(run="x"), pretrain_steps=5)
     with pytest.raises(ValueError, match="pretrain options need pretrain_steps"):
         TrainAgentConfig(pretrain=tiny_pretraining())
-    with pytest.raises(ValueError, match="pretrain_steps must not be negative"):
+    with pytest.raises(ValueError, match="pretrain_steps must be at least 0"):
         TrainAgentConfig(pretrain_steps=-1)
 
 

@@ -72,8 +72,8 @@ def test_ram_is_checked_before_the_start():
         (lambda: LoopConfig(batch_size=64), r"batch_size must be at most mini_buffer \(32\), got 64"),
         (lambda: LoopConfig(replays=0), "replays must be at least 1, got 0"),
         (lambda: TrainAgentConfig(num_steps=0), "num_steps must be at least 1, got 0"),
-        (lambda: TrainAgentConfig(seed=-1), "seed must not be negative, got -1"),
-        (lambda: TrainAgentConfig(num_threads=0), "num_threads must be at least 1, got 0"),
+        (lambda: TrainAgentConfig(seed=-1), "seed must be in 0..4294967295, got -1"),
+        (lambda: TrainAgentConfig(num_threads=0), "num_threads must be in 1..1024, got 0"),
     ],
 )
 def test_ranges(make, sentence):

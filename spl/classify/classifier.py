@@ -1,10 +1,9 @@
 """A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from spl.borrowing import evaluating
 from spl.classify.scores import Scores, Tally
 from spl.descent import Walker, descend_together, restore
 from spl.losses import classification
+from spl.ranges import MOST, Count, Count0, NotNegative, Positive, Range, ShareBelow1, check_ranges
 from spl.schedule import learning_rate_at
 
 
@@ -22,39 +22,26 @@ from spl.schedule import learning_rate_at
 class RecipeConfig:
     """How a classifier is trained: the defaults suit digits; the presets hold the papers'."""
 
-    epochs: int = 16  # passes over the training images
-    batch_size: int = 32  # images per update
-    learning_rate: float = 0.1  # highest
+    epochs: Count = 16  # passes over the training images
+    batch_size: Annotated[int, Range(2, MOST)] = 32  # images per update
+    learning_rate: Positive = 0.1  # highest
     schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate falls
-    milestones: tuple[int, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
-    factor: float = 0.2  # by which
-    warmup_epochs: int = 0  # over which the learning rate grows from 0
-    momentum: float = 0.9  # of stochastic gradient descent
+    milestones: tuple[Count, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
+    factor: Positive = 0.2  # by which
+    warmup_epochs: Count0 = 0  # over which the learning rate grows from 0
+    momentum: ShareBelow1 = 0.9  # of stochastic gradient descent
     nesterov: bool = False  # momentum that looks ahead
-    weight_decay: float = 1e-3  # of all parameters
-    label_smoothing: float = 0.0  # share of the target that is spread over all classes
-    ema_decay: float | None = None  # judge an exponential moving average of the weights; null: the weights
-    max_grad_norm: float | None = None  # clip the gradient's norm; null: leave it
+    weight_decay: NotNegative = 1e-3  # of all parameters
+    label_smoothing: ShareBelow1 = 0.0  # share of the target that is spread over all classes
+    ema_decay: ShareBelow1 | None = None  # judge a moving average of the weights; null: the weights
+    max_grad_norm: Positive | None = None  # clip the gradient's norm; null: leave it
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2)):  # a batch norm needs two images
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if any(epoch < 1 for epoch in self.milestones):
-            raise ValueError(f"milestones must be epochs from 1 on, got {self.milestones}")
-        for name in ("learning_rate", "factor"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing", "ema_decay"):
-            if getattr(self, name) is not None and not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf or not 0 <= self.warmup_epochs <= self.epochs:
+        check_ranges(self)  # a batch norm needs two images
+        if self.warmup_epochs > self.epochs:
             raise ValueError(
-                f"weight_decay must not be negative and warmup_epochs lie in 0..epochs ({self.epochs}), "
-                f"got {self.weight_decay} and {self.warmup_epochs}"
+                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
             )
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, got 0")
 

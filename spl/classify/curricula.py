@@ -18,6 +18,7 @@ from spl.curriculum import CurriculumConfig
 from spl.datasets import described, load_images
 from spl.files import hold
 from spl.labels import flip_labels
+from spl.ranges import Count
 from spl.runs import pick_device
 
 ALIASES = {
@@ -53,7 +54,7 @@ class CurriculaConfig(TrainClassifierConfig):
     curriculum: CurriculumConfig = field(
         default_factory=lambda: CurriculumConfig(name="self-paced")
     )  # the options that all variants have in common
-    restarts: int = 5  # initialisations of the variant restarts, which share the epochs of one run
+    restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
     difficulty: str | None = None  # .npy or .csv of the variant predefined, one number a sample, easy is low
 
     def __post_init__(self) -> None:

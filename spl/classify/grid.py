@@ -10,6 +10,7 @@ from spl.ablation.cells import read_seeds
 from spl.attention import ATTENTION
 from spl.classify import run
 from spl.classify.run import TrainClassifierConfig
+from spl.ranges import ShareInside
 from spl.resnet import lookup
 
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
@@ -32,7 +33,7 @@ class AblateClassifierConfig(TrainClassifierConfig):
     attention: tuple[str, ...] = ("none", "sam", "cam", "csm")  # modules; the first is the baseline
     seeds: str = "0-4"  # of the runs of each module: 0-4, or 0,3,7
     order: tuple[Literal["cam-sam", "sam-cam"], ...] = ()  # try the modules that have an order (csm) in each
-    separation: tuple[float, ...] = ()  # try the modules with a separation rate (ham) with each
+    separation: tuple[ShareInside, ...] = ()  # try the modules with a separation rate (ham) with each
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,9 +51,6 @@ class AblateClassifierConfig(TrainClassifierConfig):
             )
         for name in self.attention:
             lookup(ATTENTION, name, "attention")
-        for rate in self.separation:
-            if not 0.0 < rate < 1.0:
-                raise ValueError(f"--lambda must lie between 0 and 1, got {rate}")
         for name, values in (
             ("attention", self.attention),
             ("order", self.order),

@@ -6,7 +6,7 @@ Where both are saved and judged is decided elsewhere.
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,10 +16,14 @@ from spl.borrowing import evaluating
 from spl.classify.classifier import Classifier, Seen, Update
 from spl.config import UsageError
 from spl.descent import descend_together
+from spl.ranges import AtLeast1, NotNegative, Range, ShareBelow1, check_ranges
 from spl.resnet import ResNet
 from spl.transfer import global_map, largest, map_distance, patches, prediction_distance, tapped
 
 OF_MAPS = {"layers", "power", "grid", "overlap", "below"}  # options that kind=predictions has no use for
+
+
+Correlation = Annotated[float, Range(-1.0, 1.0, "(]")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +35,16 @@ class TransferConfig:
     attention_per: Literal["block", "stage"] = "block"  # where its modules stand
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
     kind: Literal["maps", "predictions"] = "maps"  # what is carried over
-    weight: float = 1.0  # of its term, beside the cross-entropy's 1; 0: each learns as if alone
+    weight: NotNegative = 1.0  # of its term, beside the cross-entropy's 1; 0: each learns as if alone
     layers: tuple[str, ...] = ()  # of both, whose maps are summed; empty: all stages
-    power: float = 1.0  # of the features in a layer's map
-    grid: int = 4  # patches along each side of the summed map
-    overlap: float = 0.0  # share of a patch that the next one has, too
-    below: float | None = None  # carry over patches whose correlation is below this; null: all
+    power: AtLeast1 = 1.0  # of the features in a layer's map
+    grid: Annotated[int, Range(1, 1024)] = 4  # patches along each side of the summed map
+    overlap: ShareBelow1 = 0.0  # share of a patch that the next one has, too
+    below: Correlation | None = None  # carry over patches whose correlation is below this; null: all
     is_joint: bool = False  # let the gradient of each one's term reach the other, too
 
     def __post_init__(self) -> None:
+        check_ranges(self)  # with a power below 1 the gradient of a feature that is 0 has no end
         chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
         if self.peer is None and chosen:
             raise ValueError(f"{', '.join(sorted(chosen))}: no peer learns beside it; name one with peer")
@@ -47,16 +52,6 @@ class TransferConfig:
             raise ValueError(
                 f"{', '.join(sorted(chosen & OF_MAPS))}: only kind=maps has any, not {self.kind}"
             )
-        if not 0.0 <= self.weight < math.inf:
-            raise ValueError(f"weight must not be negative, got {self.weight}")
-        if not 1.0 <= self.power < math.inf:  # below, the gradient of a feature that is 0 has no end
-            raise ValueError(f"power must be at least 1, got {self.power}")
-        if self.grid < 1 or not 0.0 <= self.overlap < 1.0:
-            raise ValueError(
-                f"grid must be at least 1 and overlap in [0, 1), got {self.grid} and {self.overlap}"
-            )
-        if self.below is not None and not -1.0 < self.below <= 1.0:
-            raise ValueError(f"below must be a correlation in (-1, 1], got {self.below}")
 
 
 class Mutual:

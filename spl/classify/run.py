@@ -13,6 +13,7 @@ from spl.compilation import compiled
 from spl.config import UsageError
 from spl.curriculum import CurriculumConfig
 from spl.datasets import DataConfig, ImageSets
+from spl.ranges import Count, Positive, Seed, Threads, check_ranges
 from spl.resnet import build_resnet
 from spl.runs import generator_of, pick_device
 
@@ -61,28 +62,19 @@ class TrainClassifierConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
-    restarts: int = 1  # random initialisations, of which the best is kept
-    seed: int = 0  # everything random follows from it
+    restarts: Count = 1  # random initialisations, of which the best is kept
+    seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     precision: Literal["float32", "bfloat16"] = "float32"  # of the network; weights and losses stay float32
     channels_last: bool = False  # keep the channels of a pixel together in memory
     compile: bool = False  # let torch.compile translate the model first
     debug_anomaly: bool = False  # name the module that makes the first NaN; slow
-    num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
+    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
     runs: str = "runs"  # folder that holds all runs
-    checkpoint_every_minutes: float = 10.0  # at the latest, besides the end of each epoch
+    checkpoint_every_minutes: Positive = 10.0  # at the latest, besides the end of each epoch
 
     def __post_init__(self) -> None:
-        if self.restarts < 1:
-            raise ValueError(f"restarts must be at least 1, got {self.restarts}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be in 0..2^63-1, got {self.seed}")
-        if not self.checkpoint_every_minutes > 0:
-            raise ValueError(
-                f"checkpoint_every_minutes must be positive, got {self.checkpoint_every_minutes}"
-            )
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+        check_ranges(self)
         if self.compile and self.transfer.peer is not None and self.transfer.kind == "maps":
             raise ValueError(
                 "transfer.kind=maps looks into the network, which compile=true closes; leave it out"

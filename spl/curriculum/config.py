@@ -1,14 +1,26 @@
 """What describes a curriculum over a fixed set of samples: the options of a command line."""
 
-import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal
 
 from spl.curriculum.pace import Schedule
 from spl.curriculum.weights import SCHEMES
+from spl.ranges import (
+    LARGEST,
+    NotNegative,
+    Positive,
+    Range,
+    ShareAbove0,
+    ShareBelow1,
+    ShareInside,
+    check_ranges,
+)
 
 Name = Literal["uniform", "self-paced", "anti", "random", "predefined"]
 SchemeName = Literal["hard", "linear", "logarithmic", "mixture", "polynomial", "logistic", "spld"]
+
+
+Power = Annotated[float, Range(1.0, LARGEST, "(]")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,26 +32,28 @@ class CurriculumConfig:
     )
     scheme: SchemeName = "hard"  # how much an included sample counts: fully, or less the harder it is
     pace: Literal["quantile", "absolute"] = "quantile"  # the share of samples grows, or the loss allowed
-    start: float = 0.3  # share included after the warm-up
-    end: float = 0.55  # share included at last; above the share of clean samples the noise is learned too
-    over: float = 0.5  # share of the updates after which that is so
+    start: ShareAbove0 = 0.3  # share included after the warm-up
+    end: ShareAbove0 = 0.55  # share included at last; above that of clean samples the noise is learned too
+    over: ShareAbove0 = 0.5  # share of the updates after which that is so
     schedule: Schedule = "linear"  # how the share grows between
-    root: float = 2.0  # of schedule=root: 1 is linear, more is faster at first
-    threshold: float = 1.0  # of pace=absolute: the loss allowed after the warm-up
-    growth: float = 1.3  # of pace=absolute: its factor each round
-    warmup: float = 0.08  # share of the updates over everything, before the first choice
+    root: Positive = 2.0  # of schedule=root: 1 is linear, more is faster at first
+    threshold: Positive = 1.0  # of pace=absolute: the loss allowed after the warm-up
+    growth: Positive = 1.3  # of pace=absolute: its factor each round
+    warmup: ShareBelow1 = 0.08  # share of the updates over everything, before the first choice
     groups: bool = True  # choose within each label, so that none is lost
     order: Literal["shuffled", "easy-first"] = "shuffled"  # of the samples in a round
     unseen: Literal["include", "exclude"] = "include"  # samples that have no loss yet
-    inner: float = 0.5  # of scheme=mixture: below this share of the pace a sample counts fully
-    power: float = 3.0  # of scheme=polynomial: 2 is linear, more is nearer to hard
-    gamma: float = 1.0  # of scheme=spld: what the easiest of a group gains, in the unit of the loss
+    inner: ShareInside = 0.5  # of scheme=mixture: below this share of the pace a sample counts fully
+    power: Power = 3.0  # of scheme=polynomial: 2 is linear, more is nearer to hard
+    gamma: NotNegative = 1.0  # of scheme=spld: what the easiest of a group gains, in the unit of the loss
     difficulty: str | None = None  # of predefined: .npy or .csv, one number a sample, easy is low
 
     def __post_init__(self) -> None:
-        for name, is_right, expected in self._ranges():
-            if not is_right:
-                raise ValueError(f"{name} must {expected}, got {getattr(self, name)}")
+        check_ranges(self)
+        if self.start > self.end:
+            raise ValueError(f"end must lie between start ({self.start}) and 1, got {self.end}")
+        if self.warmup >= self.over:
+            raise ValueError(f"over must lie between warmup ({self.warmup}) and 1, got {self.over}")
         for name, is_used in _used(self.name, self.scheme, self.pace, self.schedule).items():
             default = next(field.default for field in fields(self) if field.name == name)
             if not is_used and getattr(self, name) != default:
@@ -55,20 +69,6 @@ class CurriculumConfig:
             )
         if self.scheme == "spld" and not self.groups:
             raise ValueError("groups must be true with scheme=spld, which is about them, got false")
-
-    def _ranges(self) -> list[tuple[str, bool, str]]:
-        return [
-            ("start", 0.0 < self.start <= 1.0, "lie in (0, 1]"),
-            ("end", self.start <= self.end <= 1.0, f"lie between start ({self.start}) and 1"),
-            ("warmup", 0.0 <= self.warmup < 1.0, "lie in [0, 1)"),
-            ("over", self.warmup < self.over <= 1.0, f"lie between warmup ({self.warmup}) and 1"),
-            ("root", 0.0 < self.root < math.inf, "be positive and finite"),
-            ("threshold", 0.0 < self.threshold < math.inf, "be positive and finite"),
-            ("growth", 0.0 < self.growth < math.inf, "be positive and finite"),
-            ("inner", 0.0 < self.inner < 1.0, "lie between 0 and 1"),
-            ("power", 1.0 < self.power < math.inf, "be above 1 and finite"),
-            ("gamma", 0.0 <= self.gamma < math.inf, "be finite and not negative"),
-        ]
 
     def named(self, name: Name, difficulty: str | None = None) -> "CurriculumConfig":
         """Return the curriculum of another name, with those of these options that mean something to it.

@@ -22,6 +22,7 @@ from spl.files import replace_text, writable
 from spl.pairs import NAMES
 from spl.pretrain.evaluate import HeldOutConfig, source_of
 from spl.pretrain.trained import read_autoencoder
+from spl.ranges import Count, check_ranges
 from spl.saliency import METHODS, reconstruction_error
 from spl.saliency.layers import Score
 from spl.shapley import Shapley, shapley_values
@@ -37,7 +38,7 @@ class ExplainAutoencoderConfig:
     """Which samples a trained autoencoder is asked about, and how."""
 
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
-    num_drawn: int = 6  # samples, evenly over the data
+    num_drawn: Count = 6  # samples, evenly over the data
     method: str = "occlusion"  # of those that spl.saliency has, but for attention
     score: Literal["error", "fit"] = "error"  # what makes the error, or what keeps it small
     modalities: Literal["both", "video", "audio"] = "both"  # what the autoencoder is given
@@ -45,8 +46,7 @@ class ExplainAutoencoderConfig:
     out: str | None = None  # folder that is written; null: explanation/ in the run's folder
 
     def __post_init__(self) -> None:
-        if self.num_drawn < 1:
-            raise ValueError(f"num_drawn must be at least 1, got {self.num_drawn}")
+        check_ranges(self)
         if self.method not in OF_AUTOENCODERS:
             raise ValueError(f"method must be one of {', '.join(OF_AUTOENCODERS)}, got {self.method!r}")
 

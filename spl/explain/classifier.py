@@ -25,6 +25,7 @@ from spl.explain.subjects import (
 )
 from spl.explain.tables import Explanation, Row, as_markdown, notes_on
 from spl.files import replace_text, writable
+from spl.ranges import Count, Count0, check_ranges
 from spl.report import Report
 from spl.saliency import METHODS, predicted
 from spl.saliency.measures import Measured, confidence, measure, together, win_rate
@@ -34,23 +35,19 @@ from spl.saliency.measures import Measured, confidence, measure, together, win_r
 class ExplainClassifierConfig:
     """What is drawn and measured of trained classifiers."""
 
-    num_drawn: int = 6  # held-out images that are drawn where no --images FILE ... are given
+    num_drawn: Count = 6  # held-out images that are drawn where no --images FILE ... are given
     method: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # of those that spl.saliency has
     layers: tuple[str, ...] = ()  # where class activation maps are taken; empty: last stage; stages: each
-    num_measured: int | None = 200  # held-out images that are measured, evenly spread; 0: none, null: all
-    num_curve_steps: int = 16  # of the insertion and deletion curves
-    batch_size: int = 32  # images at a time
+    num_measured: Count0 | None = 200  # held-out images that are measured, evenly spread; 0: none, null: all
+    num_curve_steps: Count = 16  # of the insertion and deletion curves
+    batch_size: Count = 32  # images at a time
     which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     out: str | None = None  # folder that is written; null: explanation/ in the first run's folder
 
     def __post_init__(self) -> None:
-        for name in ("num_drawn", "num_curve_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.num_measured is not None and self.num_measured < 0:
-            raise ValueError(f"num_measured must not be negative, got {self.num_measured}")
+        check_ranges(self)
         unknown = [method for method in self.method if method not in METHODS]
         if unknown or not self.method or len(set(self.method)) < len(self.method):
             raise ValueError(f"method must be some of {', '.join(METHODS)}, each once, got {self.method}")

@@ -17,6 +17,7 @@ from spl.page.explained import explained_blocks
 from spl.page.folders import BEFORE, Kind, Run, check_run, read_folder
 from spl.page.media import Shelf, media_sections
 from spl.page.results import comparison, evaluation_blocks, measures, told
+from spl.ranges import NotNegative, check_ranges
 from spl.report import brief, duration
 from spl.system import describe_system
 
@@ -31,11 +32,10 @@ class ReportConfig:
     """How a page is written."""
 
     out: str | None = None  # the page; null: report.html in the run's folder
-    max_mib: float = 64.0  # of pictures, sounds and films on it, all together; the others are named
+    max_mib: NotNegative = 64.0  # of pictures, sounds and films on it, all together; the others are named
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_mib < float("inf"):
-            raise ValueError(f"max_mib must be a number from 0 on, got {self.max_mib}")
+        check_ranges(self)
 
 
 class Written(NamedTuple):

@@ -19,6 +19,7 @@ from spl.pretrain.pacing import ordered
 from spl.pretrain.run import PretrainConfig
 from spl.pretrain.train import train_once
 from spl.pretrain.trained import read_autoencoder
+from spl.ranges import Count, Count0
 
 ALIASES = {**run.PATHS, "test": "test.paths", "test.recordings": "test.paths", "test.films": "test.paths"}
 MAY_CHANGE = (*run.MAY_CHANGE, "variants", "seeds")  # a grid may grow
@@ -52,9 +53,9 @@ class CurriculaConfig(PretrainConfig):
     curriculum: CurriculumConfig = field(
         default_factory=lambda: CurriculumConfig(name="self-paced")
     )  # the options that all variants have in common
-    restarts: int = 5  # initialisations of the variant restarts, which share the epochs of one run
+    restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
     difficulty: str | None = None  # .npy or .csv of the variant predefined, one number a sample, easy is low
-    num_drawn: int = 0  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
+    num_drawn: Count0 = 0  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:
         super().__post_init__()

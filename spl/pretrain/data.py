@@ -17,6 +17,7 @@ from spl.mismatch import Mismatched
 from spl.pairs import Pairs, PairSource
 from spl.pretrain.inputs import RecordingFolders, find_inputs
 from spl.pretrain.objective import Views
+from spl.ranges import Count, Share, check_ranges
 from spl.recordings import Recordings
 from spl.video_folders import CHANGED, NOT_OF_RUN, load_clips
 
@@ -30,16 +31,12 @@ class PairsConfig:
     paths: tuple[str, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
     skip_broken: bool = False  # leave out for good what cannot be read; else nothing is begun with it
     videos: ClipConfig = field(default_factory=ClipConfig)  # how videos are cut
-    history: int = 4  # steps in a sample of a recording
-    stride: int = 1  # steps from one sample of a recording to the next
-    mismatch: float = 0.0  # share of the samples that get the sound of another class, on purpose
+    history: Count = 4  # steps in a sample of a recording
+    stride: Count = 1  # steps from one sample of a recording to the next
+    mismatch: Share = 0.0  # share of the samples that get the sound of another class, on purpose
 
     def __post_init__(self) -> None:
-        for name in ("history", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.mismatch <= 1:
-            raise ValueError(f"mismatch must be in [0, 1], got {self.mismatch}")
+        check_ranges(self)
 
 
 def load_pairs(config: PairsConfig, seed: int = 0, *, run: Path | None = None) -> PairSource:

@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from spl.pretrain.report import as_markdown
 from spl.pretrain.run import PATHS
 from spl.pretrain.scores import NUM_BLOCKS, canonical, directions, principal, probe, recalls, splits_in_time
 from spl.pretrain.trained import Looked, Trained, check_signature, look, read_autoencoder
+from spl.ranges import MOST, Count, Range, Seed, check_ranges
 
 ALIASES = {**PATHS, "data.films": "data.paths"}
 AT = (1, 5, 10)  # recalls
@@ -41,18 +42,14 @@ class EvaluateAutoencoderConfig:
 
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
     against: str | None = None  # folder of another run, whose reconstructions are shown beside
-    num_measured: int = 1_024  # samples, evenly over the data, at most
-    num_retrieved: int = 256  # of them, among which a video's sound is sought
-    num_splits: int = 5  # of the samples into known and held-out ones, for the probes
-    seed: int = 0  # of the splits
+    num_measured: Annotated[int, Range(2, MOST)] = 1_024  # samples, evenly over the data, at most
+    num_retrieved: Annotated[int, Range(2, MOST)] = 256  # of them, among which a video's sound is sought
+    num_splits: Count = 5  # of the samples into known and held-out ones, for the probes
+    seed: Seed = 0  # of the splits
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        for name, least in (("num_measured", 2), ("num_retrieved", 2), ("num_splits", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_ranges(self)
 
 
 def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dict[str, Any]:

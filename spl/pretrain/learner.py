@@ -1,7 +1,7 @@
 """An autoencoder and what trains it: one loss per view, one weight per view, one step."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from spl.autoencoder import TwoStreamAutoencoder
 from spl.descent import descend, restore
 from spl.pairs import Pairs
 from spl.pretrain.objective import Objective, Parts
+from spl.ranges import MOST, Count, Count0, Positive, Range, ShareBelow1, check_ranges
 from spl.schedule import learning_rate_at
 
 
@@ -17,33 +18,21 @@ from spl.schedule import learning_rate_at
 class PretrainRecipe:
     """How an autoencoder is trained."""
 
-    epochs: int = 10  # of three views of every sample each
-    batch_size: int = 96  # views per update
-    learning_rate: float = 1e-3  # of Adam, highest
+    epochs: Count = 10  # of three views of every sample each
+    batch_size: Annotated[int, Range(3, MOST)] = 96  # views per update
+    learning_rate: Positive = 1e-3  # of Adam, highest
     schedule: Literal["constant", "cosine"] = "cosine"  # how it falls
-    warmup_epochs: int = 0  # over which it grows from 0
-    max_grad_norm: float | None = 10.0  # clip the gradient's norm; null: leave it
-    layer_epochs: int = 0  # over the samples, of each layer of dense streams alone, before the whole; 0: none
-    layer_drop: float = 0.3  # share of its input that a layer alone does not see
+    warmup_epochs: Count0 = 0  # over which it grows from 0
+    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: leave it
+    layer_epochs: Count0 = 0  # over the samples, of each dense layer alone, before the whole; 0: none
+    layer_drop: ShareBelow1 = 0.3  # share of its input that a layer alone does not see
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 3:
+        check_ranges(self)
+        if self.warmup_epochs > self.epochs:
             raise ValueError(
-                f"epochs must be at least 1 and batch_size at least 3, "
-                f"got {self.epochs} and {self.batch_size}"
+                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
             )
-        if not self.learning_rate > 0 or not 0 <= self.warmup_epochs <= self.epochs:
-            raise ValueError(
-                f"learning_rate must be positive and warmup_epochs lie in 0..epochs ({self.epochs}), "
-                f"got {self.learning_rate} and {self.warmup_epochs}"
-            )
-        if self.layer_epochs < 0 or not 0 <= self.layer_drop < 1:
-            raise ValueError(
-                "layer_epochs must not be negative and layer_drop lie in [0, 1), "
-                f"got {self.layer_epochs} and {self.layer_drop}"
-            )
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
 
 
 class Learner:

@@ -11,6 +11,7 @@ from spl.autoencoder import TwoStreamAutoencoder, mask
 from spl.corruptions import gaussian_noise, mask_blocks, shift_in_time
 from spl.losses import ALIGNMENT, SPARSITY, over_senses, reconstruction
 from spl.pairs import Pairs
+from spl.ranges import Count0, NotNegative, Positive, Share, check_ranges
 from spl.streams import in_units
 
 NUM_CONDITIONS = 3
@@ -22,28 +23,22 @@ class ObjectiveConfig:
     """What is shown, what is hidden, and what the code should be like."""
 
     views: Views = "thirds"  # both senses, video alone, audio alone, a third each; drawn; or always both
-    video_weight: float = 1.0  # of the picture's error, where predicting the mean costs 1
-    audio_weight: float = 1.0  # of the sound's error, likewise
+    video_weight: NotNegative = 1.0  # of the picture's error, where predicting the mean costs 1
+    audio_weight: NotNegative = 1.0  # of the sound's error, likewise
     alignment: Literal["none", "squared", "infonce"] = "none"  # pulls both senses' codes of a sample together
-    alignment_weight: float = 1.0  # of that
-    temperature: float = 0.1  # of infonce
+    alignment_weight: NotNegative = 1.0  # of that
+    temperature: Positive = 0.1  # of infonce
     sparsity: Literal["none", "squared", "kl", "l1"] = "none"  # penalty on each unit's expected activation
-    sparsity_target: float = 0.05  # that activation; l1 has none
-    sparsity_weight: float = 0.1  # of the penalty
-    noise: float = 0.0  # standard deviation added to what is shown; 1 is white, or full scale
-    block: float = 0.0  # share of rows and columns of one block that is blanked
-    shift: int = 0  # steps by which the picture is moved in time, at most; the sound by as many of its frames
+    sparsity_target: Share = 0.05  # that activation; l1 has none
+    sparsity_weight: NotNegative = 0.1  # of the penalty
+    noise: NotNegative = 0.0  # standard deviation added to what is shown; 1 is white, or full scale
+    block: Share = 0.0  # share of rows and columns of one block that is blanked
+    shift: Count0 = 0  # steps by which the picture is moved in time, at most; the sound likewise
 
     def __post_init__(self) -> None:
-        for name in ("video_weight", "audio_weight", "alignment_weight", "sparsity_weight", "noise", "shift"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_ranges(self)
         if self.video_weight == self.audio_weight == 0:
             raise ValueError("video_weight and audio_weight must not both be 0: nothing would be learned")
-        if not 0 <= self.block <= 1:
-            raise ValueError(f"block must be in [0, 1], got {self.block}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
         if self.alignment != "none" and self.views != "thirds":
             raise ValueError(f"alignment={self.alignment} needs views=thirds, got {self.views}")
 

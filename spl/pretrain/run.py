@@ -16,6 +16,7 @@ from spl.pairs import PairSource
 from spl.pretrain.data import PairsConfig
 from spl.pretrain.learner import Learner, PretrainRecipe
 from spl.pretrain.objective import Objective, ObjectiveConfig
+from spl.ranges import Count, Count0, Positive, Seed, Threads, check_ranges
 from spl.runs import generator_of, pick_device
 from spl.streams import in_units
 
@@ -49,31 +50,21 @@ class PretrainConfig:
     paced_by: Literal["across", "loss"] = (
         "across"  # what a curriculum finds hard: to make one sense from the other, or the whole loss
     )
-    restarts: int = 1  # random initialisations, of which the best is kept
-    seed: int = 0  # everything random follows from it
+    restarts: Count = 1  # random initialisations, of which the best is kept
+    seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    num_threads: int | None = None  # of torch on the CPU; null: what others leave free, now and later
+    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
     runs: str = "runs"  # folder that holds all runs
-    checkpoint_every_minutes: float = 10.0  # at the latest, besides the end of each epoch
-    num_drawn: int = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
+    checkpoint_every_minutes: Positive = 10.0  # at the latest, besides the end of each epoch
+    num_drawn: Count0 = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:
-        if self.restarts < 1:
-            raise ValueError(f"restarts must be at least 1, got {self.restarts}")
+        check_ranges(self)
         if self.curriculum.name != "uniform" and self.paced_by == "across" and self.objective.views == "both":
             raise ValueError(
                 "paced_by=across needs views that hide a sense, got objective.views=both: choose thirds or "
                 "random, or paced_by=loss"
             )
-        for name in ("seed", "num_drawn"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not self.checkpoint_every_minutes > 0:
-            raise ValueError(
-                f"checkpoint_every_minutes must be positive, got {self.checkpoint_every_minutes}"
-            )
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
 
 
 def measure(source: PairSource, seed: int) -> tuple[Moments, Moments]:
