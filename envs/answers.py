@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 SIGNATURE = "def reset(self, *, seed=None, options=None)"
 KINDS = "biuf"  # of numbers: bool, signed, unsigned, floating
@@ -135,10 +136,10 @@ def number_of(reward: Any) -> float:
     if isinstance(reward, Real):  # numpy's scalars, too
         with suppress(OverflowError):  # an integer beyond all floats
             return float(reward)
-    array = np.asarray(reward) if not isinstance(reward, str | bytes | None) else np.zeros(0)
+    array = _array_of(reward)
     if array.size == 1 and array.dtype.kind in KINDS:
         return float(array.item())
-    fix = "return one number, float(reward)"
+    fix = "return one number, such as float(reward)" if isinstance(reward, str) else "return one number"
     if reward is None:
         fix = "return 0.0 where nothing is earned"
     elif array.size > 1:
@@ -156,19 +157,25 @@ def flag_of(name: str, flag: Any) -> bool:
     """
     if isinstance(flag, bool):
         return flag
-    array = np.asarray(flag) if not isinstance(flag, str | bytes | dict | None) else np.zeros(0)
+    array = _array_of(flag)
     if array.size == 1 and array.dtype.kind in KINDS and array.item() in (0, 1):
         return bool(array.item())
     raise AnswerError(f"{name} must be True or False, got {told(flag)}", f"return bool({name}) in its place")
 
 
+def _array_of(value: Any) -> NDArray[Any]:
+    """Return the numbers in ``value``; an empty array where it is none and holds none."""
+    with suppress(ValueError, RuntimeError):  # lists of unequal lengths; a tensor with a gradient
+        if not isinstance(value, str | bytes | dict | None):
+            return np.asarray(value)
+    return np.zeros(0)
+
+
 def odd_form(reward: Any, terminated: Any, truncated: Any) -> tuple[str, str] | None:
     """Return what is taken though Gymnasium asks for another form, and the fix; None where nothing is."""
     if not isinstance(reward, Real):
-        return (
-            f"the reward is {told(reward)} instead of a number; its one value is taken",
-            "return float(reward)",
-        )
+        fix = "return reward.item()" if hasattr(reward, "item") else "return reward[0]"
+        return f"the reward is {told(reward)} instead of a number; its one value is taken", fix
     for name, flag in (("terminated", terminated), ("truncated", truncated)):
         if not isinstance(flag, bool | np.bool_):
             return f"{name} is {told(flag)} instead of a bool; it is taken as {flag_of(name, flag)}", (

@@ -149,7 +149,7 @@ class Beyond:
         went = Range(self.lowest, self.highest)
         return (
             f"the {modality} goes from {went}, beyond its range of {self.found}: what lies beyond is cut; "
-            f"mend the bounds of its space, or give --env.{modality}_range LOW,HIGH"
+            f"correct the bounds of its space, or give --env.{modality}_range LOW,HIGH"
         )
 
 

@@ -21,6 +21,7 @@ GIVEN = {  # what a step gives as its reward
     "complex": 1j,
     "two": np.array([1.0, 2.0]),
     "empty": np.array([]),
+    "ragged": [[1.0], [2.0, 3.0]],
     "dict": {"reward": 1.0},
     "NaN": float("nan"),
     "NaN array": np.array([np.nan]),

@@ -43,26 +43,35 @@ def test_a_reward_that_is_one_number_is_that_number(given):
     assert type(number_of(bad_answers.GIVEN[given])) is float
 
 
-@pytest.mark.parametrize("given", ["array of one", "array of no axes", "list of one"])
-def test_an_array_of_one_number_is_taken_and_its_fix_silences_the_checker(given):
+@pytest.mark.parametrize(
+    ("given", "fix", "mended"),
+    [
+        ("array of one", "return reward.item()", lambda reward: reward.item()),
+        ("array of no axes", "return reward.item()", lambda reward: reward.item()),
+        ("list of one", "return reward[0]", lambda reward: reward[0]),
+    ],
+)
+def test_an_array_of_one_number_is_taken_and_its_fix_silences_the_checker(given, fix, mended, monkeypatch):
     env = make_env(EnvConfig(id="bad_answers:Given", kwargs={"reward": given}))
     env.reset(seed=0)
     _, reward, *_ = env.step(0)
     assert (reward, type(reward)) == (1.0, float)
     (one,) = found("Given", kwargs={"reward": given}).values()
-    assert (one.name, one.verdict, one.cure) == ("interface", "warning", "return float(reward)")
+    assert (one.name, one.verdict, one.cure) == ("interface", "warning", fix)
     assert "at step 1 (seed 0), 36 times in all" in one.what
-    assert found("Given", kwargs={"reward": "int"}) == {}
+    monkeypatch.setitem(bad_answers.GIVEN, given, mended(bad_answers.GIVEN[given]))
+    assert found("Given", kwargs={"reward": given}) == {}
 
 
 @pytest.mark.parametrize(
     ("given", "fix"),
     [
         ("none", "got None: return 0.0 where nothing is earned"),
-        ("text", "got '1.0': return one number, float(reward)"),
+        ("text", "got '1.0': return one number, such as float(reward)"),
         ("complex", "got complex 1j: return one real number, such as reward.real"),
         ("two", "got an array of shape (2,): return one number, such as the sum of all"),
         ("empty", "got an array of shape (0,): return one number"),
+        ("ragged", "got 2 values: return one number"),
         ("dict", "got a dict of 'reward': return one number"),
         ("integer beyond floats", "return one number"),
     ],
