@@ -155,7 +155,7 @@ def _noun(kind: Any) -> str:
     """Return a type in plain words; `TypeError` for a type that no option can have."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return " ".join([_noun(args[0]), *(str(one) for one in args[1:] if isinstance(one, Range))])
+        return " ".join([_noun(args[0]), *(one.shown() for one in args[1:] if isinstance(one, Range))])
     if origin is Literal:
         return "one of " + ", ".join(map(repr, args))
     if origin in (Union, UnionType):

@@ -33,6 +33,12 @@ class Range(NamedTuple):
             return "positive" if self.low == 0 else f"above {self.low:g}"
         return f"at least {self.low:g}"
 
+    def shown(self) -> str:
+        """Return the range behind the noun of its numbers, an end that is far left out."""
+        if self.high not in (MOST, LARGEST):
+            return str(self)
+        return f"above {self.low:g}" if self.ends[0] == "(" else f"of at least {self.low:g}"
+
     def __str__(self) -> str:
         if isinstance(self.low, int):
             return f"in {self.low}..{self.high}"
