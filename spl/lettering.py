@@ -12,6 +12,8 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from spl.fonts import PLAIN, font_of_all
+
 Picture = NDArray[np.uint8]
 Levels = NDArray[np.float32]  # in 0..1; what lies beyond is cut
 Colour = tuple[int, int, int]
@@ -38,7 +40,10 @@ def font(size: int, is_bold: bool) -> ImageFont.FreeTypeFont:
 @lru_cache(NUM_KEPT)
 def word(text: str, size: int, is_bold: bool, colour: Colour, paper: Colour) -> Picture:
     """Return a line of text on paper, ``(h, w, 3)``; all of a size are as high."""
-    face = font(size, is_bold)
+    face, other = font(size, is_bold), font_of_all(text)
+    text = other.text
+    if other.font.family != PLAIN:  # a script that the plain font lacks
+        face = ImageFont.truetype(other.font.path, size, index=other.font.face)
     page = Image.new("RGB", (max(1, round(face.getlength(text)) + 1), sum(face.getmetrics())), paper)
     ImageDraw.Draw(page).text((0, 0), text, colour, face)
     drawn = np.array(page)

@@ -1,7 +1,6 @@
 """What a classifier gets right: accuracies, each class, and who is taken for whom, as table and picture."""
 
 import csv
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spl.fonts import drawable, drawn
+
+LONGEST = 20  # letters of a name that fit there
 MOST_NAMED = 40  # classes whose names fit beside the picture
 
 
@@ -109,18 +111,19 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], title: str, path: 
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
     axes.set(xlabel="taken for", ylabel="class")
-    axes.set_title(title, parse_math=False)  # a class may be called $5
+    axes.set_title(drawable(title), **drawn([title]))  # a class may be called $5
     if len(classes) <= MOST_NAMED:
-        turned = 90 if max(map(len, classes)) > 3 else 0
-        axes.set_xticks(range(len(classes)), classes, rotation=turned, parse_math=False)
-        axes.set_yticks(range(len(classes)), classes, parse_math=False)
+        turned = 90 if max(len(drawable(name)) for name in classes) > 3 else 0
+        named = [
+            name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in map(drawable, classes)
+        ]
+        axes.set_xticks(range(len(classes)), named, rotation=turned, **drawn(classes))
+        axes.set_yticks(range(len(classes)), named, **drawn(classes))
     if len(classes) <= MOST_NAMED and counts.max() < 1_000:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, size=8)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a script that the font lacks
-        figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120)
 
 
 def write_confusion(confusion: Tensor, classes: Sequence[str], path: Path) -> None:

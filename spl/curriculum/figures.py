@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.curriculum.rounds import Rounds
+from spl.fonts import drawable, drawn
 from spl.pictures import save
 
 OUT, IN, MARKED = (0.90, 0.90, 0.90), (0.12, 0.47, 0.71), (0.84, 0.15, 0.16)  # left out, in, in and marked
@@ -42,7 +43,7 @@ def draw_rounds(rounds: Rounds, marks: Marks | None, path: Path, title: str) -> 
     edges, is_log = edges_of(rounds.losses)
     _draw_losses(panels[1, 0], rounds, edges, is_log=is_log)
     _draw_ends(panels[1, 1], rounds, marks, edges, is_log=is_log)
-    figure.suptitle(title)
+    figure.suptitle(drawable(title), **drawn([title]))
     save(figure, path)
 
 
@@ -150,8 +151,8 @@ def draw_tiles(rows: Mapping[str, Sequence[Tile]], path: Path, title: str) -> No
         row[0].text(0.0, 0.5, name, transform=row[0].transAxes, va="center", fontsize=9)
         for axes, one in zip(row[1:], tiles, strict=False):
             axes.imshow(one.picture, interpolation="nearest", vmin=0, vmax=1)
-            axes.set_title(one.caption, fontsize=7, parse_math=False, pad=2)
-    figure.suptitle(title)
+            axes.set_title(drawable(one.caption), fontsize=7, pad=2, **drawn([one.caption]))
+    figure.suptitle(drawable(title), **drawn([title]))
     save(figure, path)
 
 
@@ -171,5 +172,5 @@ def draw_replay(curves: Mapping[str, Mapping[str, Points]], path: Path, title: s
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.legend(frameon=False, fontsize="small")
         axes.grid(alpha=0.3)
-    figure.suptitle(title)
+    figure.suptitle(drawable(title), **drawn([title]))
     save(figure, path)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spl.explain.overlay import overlaid
+from spl.fonts import drawable, drawn
 from spl.shapley import Shapley
 
 INK, VIDEO_COLOUR, AUDIO_COLOUR = "#24292f", "#2f6db3", "#c2571a"
@@ -42,7 +43,7 @@ def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title:
         path: of the file.
     """
     figure = Figure(figsize=(max(6.0, CELL * len(moments)), 3.3 * CELL + 1.4), layout="constrained")
-    figure.suptitle(title, fontsize=10, color=INK, parse_math=False)
+    figure.suptitle(drawable(title), fontsize=10, color=INK, **drawn([title]))
     halves: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1.5))
     upper, lower = halves
     grid = upper.subplots(2, len(moments), squeeze=False)

@@ -1,6 +1,5 @@
 """The pictures of ``spl explain classifier``: maps over images, and the measures of the maps."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from spl.explain.overlay import overlaid
 from spl.explain.subjects import Asked
 from spl.explain.tables import Row
+from spl.fonts import drawable, drawn
 
 INK, FAINT, RIGHT, WRONG = "#24292f", "#6e7781", "#1a7f37", "#b3261e"
 CELL, TOP, CAPTION, GAP = 1.45, 0.68, 0.24, 0.08  # inches: a picture, the titles, the line below, between
@@ -66,7 +66,7 @@ def _draw_image(axes: Axes, asked: Asked, row: int) -> None:
     axes.imshow(asked.images[row].movedim(0, -1).numpy())
     truth = asked.truths[row]
     told = asked.names[row] if truth is None else f"is {truth}"
-    axes.set_xlabel(shorten(told, 24), fontsize=8, color=INK, labelpad=3, parse_math=False)
+    axes.set_xlabel(shorten(drawable(told), 24), fontsize=8, color=INK, labelpad=3, **drawn([told]))
     if row == 0:
         axes.set_title("image", fontsize=8, color=INK)
 
@@ -75,11 +75,11 @@ def _draw_overlay(axes: Axes, one: Drawn, method: str, row: int) -> None:
     axes.imshow(overlaid(one.asked.images[row], one.maps[method][row]))
     truth, named = one.asked.truths[row], one.named[row]
     colour = FAINT if truth is None else RIGHT if truth == named else WRONG
-    told = f"{shorten(named, 18, placeholder='…')} {one.probabilities[row]:.2f}"
-    axes.set_xlabel(told, fontsize=8, color=colour, labelpad=3, parse_math=False)
+    told = f"{shorten(drawable(named), 18, placeholder='…')} {one.probabilities[row]:.2f}"
+    axes.set_xlabel(told, fontsize=8, color=colour, labelpad=3, **drawn([named]))
     if row == 0:
-        label = fill(one.label, 26, max_lines=2, placeholder="…")
-        axes.set_title(f"{label}\n{method}", fontsize=8, color=INK)
+        label = fill(drawable(one.label), 26, max_lines=2, placeholder="…")
+        axes.set_title(f"{label}\n{method}", fontsize=8, color=INK, **drawn([one.label]))
 
 
 def draw_measures(rows: Sequence[Row], path: Path) -> None:
@@ -103,9 +103,10 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
         for axes, values in curves:
             axes.plot(
                 row.measured.shares, values.mean(dim=0), style, color=colour, linewidth=1.4,
-                label=f"{row.label}, {row.method}",
+                label=f"{drawable(row.label)}, {row.method}",
             )  # fmt: skip
-    bars.set_yticks(range(len(rows)), [f"{row.label}, {row.method}" for row in rows], fontsize=8)
+    told_apart = [f"{drawable(row.label)}, {row.method}" for row in rows]
+    bars.set_yticks(range(len(rows)), told_apart, fontsize=8, **drawn(labels))
     bars.invert_yaxis()
     bars.set(xlabel="% of confidence, % of images", xlim=(0, 100))
     bars.set_title("average drop (dark, lower is better)\nand increase (light, higher is better)", fontsize=9)
@@ -113,12 +114,10 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of the pixels", ylabel="mean confidence")
         axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3)
-    taken.legend(frameon=False, fontsize=7)
+    taken.legend(frameon=False, prop={"size": 7, "family": drawn(labels)["fontfamily"]})
     _save(figure, path, dpi=120)
 
 
 def _save(figure: Figure, path: Path, dpi: float) -> None:
     dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a script that the font lacks
-        figure.savefig(path, dpi=dpi, facecolor="white")
+    figure.savefig(path, dpi=dpi, facecolor="white")

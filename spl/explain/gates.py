@@ -15,6 +15,7 @@ from torch import Tensor
 from spl.attention.maps import AttentionMap, attention_maps
 from spl.borrowing import evaluating
 from spl.explain.subjects import Subject
+from spl.fonts import drawable, drawn
 
 WIDTH, HEIGHT = 2.6, 1.25  # inches of a cell
 
@@ -100,7 +101,8 @@ def draw_gates(gates: Sequence[Gates], path: Path) -> None:
         told = (
             "one gate" if one.likeness is None else f"{count} gates, r = {round(one.likeness, 2) + 0.0:.2f}"
         )
-        axes.set_title(f"{one.subject.name}, {one.subject.layer}: {told}", fontsize=8, parse_math=False)
+        name = f"{one.subject.name}, {one.subject.layer}: {told}"
+        axes.set_title(drawable(name), fontsize=8, **drawn([name]))
     bar = figure.colorbar(shown, ax=grid, shrink=0.8, aspect=30)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("mean gate of a channel", fontsize=8)
