@@ -224,7 +224,7 @@ def test_what_an_autoencoder_cannot_be_judged_by_is_refused_before_any_is_traine
     learn = str(toy.record(tmp_path / "learn", 40, 0))
     words = ["--data", learn, "--data.history", "1", "--variants", "uniform"]
     config = parse(OfAutoencoder, [*words, "--test", str(tmp_path / "typo")], prog="spl", aliases=WORDS)
-    with pytest.raises(UsageError, match="typo is not a recording"):
+    with pytest.raises(UsageError, match=r"there is no folder or file .*typo"):
         Autoencoder(config)
 
 

@@ -530,7 +530,7 @@ WRONG = {
     "no match": (["--data.paths", "no*.mp4"], "nothing matches no*.mp4: give recordings"),
     "no path": (["--data.paths", "['']"], "a path of data is empty: give a folder or a file"),
     "too small": (["--encoder.video_stream", "small"], "the input is too small for a convolution"),
-    "batch": (["--recipe.batch_size", "2"], "batch_size at least 3, got 2 and 2"),
+    "batch": (["--recipe.batch_size", "2"], "batch_size must be at least 3, got 2"),
     "nothing learned": (
         ["--objective.video_weight", "0", "--objective.audio_weight", "0"],
         "objective: video_weight and audio_weight must not both be 0",
