@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -29,6 +29,12 @@ PANEL = Panel("rollout/ep_rew_mean", "step", 1.0, "return while training, with e
 @dataclass(frozen=True, kw_only=True)
 class CurriculaConfig(TrainAgentConfig):
     """Everything that describes ``spl ablate curriculum --of agent``: a training, and what is varied."""
+
+    unlisted: ClassVar[tuple[str, ...]] = (  # that a grid decides
+        "of",
+        "seed",
+        "curriculum.name",
+    )
 
     of: Literal["agent"] = "agent"  # learns: classifier, autoencoder or agent; each has its options
     variants: tuple[Literal["uniform", "prioritized", "self-paced", "spl-to-per"], ...] = field(

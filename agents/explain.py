@@ -17,6 +17,7 @@ from spl.config import UsageError
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.senses import AsPictures, as_pictures
 from spl.files import replace_text, writable
+from spl.options import PathName
 from spl.ranges import Count, Range, Seed, check_ranges
 from spl.report import Report
 from spl.saliency import METHODS, advantage, chosen
@@ -40,7 +41,7 @@ class ExplainAgentConfig:
     seed: Seed = 1_000_000  # of the first episode; training uses small ones
     batch_size: Count = 32  # steps at a time
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    out: str | None = None  # folder that is written; null: explanation/ in the run's folder
+    out: PathName | None = None  # folder that is written; null: explanation/ in the run's folder
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -24,6 +24,7 @@ from spl.envs.adapter import AudioVisualEnv
 from spl.envs.camera import Camera, Moment, make_filmed
 from spl.explain.senses import looked_at
 from spl.filming import CODECS, write_video
+from spl.options import PathName
 from spl.ranges import Count, Positive, Scale, Seed, check_ranges
 from spl.records import AUDIO, VIDEO, StreamSpec
 from spl.screen import Screen, View
@@ -41,7 +42,9 @@ ABSENT: dict[str, tuple[int, ...]] = {"both": (), "video": (AUDIO,), "audio": (V
 class FilmConfig:
     """What is filmed, and what is shown of it."""
 
-    out: str | None = None  # the film, its suffix chooses the codecs; null: agent.mp4 in the run's folder
+    out: PathName | None = (
+        None  # the film, its suffix chooses the codecs; null: agent.mp4 in the run's folder
+    )
     num_episodes: Count = 1  # at the most
     duration_s: Positive = 120.0  # of film at the most
     modalities: Literal["both", "video", "audio"] = "both"  # what the agent is given; the film has all

@@ -20,6 +20,7 @@ from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import may_crash
 from spl.envs.fleet import Fleet
 from spl.envs.measuring import measured
+from spl.options import PathName
 from spl.ranges import Count, Seed, Share, check_ranges
 from spl.recording import trim
 from spl.records import StreamSpec
@@ -36,11 +37,11 @@ class RecordConfig:
     """What is recorded, and where to."""
 
     env: EnvConfig = field(default_factory=EnvConfig)  # not with agent, which brings its own
-    agent: str | None = None  # folder of a run whose agent acts; null: at random
+    agent: PathName | None = None  # folder of a run whose agent acts; null: at random
     epsilon: Share = 0.05  # the agent's chance of a random action
     num_steps: Count = 20_000  # agent decisions
     seed: Seed = 0  # everything random follows from it
-    out: str = "recordings/new"  # folder of the recording
+    out: PathName = "recordings/new"  # folder of the recording
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -14,6 +14,7 @@ from spl.config import UsageError
 from spl.encoders import EncoderConfig, build_encoder
 from spl.envs.adapter import EnvConfig
 from spl.envs.catalog import may_crash
+from spl.options import PathName
 from spl.pretrain.learner import PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig
 from spl.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
@@ -67,7 +68,9 @@ class LoopConfig:
 class PretrainedConfig:
     """Whose encoder the network begins with, and how that goes on."""
 
-    run: str | None = None  # folder of a run of spl pretrain autoencoder, whose encoder options are taken
+    run: PathName | None = (
+        None  # folder of a run of spl pretrain autoencoder, whose encoder options are taken
+    )
     mode: Literal["fine-tune", "frozen"] = "fine-tune"  # learn on with the heads, or stay as it is
     learning_rate: Positive | None = None  # of the encoder; null: the agent's
 
@@ -108,7 +111,7 @@ class TrainAgentConfig:
     seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
-    runs: str = "runs"  # folder that holds all runs
+    runs: PathName = "runs"  # folder that holds all runs
     report_every_steps: Count = 1_000  # between two rows of metrics.jsonl
     checkpoint_every_steps: Count = 10_000  # at the latest: sooner where the memory's slack is spent
     checkpoint_every_minutes: Positive = 10.0  # at the latest, too

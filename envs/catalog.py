@@ -15,6 +15,7 @@ from spl.envs.adapter import AudioVisualEnv, EnvConfig
 from spl.envs.answers import AnswerError, hold_to_form
 from spl.envs.atari import FRAME_SKIP, make_atari, register_games
 from spl.envs.doom import make_doom
+from spl.envs.games import ale_id
 from spl.packages import install_advice, require
 
 ALE, DOOM, OURS = "ALE/", "Vizdoom", "spl/"
@@ -73,6 +74,8 @@ def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> g
         maker = make_doom if is_cured else _shipped
     else:
         maker = gymnasium.make
+        if str(getattr(gymnasium.registry.get(env_id), "entry_point", "")).startswith("ale_py"):
+            raise UsageError(f"{env_id} has no sound, and its frame skip loses frames: use {ale_id(env_id)}")
     try:
         env = maker(env_id, **kwargs)
     except UnregisteredEnv as error:
@@ -135,8 +138,10 @@ def _is_env_of(value: Any, module_name: str) -> bool:
 def _unknown(env_id: str) -> str:
     known = [*gymnasium.registry, *ale_ids()]
     names = {known_id.lower(): known_id for known_id in known}
-    nearest = difflib.get_close_matches(env_id.lower(), names, n=1, cutoff=0.5)
-    near = f" (did you mean {names[nearest[0]]}?)" if nearest else ""
+    nearest = [names[name] for name in difflib.get_close_matches(env_id.lower(), names, n=1, cutoff=0.5)]
+    game = ale_id(env_id)
+    nearest = [game] if game not in (None, env_id) else nearest
+    near = f" (did you mean {nearest[0]}?)" if nearest else ""
     missing = f" ALE games need ale-py: {install_advice('ale-py')}." if not ale_ids() else ""
     return (
         f"there is no environment {env_id}{near}; 'spl envs' lists what is registered, "

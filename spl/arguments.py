@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,7 @@ from spl.config import UsageError, parse
 
 T = TypeVar("T")
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+RESUME = {"--resume RUN": "continue the run in this folder, with its options"}
 
 
 def parse_run(
@@ -19,29 +21,69 @@ def parse_run(
     aliases: Mapping[str, str],
     may_change: Collection[str],
     parent: Path,
+    beside: Mapping[str, str] = {},
 ) -> tuple[T, Path | None]:
-    """Return the config that ``argv`` describes, and the folder of the run that it goes on with, if any.
+    """Return the config that ``argv`` describes, and the folder of the run that it resumes, if any.
+
+    Args:
+        config_class, argv, prog, aliases, beside: as of `parse`; ``argv`` may hold ``--resume RUN``.
+        may_change: dotted keys in which a resumed run may differ from before.
+        parent: where such runs usually are.
 
     Raises:
         UsageError: if an option is wrong, or one changes what the run to resume depends on.
     """
+    beside = {**beside, **RESUME}
     rest, run = take_option(argv, "--resume")
-    if run is None:
-        return parse(config_class, rest, prog=prog, aliases=aliases), None
+    if run is None or "--help" in rest:
+        return parse(config_class, rest, prog=prog, aliases=aliases, beside=beside), None
     from spl.runs import check_resumable, read_run
 
-    before = read_run(config_class, Path(run), parent)
-    words = ["--config", str(Path(run) / "config.yaml"), *rest]
-    config = parse(config_class, words, prog=f"{prog} --resume", aliases=aliases)
+    folder = folder_of(run, "--resume")
+    before = read_run(config_class, folder, parent)
+    words = ["--config", str(folder / "config.yaml"), *rest]
+    config = parse(config_class, words, prog=prog, aliases=aliases, beside=beside)
     check_resumable(before, config, may_change)
-    return config, Path(run)
+    return config, folder
+
+
+def folder_of(word: str, name: str) -> Path:
+    """Return the folder that a word names; `UsageError` if it is empty, which is not the current one."""
+    if not word.strip():
+        raise UsageError(f"{name} must be a folder, got {word!r}; write . for the current folder")
+    return Path(word)
+
+
+def name_first(argv: list[str], option: str, full: str, *, is_list: bool = False) -> list[str]:
+    """Return ``argv`` with the words that stand before all options as the value of one.
+
+    Args:
+        argv: words behind the command's name.
+        option: short name of what may stand first without its name.
+        full: its dotted key.
+        is_list: whether it may be several words.
+
+    Raises:
+        UsageError: if there are too many words, or it is given by name as well.
+    """
+    words, rest = split_words(argv)
+    if not words or re.fullmatch(r"[\w.-]+=.*", words[0]):  # name=value: the parser says how it is written
+        return argv
+    given = {word.partition("=")[0] for word in rest}
+    if named := sorted(given & {f"--{option}", f"--{full}"}):
+        raise UsageError(f"{words[0]!r} stands first and {named[0]} is given too: leave one out")
+    if len(words) > 1 and not is_list:
+        raise UsageError(f"unexpected argument {words[1]!r}; write options as --name value")
+    return [f"--{option}", *words, *rest] if is_list else [f"--{option}={words[0]}", *rest]
 
 
 def take_run(argv: list[str], example: str) -> tuple[Path, list[str]]:
-    """Return the run's folder that ``argv`` begins with, and the rest; no folder before ``--help``."""
-    if not argv or (argv[0].startswith("-") and argv[0] != "--help"):
-        raise UsageError(f"give the folder of the run: {example}")
-    return (Path(), argv) if argv[0] == "--help" else (Path(argv[0]), argv[1:])
+    """Return the run's folder that ``argv`` begins with, and the rest; no folder where help is asked for."""
+    if "--help" in argv:
+        return Path(), ["--help"]
+    if not argv or argv[0].startswith("-"):
+        raise UsageError(f"give the folder of the run, before all options: {example}")
+    return folder_of(argv[0], "the run"), argv[1:]
 
 
 def take_option(argv: list[str], name: str) -> tuple[list[str], str | None]:
@@ -101,6 +143,6 @@ def take_options(argv: list[str], name: str) -> tuple[list[str], tuple[str, ...]
         if word == name:
             continue
         (values if is_value else rest).append(word)
-    if name in argv and not values:
-        raise UsageError(f"{name} needs a value")
+    if name in argv and not all(value.strip() for value in values or [""]):
+        raise UsageError(f"{name} needs a value" + (", got an empty one" if values else ""))
     return rest, tuple(values)

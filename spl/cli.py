@@ -9,47 +9,31 @@ from collections.abc import Callable
 from typing import Any
 
 from spl import __version__, telling
-from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, join_paths, parse_run, split_words
+from spl.arguments import FAILURE, INTERRUPTED, MISTAKE, OK, join_paths, name_first, parse_run
+from spl.commands import Command, group, table, unknown
 from spl.config import RunError, UsageError, given_options, parse
 from spl.naming import printable, printable_lines
 from spl.presets import print_presets
 from spl.signals import end_at_second_ctrl_c, leave
+from spl.vocabulary import either
 
-USAGE = """\
-spl: agents that see and hear
-
-  spl train agent [--resume RUN]       train a multimodal deep Q-network; no option needed
-  spl train classifier [--resume RUN]  train a residual network with attention; no option needed
-  spl pretrain autoencoder --data DIR  one code for what is seen and heard; DIR of spl record
-  spl evaluate agent RUN               its return with all modalities, one, noise, a failing one
-  spl evaluate classifier RUN          its scores on held-out images, class by class
-  spl evaluate autoencoder RUN         errors from each sense, linear probes, retrieval
-  spl explain agent RUN                what it looks at and listens to, and on which it acts
-  spl explain classifier RUN [RUN ...]  what it looks at: maps over images, and their measures
-  spl explain autoencoder RUN          from where in picture and sound its errors come
-  spl ablate classifier [--resume RUN] attention modules over seeds: a table, a picture
-  spl ablate curriculum [--of NAME]    curricula over seeds: of classifier, autoencoder or agent
-  spl report RUN [RUN ...]             one page of a run, or of several side by side: report.html
-  spl report curriculum RUN            which samples it learned when, the easiest and the hardest
-  spl models [NAME ...]                networks and attention: parameters, operations, memory
-  spl record --out FOLDER              roll an environment out into a recording
-  spl film RUN                         an agent at work, with its whole sound and what it acted on
-  spl presets                          options that travel with spl, for --config: atari, cifar10, ...
-  spl envs [ID ...]                    what is registered, with each stream's shape and rate
-  spl check env ID                     the environment checker: what is wrong, and the fix
-
-Every command takes --config FILE.yaml (or a preset), then --a.b VALUE; --help lists its options and defaults.
---debug shows the traceback of a mistake; --version the version.
+HEAD = "spl: reinforcement learning, pretraining and classification on video and audio\n"
+FOOT = """
+--help behind a command lists its options and defaults; behind a first word, the commands that begin with it.
+Options are --a.b VALUE, on top of --config FILE.yaml or a preset. --debug shows the traceback of a mistake.
+--version shows the version.
 """
+HELP = ("--help", "-h", "help")
 
 
 def train_agent(argv: list[str]) -> int:
-    """``spl train agent [--resume RUN] [options]``."""
+    """``spl train agent [ENV] [--resume RUN] [options]``."""
     from spl.agents.pretrained import adopt_encoder
     from spl.agents.run import ALIASES, MAY_CHANGE, RUNS, TrainAgentConfig
     from spl.agents.train import train_agent as train
 
-    config, resume = parse_run(TrainAgentConfig, argv, "spl train agent", ALIASES, MAY_CHANGE, RUNS)
+    argv = name_first(argv, "env", "env.id")
+    config, resume = parse_run(TrainAgentConfig, argv, "spl train agent [ENV]", ALIASES, MAY_CHANGE, RUNS)
     if resume is None:
         config = adopt_encoder(config, given_options(TrainAgentConfig, argv, aliases=ALIASES))
     return OK if train(config, resume=resume).is_finished else INTERRUPTED
@@ -86,7 +70,7 @@ def ablate_classifier(argv: list[str]) -> int:
 
 def ablate_curriculum(argv: list[str]) -> int:
     """``spl ablate curriculum [--of classifier|autoencoder|agent] [--resume RUN] [options]``."""
-    from spl.ablation.curricula import RUNS, Curricula, subject_of
+    from spl.ablation.curricula import OF, RUNS, Curricula, subject_of
     from spl.ablation.runner import ablate
     from spl.ablation.tables import print_measures
     from spl.agents import curricula as agent
@@ -99,7 +83,7 @@ def ablate_curriculum(argv: list[str]) -> int:
     for option in ("data.paths", "test.paths") if of == "autoencoder" else ():
         rest = join_paths(rest, subjects.ALIASES, option)
     config, resume = parse_run(
-        subjects.CurriculaConfig, rest, prog, subjects.ALIASES, subjects.MAY_CHANGE, RUNS
+        subjects.CurriculaConfig, rest, prog, subjects.ALIASES, subjects.MAY_CHANGE, RUNS, OF
     )
     subject = subjects.Learner(config)
     folder, is_finished, comparison = ablate(Curricula(subject), subject.name, resume=resume)
@@ -110,11 +94,12 @@ def ablate_curriculum(argv: list[str]) -> int:
 
 
 def pretrain_autoencoder(argv: list[str]) -> int:
-    """``spl pretrain autoencoder [--resume RUN] [options]``."""
+    """``spl pretrain autoencoder FOLDER ... [--resume RUN] [options]``."""
     from spl.pretrain.run import ALIASES, MAY_CHANGE, RUNS, PretrainConfig
     from spl.pretrain.train import pretrain_autoencoder as pretrain
 
-    prog, argv = "spl pretrain autoencoder", join_paths(argv, ALIASES, "data.paths")
+    prog = "spl pretrain autoencoder FOLDER ..."
+    argv = join_paths(name_first(argv, "data", "data.paths", is_list=True), ALIASES, "data.paths")
     config, resume = parse_run(PretrainConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
     return OK if pretrain(config, resume=resume).is_finished else INTERRUPTED
 
@@ -123,34 +108,32 @@ def models(argv: list[str]) -> int:
     """``spl models [NAME ...] [options]``."""
     from spl.models import ModelsConfig, print_models
 
-    words, rest = split_words(argv)
-    if words and any(word.startswith("--model") for word in rest):
-        raise UsageError("name the networks once: before the options, or with --model")
-    names = ["--model", ",".join(words)] if words else []
-    print_models(parse(ModelsConfig, [*names, *rest], prog="spl models [NAME ...]"))
+    argv = join_paths(name_first(argv, "model", "model", is_list=True), {}, "model")
+    print_models(parse(ModelsConfig, argv, prog="spl models [NAME ...]"))
     return OK
 
 
 def record(argv: list[str]) -> int:
-    """``spl record [options]``."""
+    """``spl record [ENV] [options]``."""
     from spl.agents.record import RecordConfig
     from spl.agents.record import record as roll_out
 
-    done = roll_out(parse(RecordConfig, argv, prog="spl record", aliases={"env": "env.id"}))
+    argv = name_first(argv, "env", "env.id")
+    done = roll_out(parse(RecordConfig, argv, prog="spl record [ENV]", aliases={"env": "env.id"}))
     print(f"{done['folder']}: {done['steps']:,} steps, {done['episodes']:,} whole episodes")
     return OK if done["is_finished"] else INTERRUPTED
 
 
 def envs(argv: list[str]) -> int:
-    """``spl envs [ID ...]``."""
+    """``spl envs [ENV ...]``."""
     from spl.envs.catalog import ale_games, describe_envs
     from spl.report import print_table
 
     unknown = [word for word in argv if word.startswith("-") and word != "--help"]
     if unknown:
-        raise UsageError(f"spl envs takes ids only, got {unknown[0]}")
+        raise UsageError(f"spl envs takes names of environments only, got {unknown[0]}")
     if "--help" in argv:
-        print("spl envs [ID ...]: streams of our worlds and of installed games, or of the ids given")
+        print("usage: spl envs [ENV ...]\n\nlists spl's own environments and installed games, or those given")
         return OK
     columns = ["environment", "actions", "picture", "sound", "rate"]
     print_table("Environments", columns, describe_envs(argv))
@@ -160,15 +143,15 @@ def envs(argv: list[str]) -> int:
 
 
 def check_env(argv: list[str]) -> int:
-    """``spl check env ID [options]``."""
+    """``spl check env ENV [options]``."""
     from spl.envs.checkup import CheckEnvConfig
     from spl.envs.doctor import check_env as check
     from spl.envs.doctor import print_findings
 
-    if not argv or (argv[0].startswith("-") and argv[0] != "--help"):
-        raise UsageError("give the environment's id: spl check env spl/Beacon-v0")
-    words = argv if argv[0] == "--help" else ["--env.id", *argv]
-    config = parse(CheckEnvConfig, words, prog="spl check env ID")
+    words = name_first(argv, "env", "env.id")
+    if not {word.partition("=")[0] for word in words} & {"--env", "--env.id", "--config", "--help"}:
+        raise UsageError("say which environment is meant: spl check env spl/Beacon-v0")
+    config = parse(CheckEnvConfig, words, prog="spl check env ENV", aliases={"env": "env.id"})
     findings = check(config)
     print_findings(config, findings)
     return FAILURE if any(finding.verdict == "fault" for finding in findings) else OK
@@ -177,7 +160,7 @@ def check_env(argv: list[str]) -> int:
 def presets(argv: list[str]) -> int:
     """``spl presets``."""
     if argv == ["--help"]:
-        print("spl presets: the options that travel with spl, for --config NAME, by command")
+        print("usage: spl presets\n\nlists the files of options that come with spl, for --config NAME")
         return OK
     if argv:
         raise UsageError(f"spl presets takes no words, got {argv[0]}")
@@ -185,26 +168,50 @@ def presets(argv: list[str]) -> int:
     return OK
 
 
-COMMANDS: dict[tuple[str, ...], Callable[[list[str]], int]] = {
-    ("train", "agent"): train_agent,
-    ("train", "classifier"): train_classifier,
-    ("pretrain", "autoencoder"): pretrain_autoencoder,
-    ("ablate", "classifier"): ablate_classifier,
-    ("ablate", "curriculum"): ablate_curriculum,
-    ("evaluate", "agent"): telling.evaluate_agent,
-    ("evaluate", "classifier"): telling.evaluate_classifier,
-    ("evaluate", "autoencoder"): telling.evaluate_autoencoder,
-    ("report",): telling.report,
-    ("report", "curriculum"): telling.report_curriculum,
-    ("explain", "agent"): telling.explain_agent,
-    ("explain", "classifier"): telling.explain_classifier,
-    ("explain", "autoencoder"): telling.explain_autoencoder,
-    ("models",): models,
-    ("record",): record,
-    ("film",): telling.film,
-    ("presets",): presets,
-    ("envs",): envs,
-    ("check", "env"): check_env,
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("train", "agent"): Command(train_agent, "[ENV]", "train a multimodal deep Q-network"),
+    ("train", "classifier"): Command(train_classifier, "", "train a residual network with attention"),
+    ("pretrain", "autoencoder"): Command(
+        pretrain_autoencoder,
+        "FOLDER ...",
+        "learn a joint audio-visual representation",
+    ),
+    ("evaluate", "agent"): Command(
+        telling.evaluate_agent, "RUN", "returns with both modalities, one alone, noise, a failing one"
+    ),
+    ("evaluate", "classifier"): Command(
+        telling.evaluate_classifier, "RUN", "scores on held-out images, overall and by class"
+    ),
+    ("evaluate", "autoencoder"): Command(
+        telling.evaluate_autoencoder, "RUN ...", "reconstruction errors, linear probes, retrieval"
+    ),
+    ("explain", "agent"): Command(
+        telling.explain_agent, "RUN", "where in video and audio an agent's decisions come from"
+    ),
+    ("explain", "classifier"): Command(
+        telling.explain_classifier, "RUN ...", "saliency maps over images, and measures of the maps"
+    ),
+    ("explain", "autoencoder"): Command(
+        telling.explain_autoencoder, "RUN", "where in video and audio reconstruction errors come from"
+    ),
+    ("ablate", "classifier"): Command(
+        ablate_classifier, "", "compare attention modules over seeds: a table and a figure"
+    ),
+    ("ablate", "curriculum"): Command(
+        ablate_curriculum, "[--of NAME]", "compare curricula over seeds: a table and a figure"
+    ),
+    ("report",): Command(
+        telling.report, "RUN ...", "write one HTML page of a run, or of several side by side"
+    ),
+    ("report", "curriculum"): Command(
+        telling.report_curriculum, "RUN", "which samples were learned when, easiest and hardest"
+    ),
+    ("film",): Command(telling.film, "RUN", "film an agent at work, with its sound and saliency maps"),
+    ("record",): Command(record, "[ENV]", "record an environment's video and audio into a folder"),
+    ("models",): Command(models, "[NAME ...]", "list networks with parameters, operations and memory"),
+    ("envs",): Command(envs, "[ENV ...]", "list environments and their streams"),
+    ("check", "env"): Command(check_env, "ENV", "diagnose an environment and suggest fixes"),
+    ("presets",): Command(presets, "", "list the files of options that come with spl, for --config"),
 }
 
 
@@ -229,12 +236,26 @@ def calm_threads() -> None:
 
 
 def choose(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
-    """Return the command that ``argv`` names, and its own words."""
+    """Return the command that ``argv`` names, and its own words.
+
+    Raises:
+        UsageError: if it names none.
+        SystemExit: with code 0, after the list of those that begin with a word.
+    """
+    rest = ["--help" if word == "-h" else word for word in argv]
+    members = group(COMMANDS, argv[0])
+    is_asked = "--help" in rest
     for words, command in sorted(COMMANDS.items(), key=lambda item: -len(item[0])):  # the longest fit
         if tuple(argv[: len(words)]) == words:
-            return command, argv[len(words) :]
-    known = ", ".join("spl " + " ".join(words) for words in COMMANDS)
-    raise UsageError(f"there is no command 'spl {' '.join(argv[:2])}'; there are {known}")
+            if is_asked and len(words) < max(map(len, members)):
+                print(f"{table(members)}\n")
+            return command.run, rest[len(words) :]
+    if members and (len(rest) == 1 or rest[1].startswith("-")):
+        print(table(members), file=sys.stdout if is_asked else sys.stderr)
+        if is_asked:
+            raise SystemExit(OK)
+        raise UsageError(f"spl {argv[0]} needs one more word: {either([words[1] for words in members])}")
+    raise UsageError(unknown(COMMANDS, argv))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -248,9 +269,11 @@ def main(argv: list[str] | None = None) -> int:
             return leave(main(sys.argv[1:]))
     is_debugging = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
-    if not argv or argv[0] in ("--help", "-h", "help"):
-        print(USAGE, end="")
+    if not argv or (argv[0] in HELP and len(argv) == 1):
+        print(HEAD, table(COMMANDS), FOOT, sep="\n", end="")
         return OK
+    if argv[0] in HELP:
+        argv = [*argv[1:], "--help"]
     if argv[0] == "--version":
         print(__version__)
         return OK
@@ -258,7 +281,7 @@ def main(argv: list[str] | None = None) -> int:
     sys.path.insert(0, "")  # so that --env module:Id finds a file beside the user, as python -m would
     try:
         command, rest = choose(argv)
-        return command(["--help" if word == "-h" else word for word in rest])
+        return command(rest)
     except UsageError as error:
         if is_debugging:
             traceback.print_exc()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spl.decoding import Cut, Decoded, Job
 from spl.folder_files import NUM_NAMED, LeftOut, as_json, named, told
 from spl.naming import printable
+from spl.options import PathName
 from spl.pairs import Pairs, samples_told, signature_of
 from spl.ranges import Count, Range, SampleRate, Side, Workers, check_ranges
 
@@ -26,7 +27,7 @@ CACHE = ".clips"  # behind the name of a folder of videos: where what was decode
 class ClipConfig:
     """How videos are cut to samples; the defaults are those of an agent."""
 
-    cache: str | None = (
+    cache: PathName | None = (
         None  # folder of decoded videos; null: that of the videos, its name followed by .clips
     )
     video_size: tuple[Side, Side] = (84, 84)  # rows, columns after resizing by area

@@ -5,39 +5,22 @@ The dataclasses live beside the functions they describe. Imports no torch, so th
 
 import contextlib
 import copy
-import difflib
-import functools
-import inspect
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
+from spl.options import PATH, Option, options_of, screen_of
 from spl.presets import find_preset, nearest_presets, presets_of
-from spl.ranges import Range
-from spl.vocabulary import JOINED, RENAMED, SPELLED
+from spl.vocabulary import JOINED, RENAMED, SPELLED, either, nearest_options
 from spl.yaml_files import Plain, UnreadableYaml, plain, read_yaml, read_yaml_file
 
 T = TypeVar("T")
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _WORDS = {"true": True, "false": False, ".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
-_NOUNS = {int: "an int", float: "a number", bool: "true or false", str: "a string", Any: "any value"}
 
 
 class UsageError(Exception):
@@ -48,13 +31,6 @@ class RunError(Exception):
     """What keeps a run from going on although nobody made a mistake, told in one sentence per line."""
 
 
-class _Option(NamedTuple):
-    kind: Any
-    noun: str  # the kind in plain words
-    default: Any  # ``MISSING`` when it must be given
-    owner: Any  # the dataclass whose field it is
-
-
 class _Dumper(yaml.SafeDumper):
     """Quotes the strings that would come back as something else, such as ``1e5``."""
 
@@ -63,7 +39,14 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_scalar(tag, value, "'" if is_misread else style)
 
 
-def parse(config_class: type[T], argv: Sequence[str], *, prog: str, aliases: Mapping[str, str] = {}) -> T:
+def parse(
+    config_class: type[T],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    aliases: Mapping[str, str] = {},
+    beside: Mapping[str, str] = {},
+) -> T:
     """Return the config that YAML files (``--config``, later ones win) and then ``--a.b value`` describe.
 
     A mapping in YAML replaces a whole dict field; ``--env.kwargs.key value`` sets one key of it.
@@ -71,14 +54,18 @@ def parse(config_class: type[T], argv: Sequence[str], *, prog: str, aliases: Map
     Args:
         config_class: dataclass of options and sections; ``--help`` shows the comment behind a field, or its
             ``metadata["help"]``. Where its ``presets_of`` names a command, ``--config`` takes that command's
-            presets by name, too; a file of that name comes first.
+            presets by name, too; a file of that name comes first. ``--help`` leaves out what its
+            ``unlisted`` names: options that another one decides.
+        prog: the command, with what stands before its options, as ``--help`` shows it.
         aliases: short to full key: with ``{"env": "env.id"}``, ``--env X`` means ``--env.id X``.
+        beside: what the command took from ``argv`` itself, such as ``--resume RUN``, with its text for
+            ``--help``.
 
     Raises:
         UsageError: with all mistakes, one per line.
         SystemExit: with code 0, after ``--help``.
     """
-    reading = _Reading(config_class, aliases)
+    reading = _Reading(config_class, aliases, beside)
     if "--help" in argv or "-h" in argv:
         print(reading.help(prog))
         raise SystemExit(0)
@@ -116,88 +103,25 @@ def dump(config: Any) -> str:
 
 def difference(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
     """Return the dotted keys in which two configs of one class differ, with both values."""
-    pairs = zip(_options(type(a), a), _options(type(b), b), strict=True)
+    pairs = zip(options_of(type(a), a), options_of(type(b), b), strict=True)
     return {name: (x.default, y.default) for (name, x), (_, y) in pairs if x.default != y.default}
-
-
-def _options(config_class: Any, section: Any = MISSING, prefix: str = "") -> Iterator[tuple[str, _Option]]:
-    """Yield each dotted key and its option; ``section`` gives the defaults if it is there."""
-    kinds = get_type_hints(config_class, include_extras=True)
-    for field in fields(config_class):
-        factory: Any = field.default_factory
-        default = field.default if factory is MISSING else factory()
-        default = default if section is MISSING else getattr(section, field.name)
-        kind, name = kinds[field.name], prefix + field.name
-        if is_dataclass(kind):
-            yield from _options(kind, default, f"{name}.")
-        else:
-            yield name, _Option(kind, _noun(kind), default, config_class)
-
-
-@functools.cache
-def _comments(config_class: Any) -> dict[str, str]:
-    """Return the comment behind each field in the source of the class, or of those it inherits from."""
-    comments: dict[str, str] = {}
-    for owner in reversed(config_class.__mro__):
-        with contextlib.suppress(OSError, TypeError):  # it has no source
-            source = inspect.getsource(owner)
-            comments |= re.findall(r"^    (\w+):.*?  # (.+)$", source, flags=re.MULTILINE)
-    return comments
-
-
-def _help_of(config_class: Any, name: str) -> str:
-    """Return the help text in a field's metadata, else the comment behind it."""
-    metadata = {field.name: field.metadata for field in fields(config_class)}[name]
-    return str(metadata.get("help", _comments(config_class).get(name, "")))
-
-
-def _noun(kind: Any) -> str:
-    """Return a type in plain words; `TypeError` for a type that no option can have."""
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return " ".join([_noun(args[0]), *(one.shown() for one in args[1:] if isinstance(one, Range))])
-    if origin is Literal:
-        return "one of " + ", ".join(map(repr, args))
-    if origin in (Union, UnionType):
-        return " or ".join("null" if arg is NoneType else _noun(arg) for arg in args)
-    if origin is tuple:
-        return f"a list{'' if args[-1] is ... else f' of {len(args)}'}, each {_noun(args[0])}"
-    if (noun := "a mapping" if origin is dict else _NOUNS.get(kind)) is None:
-        raise TypeError(f"an option must be a number, bool, str, Literal, tuple, dict or null, got {kind}")
-    return noun
-
-
-def _shown(default: Any) -> str:
-    """Return a default as a user would write it on the command line."""
-    if isinstance(default, tuple):
-        return ",".join(map(str, default))
-    return json.dumps(default) if default is None or isinstance(default, bool) else str(default)
 
 
 class _Reading:
     """What the user set so far, where later settings win, and what is wrong with it."""
 
-    def __init__(self, config_class: Any, aliases: Mapping[str, str]) -> None:
-        self.aliases = aliases
+    def __init__(self, config_class: Any, aliases: Mapping[str, str], beside: Mapping[str, str] = {}) -> None:
+        self.aliases, self.beside = aliases, beside
         self.command: str | None = getattr(config_class, "presets_of", None)  # whose presets it takes
-        self.options = dict(_options(config_class))
+        self.options: dict[str, Option] = dict(options_of(config_class))
+        unlisted = getattr(config_class, "unlisted", ())  # that may not be set, but are read from its files
+        self.listed = {name: one for name, one in self.options.items() if name not in unlisted}
         self.given: dict[str, tuple[Any, str]] = {}  # option -> raw value, and the key as the user wrote it
         self.problems: list[str] = []
 
     def help(self, prog: str) -> str:
-        lines = [f"usage: {prog} [--config FILE.yaml] [--key value ...]", "", "options:"]
-        lines += [
-            "  --config FILE.yaml",
-            "      read options from a YAML file; may be repeated, later files win",
-        ]
-        if self.command is not None:
-            lines.append(f"      or from a preset (spl presets): {', '.join(presets_of(self.command))}")
-        for name, (_, noun, default, owner) in self.options.items():
-            text = _help_of(owner, name.rpartition(".")[2])
-            shorts = "".join(f", --{short}" for short, full in self.aliases.items() if full == name)
-            shown = "(required)" if default is MISSING else _shown(default)
-            lines += [f"  --{name}{shorts} {shown}", f"      {text}{' -- ' if text else ''}{noun}"]
-        return "\n".join(lines)
+        presets = [] if self.command is None else presets_of(self.command)
+        return screen_of(prog, self.listed, self.aliases, beside=self.beside, presets=presets)
 
     def owner(self, name: str) -> str | None:
         """Return the option that a dotted key sets: itself, or the dict field of which it is a sub-key."""
@@ -205,18 +129,36 @@ class _Reading:
         owners = (option for option in dicts if name.startswith(f"{option}."))
         return name if name in self.options else next(owners, None)
 
+    def resolve(self, key: str) -> tuple[str, str | None]:
+        """Return the full name of a key, whose hyphens may stand for underscores, and the option it sets."""
+        for word in (key, key.replace("-", "_")):
+            name = self.aliases.get(word, word)
+            if (owner := self.owner(name)) is not None:  # what is behind a dict field stays as it is written
+                return owner + key[len(owner) :] if owner != name == word else name, owner
+        return key, None
+
+    def hint(self, key: str, dashes: str) -> str:
+        """Return the options that an unknown key may mean, as a question, or where all of them are listed."""
+        beside = [name.split()[0].removeprefix("--") for name in self.beside]
+        found = nearest_options(key, [*self.listed, *beside, "config"], self.aliases)
+        if dashes and "." not in key:
+            short = {full: name for name, full in reversed(list(self.aliases.items()))}
+            found = [short.get(name, name) for name in found]
+        return f"did you mean {either([dashes + name for name in found])}?" if found else "see --help"
+
     def add_words(self, argv: Sequence[str]) -> None:
         """Take in a command line: first the files it names, then its overrides."""
         words, overrides = list(reversed(argv)), []
         while words:
             word = words.pop()
+            name, equals, value = word.removeprefix("--").partition("=")
             if not word.startswith("--"):
-                self.problems.append(f"unexpected argument {word!r}; write options as --name value")
+                self.add_stray(word)
+                if word.startswith("-") and not equals and words and not words[-1].startswith("-"):
+                    words.pop()  # its value, as is likely
                 continue
-            name, equals, value = word[2:].partition("=")
-            owner = self.owner(self.aliases.get(name, name))
-            if owner is None and (owner := self.owner(name.replace("-", "_"))) is not None:
-                name = name.replace("-", "_")
+            if (owner := self.resolve(name)[1]) is not None and owner == name.replace("-", "_"):
+                name = owner
             if not equals and words and not words[-1].startswith("--"):
                 value = words.pop()
             elif not equals and owner is not None and self.options[owner].kind is bool:
@@ -230,6 +172,21 @@ class _Reading:
                 overrides.append((name, plain(value) if value else "", f"--{name}"))
         for override in overrides:
             self.add(*override)
+
+    def add_stray(self, word: str) -> None:
+        """Refuse a word that is neither an option nor the value of one."""
+        name, equals, _ = word.lstrip("-").partition("=")
+        if word.startswith("-") and name:
+            self.problems.append(f"unknown option -{name} ({self.exactly(name)})")
+        elif equals and name:
+            told = f"write options as --name value ({self.exactly(name)})"
+            self.problems.append(f"unexpected argument {word!r}; {told}")
+        else:
+            self.problems.append(f"unexpected argument {word!r}; write options as --name value")
+
+    def exactly(self, name: str) -> str:
+        """Return the hint for a name that may be right but for the dashes before it."""
+        return self.hint(name, "--") if self.resolve(name)[1] is None else f"did you mean --{name}?"
 
     def add_file(self, file: str) -> None:
         path = Path(file)
@@ -275,15 +232,10 @@ class _Reading:
         return name
 
     def add(self, key: str, value: Any, label: str) -> None:
-        name = self.aliases.get(key, key)
-        owner = self.owner(name)
+        name, owner = self.resolve(key)
         if owner is None:
             dashes, word = ("--", "option") if label.startswith("--") else ("", "key")
-            inside = [option for option in self.options if option.startswith(f"{name}.")]
-            names = {option.rpartition(".")[0] for option in self.options} | self.options.keys()
-            nearest = inside or difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {dashes}{nearest[0]}?" if nearest else "see --help"
-            self.problems.append(f"unknown {word} {label} ({hint})")
+            self.problems.append(f"unknown {word} {label} ({self.hint(key, dashes)})")
             return
         before = self.given[owner][1] if owner in self.given else label
         if owner == name and before != label and before.startswith("--") and label.startswith("--"):
@@ -317,9 +269,11 @@ class _Reading:
             self.problems.append(f"{label} must be given: {noun}")
             return MISSING
         try:
-            return _coerce(value, kind) if name in self.given else copy.deepcopy(value)
+            is_given = name in self.given and not value == default == ""  # an empty path may be the default
+            return _coerce(value, kind) if is_given else copy.deepcopy(value)
         except (ValueError, OverflowError):
-            self.problems.append(f"{label} must be {noun}, got {_clipped(repr(value))}")
+            here = "; write . for the current folder" if PATH in noun and not str(value).strip() else ""
+            self.problems.append(f"{label} must be {noun}, got {_clipped(repr(value))}{here}")
             return MISSING
 
 
@@ -341,7 +295,10 @@ def _coerce(value: Any, kind: Any) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     meaning = _meaning(value) if isinstance(value, str) else value
     if origin is Annotated:
-        return _coerce(value, args[0])
+        found = _coerce(value, args[0])
+        if PATH in args[1:] and (not found.strip() or "\0" in found):
+            raise ValueError(found)
+        return found
     if origin in (Union, UnionType):
         for arg in args:
             with contextlib.suppress(ValueError, OverflowError):

@@ -16,6 +16,7 @@ from torch import Tensor
 from spl.config import UsageError
 from spl.image_folders import Counted, Looking, find_images
 from spl.images import colour_of, open_image
+from spl.options import PathName
 from spl.ranges import Pixels0, Range, Share, ShareInside, Workers, check_ranges
 
 FETCHED = ("cifar10", "cifar100", "stl10")  # that torchvision can download
@@ -34,7 +35,7 @@ class DataConfig:
     """Which images, from where, and how they are varied."""
 
     name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # which set
-    root: str = "data"  # folder of the set; digits needs none
+    root: PathName = "data"  # folder of the set; digits needs none
     download: bool = False  # fetch cifar10, cifar100 or stl10 if it is not there
     augmentation: Augmentation = "affine"  # of training images; affine turns, moves and scales them a little
     padding: Pixels0 = 4  # pixels on each side before a crop

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spl.arguments import INTERRUPTED, OK, join_paths, split_words, take_options, take_run
+from spl.arguments import INTERRUPTED, OK, folder_of, join_paths, split_words, take_options, take_run
 from spl.config import UsageError, given_options, parse
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def evaluate_classifier(argv: list[str]) -> int:
 
 
 def evaluate_autoencoder(argv: list[str]) -> int:
-    """``spl evaluate autoencoder RUN [RUN ...] [options]``."""
+    """``spl evaluate autoencoder RUN ... [options]``."""
     from spl.pretrain.evaluate import ALIASES, EvaluateAutoencoderConfig
     from spl.pretrain.evaluate import evaluate_autoencoder as evaluate
     from spl.pretrain.pool import pool
@@ -44,8 +44,8 @@ def evaluate_autoencoder(argv: list[str]) -> int:
 
     run, rest = take_run(argv, "spl evaluate autoencoder runs/autoencoder/...")
     others, rest = split_words(rest)
-    runs = [run, *map(Path, others)]
-    prog = "spl evaluate autoencoder RUN [RUN ...]"
+    runs = [run, *(folder_of(other, "a run") for other in others)]
+    prog = "spl evaluate autoencoder RUN ..."
     rest = join_paths(rest, ALIASES, "data.paths")
     config = parse(EvaluateAutoencoderConfig, rest, prog=prog, aliases=ALIASES)
     results = [evaluate(one, config) for one in runs]
@@ -64,7 +64,7 @@ def explain_agent(argv: list[str]) -> int:
 
 
 def explain_classifier(argv: list[str]) -> int:
-    """``spl explain classifier RUN [RUN ...] [--images PATH ...] [options]``."""
+    """``spl explain classifier RUN ... [--images PATH ...] [options]``."""
     from spl.explain.classifier import ExplainClassifierConfig
     from spl.explain.classifier import explain_classifier as explain
     from spl.explain.tables import print_measures
@@ -72,10 +72,12 @@ def explain_classifier(argv: list[str]) -> int:
     run, rest = take_run(argv, "spl explain classifier runs/classifier/...")
     others, rest = split_words(rest)
     rest, files = take_options(rest, "--images")
-    config = parse(ExplainClassifierConfig, rest, prog="spl explain classifier RUN [RUN ...]")
+    beside = {"--images PATH ...": "images to draw instead of held-out ones, or folders of them"}
+    prog = "spl explain classifier RUN ..."
+    config = parse(ExplainClassifierConfig, rest, prog=prog, beside=beside)
     if files and "num_drawn" in given_options(ExplainClassifierConfig, rest):
         raise UsageError("--num_drawn is of held-out images: leave it out, or --images")
-    print_measures(explain([run, *map(Path, others)], config, files))
+    print_measures(explain([run, *(folder_of(other, "a run") for other in others)], config, files))
     return OK
 
 
@@ -104,14 +106,14 @@ def film(argv: list[str]) -> int:
 
 
 def report(argv: list[str]) -> int:
-    """``spl report RUN [RUN ...] [options]``."""
+    """``spl report RUN ... [options]``."""
     from spl.page.write import ReportConfig, write_report
 
     runs, words = split_words(argv)
     if not runs and words != ["--help"]:
         raise UsageError("give the folder of a run, or of several: spl report runs/agent/...")
-    config = parse(ReportConfig, words, prog="spl report RUN [RUN ...]")
-    written = write_report([Path(run) for run in runs], config, run_kinds())
+    config = parse(ReportConfig, words, prog="spl report RUN ...")
+    written = write_report([folder_of(run, "a run") for run in runs], config, run_kinds())
     for note in written.notes:
         print(note)
     print(f"written to {written.path}, {written.num_bytes / 2**20:.1f} MiB")

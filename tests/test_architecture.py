@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 BASE = {  # know no others
     "spl",
     "spl.config",
+    "spl.options",
     "spl.presets",
     "spl.ranges",
     "spl.yaml_files",
@@ -27,6 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.yaml_files": set(),
     "spl.ranges": set(),
     "spl.config": {"spl.yaml_files", "spl.vocabulary"},
+    "spl.options": set(),
+    "spl.commands": {"spl.vocabulary"},
     "spl.presets": set(),
     "spl.vocabulary": set(),
     "spl.records": set(),
@@ -226,6 +229,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.system",
     },
     "spl.cli": {
+        "spl.commands",
+        "spl.vocabulary",
         "spl.arguments",
         "spl.ablation.curricula",
         "spl.ablation.runner",
@@ -323,10 +328,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.envs.answers",
         "spl.envs.atari",
         "spl.envs.doom",
+        "spl.envs.games",
         "spl.packages",
     },
     "spl.envs.camera": {"spl.envs.adapter", "spl.envs.answers", "spl.envs.catalog", "spl.envs.forms"},
     "spl.envs.symptoms": set(),
+    "spl.envs.games": set(),
     "spl.envs.usage": {"spl.envs.ranges", "spl.envs.streams", "spl.envs.symptoms"},
     "spl.envs.hearing": {"spl.envs.ranges", "spl.envs.symptoms"},
     "spl.envs.checkup": {

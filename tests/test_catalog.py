@@ -111,6 +111,21 @@ def test_an_unknown_id_names_the_nearest(env_id, nearest):
     assert "--env module:Id or module:Class" in told
 
 
+@pytest.mark.parametrize(
+    "env_id", ["PongNoFrameskip-v4", "PongDeterministic-v4", "Pong-ram-v5", "Pong-v5", "pong"]
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_old_name_of_a_game_leads_to_that_of_now(env_id, is_there, monkeypatch):
+    if not is_there:
+        monkeypatch.setattr(catalog, "ale_ids", list)
+    told = refusal(env_id)
+    if env_id in catalog.gymnasium.registry:  # by ale-py, without sound
+        assert told == f"{env_id} has no sound, and its frame skip loses frames: use ALE/Pong-v5"
+    else:
+        assert f"there is no environment {env_id} (did you mean ALE/Pong-v5?)" in told
+        assert ("ALE games need ale-py" in told) is not (is_there and HAS_ALE)
+
+
 def test_an_id_like_no_other_names_none():
     assert refusal("Qqqqqqq-v0").startswith("there is no environment Qqqqqqq-v0; 'spl envs' lists")
 

@@ -18,7 +18,7 @@ SMOKE = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--num_threads", "1
 MISTAKES = {
     "no such command": (
         ["trane", "agent"],
-        "there is no command 'spl trane agent'; there are spl train agent",
+        "there is no command 'spl trane agent'; did you mean 'spl train agent'?",
     ),
     "unknown environment": (["train", "agent", "--env", "spl/Becon-v0"], "did you mean spl/Beacon-v0?"),
     "no streams": (["train", "agent", "--env", "CartPole-v1"], "no picture and no sound in the observation"),
@@ -41,7 +41,7 @@ MISTAKES = {
     "out of range": (["train", "agent", "--agent.gamma", "2"], "gamma must be in [0, 1], got 2.0"),
     "impossible together": (["train", "agent", "--agent.fusion", "mdqn"], "set --agent.dueling false"),
     "too small a picture": (["train", "agent", "--env.video_size", "10,10"], "give a larger env.video_size"),
-    "option for envs": (["envs", "--all"], "spl envs takes ids only"),
+    "option for envs": (["envs", "--all"], "spl envs takes names of environments only"),
     "record over something": (["record", "--out", "."], "is not empty: choose another with --out"),
 }
 
@@ -74,7 +74,7 @@ def test_a_failure_is_code_1_and_shows_its_traceback(capsys, monkeypatch):
     def fail(argv):
         raise RuntimeError("the roof fell in")
 
-    monkeypatch.setitem(cli.COMMANDS, ("envs",), fail)
+    monkeypatch.setitem(cli.COMMANDS, ("envs",), cli.Command(fail, "", ""))
     assert cli.main(["envs"]) == 1
     told = capsys.readouterr().err
     assert "Traceback" in told
@@ -85,7 +85,7 @@ def test_a_full_disk_is_code_1_and_one_sentence(capsys, monkeypatch):
     def fail(argv):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(cli.COMMANDS, ("envs",), fail)
+    monkeypatch.setitem(cli.COMMANDS, ("envs",), cli.Command(fail, "", ""))
     assert cli.main(["envs"]) == 1
     assert capsys.readouterr().err == "spl: [Errno 28] No space left on device\n"
 
@@ -114,6 +114,28 @@ def test_envs_lists_our_worlds(capsys):
     assert "16,000 Hz" in told
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["record", "CartPole-v1"], "no picture and no sound in the observation"),
+        (["check", "env", "Nowhere-v0"], "there is no environment Nowhere-v0"),
+        (["check", "env", "--env", "Nowhere-v0"], "there is no environment Nowhere-v0"),
+        (["check", "env"], "say which environment is meant"),
+        (["train", "agent", "Nowhere-v0", "--num_steps", "9"], "there is no environment Nowhere-v0"),
+        (["train", "agent", "a", "b"], "unexpected argument 'b'; write options as --name value"),
+        (["train", "agent", "a", "--env", "b"], "'a' stands first and --env is given too: leave one out"),
+        (["train", "agent", "a", "--env.id=b"], "'a' stands first and --env.id is given too: leave one out"),
+        (["pretrain", "autoencoder", "nowhere", "there"], "nowhere"),
+        (["models", "resnet21", "csm"], "there is no network 'resnet21'"),
+        (["models", "resnet20", "--model", "resnet32"], "'resnet20' stands first and --model is given too"),
+    ],
+)
+def test_what_a_command_needs_stands_first_without_a_name(words, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_train_evaluate_and_record_end_to_end(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", "agent", *SMOKE]) == 0
@@ -129,6 +151,8 @@ def test_train_evaluate_and_record_end_to_end(capsys, tmp_path, monkeypatch):
     assert "of oracle" in table
     assert json.loads((run / "evaluation.json").read_text())["conditions"]["oracle"]["mean"] == 32.0
     out = str(tmp_path / "rec")
+    assert cli.main(["record", "spl/Greeting-v0", "--num_steps", "3", "--out", "a"]) == 0
+    assert "a: 3 steps" in capsys.readouterr().out
     assert cli.main(["record", "--agent", str(run), "--num_steps", "70", "--out", out]) == 0
     assert "70 steps, 2 whole episodes" in capsys.readouterr().out
 
@@ -176,7 +200,7 @@ def variables_after(tmp_path: Path, **given: str) -> dict[str, str]:
     )
     code = (
         "import sys; from spl import cli; assert 'torch' not in sys.modules\n"
-        "cli.COMMANDS['train', 'agent'] = lambda argv: __import__('told') and 0\n"
+        "cli.COMMANDS['train', 'agent'] = cli.Command(lambda argv: __import__('told') and 0, '', '')\n"
         "sys.exit(cli.main(['train', 'agent']))"
     )
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS")

@@ -204,7 +204,7 @@ def test_all_unknown_keys_are_told_with_the_nearest(write: Callable[..., str]) -
         ("--agent.seed", "--agent.seed must be followed by a value, got nothing"),
         ("--config", "--config must be followed by a value, got nothing"),
         ("--memory.capacity 0", "memory: min_size must be in 1..capacity (0), got 10"),
-        ("--memory 5", "unknown option --memory (did you mean --memory.capacity?)"),
+        ("--memory 5", "unknown option --memory (did you mean --memory.capacity or --memory.min_size?)"),
     ],
 )
 def test_each_mistake_is_one_clear_sentence(words: str, sentence: str) -> None:

@@ -172,6 +172,15 @@ def test_damaged_rows_are_refused(make: Maker, capsys: Any) -> None:
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.parametrize("out", ["new/deep/a.html", "there", "new/"])
+def test_out_may_be_missing_or_a_folder(out: str, make: Maker, tmp_path: Path) -> None:
+    run = make("run")
+    (tmp_path / "there").mkdir()
+    assert cli.main(["report", str(run), "--out", f"{tmp_path}/{out}"]) == 0
+    page = tmp_path / out
+    assert (page if page.is_file() else page / "report.html").read_text().startswith("<!doctype html>")
+
+
 def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> None:
     run, empty, other = make("run"), make("empty", rows=()), make("other", "--seed", "1")
     assert "is not the folder of a run: it has no config.yaml" in refusal(capsys, tmp_path)
@@ -179,9 +188,9 @@ def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> 
     assert "has no rows in metrics.jsonl yet" in refusal(capsys, run, empty, "--out", tmp_path / "a.html")
     assert "say where the page of several runs goes: --out FILE.html" in refusal(capsys, run, other)
     assert "give each run once" in refusal(capsys, run, run, "--out", tmp_path / "a.html")
-    nowhere = tmp_path / "nowhere" / "a.html"
-    assert f"{nowhere} cannot be written: No such file" in refusal(capsys, run, "--out", nowhere)
-    assert "cannot be written" in refusal(capsys, run, "--out", tmp_path)
+    (tmp_path / "file").touch()
+    nowhere = tmp_path / "file" / "a.html"
+    assert f"{nowhere} cannot be written: File exists" in refusal(capsys, run, "--out", nowhere)
     for size in ("-1", ".nan"):
         assert "max_mib must be at least 0, got" in refusal(capsys, run, "--max_mib", size)
     assert "max_mib must be at most 1e+09, got inf" in refusal(capsys, run, "--max_mib", ".inf")

@@ -14,7 +14,7 @@ from spl.ablation.figures import draw_measures
 from spl.ablation.measures import Entry, Measure, Measures, Outcome, Panel
 from spl.ablation.runner import Place
 from spl.ablation.tables import write_measures
-from spl.arguments import take_option
+from spl.arguments import folder_of, take_option
 from spl.config import RunError, UsageError
 from spl.files import hold, replace_text
 from spl.report import say
@@ -23,6 +23,7 @@ from spl.yaml_files import read_yaml_file
 
 T = TypeVar("T")
 SUBJECTS = ("classifier", "autoencoder", "agent")
+OF = {"--of NAME": f"what learns: {', '.join(SUBJECTS)}; each has its own options"}
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
 RESTARTS = "restarts"  # the variant without a curriculum of which the best initialisation counts
 APART = 1_000_000  # between the seeds of restarts: no other cell has them
@@ -255,7 +256,7 @@ def subject_of(argv: list[str]) -> tuple[str, list[str]]:
     rest, of = take_option(argv, "--of")
     _, run = take_option(rest, "--resume")
     if run is not None:
-        path = Path(run) / "config.yaml"
+        path = folder_of(run, "--resume") / "config.yaml"
         try:
             there = str(read_yaml_file(path)["of"])
         except (ValueError, LookupError, TypeError) as error:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from spl.ablation.curricula import check_epochs, needs, runs_of
 from spl.ablation.measures import Measure, Panel
@@ -18,6 +18,7 @@ from spl.curriculum import CurriculumConfig
 from spl.datasets import described, load_images
 from spl.files import hold
 from spl.labels import flip_labels
+from spl.options import PathName
 from spl.ranges import Count
 from spl.runs import pick_device
 
@@ -26,7 +27,6 @@ ALIASES = {
     "model": "model.name",
     "attention": "model.attention",
     "label_noise": "data.label_noise",
-    "label-noise": "data.label_noise",
 }
 MAY_CHANGE = (*run.MAY_CHANGE, "variants", "seeds")  # a grid may grow
 WRONG = "curriculum/flipped_share"
@@ -43,6 +43,13 @@ WRONG_PANEL = Panel(WRONG, "epoch", 100.0, "learned samples with a wrong label, 
 class CurriculaConfig(TrainClassifierConfig):
     """Everything that describes ``spl ablate curriculum --of classifier``: a training, and what is varied."""
 
+    unlisted: ClassVar[tuple[str, ...]] = (  # that a grid decides
+        "of",
+        "seed",
+        "curriculum.name",
+        "curriculum.difficulty",
+    )
+
     of: Literal["classifier"] = "classifier"  # learns: classifier, autoencoder or agent; each has its options
     variants: tuple[Literal["uniform", "self-paced", "anti", "random", "predefined", "restarts"], ...] = (
         field(
@@ -55,7 +62,9 @@ class CurriculaConfig(TrainClassifierConfig):
         default_factory=lambda: CurriculumConfig(name="self-paced")
     )  # the options that all variants have in common
     restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
-    difficulty: str | None = None  # .npy or .csv of the variant predefined, one number a sample, easy is low
+    difficulty: PathName | None = (
+        None  # .npy or .csv of the variant predefined, one number a sample, easy is low
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

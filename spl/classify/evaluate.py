@@ -13,6 +13,7 @@ from spl.classify.scores import class_rows, draw_confusion, write_confusion
 from spl.config import UsageError
 from spl.datasets import ImageSets, load_images
 from spl.files import replace_text
+from spl.options import PathName
 from spl.runs import kept_run
 
 
@@ -20,7 +21,7 @@ from spl.runs import kept_run
 class MovedConfig:
     """Where the images of a run are now."""
 
-    root: str | None = None  # folder of the images; null: as in training
+    root: PathName | None = None  # folder of the images; null: as in training
 
 
 @dataclass(frozen=True, kw_only=True)

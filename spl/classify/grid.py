@@ -4,7 +4,7 @@ import inspect
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from spl.ablation.cells import read_seeds
 from spl.attention import ATTENTION
@@ -29,6 +29,8 @@ FLAGS = {"order": "--order", "separation": "--lambda"}
 @dataclass(frozen=True, kw_only=True)
 class AblateClassifierConfig(TrainClassifierConfig):
     """Everything that describes ``spl ablate classifier``: a training, and what is varied of it."""
+
+    unlisted: ClassVar[tuple[str, ...]] = ("model.attention", "seed", "restarts")  # that a grid decides
 
     attention: tuple[str, ...] = ("none", "sam", "cam", "csm")  # modules; the first is the baseline
     seeds: str = "0-4"  # of the runs of each module: 0-4, or 0,3,7

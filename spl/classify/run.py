@@ -13,6 +13,7 @@ from spl.compilation import compiled
 from spl.config import UsageError
 from spl.curriculum import CurriculumConfig
 from spl.datasets import DataConfig, ImageSets
+from spl.options import PathName
 from spl.ranges import Count, Positive, Seed, Threads, check_ranges
 from spl.resnet import build_resnet
 from spl.runs import generator_of, pick_device
@@ -70,7 +71,7 @@ class TrainClassifierConfig:
     compile: bool = False  # let torch.compile translate the model first
     debug_anomaly: bool = False  # name the module that makes the first NaN; slow
     num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
-    runs: str = "runs"  # folder that holds all runs
+    runs: PathName = "runs"  # folder that holds all runs
     checkpoint_every_minutes: Positive = 10.0  # at the latest, besides the end of each epoch
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from spl.curriculum.pace import Schedule
 from spl.curriculum.weights import SCHEMES
+from spl.options import PathName
 from spl.ranges import (
     LARGEST,
     NotNegative,
@@ -46,7 +47,7 @@ class CurriculumConfig:
     inner: ShareInside = 0.5  # of scheme=mixture: below this share of the pace a sample counts fully
     power: Power = 3.0  # of scheme=polynomial: 2 is linear, more is nearer to hard
     gamma: NotNegative = 1.0  # of scheme=spld: what the easiest of a group gains, in the unit of the loss
-    difficulty: str | None = None  # of predefined: .npy or .csv, one number a sample, easy is low
+    difficulty: PathName | None = None  # of predefined: .npy or .csv, one number a sample, easy is low
 
     def __post_init__(self) -> None:
         check_ranges(self)

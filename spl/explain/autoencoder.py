@@ -19,6 +19,7 @@ from spl.explain.figures import MOST_PIXELS
 from spl.explain.overlay import overlaid
 from spl.explain.senses import AsPictures, as_pictures
 from spl.files import replace_text, writable
+from spl.options import PathName
 from spl.pairs import NAMES
 from spl.pretrain.evaluate import HeldOutConfig, source_of
 from spl.pretrain.trained import read_autoencoder
@@ -43,7 +44,7 @@ class ExplainAutoencoderConfig:
     score: Literal["error", "fit"] = "error"  # what makes the error, or what keeps it small
     modalities: Literal["both", "video", "audio"] = "both"  # what the autoencoder is given
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    out: str | None = None  # folder that is written; null: explanation/ in the run's folder
+    out: PathName | None = None  # folder that is written; null: explanation/ in the run's folder
 
     def __post_init__(self) -> None:
         check_ranges(self)

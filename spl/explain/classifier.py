@@ -25,6 +25,7 @@ from spl.explain.subjects import (
 )
 from spl.explain.tables import Explanation, Row, as_markdown, notes_on
 from spl.files import replace_text, writable
+from spl.options import PathName
 from spl.ranges import Count, Count0, check_ranges
 from spl.report import Report
 from spl.saliency import METHODS, predicted
@@ -44,7 +45,7 @@ class ExplainClassifierConfig:
     which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    out: str | None = None  # folder that is written; null: explanation/ in the first run's folder
+    out: PathName | None = None  # folder that is written; null: explanation/ in the first run's folder
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from spl import config as configuration
 from spl.config import UsageError
 from spl.files import replace_text
+from spl.options import PathName
 from spl.page.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
 from spl.page.curves import Group, curve_blocks, flatten, group_runs
 from spl.page.explained import explained_blocks
@@ -31,7 +32,7 @@ MOST_FIGURES = 3  # beside steps and time, at the top
 class ReportConfig:
     """How a page is written."""
 
-    out: str | None = None  # the page; null: report.html in the run's folder
+    out: PathName | None = None  # the page; null: report.html in the run's folder
     max_mib: NotNegative = 64.0  # of pictures, sounds and films on it, all together; the others are named
 
     def __post_init__(self) -> None:
@@ -59,10 +60,13 @@ def write_report(folders: Sequence[Path], config: ReportConfig, kinds: Sequence[
     if config.out is None and len(folders) > 1:
         raise UsageError("say where the page of several runs goes: --out FILE.html")
     path = folders[0] / "report.html" if config.out is None else Path(config.out)
+    if path.is_dir() or (config.out or "").endswith("/"):
+        path = path / "report.html"
     shelf = Shelf(int(config.max_mib * MIB))
     page = page_of([read_folder(folder, kinds) for folder in folders], shelf, kinds)
     text = render(page)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, text)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}; choose another with --out") from error

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from spl.ablation.curricula import check_epochs, needs, runs_of
 from spl.ablation.measures import Measure, Panel
@@ -12,6 +12,7 @@ from spl.ablation.runner import Place
 from spl.curriculum import CurriculumConfig
 from spl.files import hold
 from spl.mismatch import Mismatched
+from spl.options import PathName
 from spl.pretrain import run
 from spl.pretrain.data import load_pairs
 from spl.pretrain.evaluate import HeldOutConfig, judged, reconstruction
@@ -41,6 +42,13 @@ WRONG_PANEL = Panel(WRONG, "epoch", 100.0, "learned samples with a wrong sound, 
 class CurriculaConfig(PretrainConfig):
     """Everything that describes ``spl ablate curriculum --of autoencoder``: a pretraining, what is varied."""
 
+    unlisted: ClassVar[tuple[str, ...]] = (  # that a grid decides
+        "of",
+        "seed",
+        "curriculum.name",
+        "curriculum.difficulty",
+    )
+
     of: Literal["autoencoder"] = "autoencoder"  # learns: classifier, autoencoder or agent
     variants: tuple[Literal["uniform", "self-paced", "anti", "random", "predefined", "restarts"], ...] = (
         field(
@@ -54,7 +62,9 @@ class CurriculaConfig(PretrainConfig):
         default_factory=lambda: CurriculumConfig(name="self-paced")
     )  # the options that all variants have in common
     restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
-    difficulty: str | None = None  # .npy or .csv of the variant predefined, one number a sample, easy is low
+    difficulty: PathName | None = (
+        None  # .npy or .csv of the variant predefined, one number a sample, easy is low
+    )
     num_drawn: Count0 = 0  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:

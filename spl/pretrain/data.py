@@ -14,6 +14,7 @@ from spl.config import UsageError
 from spl.curriculum import Curriculum
 from spl.folder_files import FolderFiles, LeftOut
 from spl.mismatch import Mismatched
+from spl.options import PathName
 from spl.pairs import Pairs, PairSource
 from spl.pretrain.inputs import RecordingFolders, find_inputs
 from spl.pretrain.objective import Views
@@ -28,7 +29,7 @@ DATA = "data.json"  # in the folder of a run: what it learned from, and what was
 class PairsConfig:
     """Which recordings or videos; each recording, and each sub-folder of videos, is a label."""
 
-    paths: tuple[str, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
+    paths: tuple[PathName, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
     skip_broken: bool = False  # leave out for good what cannot be read; else nothing is begun with it
     videos: ClipConfig = field(default_factory=ClipConfig)  # how videos are cut
     history: Count = 4  # steps in a sample of a recording

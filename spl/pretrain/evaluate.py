@@ -15,6 +15,7 @@ from spl.clips import ClipConfig
 from spl.config import UsageError
 from spl.files import replace_text
 from spl.folder_files import FolderFiles
+from spl.options import PathName
 from spl.pairs import NAMES, PairSource
 from spl.pretrain.data import PairsConfig, load_found, load_pairs
 from spl.pretrain.inputs import find_inputs
@@ -32,7 +33,7 @@ AT = (1, 5, 10)  # recalls
 class HeldOutConfig:
     """Samples to judge by; none given: those that the run learned from."""
 
-    paths: tuple[str, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
+    paths: tuple[PathName, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
     skip_broken: bool = False  # leave out what cannot be read; else nothing is judged
 
 
@@ -41,7 +42,7 @@ class EvaluateAutoencoderConfig:
     """How a trained autoencoder is judged."""
 
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
-    against: str | None = None  # folder of another run, whose reconstructions are shown beside
+    against: PathName | None = None  # folder of another run, whose reconstructions are shown beside
     num_measured: Annotated[int, Range(2, MOST)] = 1_024  # samples, evenly over the data, at most
     num_retrieved: Annotated[int, Range(2, MOST)] = 256  # of them, among which a video's sound is sought
     num_splits: Count = 5  # of the samples into known and held-out ones, for the probes

@@ -12,6 +12,7 @@ from spl.config import UsageError
 from spl.curriculum import CurriculumConfig
 from spl.encoders import EncoderConfig, build_encoder
 from spl.moments import Moments
+from spl.options import PathName
 from spl.pairs import PairSource
 from spl.pretrain.data import PairsConfig
 from spl.pretrain.learner import Learner, PretrainRecipe
@@ -54,7 +55,7 @@ class PretrainConfig:
     seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
-    runs: str = "runs"  # folder that holds all runs
+    runs: PathName = "runs"  # folder that holds all runs
     checkpoint_every_minutes: Positive = 10.0  # at the latest, besides the end of each epoch
     num_drawn: Count0 = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
