@@ -82,7 +82,7 @@ def take_run(argv: list[str], example: str) -> tuple[Path, list[str]]:
     if "--help" in argv:
         return Path(), ["--help"]
     if not argv or argv[0].startswith("-"):
-        raise UsageError(f"give the folder of the run, before all options: {example}")
+        raise UsageError(f"give the folder of the run: {example}")
     return folder_of(argv[0], "the run"), argv[1:]
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from spl.ranges import Range
 
 _NOUNS = {int: "an int", float: "a number", bool: "true or false", str: "a string", Any: "any value"}
+_COMMENT = r"^    (\w+):.*?(?: \(\n.*?)?  # (.+)$"  # the default may stand in brackets on a line of its own
 PATH = "a path"
 PathName = Annotated[str, PATH]  # of a file or folder: never empty
 
@@ -49,7 +50,8 @@ def noun_of(kind: Any) -> str:
     if origin is Annotated:
         if PATH in args[1:]:
             return PATH
-        return " ".join([noun_of(args[0]), *(one.shown() for one in args[1:] if isinstance(one, Range))])
+        ranges = (one.shown() for one in args[1:] if isinstance(one, Range))
+        return " ".join([noun_of(args[0]), *filter(None, ranges)])
     if origin is Literal:
         return "one of " + ", ".join(map(repr, args))
     if origin in (Union, UnionType):
@@ -68,7 +70,7 @@ def _comments(config_class: Any) -> dict[str, str]:
     for owner in reversed(config_class.__mro__):
         with contextlib.suppress(OSError, TypeError):  # it has no source
             source = inspect.getsource(owner)
-            comments |= re.findall(r"^    (\w+):.*?  # (.+)$", source, flags=re.MULTILINE)
+            comments |= re.findall(_COMMENT, source, flags=re.MULTILINE)
     return comments
 
 
@@ -111,7 +113,9 @@ def screen_of(
         lines.append(f"      or from a preset (spl presets): {named}")
     for name, (_, noun, default, owner) in options.items():
         text = help_of(owner, name.rpartition(".")[2])
-        shorts = "".join(f", --{short}" for short, full in aliases.items() if full == name)
+        shorts = "".join(
+            f", --{short}" for short, full in aliases.items() if full == name and "." not in short
+        )
         shown = "(required)" if default is MISSING else _shown(default)
         lines += [f"  --{name}{shorts} {shown}", f"      {text}{' -- ' if text else ''}{noun}"]
     return "\n".join(lines)

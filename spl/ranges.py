@@ -34,7 +34,9 @@ class Range(NamedTuple):
         return f"at least {self.low:g}"
 
     def shown(self) -> str:
-        """Return the range behind the noun of its numbers, an end that is far left out."""
+        """Return the range behind the noun of its numbers, an end that is far left out, or both."""
+        if self.low == -self.high:
+            return ""
         if self.high not in (MOST, LARGEST):
             return str(self)
         return f"above {self.low:g}" if self.ends[0] == "(" else f"of at least {self.low:g}"

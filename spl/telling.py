@@ -72,7 +72,7 @@ def explain_classifier(argv: list[str]) -> int:
     run, rest = take_run(argv, "spl explain classifier runs/classifier/...")
     others, rest = split_words(rest)
     rest, files = take_options(rest, "--images")
-    beside = {"--images PATH ...": "images to draw instead of held-out ones, or folders of them"}
+    beside = {"--images PATH ...": "files of images to draw instead of held-out ones"}
     prog = "spl explain classifier RUN ..."
     config = parse(ExplainClassifierConfig, rest, prog=prog, beside=beside)
     if files and "num_drawn" in given_options(ExplainClassifierConfig, rest):
@@ -127,7 +127,9 @@ def report_curriculum(argv: list[str]) -> int:
 
     run, rest = take_run(argv, "spl report curriculum runs/classifier/...")
     if rest == ["--help"]:
-        print("spl report curriculum RUN: which samples it learned when, the easiest and the hardest")
+        print(
+            "usage: spl report curriculum RUN\n\nshows which samples were learned when, easiest and hardest"
+        )
         return OK
     if rest:
         raise UsageError(f"spl report curriculum RUN takes one run and no options, got {rest[0]}")

@@ -185,6 +185,10 @@ def test_a_relapse_is_found(check: Any, name: str, everything: list[Seen]) -> No
     assert any(f"relapse --{name} " in sentence for sentence in told), told
 
 
+def test_every_option_says_what_it_is(everything: list[Seen]) -> None:
+    assert [f"{one.command} --{one.name}" for one in everything if not one.text] == []
+
+
 def test_help_begins_with_what_the_list_of_commands_says(
     screens: dict[str, tuple[str, Any, list[Seen]]], capsys: pytest.CaptureFixture[str]
 ) -> None:

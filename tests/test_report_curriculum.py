@@ -207,7 +207,7 @@ def test_an_agents_report_shows_its_memory(smoke: Callable, capsys):
 
 def test_help_is_no_mistake(capsys):
     assert cli.main(["report", "curriculum", "--help"]) == 0
-    assert capsys.readouterr().out.startswith("spl report curriculum RUN: ")
+    assert capsys.readouterr().out.startswith("usage: spl report curriculum RUN\n")
 
 
 def test_what_cannot_be_reported_is_one_sentence(smoke: Callable, tiny: Callable, capsys, tmp_path: Path):
