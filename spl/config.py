@@ -272,7 +272,8 @@ class _Reading:
             is_given = name in self.given and not value == default == ""  # an empty path may be the default
             return _coerce(value, kind) if is_given else copy.deepcopy(value)
         except (ValueError, OverflowError):
-            here = "; write . for the current folder" if PATH in noun and not str(value).strip() else ""
+            is_empty = PATH in noun and not str(value).strip("[]'\", \t")
+            here = "; write . for the current folder" if is_empty else ""
             self.problems.append(f"{label} must be {noun}, got {_clipped(repr(value))}{here}")
             return MISSING
 

@@ -528,7 +528,7 @@ WRONG = {
     "nothing to learn from": (["--data.paths", "[]"], "there is nothing to learn from: give --data FOLDER"),
     "no data": (["--data.paths", "nowhere"], "there is no folder or file nowhere: give recordings"),
     "no match": (["--data.paths", "no*.mp4"], "nothing matches no*.mp4: give recordings"),
-    "no path": (["--data.paths", "['']"], "a path of data is empty: give a folder or a file"),
+    "no path": (["--data.paths", "['']"], "--data.paths must be a list, each a path, got"),
     "too small": (["--encoder.video_stream", "small"], "the input is too small for a convolution"),
     "batch": (["--recipe.batch_size", "2"], "batch_size must be at least 3, got 2"),
     "nothing learned": (

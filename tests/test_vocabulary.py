@@ -84,7 +84,12 @@ EMPTY = [
         "train classifier --runs=",
     ),
     *("train classifier --data.root=", "pretrain autoencoder --data.videos.cache=", "film x --out="),
-    *("pretrain autoencoder --data=", "explain agent x --out=", "report x --out="),
+    *(
+        "pretrain autoencoder --data=",
+        "pretrain autoencoder --data=['']",
+        "explain agent x --out=",
+        "report x --out=",
+    ),
     *("explain classifier x --out=", "explain autoencoder x --out=", "record --out=", "record --agent="),
     *("evaluate classifier x --data.root=", "evaluate autoencoder x --against=", "train agent --runs=\t"),
 ]
