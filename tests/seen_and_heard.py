@@ -41,13 +41,25 @@ def variance(x: Tensor) -> float:
     return moments.variance
 
 
-def record(folder: Path, num_steps: int, seed: int, places: tuple[float, float] = (0.0, 1.0)) -> Path:
-    """Leave a recording of one episode of such draws in ``folder``, which is returned."""
+def record(
+    folder: Path,
+    num_steps: int,
+    seed: int,
+    places: tuple[float, float] = (0.0, 1.0),
+    *,
+    is_silent: bool = False,
+    has_audio: bool = True,
+) -> Path:
+    """Save a recording of one episode of such draws in ``folder``, which is returned.
+
+    ``is_silent`` makes every sound 0; without ``has_audio`` it is absent, too.
+    """
     memory = ReplayMemory(SPEC, num_steps, history=1)
     memory.meta = {"audio": {"sample_rate_hz": 8000, "samples_per_step": 400, "window_samples": 512}}
     video, audio = (x[:, 0].numpy() for x in draw(num_steps, seed, places))
-    both = np.array([True, True])
-    steps = [Observation(*senses, both) for senses in zip(video, audio, strict=True)]
+    audio = audio * (not is_silent and has_audio)
+    present = np.array([True, has_audio])
+    steps = [Observation(*streams, present) for streams in zip(video, audio, strict=True)]
     memory.begin(steps[0])
     for number, (before, after) in enumerate(pairwise(steps)):
         memory.add(Transition(before, 0, 0.0, number == num_steps - 2, False, after))

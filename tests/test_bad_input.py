@@ -212,12 +212,11 @@ def test_a_cut_last_row_of_the_metrics_is_dropped(run):
 
 def test_an_environment_with_other_actions_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "changing_world.py").write_text(
-        "import gymnasium, numpy as np\n"
-        "ACTIONS = 3\n"
+        "import gymnasium, numpy as np, pathlib\n"
         "class World(gymnasium.Env):\n"
         "    observation_space = gymnasium.spaces.Box(0, 255, (36, 36, 3), np.uint8)\n"
         "    def __init__(self):\n"
-        "        self.action_space = gymnasium.spaces.Discrete(ACTIONS)\n"
+        "        self.action_space = gymnasium.spaces.Discrete(int(pathlib.Path('actions').read_text()))\n"
         "    def reset(self, *, seed=None, options=None):\n"
         "        super().reset(seed=seed)\n"
         "        return self.observation_space.low, {}\n"
@@ -226,10 +225,11 @@ def test_an_environment_with_other_actions_is_refused(tmp_path, monkeypatch, cap
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "actions").write_text("3")
     world = ["--env", "changing_world:World", "--num_steps", "20"]
     assert cli.main(["train", "agent", *SMOKE, *world]) == 0
     (run,) = tmp_path.glob("runs/agent/*")
-    monkeypatch.setattr(sys.modules["changing_world"], "ACTIONS", 4)
+    (tmp_path / "actions").write_text("4")
     for words in (["train", "agent", "--resume", str(run), *LONGER], ["evaluate", "agent", str(run)]):
         capsys.readouterr()
         assert cli.main(words) == 2

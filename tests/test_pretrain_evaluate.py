@@ -150,11 +150,7 @@ def test_what_cannot_be_asked_is_left_out_with_a_sentence(place: Path):
 
 def test_samples_that_lack_a_sense_count_where_they_have_it(place: Path, tmp_path: Path):
     for name in ("left", "right"):
-        toy.record(tmp_path / name, 60, 1, (0.0, 1.0))
-        present = np.lib.format.open_memmap(tmp_path / name / "present.npy", mode="r+")
-        sound = np.lib.format.open_memmap(tmp_path / name / "audio.npy", mode="r+")
-        present[..., 1], sound[:] = False, 0
-        present.flush(), sound.flush()
+        toy.record(tmp_path / name, 60, 1, has_audio=False)
     data = HeldOutConfig(paths=(str(tmp_path / "left"), str(tmp_path / "right")))
     result = evaluate_autoencoder(run_of(place), EvaluateAutoencoderConfig(data=data))
     assert result["reconstruction"]["video"]["video"] is not None
@@ -166,10 +162,7 @@ def test_samples_that_lack_a_sense_count_where_they_have_it(place: Path, tmp_pat
 
 def test_sound_that_never_changes_has_no_baseline(place: Path, tmp_path: Path):
     for name in ("left", "right"):
-        toy.record(tmp_path / name, 60, 1)
-        sound = np.lib.format.open_memmap(tmp_path / name / "audio.npy", mode="r+")
-        sound[:] = 0
-        sound.flush()
+        toy.record(tmp_path / name, 60, 1, is_silent=True)
     data = HeldOutConfig(paths=(str(tmp_path / "left"), str(tmp_path / "right")))
     result = evaluate_autoencoder(run_of(place), EvaluateAutoencoderConfig(data=data, num_splits=1))
     accuracy = result["probe"]["accuracy"]
