@@ -111,6 +111,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.saliency.table",
     },
     "spl.saliency.table": {"spl.saliency.cam", "spl.saliency.changes", "spl.saliency.looking"},
+    "spl.following": set(),
+    "spl.placement": {"spl.borrowing", "spl.following"},
     "spl.saliency.cam": {"spl.borrowing", "spl.saliency.layers"},
     "spl.saliency.changes": {"spl.borrowing", "spl.saliency.layers"},
     "spl.saliency.looking": {"spl.attention.maps", "spl.borrowing", "spl.saliency.layers"},
