@@ -17,6 +17,7 @@ def blocks(language: str) -> list[str]:
 def test_the_own_environment_trains_with_one_flag(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_env.py").write_text(blocks("python")[0])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # its process would look where this one was started
     assert "spl train agent --env my_env:Siren\n" in "".join(blocks("bash"))
     assert (
         cli.main(["train", "agent", "--config", "smoke/agent", "--env", "my_env:Siren", "--num_threads", "1"])
