@@ -43,5 +43,5 @@ def test_flips_follow_from_the_seed(digits: ImageSets):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_that_is_none_is_refused(share: float):
-    with pytest.raises(ValueError, match=f"label_noise must lie between 0 and 1, got {share}"):
+    with pytest.raises(ValueError, match=rf"label_noise must be in \[0, 1\], got {share}"):
         DataConfig(label_noise=share)

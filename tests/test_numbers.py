@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import spl
-from spl.config import UsageError, _options, from_dict, parse
+from spl.config import UsageError, from_dict, parse
+from spl.options import options_of
 from spl.ranges import Count, Positive, Range, Seed, Share, check_ranges, range_in, ranges_of
 
 NO_OPTIONS = {"ResNetSpec"}  # the networks of the papers: nobody sets these numbers
@@ -38,7 +39,7 @@ def is_numeric(kind: Any) -> bool:
 def numbers_of(config_class: Any) -> dict[str, Any]:
     """Return the type of each option that is a number; those of a section are the section's own."""
     return {
-        name: one.kind for name, one in _options(config_class) if "." not in name and is_numeric(one.kind)
+        name: one.kind for name, one in options_of(config_class) if "." not in name and is_numeric(one.kind)
     }
 
 
@@ -70,7 +71,7 @@ def test_every_number_of_every_command_states_its_range_and_refuses_what_is_outs
 
 def test_a_default_lies_in_its_range() -> None:
     for config_class in config_classes():
-        for name, option in _options(config_class):
+        for name, option in options_of(config_class):
             allowed, default = range_in(option.kind), option.default
             for one in default if isinstance(default, tuple) else (default,):
                 if allowed is not None and isinstance(one, int | float):
