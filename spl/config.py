@@ -325,5 +325,5 @@ def _coerce(value: Any, kind: Any) -> Any:
     elif kind is bool and str(value).lower() in _BOOLS:
         return _BOOLS[str(value).lower()]
     elif kind in (int, float) and type(meaning) in (int, float) and (kind is float or meaning % 1 == 0):
-        return kind(meaning)
+        return kind(meaning + 0)  # a zero has no sign
     raise ValueError(value)

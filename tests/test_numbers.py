@@ -4,6 +4,7 @@ import importlib
 import math
 import pkgutil
 import re
+import sys
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -43,13 +44,19 @@ def numbers_of(config_class: Any) -> dict[str, Any]:
     }
 
 
+def just_past(bound: float, towards: float) -> float:
+    """Return the next number past a bound that is not subnormal: a library may have set those to be zero."""
+    found = math.nextafter(bound, towards)
+    return math.copysign(max(abs(found), sys.float_info.min), found)
+
+
 def outside(allowed: Range) -> list[str]:
     """Return texts of numbers that lie outside: far, just, and no numbers at all."""
     if isinstance(allowed.low, int):
         just = [str(allowed.low - 1), str(int(allowed.high) + 1)]
         return [*just, "-1000", "9" * 20, "9" * 400, "nan", "inf", "-inf", "1.5"]
-    low = allowed.low if allowed.ends[0] == "(" else math.nextafter(allowed.low, -math.inf)
-    high = allowed.high if allowed.ends[1] == ")" else math.nextafter(allowed.high, math.inf)
+    low = allowed.low if allowed.ends[0] == "(" else just_past(allowed.low, -math.inf)
+    high = allowed.high if allowed.ends[1] == ")" else just_past(allowed.high, math.inf)
     return [repr(low), repr(high), "nan", "inf", "-inf", ".nan", "1e400", "9" * 400]
 
 
@@ -67,6 +74,23 @@ def test_every_number_of_every_command_states_its_range_and_refuses_what_is_outs
                 assert re.search(rf"{name.rpartition('.')[2]}\b.* must .*, got ", line), (name, text, line)
                 assert len(line) < 400
     assert num_numbers > 150
+
+
+@pytest.mark.parametrize("zero", ["-0.0", "-0", "-0e9"])
+def test_a_zero_has_no_sign(zero: str) -> None:
+    found = parse(_Config, [f"--free={zero}", f"--shares=[{zero}, 1]"], prog="spl")
+    assert repr((found.free, found.shares)) == "(0, (0.0, 1.0))"
+    with pytest.raises(UsageError, match=r"rate must be positive, got 0\.0"):
+        parse(_Config, [f"--rate={zero}"], prog="spl")
+
+
+def test_a_number_just_past_a_bound_is_outside_where_subnormal_numbers_are_zero() -> None:
+    torch.set_flush_denormal(True)
+    try:
+        for bound in (0.0, 1.0, -1.0, 1e9):
+            assert just_past(bound, -math.inf) < bound < just_past(bound, math.inf)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_a_default_lies_in_its_range() -> None:
