@@ -192,7 +192,7 @@ def axes_of(layer: nn.Module, followed: Followed) -> Axes:
     They are those along which the input's rows and columns run; where there is but one position, or what
     comes from the input is lost, what the layer is decides.
     """
-    moves = [None if one is None else _axis_of(one) for one in followed.centres]
+    moves = [None if one is None else axis_of(one) for one in followed.centres]
     rows, columns = moves
     if rows is not None and columns is not None and rows != columns:
         return 6 - rows - columns, rows, columns
@@ -208,7 +208,7 @@ def _is_over_all(layer: nn.Module) -> bool:
     return isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) > 1
 
 
-def _axis_of(centres: Tensor) -> int | None:
+def axis_of(centres: Tensor) -> int | None:
     """Return the axis of ``(1, ., ., .)`` along which centres move most, None if along none."""
     moves = [float((centres.amax(axis) - centres.amin(axis)).mean()) for axis in (1, 2, 3)]
     return 1 + int(np.argmax(moves)) if max(moves) > LEAST_MOVE else None

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from spl.attention.places import Place, find_places
 from spl.attention.shared import share_attention
 from spl.attention.table import ATTENTION, check_options
+from spl.placement import FIRST, Axes
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,30 @@ class Blend(nn.Module):
         return x + self.gamma * (attended - x)
 
 
-def _attend(place: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+def _attend(name: str, channels: int, axes: Axes, place: nn.Module, inputs: Any, output: Tensor) -> Tensor:
     """Let the output of a module pass through the attention that was put behind it: a forward hook.
 
-    It finds its modules through ``place`` and holds nothing itself: copies and replicas use their own.
+    It finds its modules through ``place`` and holds none itself: copies and replicas use their own.
+
+    Args:
+        name: of the place, for errors.
+        channels: for which the attention was made.
+        axes: of channels, rows and columns in the output.
+        place: the module.
+        inputs: of it.
+        output: of it, four axes.
     """
-    name = "attention_behind" if "attention_behind" in place._modules else "attention"
-    attended: Tensor = place.get_submodule(name)(output)
+    if output.ndim != 4 or output.shape[axes[0]] != channels:
+        raise ValueError(
+            f"the attention behind {name!r} was made for {channels} channels on axis {axes[0]} of four, got "
+            f"{tuple(output.shape)}; pass insert_attention an input of the model as example, to measure them"
+        )
+    picture = output if axes == FIRST else output.permute(0, *axes)  # (B, C, H, W)
+    attention = "attention_behind" if "attention_behind" in place._modules else "attention"
+    attended: Tensor = place.get_submodule(attention)(picture)
     if "blend" in place._modules:
-        attended = place.get_submodule("blend")(output, attended)
-    return attended
+        attended = place.get_submodule("blend")(picture, attended)
+    return attended if axes == FIRST else attended.permute([(0, *axes).index(axis) for axis in range(4)])
 
 
 def insert_attention(
@@ -112,12 +128,14 @@ def insert_attention(
             values move from the third on. A module that is the identity by itself (``none``, ``sam``,
             ``rcca``) gets none. ``"module"`` blends nothing.
         example: an input of ``model`` (or a tuple of inputs; a batch of one will do): the channels are then
-            measured instead of read off convolutions and norms.
+            measured instead of read off convolutions and norms. Channels last, as in Swin, are recognised by
+            where the rows and columns of ``example`` go; the module then sees the output permuted.
         options: of the module, by keyword.
 
     Raises:
         ValueError: for an unknown name, option, place or start, for a place that has attention already, for
-            channels that cannot be known, and for a compiled model. The model is then as it was.
+            channels that cannot be known, and for a compiled model. The model is then as it was. Later, if
+            a place gives another number of channels than the module was made for.
     """
     if start not in ("identity", "module"):
         raise ValueError(f"start must be 'identity' or 'module', got {start!r}")
@@ -188,7 +206,7 @@ def _put(model: nn.Module, place: Place, attention: nn.Module, *, is_blended: bo
     children = {place.child: attention} | ({"blend": Blend()} if is_blended else {})
     for name, child in children.items():
         module.add_module(name, child.to(like.device, like.dtype).train(module.training))
-    module.register_forward_hook(_attend)
+    module.register_forward_hook(partial(_attend, place.name, place.channels, place.axes))
 
 
 def _num_parameters(module: nn.Module) -> int:

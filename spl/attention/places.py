@@ -1,29 +1,27 @@
 """Where attention can stand in a network, and how many channels there are: nothing here changes a network."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from spl.borrowing import evaluating
+from spl.attention.channels import known_channels, measured_channels
+from spl.placement import FIRST, Axes
 
 
 @dataclass(frozen=True)
 class Place:
-    """Behind which module, and how many channels its output has."""
+    """Behind which module, how many channels its output has, and which of its axes is what."""
 
     name: str
     module: nn.Module
     channels: int
     stage: str  # the module that holds the block; only told of places in blocks
     child: str  # the name that attention gets in the module
+    axes: Axes  # of channels, rows and columns
 
 
 def last_norm(block: nn.Module) -> str | None:
@@ -55,16 +53,17 @@ def find_places(
     for name in found:
         if taken := _taken(named[name]):
             raise ValueError(f"{name!r} has a module {taken!r} already; one place takes one attention")
-    channels = _measured(model, named, list(found), example) if example is not None else {}
+    layers = {name: named[name] for name in found}
+    measured = measured_channels(model, layers, example) if example is not None else {}
     places = []
     for name, stage in found.items():
-        count = channels[name] if channels else _known_channels(named[name])
+        count, axes = measured.get(name, (_known_channels(named[name]), FIRST))
         if count is None:
             raise ValueError(
                 f"the channels behind {name!r} ({type(named[name]).__name__}) cannot be told from it; "
                 "pass an input of the model to measure them: example=torch.zeros(1, 3, 64, 64)"
             )
-        places.append(Place(name, named[name], count, stage, _free_child(named[name])))
+        places.append(Place(name, named[name], count, stage, _free_child(named[name]), axes))
     return places
 
 
@@ -132,36 +131,4 @@ def _known_channels(module: nn.Module) -> int | None:
     """Return the channels that a convolution, a norm or a residual block gives; None for others."""
     if (norm := last_norm(module)) is not None:
         return _known_channels(module.get_submodule(norm))
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return module.out_channels
-    if isinstance(module, nn.GroupNorm):
-        return module.num_channels
-    if isinstance(module, nn.modules.batchnorm._NormBase):
-        return module.num_features
-    mean = getattr(module, "running_mean", None)  # a frozen batch norm, of whatever class
-    return len(mean) if isinstance(mean, Tensor) else None
-
-
-def _measured(
-    model: nn.Module, named: dict[str, nn.Module], names: list[str], example: Tensor | tuple[Any, ...]
-) -> dict[str, int]:
-    """Return the channels behind each of ``names`` in a pass of ``example``."""
-    outputs: dict[str, list[Any]] = defaultdict(list)
-
-    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        outputs[name].append(tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__)
-
-    with ExitStack() as borrowed, torch.no_grad():
-        borrowed.enter_context(evaluating(model))
-        for name in names:
-            borrowed.callback(named[name].register_forward_hook(partial(keep, name)).remove)
-        model(*(example if isinstance(example, tuple) else (example,)))
-    for name in names:
-        shapes = outputs[name]
-        if not shapes or any(isinstance(shape, str) or len(shape) != 4 for shape in shapes):
-            gave = " and ".join(map(str, shapes)) or "nothing, as it did not run"
-            raise ValueError(f"{name!r} must give one picture (B, C, H, W), got {gave}; choose another place")
-        if len({shape[1] for shape in shapes}) > 1:
-            gave = ", ".join(str(shape[1]) for shape in shapes)
-            raise ValueError(f"{name!r} runs {len(shapes)} times with {gave} channels; choose another place")
-    return {name: outputs[name][0][1] for name in names}
+    return known_channels(module)
