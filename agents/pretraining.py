@@ -22,6 +22,7 @@ from spl.agents.start import new_agent
 from spl.config import UsageError
 from spl.envs.fleet import Fleet
 from spl.files import hold
+from spl.loop import run as train
 from spl.pretrain.data import PairsConfig
 from spl.pretrain.run import PretrainConfig
 from spl.pretrain.training import Training
@@ -81,10 +82,9 @@ def pretrain(
     source = Recordings([recording], history=config.memory.history)
     described = describe_pretraining(config, recording)
     with hold(folder):
-        training = Training(described, folder, source, console, again)
+        training = Training(described, folder, source, console)
         describe_run(folder, described, command, {"signature": source.signature})
-        training.go()
-    return training.is_finished
+        return train(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again)
 
 
 def describe_pretraining(config: TrainAgentConfig, recording: Path) -> PretrainConfig:

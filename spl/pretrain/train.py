@@ -12,6 +12,7 @@ from rich.console import Console
 
 from spl.config import UsageError
 from spl.files import hold, replace_text
+from spl.loop import run
 from spl.pairs import PairSource
 from spl.pretrain.data import DATA, load_pairs
 from spl.pretrain.run import RESTARTS, PretrainConfig
@@ -73,11 +74,12 @@ def train_once(
         UsageError: if model, device or folder do not serve, or what was saved does not fit.
         RunError: if a loss is not finite; the run is saved.
     """
-    again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
-    training = Training(config, folder, source, console, again if go_on_with is None else go_on_with)
+    again = go_on_with or f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
+    training = Training(config, folder, source, console)
     describe_run(folder, config, command, documents_of(source, folder))
-    training.go()
-    return Result(folder, training.is_finished)
+    return Result(
+        folder, run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again)
+    )
 
 
 def documents_of(source: PairSource, folder: Path) -> dict[str, Any]:

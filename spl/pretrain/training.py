@@ -1,20 +1,21 @@
-"""One pretraining in its folder: the loop, and what happens beside it when it is due."""
+"""One pretraining in its folder: which batches it learns from, what an epoch ends with, what it tells."""
 
 import shlex
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from safetensors.torch import save_file
 from torch import Tensor
 
 from spl import checkpoint
 from spl.autoencoder import CONDITIONS
-from spl.config import RunError, UsageError
+from spl.config import UsageError
 from spl.descent import NonFiniteError
+from spl.loop import NotTaken, Part, resuming
 from spl.moments import Moments
 from spl.pairs import NAMES, Pairs, PairSource
 from spl.pretrain.data import read_ahead
@@ -70,23 +71,18 @@ class Progress:
 
 
 class Training:
-    """A run from where its folder stands to its end, or until it is told to stop.
-
-    ``go_on_with`` is the command that it names when it is stopped.
+    """A pretraining in its folder, as `spl.loop` drives it: fresh, or as it was last saved there.
 
     Raises:
         UsageError: if data, model or device do not serve, or what was saved does not fit.
     """
 
+    counted, shows_end = "update", False
+
     def __init__(
-        self,
-        config: PretrainConfig,
-        folder: Path,
-        source: PairSource,
-        console: Console | None,
-        go_on_with: str,
+        self, config: PretrainConfig, folder: Path, source: PairSource, console: Console | None
     ) -> None:
-        self.config, self.folder, self.source, self.go_on_with = config, folder, source, go_on_with
+        self.config, self.folder, self.source = config, folder, source
         self.threads = Threads(config.num_threads)
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
         self.pacing = Pacing(config, source, self.moments)
@@ -98,28 +94,14 @@ class Training:
         if config.num_drawn:
             self.gallery = Gallery(source, folder / "reconstructions", config.num_drawn)
         if checkpoint.latest(folder / "checkpoints") is not None:
-            self._restore()
+            with resuming(folder):
+                self.load_state_dict(checkpoint.load(folder / "checkpoints"))
         title = f"spl pretrain autoencoder · {config.objective.views} · seed {config.seed}"
-        self._saved_update = self.num_updates
         total = self.layers.total_updates + self.order.num_updates
         self.report = Report(folder, title, total, first_step=self.num_updates, console=console)
         self.stop = StopSignals()
-        self._saved_at = time.monotonic()
-        self._is_whole = True  # False from an update's begin to the end of an epoch that it ends
+        self.is_save_due = False  # at the end of an epoch
         self._num_views, self._learning_s = 0, 0.0  # of this stretch
-
-    def _restore(self) -> None:
-        try:
-            state = checkpoint.load(self.folder / "checkpoints")
-            check_fits(state, self.state_dict(), "checkpoint")
-            if state["signature"] != self.source.signature:
-                raise ValueError("its data are other ones than when it was saved")
-            self.learner.load_state_dict(state["learner"])
-            self.layers.load_state_dict(state["layers"])
-            self.pacing.load_state_dict(state["pacing"])
-            self.progress.load_state_dict(state["progress"])
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise UsageError(f"the run in {self.folder} cannot be resumed: {error}") from error
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a checkpoint holds; batches follow from the update."""
@@ -133,64 +115,56 @@ class Training:
             "variance": {name: one.variance for name, one in zip(NAMES, self.moments, strict=True)},
         }
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from :meth:`state_dict`; `ValueError` if it is of other data or another model."""
+        check_fits(state, self.state_dict(), "checkpoint")
+        if state["signature"] != self.source.signature:
+            raise ValueError("its data are other ones than when it was saved")
+        self.learner.load_state_dict(state["learner"])
+        self.layers.load_state_dict(state["layers"])
+        self.pacing.load_state_dict(state["pacing"])
+        self.progress.load_state_dict(state["progress"])
+
+    def save(self) -> None:
+        """Save everything."""
+        checkpoint.save(self.folder / "checkpoints", self.state_dict(), step=self.num_updates)
+        self.is_save_due = False
+
     @property
     def num_updates(self) -> int:
         """Updates taken, of single layers and of the whole."""
         return self.layers.num_updates + self.learner.num_updates
 
     @property
+    def done(self) -> int:
+        """Updates taken."""
+        return self.num_updates
+
+    @property
     def is_finished(self) -> bool:
         """Whether all updates were taken."""
         return self.learner.num_updates == self.order.num_updates
 
-    def go(self) -> None:
-        """Train to the end, or until told to stop; whatever ends it between two updates, it is saved first.
-
-        Raises:
-            RunError: if a loss is not finite.
-        """
-        try:
-            with self.report, self.stop:
-                self._say_hello()
-                try:
-                    self._train()
-                finally:
-                    if self._is_whole and (self._saved_update != self.num_updates or not self._saved_update):
-                        self._save()
-        finally:
-            self.report.say(self._closing_words())
-
-    def _train(self) -> None:
-        for pairs, conditions in self._batches():
-            self._is_whole = False  # what is interrupted in here would not go on as if it had not been
-            self._learn(pairs, conditions)
-            if conditions is None:
-                self._end_epoch_of_layer()
-            elif self.learner.num_updates % self.order.updates_per_epoch == 0:
-                self._end_epoch()
-            self._is_whole = True
-            if time.monotonic() - self._saved_at >= 60.0 * self.config.checkpoint_every_minutes:
-                self._save()
-            if (change := self.threads.look()) is not None:
-                self.report.say(f"threads    {change}")
-            if self.report.is_due():
-                self.report.show(self.num_updates, self._status())
-            if self.stop.has_come():
-                return
-
-    def _batches(self) -> Iterator[tuple[Pairs, Tensor | None]]:
-        """Yield the pairs of every update that is left, with their conditions; a layer alone has none."""
+    def units(self) -> Iterator[tuple[Part, ...]]:
+        """Yield every update that is left, of single layers first; the last of an epoch with its pictures."""
         for pairs, _ in read_ahead(self.source, self.layers.after(self.layers.num_updates)):
-            yield pairs, None
+            yield (Part(partial(self._step, pairs, None)),)
         for pairs, conditions in read_ahead(self.source, self.order.after(self.learner.num_updates)):
-            yield pairs, torch.from_numpy(conditions)
+            learn = Part(partial(self._step, pairs, torch.from_numpy(conditions)))
+            if self.gallery is None or (self.learner.num_updates + 1) % self.order.updates_per_epoch:
+                yield (learn,)
+            else:
+                yield learn, Part(self._draw, keeps_state=True)
+
+    def _step(self, pairs: Pairs, conditions: Tensor | None) -> None:
+        """Take one update, of a layer alone where there are no ``conditions``, and end the epoch with it."""
+        self._learn(pairs, conditions)
+        if conditions is None:
+            self._end_epoch_of_layer()
+        elif self.learner.num_updates % self.order.updates_per_epoch == 0:
+            self._end_epoch()
 
     def _learn(self, pairs: Pairs, conditions: Tensor | None) -> None:
-        """Take one step with ``pairs``.
-
-        Raises:
-            RunError: if the loss is not finite; the batch is set aside.
-        """
         started = time.monotonic()
         try:
             if conditions is None:
@@ -201,21 +175,16 @@ class Training:
                 self.pacing.see(pairs, parts)
                 self.progress.add(parts, pairs.present)
         except NonFiniteError as error:
-            self._is_whole = True
-            path = self.folder / f"batch-{self.num_updates}.safetensors"
-            batch = {name: part.contiguous() for name, part in pairs._asdict().items()}
-            save_file(batch if conditions is None else batch | {"conditions": conditions}, path)
-            raise RunError(
-                f"update {self.num_updates + 1} was not taken: {error}; its batch lies in {path}; "
-                "a smaller --recipe.learning_rate may help"
-            ) from error
+            batch = pairs._asdict() if conditions is None else {**pairs._asdict(), "conditions": conditions}
+            remedy = "a smaller --recipe.learning_rate may help"
+            raise NotTaken(self.num_updates, batch, error, remedy) from error
         self._num_views += len(pairs.present)
         self._learning_s += time.monotonic() - started
 
     def _end_epoch_of_layer(self) -> None:
         if (row := self.layers.end_epoch()) is not None:
             self.report.row(self.num_updates, row)
-            self._save()
+            self.is_save_due = True
 
     def _end_epoch(self) -> None:
         update = self.learner.num_updates
@@ -225,19 +194,17 @@ class Training:
         self.progress = Progress()
         self.pacing.keep(self.folder, epoch - 1)
         self.report.row(self.num_updates, {**row, "time/views_per_second": self._rate()})
-        self._save()
-        if self.gallery is not None:
-            self.gallery.show(self.learner.model, epoch)
+        self.is_save_due = True
 
-    def _save(self) -> None:
-        with self.stop.patience():
-            checkpoint.save(self.folder / "checkpoints", self.state_dict(), step=self.num_updates)
-        self._saved_at, self._saved_update = time.monotonic(), self.num_updates
+    def _draw(self) -> None:
+        assert self.gallery is not None
+        self.gallery.show(self.learner.model, self.learner.num_updates // self.order.updates_per_epoch)
 
     def _rate(self) -> float:
         return self._num_views / max(1e-9, self._learning_s)
 
-    def _status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
+        """Return what the terminal shows."""
         done, last = divmod(self.learner.num_updates, self.order.updates_per_epoch)
         told: dict[str, Any] = {"epoch": f"{done + (last > 0)} of {self.config.recipe.epochs}"}
         if self.layers.num_updates < self.layers.total_updates:
@@ -255,30 +222,25 @@ class Training:
                 )
         return told
 
-    def _say_hello(self) -> None:
-        say = self.report.say
-        say(f"run        {self.folder}")
+    def summary(self) -> Iterator[str]:
+        """Yield what was chosen."""
         for line in self.source.summary().splitlines():
-            say(f"data       {line}")
-        say(f"streams    video {self.source.spec.video}, audio {self.source.spec.audio}")
+            yield f"data       {line}"
+        yield f"streams    video {self.source.spec.video}, audio {self.source.spec.audio}"
         num_parameters = sum(parameter.numel() for parameter in self.learner.parameters)
-        say(f"model      {num_parameters:,} parameters on {self.learner.device}")
+        yield f"model      {num_parameters:,} parameters on {self.learner.device}"
         encoder = self.config.encoder
         if encoder.video_stream == "dense" and encoder.attention in ("csm", "sam"):
-            say(
+            yield (
                 f"attention  {encoder.attention} before a dense stream compares every pixel with every "
                 "other, seconds an update at 84 x 84; --encoder.attention none leaves it out"
             )
-        say(f"curriculum {self.pacing.curriculum}")
-        say(f"threads    {self.threads}")
+        yield f"curriculum {self.pacing.curriculum}"
+        yield f"threads    {self.threads}"
 
-    def _closing_words(self) -> str:
-        if self.is_finished:
-            return f"finished; evaluate with: spl evaluate autoencoder {shlex.quote(str(self.folder))}"
-        again = f"go on with: {self.go_on_with}"
-        if self._saved_update != self.num_updates:
-            return f"stopped; the last save is of update {self._saved_update:,}; {again}"
-        return f"stopped and saved at update {self._saved_update:,}; {again}"
+    def farewell(self) -> str:
+        """Return what to do with a run that came to its end."""
+        return f"finished; evaluate with: spl evaluate autoencoder {shlex.quote(str(self.folder))}"
 
 
 def _layers_of(config: PretrainConfig, learner: Learner, source: PairSource) -> Layerwise:
