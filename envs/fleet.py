@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
 from numpy.typing import NDArray
 
 from spl.config import RunError, UsageError
@@ -58,6 +59,10 @@ def _make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
     return Seeded(config, seed, index)
 
 
+def _itself(env: Seeded) -> Seeded:
+    return env
+
+
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Let processes that start meanwhile compute with one thread."""
@@ -73,6 +78,47 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+class _Apart(AsyncVectorEnv):
+    """Environments in processes, held to be alike by our own sentence."""
+
+    def _check_spaces(self) -> None:
+        first = self.single_observation_space
+        try:
+            _check_alike(
+                self.get_attr("config")[0].id,
+                self.get_attr("num_actions"),
+                self.get_attr("observation_space"),
+                first,
+            )
+        except UsageError:
+            self.close(timeout=PARTING_S)
+            raise
+        except LOST:
+            self._state = AsyncState.DEFAULT  # no answer comes any more: closing must not wait for it
+            raise
+
+
+def _check_alike(name: str, num_actions: Sequence[int], spaces: Sequence[Any], first: Any) -> None:
+    """Refuse environments of one run that differ in their actions, or in what they show from ``first``.
+
+    Raises:
+        UsageError: naming one that differs, and how.
+    """
+    advice = "make all that it constructs alike, or choose --num_envs 1"
+    for env, (count, space) in enumerate(zip(num_actions, spaces, strict=True)):
+        if count != num_actions[0]:
+            raise UsageError(
+                f"the environments of a run must have the same actions, but of {name} environment 0 "
+                f"has {num_actions[0]} and environment {env} has {count}; {advice}"
+            )
+        if space != first:
+            shapes = [" and ".join(str(part.shape) for part in one[:2]) for one in (first, space)]
+            raise UsageError(
+                f"the environments of a run must show the same, but of {name} the first one made shows "
+                f"video and audio of {shapes[0]} and environment {env} of {shapes[1]}; {advice}"
+            )
+
+
 class Fleet:
     """``E`` environments of one kind; number ``i`` seeds itself with ``reset_seed(seed, 0, i)``, and so on.
 
@@ -84,7 +130,7 @@ class Fleet:
         timeout_s: longest time that a step may take before its environment is given up; needs ``is_apart``.
 
     Raises:
-        UsageError: if the environment cannot be made.
+        UsageError: if the environment cannot be made, or those made are not alike.
         ValueError: if a time limit is given for environments in this process.
     """
 
@@ -116,10 +162,16 @@ class Fleet:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             sys.exit(1)  # a worker that imports the script which started it: the process above tells
         if not self.is_apart:
-            return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+            envs = [make() for make in makers]
+            spaces = [env.observation_space for env in envs]
+            _check_alike(
+                self.config.id, [env.get_wrapper_attr("num_actions") for env in envs], spaces, spaces[0]
+            )
+            ready = [functools.partial(_itself, env) for env in envs]
+            return SyncVectorEnv(ready, autoreset_mode=AutoresetMode.SAME_STEP)
         try:
             with _one_thread_each(), _gymnasium_quiet():
-                return AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
+                return _Apart(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
         except (EOFError, ConnectionError) as error:
             raise UsageError(
                 f"{self.config.id} could not be made in a process of its own: in a script, start the run "

@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -94,3 +95,23 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
     def _observe(self, action: int = 0) -> dict[str, Any]:
         sound = np.sin(np.arange(160, dtype=np.float32) * (0.1 + self.tone)) * 0.5
         return {"video": np.full((16, 16), 7 * self.count + action, np.uint8), "audio": sound}
+
+
+class DifferentWorld(gymnasium.Env):
+    """Has one action, or one sample of sound, more than the one made before: ``counter`` names a file."""
+
+    metadata: ClassVar[dict[str, Any]] = {"audio_sample_rate_hz": 16_000}
+
+    def __init__(self, counter: str, what: str) -> None:
+        with Path(counter).open("a") as made:
+            number = made.tell()
+            made.write("x")
+        self.action_space = gymnasium.spaces.Discrete(2 + number * (what == "actions"))
+        self.observation_space = gymnasium.spaces.Box(-1, 1, (400 + number * (what == "sound"),), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(self.observation_space.shape, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(self.observation_space.shape, np.float32), 0.0, False, False, {}

@@ -271,3 +271,25 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"  # a zombie waits for a process that is not ours
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (
+            "actions",
+            r"the same actions, but of \S+:DifferentWorld environment 0 has \d and environment 1 has \d",
+        ),
+        ("sound", r"show the same, but of \S+:DifferentWorld .* \(1, 1, 40\d\) and environment"),
+    ],
+)
+def test_environments_of_one_run_that_are_not_alike_are_refused(what, said, is_apart, tmp_path, capfd):
+    config = EnvConfig(
+        id="faulty_worlds:DifferentWorld",
+        kwargs={"counter": str(tmp_path / "counter"), "what": what},
+        audio_features="waveform",
+    )
+    with pytest.raises(UsageError, match=said):
+        Fleet(config, num_envs=2, seed=0, is_apart=is_apart, timeout_s=None)
+    assert "Traceback" not in capfd.readouterr().err
