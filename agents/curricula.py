@@ -58,6 +58,8 @@ class Learner:
     of = "agent"
     measures, panels = (RETURN,), (PANEL,)
 
+    documents: ClassVar[dict[str, Any]] = {}  # its data it makes itself
+
     def __init__(self, config: CurriculaConfig) -> None:
         self.config = config
         self.data = {"env": config.env.id}

@@ -85,7 +85,7 @@ def ablate_curriculum(argv: list[str]) -> int:
     config, resume = parse_run(
         subjects.CurriculaConfig, rest, prog, subjects.ALIASES, subjects.MAY_CHANGE, RUNS, OF
     )
-    subject = subjects.Learner(config)
+    subject = subjects.Learner(config) if of == "agent" else subjects.Learner(config, resume)
     folder, is_finished, comparison = ablate(Curricula(subject), subject.name, resume=resume)
     if not is_finished:
         return INTERRUPTED

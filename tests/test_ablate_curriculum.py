@@ -119,6 +119,41 @@ def test_a_grid_of_an_autoencoder_from_end_to_end(tmp_path, monkeypatch):
     assert cli.main(["report", str(folder)]) == 0
 
 
+@pytest.mark.parametrize("command", ["curriculum", "classifier"])
+def test_a_grid_goes_on_with_the_pictures_that_it_began_with(command, words, pictures, tmp_path, capsys):
+    broken = pictures / "red" / "broken.png"
+    broken.write_text("no picture")
+    words = [word.replace("--label-noise", "--data.label_noise") for word in words]
+    words += ["--data.skip_broken", "true", "--seeds", "3"]
+    words += ["--variants", "uniform"] if command == "curriculum" else ["--attention", "none"]
+    assert cli.main(["ablate", command, *words]) == 0
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    assert json.loads((folder / "data.json").read_text())["skipped"] == ["red/broken.png"]
+    broken.write_bytes((pictures / "red" / "0.png").read_bytes())  # mended
+    assert cli.main(["ablate", command, "--resume", str(folder), "--seeds", "3,4"]) == 0
+    assert len(list(folder.glob("cells/*/*/result.json"))) == 2
+    (pictures / "red" / "1.png").rename(pictures / "red" / "one.png")  # as many as before
+    assert cli.main(["ablate", command, "--resume", str(folder), "--seeds", "3,4,5"]) == 2
+    assert "cannot be compared" in capsys.readouterr().err
+
+
+def test_a_grid_goes_on_with_the_recordings_that_it_began_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first = toy.record(tmp_path / "learn" / "first", 40, 0, (0.0, 0.3))
+    words = "--data learn --data.history 1 --recipe.epochs 1 --variants uniform --seeds 0 --num_drawn 0"
+    dense = "--encoder.video_stream dense --encoder.audio_stream dense --encoder.attention none"
+    options = [*words.split(), *dense.split(), "--recipe.batch_size", "40", "--num_threads", "1"]
+    assert cli.main(["ablate", "curriculum", "--of", "autoencoder", *options]) == 0
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    toy.record(tmp_path / "learn" / "second", 40, 1, (0.7, 1.0))
+    assert cli.main(["ablate", "curriculum", "--resume", str(folder), "--seeds", "0,1"]) == 0
+    assert [row["state"] for row in rows_of(folder)] == ["finished"] * 2
+    assert "second" not in (folder / "data.json").read_text()
+    Path(first).rename(tmp_path / "learn" / "third")  # as many samples as before
+    assert cli.main(["ablate", "curriculum", "--resume", str(folder), "--seeds", "0,1,2"]) == 2
+    assert "first, which is gone" in capsys.readouterr().err
+
+
 def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     smoke = Path(__file__).parent.parent / "configs" / "smoke" / "agent.yaml"

@@ -4,7 +4,7 @@ What is learned, and how it is judged, belongs to a `Subject`: the classifier, t
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -39,6 +39,7 @@ class Subject(Protocol):
     panels: Sequence[Panel]  # figures of rows that are drawn over the run
     data: dict[str, Any]  # what outcomes must have in common, as JSON holds it
     notes: Sequence[str]
+    documents: Mapping[str, Any]  # by name, what a grid keeps of the data that it began with
 
     def runs(self, variant: str, seed: int) -> Sequence[Any]:
         """Return what describes the runs of a cell: one, or the restarts."""
@@ -56,7 +57,7 @@ class Curricula:
     command, shape = "spl ablate curriculum", "curricula x seeds"
 
     def __init__(self, subject: Subject) -> None:
-        self.subject, self.config = subject, subject.config
+        self.subject, self.config, self.documents = subject, subject.config, subject.documents
         entries = [Entry(name, name) for name in self.config.variants]
         notes = [*subject.notes, *notes_on(self.config, subject.measures[0])]
         self.comparison = Measures(

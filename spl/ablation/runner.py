@@ -6,7 +6,7 @@ What a run learns and how it is judged belongs to the task.
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -40,6 +40,7 @@ class Task(Protocol):
     shape: str  # what its rows and columns are: networks x seeds
     config: Any
     comparison: Any  # Cells, to which the runner adds outcomes and failures
+    documents: Mapping[str, Any]  # by name, what the grid's folder keeps of the data that it began with
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run in ``folder`` came to its end."""
@@ -87,7 +88,10 @@ def ablate(
     folder = new_run(Path(task.config.runs) / "ablation", name) if resume is None else resume
     try:
         with hold(folder):
-            describe_run(folder, task.config, sys.argv if command is None else command)
+            new = {
+                name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()
+            }
+            describe_run(folder, task.config, sys.argv if command is None else command, new)
             return Ablation(folder, grid.train_in(folder), task.comparison)
     except UsageError:
         if resume is None and not any(folder.glob("cells/**/metrics.jsonl")):  # nothing was started

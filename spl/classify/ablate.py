@@ -2,8 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -13,7 +15,7 @@ from spl.classify.comparison import Comparison, Entry, Outcome
 from spl.classify.grid import AblateClassifierConfig, Variant, variants_of
 from spl.classify.run import TrainClassifierConfig, build_model
 from spl.classify.tables import notes_on, write_comparison
-from spl.classify.train import read_result, train_once
+from spl.classify.train import documents_of, read_result, train_once
 from spl.config import UsageError
 from spl.counts import macs, num_parameters
 from spl.datasets import ImageSets, check_same, described, load_images
@@ -57,6 +59,7 @@ class Modules:
 
     def __init__(self, config: AblateClassifierConfig, sets: ImageSets) -> None:
         self.config, self.sets = config, sets
+        self.documents: Mapping[str, Any] = documents_of(sets)
         self.images = described(sets)
         self.variants = {variant.name: variant for variant in variants_of(config)}
         try:

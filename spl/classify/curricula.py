@@ -12,7 +12,7 @@ from spl.ablation.runner import Place
 from spl.classify import run
 from spl.classify.pacing import Pacing
 from spl.classify.run import TrainClassifierConfig, build_model
-from spl.classify.train import train_once
+from spl.classify.train import documents_of, train_once
 from spl.config import UsageError
 from spl.curriculum import CurriculumConfig
 from spl.datasets import described, load_images
@@ -74,14 +74,19 @@ class CurriculaConfig(TrainClassifierConfig):
 class Learner:
     """A classifier under each curriculum.
 
+    Args:
+        config: of the grid.
+        run: folder of the grid to go on with, whose pictures are used again.
+
     Raises:
         UsageError: if data, model or device do not serve.
     """
 
     of = "classifier"
 
-    def __init__(self, config: CurriculaConfig) -> None:
-        self.config, self.sets = config, load_images(config.data)
+    def __init__(self, config: CurriculaConfig, run: Path | None = None) -> None:
+        self.config, self.sets = config, load_images(config.data, run=run)
+        self.documents = documents_of(self.sets)
         self.data: dict[str, Any] = described(self.sets)
         build_model(config.model, len(self.sets.classes), 0)
         try:

@@ -83,10 +83,10 @@ def train_once(
     if not (folder / "result.json").exists():
         again = f"spl train classifier --resume {shlex.quote(str(folder))}"
         training = Training(config, folder, sets, console, again if go_on_with is None else go_on_with)
-        describe_run(folder, config, command, _documents(sets))
+        describe_run(folder, config, command, documents_of(sets))
         for peer in training.pupils[1:]:
             peer.folder.mkdir(exist_ok=True)
-            describe_run(peer.folder, peer.config, command, _documents(sets))
+            describe_run(peer.folder, peer.config, command, documents_of(sets))
         training.go()
         if not training.is_finished:
             return Result(folder, False, {})
@@ -105,7 +105,7 @@ def train_restarts(
         UsageError: as `train_once`.
         RunError: if none of them came to its end.
     """
-    describe_run(folder, config, command, _documents(sets))
+    describe_run(folder, config, command, documents_of(sets))
     again = f"spl train classifier --resume {shlex.quote(str(folder))}"
 
     def train(place: Path, number: int) -> bool:
@@ -124,7 +124,7 @@ def train_restarts(
     return Result(folder, True, scores)
 
 
-def _documents(sets: ImageSets) -> dict[str, Any]:
+def documents_of(sets: ImageSets) -> dict[str, Any]:
     """Return what is kept of a folder of pictures, so that a run goes on with the same ones."""
     return {} if sets.counted is None else {Path(DESCRIBED).stem: sets.counted.as_json()}
 

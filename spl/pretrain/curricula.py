@@ -14,7 +14,7 @@ from spl.files import hold
 from spl.mismatch import Mismatched
 from spl.options import PathName
 from spl.pretrain import run
-from spl.pretrain.data import load_pairs
+from spl.pretrain.data import DATA, load_pairs
 from spl.pretrain.evaluate import HeldOutConfig, judged, reconstruction
 from spl.pretrain.pacing import ordered
 from spl.pretrain.run import PretrainConfig
@@ -80,14 +80,19 @@ class CurriculaConfig(PretrainConfig):
 class Learner:
     """An autoencoder under each curriculum.
 
+    Args:
+        config: of the grid.
+        run: folder of the grid to go on with, whose recordings or videos are used again.
+
     Raises:
         UsageError: if data do not serve.
     """
 
     of = "autoencoder"
 
-    def __init__(self, config: CurriculaConfig) -> None:
-        self.config, self.source = config, load_pairs(replace(config.data, mismatch=0.0))
+    def __init__(self, config: CurriculaConfig, run: Path | None = None) -> None:
+        self.config, self.source = config, load_pairs(replace(config.data, mismatch=0.0), run=run)
+        self.documents = {Path(DATA).stem: self.source.described()}
         self.data: dict[str, Any] = {"signature": self.source.signature, "samples": len(self.source)}
         if config.test != HeldOutConfig():
             judged(self.source.signature, config.data, config.test)  # refuses now what does not fit

@@ -72,12 +72,12 @@ def load_found(
 
 
 def read_known(run: Path) -> dict[str, list[int]] | None:
-    """Return what a run learned from, by name; None for one that is older than such lists.
+    """Return what a run or a grid learned from, by name; None for one that is older than such lists.
 
     Raises:
         UsageError: if the list is damaged.
     """
-    path = run / DATA
+    path = next((path for path in (run / DATA, *sorted(run.glob(f"**/{DATA}"))) if path.exists()), run / DATA)
     try:
         files: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8"))["files"]
     except FileNotFoundError:
