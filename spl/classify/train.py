@@ -16,6 +16,7 @@ from spl.config import UsageError
 from spl.datasets import DESCRIBED, ImageSets, load_images
 from spl.files import hold, replace_text
 from spl.labels import flip_labels
+from spl.loop import run
 from spl.restarts import forget_losers, judge, train_each
 from spl.runs import describe_run, new_run, seed_of_data
 
@@ -81,14 +82,13 @@ def train_once(
         RunError: if a loss is not finite; the run is saved.
     """
     if not (folder / "result.json").exists():
-        again = f"spl train classifier --resume {shlex.quote(str(folder))}"
-        training = Training(config, folder, sets, console, again if go_on_with is None else go_on_with)
+        again = go_on_with or f"spl train classifier --resume {shlex.quote(str(folder))}"
+        training = Training(config, folder, sets, console)
         describe_run(folder, config, command, documents_of(sets))
         for peer in training.pupils[1:]:
             peer.folder.mkdir(exist_ok=True)
             describe_run(peer.folder, peer.config, command, documents_of(sets))
-        training.go()
-        if not training.is_finished:
+        if not run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again):
             return Result(folder, False, {})
     return Result(folder, True, read_result(folder))
 
