@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spl.agents.evaluate import load_agent
 from spl.agents.multimodal_dqn import MultimodalDqn
+from spl.agents.parts import told_left_out
 from spl.agents.reasons import reason_of
 from spl.agents.run import read_run
 from spl.agents.shots import Player, Shot, names_of_actions
@@ -27,6 +28,7 @@ from spl.filming import CODECS, write_video
 from spl.options import PathName
 from spl.ranges import Count, Positive, Scale, Seed, check_ranges
 from spl.records import AUDIO, VIDEO, StreamSpec
+from spl.report import say
 from spl.screen import Screen, View
 from spl.signals import StopSignals
 from spl.strip import Strip
@@ -209,6 +211,8 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     try:
         for note in notes_of(agent, env.spec_of_streams, config):
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+        for sentence in told_left_out(env.describe()):
+            say(console, f"left out   {sentence}")
         decide = partial(reason_of, agent, with_maps=config.overlay)
         absent = ABSENT[config.modalities]
         player = Player(decide, env, camera, history=history, absent=absent, seed=config.seed)

@@ -853,6 +853,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.film": {
         "spl.agents.evaluate",
         "spl.agents.multimodal_dqn",
+        "spl.agents.parts",
         "spl.agents.reasons",
         "spl.agents.run",
         "spl.agents.shots",
@@ -860,6 +861,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spl.envs.camera",
         "spl.explain.senses",
         "spl.filming",
+        "spl.report",
         "spl.screen",
         "spl.signals",
         "spl.strip",

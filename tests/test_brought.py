@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.film import FilmConfig, film
 from spl.agents.record import RecordConfig, record
 from spl.agents.run import read_run
 from spl.agents.train import train_agent
@@ -111,10 +112,14 @@ def test_training_and_evaluation_say_once_what_lies_beyond(smoke):
     assert console.file.getvalue().count("range      the video goes from") == 1
 
 
-def test_recording_and_evaluation_say_what_they_leave_out(smoke, tmp_path):
+def test_recording_evaluation_and_films_say_what_they_leave_out(smoke, tmp_path):
     _, result = told_by_training(smoke, "StateDecides")
     console = quiet()
     evaluate_agent(result.folder, EvaluateAgentConfig(num_episodes=2, num_seeds=1), console=console)
+    assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()
+    console = quiet()
+    config = FilmConfig(out=str(tmp_path / "a.mp4"), duration_s=0.2, device="cpu", overlay=False)
+    film(result.folder, config, console=console)
     assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()
     console = quiet()
     env = EnvConfig(id="brought_worlds:StateDecides")
