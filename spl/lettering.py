@@ -6,9 +6,7 @@ Pictures are ``(H, W, 3)`` uint8. Writing and filling change them in place; what
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,16 +15,21 @@ from spl.fonts import PLAIN, font_of_all
 Picture = NDArray[np.uint8]
 Levels = NDArray[np.float32]  # in 0..1; what lies beyond is cut
 Colour = tuple[int, int, int]
+Colours = tuple[str, float]  # a colour map of Matplotlib's, and how far it is used
 NUM_KEPT = 512  # words, and areas, that are kept as they were drawn
 OPACITY, FAINTEST = 0.7, 0.15  # of heat where it is hottest, and below which it is not seen
 
 
+@lru_cache
 def palette(name: str, end: float = 1.0) -> bytes:
     """Return one of Matplotlib's colour maps, as far as ``end``, as 256 x RGB."""
+    from matplotlib import colormaps  # where it is used: it takes a second to import
+
     return (255 * colormaps[name](np.linspace(0.0, end, 256))[:, :3]).astype(np.uint8).tobytes()
 
 
-HEAT, LOUDNESS = palette("turbo", 0.92), palette("magma")  # turbo ends in a red that is nearly black
+HEAT: Colours = ("turbo", 0.92)  # which ends in a red that is nearly black
+LOUDNESS: Colours = ("magma", 1.0)
 OPACITIES = [round(255 * OPACITY * max(0.0, (n / 255 - FAINTEST) / (1 - FAINTEST))) for n in range(256)]
 
 
@@ -34,6 +37,8 @@ OPACITIES = [round(255 * OPACITY * max(0.0, (n / 255 - FAINTEST) / (1 - FAINTEST
 def font(size: int, is_bold: bool) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans, which Matplotlib brings along, ``size`` pixels high."""
     name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"
+    import matplotlib
+
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
 
 
@@ -90,7 +95,7 @@ def heated(picture: Picture, heat: Levels) -> Picture:
     rows, columns = picture.shape[:2]
     levels = _image(heat).resize((columns, rows), Image.Resampling.BILINEAR)
     opacity = levels.point(OPACITIES)
-    return np.asarray(Image.composite(_coloured(levels, HEAT), Image.fromarray(picture), opacity))
+    return np.asarray(Image.composite(_coloured(levels, palette(*HEAT)), Image.fromarray(picture), opacity))
 
 
 def painted(levels: Levels, colours: bytes, height: int, width: int) -> Picture:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.lettering import HEAT, LOUDNESS, Colour, Picture, enlarged, fill, heated, painted, write
+from spl.lettering import HEAT, LOUDNESS, Colour, Picture, enlarged, fill, heated, painted, palette, write
 
 BACKGROUND, GROOVE = (13, 17, 23), (33, 38, 45)
 INK, FAINT, CHOSEN = (230, 237, 243), (139, 148, 158), (240, 180, 41)
@@ -173,11 +173,13 @@ class Screen:
         )
         top += 2 * SMALL - 14
         loud = (levels - QUIETEST) / (LOUDEST - QUIETEST)
-        page[top : top + STRIP_HEIGHT, MARGIN : MARGIN + width] = painted(loud, LOUDNESS, STRIP_HEIGHT, width)
+        page[top : top + STRIP_HEIGHT, MARGIN : MARGIN + width] = painted(
+            loud, palette(*LOUDNESS), STRIP_HEIGHT, width
+        )
         top += STRIP_HEIGHT + 2
         if heard is not None:
             page[top : top + TRACK_HEIGHT, MARGIN : MARGIN + width] = painted(
-                heard, HEAT, TRACK_HEIGHT, width
+                heard, palette(*HEAT), TRACK_HEIGHT, width
             )
         told = "where in the sound the reason lies" if heard is not None else "no map of the sound"
         say(page, told, top + TRACK_HEIGHT + 4, MARGIN, size=SMALL, colour=FAINT)

@@ -20,7 +20,7 @@ from spl.packages import install_advice
 ROOT = Path(__file__).parent.parent
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 WORKBENCH = ("dev", "bench")  # extras of who works on spl itself
-SLOW = {"torchvision", "torchaudio", "sklearn", "scipy"}  # core, and not needed to tell options
+SLOW = {"torchvision", "torchaudio", "sklearn", "scipy", "matplotlib"}  # core, and not needed to tell options
 TINY = ["--num_threads", "1", "--device", "cpu"]
 
 
@@ -98,6 +98,19 @@ def test_no_module_imports_an_optional_package_at_its_head():
         if (ALL | SLOW) & set(name.split("."))
     ]
     assert not wrong
+
+
+def test_help_of_no_command_imports_matplotlib():
+    code = (
+        "import contextlib, io, sys\n"
+        "from spl.cli import main\n"
+        f"for words in {list(COMMANDS)!r}:\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as told:\n"
+        "        main([*words, '--help'])\n"
+        "    assert '--help' in told.getvalue() or 'spl' in told.getvalue(), words\n"
+        "    assert 'matplotlib' not in sys.modules, words\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # Each needs no optional package, PyAV among them.

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
 from spl.attention.maps import places_of
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 INK, FAINT, BAR = "#24292f", "#6e7781", "#2f6db3"
-HEAT = colormaps["inferno"]
 CELL_INCHES = 1.6
 BARS_HEIGHT = 0.3  # cells
 
@@ -130,12 +131,14 @@ class Page:
         """Pictures, bars, and the words below both."""
         return self.upper + 0.14 + (self.lower + 0.2 if self.lower else 0)
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Return an empty figure of the right size."""
         width, height = 0.27 + 1.1 * self.num_columns, 0.25 + self.row_height * self.num_rows
+        from matplotlib.figure import Figure
+
         return Figure(figsize=(width * CELL_INCHES, height * CELL_INCHES))
 
-    def axes(self, figure: Figure, row: int, column: int, *, is_lower: bool = False) -> Axes:
+    def axes(self, figure: "Figure", row: int, column: int, *, is_lower: bool = False) -> "Axes":
         """Return new axes in ``figure``."""
         width, height = figure.get_size_inches() / CELL_INCHES
         bottom = 0.25 + self.row_height * row + self.upper + (0.14 + self.lower if is_lower else 0)
@@ -144,7 +147,7 @@ class Page:
         return figure.add_axes((left / width, 1 - bottom / height, 1 / width, tall / height))
 
 
-def _figure(columns: list[Column], images: Tensor | None, num_rows: int) -> Figure:
+def _figure(columns: list[Column], images: Tensor | None, num_rows: int) -> "Figure":
     """Return the images in the first column and a module in each other one, channels below positions."""
     has_pictures = images is not None or any(column.places is not None for column in columns)
     has_both = any(column.places is not None and column.gates is not None for column in columns)
@@ -160,7 +163,7 @@ def _figure(columns: list[Column], images: Tensor | None, num_rows: int) -> Figu
     return figure
 
 
-def _draw_row(figure: Figure, page: Page, row: int, columns: list[Column], image: Tensor | None) -> None:
+def _draw_row(figure: "Figure", page: Page, row: int, columns: list[Column], image: Tensor | None) -> None:
     """Draw one image and what each module makes of it; the first row has titles."""
     first = 0 if image is None else 1
     tops = []
@@ -187,13 +190,13 @@ def _stretched(image: Tensor) -> Tensor:
     return ((image - least) / (most - least).clamp(min=1e-12)).expand(3, -1, -1)
 
 
-def _bare(axes: Axes) -> Axes:
+def _bare(axes: "Axes") -> "Axes":
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return axes
 
 
-def _draw_places(axes: Axes, places: Tensor, image: Tensor | None) -> None:
+def _draw_places(axes: "Axes", places: Tensor, image: Tensor | None) -> None:
     """Draw ``(H, W)`` as heat over the image ``(3, H, W)``; its least and its most below."""
     least, most = places.amin(), places.amax()
     middle, spread = (most + least) / 2, torch.maximum(most - least, 0.05 * most.abs()).clamp(min=1e-12)
@@ -204,12 +207,14 @@ def _draw_places(axes: Axes, places: Tensor, image: Tensor | None) -> None:
         light = 0.4 + 0.6 * image.mean(dim=0)  # the image shows as brightness, attention as colour
     else:
         light = torch.ones_like(heat)
-    colours = torch.from_numpy(HEAT(heat.numpy())[..., :3])
+    from matplotlib import colormaps
+
+    colours = torch.from_numpy(colormaps["inferno"](heat.numpy())[..., :3])
     axes.imshow((colours * light[..., None]).numpy(), interpolation="nearest")
     axes.set_xlabel(f"{least:.2f} to {most:.2f}", fontsize=6.5, color=FAINT, labelpad=2)
 
 
-def _draw_gates(axes: Axes, gates: Tensor, *, is_labelled: bool) -> None:
+def _draw_gates(axes: "Axes", gates: Tensor, *, is_labelled: bool) -> None:
     """Draw ``(C,)`` as bars without gaps, the largest first."""
     gates = gates.sort(descending=True).values
     axes.stairs(gates.numpy(), fill=True, color=BAR)

@@ -4,12 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from spl.autoencoder import CONDITIONS, Reconstruction, mask
@@ -28,6 +26,9 @@ from spl.saliency import METHODS, reconstruction_error
 from spl.saliency.layers import Score
 from spl.shapley import Shapley, shapley_values
 from spl.streams import in_units
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 OF_AUTOENCODERS = tuple(name for name in METHODS if name != "attention")
 INK, CELL = "#24292f", 1.25  # inches
@@ -181,6 +182,8 @@ def _draw(
     ``present (B, 2)`` tells which senses each has.
     """
     num_rows = len(samples)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8 * CELL + 0.6, num_rows * (CELL + 0.22) + 1.2), layout="constrained")
     shown = " and ".join(CALLED[name] for name in _names(config.modalities))
     does = "makes the error of\nthe {}" if config.score == "error" else "keeps the error of\nthe {} small"
@@ -210,7 +213,7 @@ def _draw(
     figure.savefig(path, dpi=min(120.0, MOST_PIXELS / max(figure.get_size_inches())), facecolor="white")
 
 
-def _show(axes: Axes, picture: Tensor, heat: Tensor | None, sense: str, *, is_map: bool = False) -> None:
+def _show(axes: "Axes", picture: Tensor, heat: Tensor | None, sense: str, *, is_map: bool = False) -> None:
     """Draw a picture ``(1 or 3, H, W)``, in grey or with its map ``(H, W)``; say so if a map is not there."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

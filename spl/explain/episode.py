@@ -4,15 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from spl.explain.overlay import overlaid
 from spl.fonts import drawable, drawn
 from spl.shapley import Shapley
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INK, VIDEO_COLOUR, AUDIO_COLOUR = "#24292f", "#2f6db3", "#c2571a"
 CELL = 1.5  # inches
@@ -42,6 +43,8 @@ def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title:
         title: above.
         path: of the file.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(max(6.0, CELL * len(moments)), 3.3 * CELL + 1.4), layout="constrained")
     figure.suptitle(drawable(title), fontsize=10, color=INK, **drawn([title]))
     halves: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1.5))
@@ -58,7 +61,7 @@ def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title:
     figure.savefig(path, dpi=120, facecolor="white")
 
 
-def _show(axes: Axes, picture: Tensor | None, heat: Tensor | None, *, is_sound: bool = False) -> None:
+def _show(axes: "Axes", picture: Tensor | None, heat: Tensor | None, *, is_sound: bool = False) -> None:
     """Draw a picture ``(1 or 3, H, W)`` with its map; in grey without one, and nothing without a picture."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -74,7 +77,7 @@ def _show(axes: Axes, picture: Tensor | None, heat: Tensor | None, *, is_sound: 
         axes.imshow(overlaid(picture, heat), interpolation="nearest", **form)
 
 
-def _draw_shares(over: Axes, values: Axes, shapley: Shapley, score: str, marked: Sequence[int]) -> None:
+def _draw_shares(over: "Axes", values: "Axes", shapley: Shapley, score: str, marked: Sequence[int]) -> None:
     """Draw each modality's share over time, and what it adds in the unit of the score."""
     steps = range(len(shapley.video))
     together, firsts, video, audio = shares_over_time(shapley)

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill, shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from spl.explain.overlay import overlaid
 from spl.explain.subjects import Asked
 from spl.explain.tables import Row
 from spl.fonts import drawable, drawn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, FAINT, RIGHT, WRONG = "#24292f", "#6e7781", "#1a7f37", "#b3261e"
 CELL, TOP, CAPTION, GAP = 1.45, 0.68, 0.24, 0.08  # inches: a picture, the titles, the line below, between
@@ -42,9 +43,11 @@ def draw_overlays(drawn: Sequence[Drawn], path: Path) -> None:
     num_rows, num_columns = len(drawn[0].asked.names), 1 + sum(len(one.maps) for one in drawn)
     width = num_columns * (CELL + GAP) + GAP
     height = TOP + num_rows * (CELL + CAPTION + GAP)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height))
 
-    def axes_at(row: int, column: int) -> Axes:
+    def axes_at(row: int, column: int) -> "Axes":
         left = GAP + column * (CELL + GAP)
         bottom = height - TOP - row * (CELL + CAPTION + GAP) - CELL
         axes = figure.add_axes((left / width, bottom / height, CELL / width, CELL / height))
@@ -62,7 +65,7 @@ def draw_overlays(drawn: Sequence[Drawn], path: Path) -> None:
     _save(figure, path, dpi=110)
 
 
-def _draw_image(axes: Axes, asked: Asked, row: int) -> None:
+def _draw_image(axes: "Axes", asked: Asked, row: int) -> None:
     axes.imshow(asked.images[row].movedim(0, -1).numpy())
     truth = asked.truths[row]
     told = asked.names[row] if truth is None else f"is {truth}"
@@ -71,7 +74,7 @@ def _draw_image(axes: Axes, asked: Asked, row: int) -> None:
         axes.set_title("image", fontsize=8, color=INK)
 
 
-def _draw_overlay(axes: Axes, one: Drawn, method: str, row: int) -> None:
+def _draw_overlay(axes: "Axes", one: Drawn, method: str, row: int) -> None:
     axes.imshow(overlaid(one.asked.images[row], one.maps[method][row]))
     truth, named = one.asked.truths[row], one.named[row]
     colour = FAINT if truth is None else RIGHT if truth == named else WRONG
@@ -90,7 +93,11 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
     labels, methods = (list(dict.fromkeys(getattr(row, of) for row in rows)) for of in ("label", "method"))
     coloured = "label" if len(labels) > 1 else "method"
     colours = labels if len(labels) > 1 else methods
+    from matplotlib import colormaps
+
     palette: Any = colormaps["tab10" if len(colours) <= 10 else "tab20"]
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13.0, max(3.6, 1.8 + 0.36 * len(rows))), layout="constrained")
     bars, shown, taken = figure.subplots(1, 3)
     for position, row in enumerate(rows):
@@ -118,6 +125,6 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
     _save(figure, path, dpi=120)
 
 
-def _save(figure: Figure, path: Path, dpi: float) -> None:
+def _save(figure: "Figure", path: Path, dpi: float) -> None:
     dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
     figure.savefig(path, dpi=dpi, facecolor="white")

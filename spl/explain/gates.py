@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from spl.attention.maps import AttentionMap, attention_maps
@@ -76,6 +75,8 @@ def draw_gates(gates: Sequence[Gates], path: Path) -> None:
     names, layers = (
         list(dict.fromkeys(getattr(one.subject, what) for one in gates)) for what in ("name", "layer")
     )
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(WIDTH * len(layers) + 1, HEIGHT * len(names) + 0.5), layout="constrained")
     grid = figure.subplots(len(names), len(layers), squeeze=False)
     for axes in grid.flat:
