@@ -1,6 +1,6 @@
 """Runs commands where packages are missing, and tells as JSON how each ended; no test in itself.
 
-``python commands_without.py PLAN.json`` runs the plan's commands once for each of its sets of packages: in a
+``python commands_without.py PLAN.json`` runs the plan's commands of each of its sets of missing packages in a
 process forked from this one, which has imported what takes long, and in a folder of its own. Copied to
 ``sitecustomize.py`` on the path, this file makes packages missing in the processes that commands start, too.
 """
@@ -17,7 +17,9 @@ from pathlib import Path
 SLOW = (
     "torch",
     "torchvision.transforms.v2",
+    "torchaudio",
     "matplotlib.backends.backend_svg",
+    "matplotlib.pyplot",
     "gymnasium.vector",
     "rich.console",
     "jinja2",
@@ -72,8 +74,7 @@ def main(plan_file):
         if (child := os.fork()) == 0:
             code = 1
             try:
-                commands = [*plan["commands"], *plan["refused"].get(name, [])]
-                run_all(packages, commands, Path(plan_file).parent / name)
+                run_all(packages, plan["commands"][name], Path(plan_file).parent / name)
                 code = 0
             finally:
                 os._exit(code)

@@ -114,20 +114,24 @@ def test_help_of_no_command_imports_matplotlib():
 
 
 # Each needs no optional package, PyAV among them.
+RUNS_OF_THE_CORE = [
+    ["envs"],
+    ["train", "agent", "--config", "smoke/agent", "--num_steps", "60", "--env.kwargs.num_rounds", "4", *TINY],
+    ["evaluate", "agent", "{agent}", "--num_episodes", "1", "--num_seeds", "1", "--device", "cpu"],
+    ["record", "--num_steps", "30", "--out", "recording"],
+]
 COMMANDS_OF_THE_CORE = [
     ["--help"],
     ["--version"],
     *([*words, "--help"] for words in COMMANDS),
     ["presets"],
-    ["envs"],
     ["models", "resnet20", "--attention", "none"],
     ["check", "env", "spl/Beacon-v0", "--num_steps", "40"],
-    ["train", "agent", "--config", "smoke/agent", "--num_steps", "60", *TINY],
-    ["evaluate", "agent", "{agent}", "--num_episodes", "1", "--num_seeds", "1", "--device", "cpu"],
-    ["record", "--num_steps", "60", "--out", "recording"],
+    *RUNS_OF_THE_CORE,
     ["pretrain", "autoencoder", "--data", "recording", "--data.history", "1", "--recipe.epochs", "1", *TINY],
     ["report", "{agent}"],
 ]
+CORE = {**dict.fromkeys(OPTIONAL, RUNS_OF_THE_CORE), "all": COMMANDS_OF_THE_CORE}  # run where what is missing
 # What needs each, and how the refusal begins; TensorBoard is used where it is installed, and by no command.
 NEEDED_BY = {
     "av": [(["film", "{agent}"], "video files are read and written by PyAV")],
@@ -144,6 +148,16 @@ NEEDED_BY = {
 }
 
 
+def needed_by(missing):
+    """Return the commands that need what is missing, and how each refusal begins and ends."""
+    names = OPTIONAL if missing == "all" else [missing]
+    return [
+        (words, f"spl: {begin}: {install_advice(name)}\n")
+        for name in names
+        for words, begin in NEEDED_BY[name]
+    ]
+
+
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory):
     """How the commands ended, by what was missing: each optional package in turn, and all at once."""
@@ -153,11 +167,7 @@ def ends(tmp_path_factory):
     shutil.copy(driver, place / "path" / "sitecustomize.py")
     plan = {
         "sets": {**{name: sorted(modules) for name, modules in OPTIONAL.items()}, "all": sorted(ALL)},
-        "commands": COMMANDS_OF_THE_CORE,
-        "refused": {
-            **{name: [words for words, _ in needed] for name, needed in NEEDED_BY.items()},
-            "all": [words for needed in NEEDED_BY.values() for words, _ in needed],
-        },
+        "commands": {name: [*CORE[name], *(words for words, _ in needed_by(name))] for name in CORE},
     }
     (place / "plan.json").write_text(json.dumps(plan))
     environment = {**os.environ, "PYTHONPATH": str(place / "path"), "OMP_NUM_THREADS": "1"}
@@ -175,17 +185,13 @@ def test_each_optional_package_says_what_needs_it():
 @pytest.mark.parametrize("missing", [*OPTIONAL, "all"])
 def test_what_does_not_need_it_runs(ends, missing):
     assert not ends[missing]["loaded"]  # by a package of the core
-    core = ends[missing]["ends"][: len(COMMANDS_OF_THE_CORE)]
+    core = ends[missing]["ends"][: len(CORE[missing])]
     assert not [end for end in core if end["code"] != 0 or "Traceback" in end["told"]]
-    assert len(core) == len(COMMANDS_OF_THE_CORE) > 25
+    assert len(core) == len(CORE[missing]) >= (25 if missing == "all" else 4)
 
 
 @pytest.mark.parametrize("missing", [name for name, needed in NEEDED_BY.items() if needed] + ["all"])
 def test_what_needs_it_ends_in_a_sentence_that_says_what_to_install(ends, missing):
-    refused = ends[missing]["ends"][len(COMMANDS_OF_THE_CORE) :]
+    refused = ends[missing]["ends"][len(CORE[missing]) :]
     told = [(end["code"], end["told"]) for end in refused]
-    names = OPTIONAL if missing == "all" else [missing]
-    expected = [
-        (2, f"spl: {begin}: {install_advice(name)}\n") for name in names for _, begin in NEEDED_BY[name]
-    ]
-    assert told == expected
+    assert told == [(2, sentence) for _, sentence in needed_by(missing)]
