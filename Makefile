@@ -5,6 +5,9 @@ DEMO ?=# options of spl train agent, such as "--num_steps 500" for a demo of sec
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
+# Without compiled files every process of a test takes three times as long to import torch and the rest.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint check clean
 
 demo: .venv/core

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Proves the installation as users have it, from the last commit: the README's first command in a fresh copy, then the
-# wheel outside the checkout, with the core alone and with each extra alone. Needs Python, make and git; about two minutes.
+# wheel outside the checkout, with the core alone and with each extra alone. Needs Python, make and git.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 place=$(mktemp -d)
 trap 'jobs -p | xargs -r kill 2>/dev/null; rm -rf "$place"' EXIT
 export OMP_NUM_THREADS=1 COLUMNS=120
+unset PYTHONDONTWRITEBYTECODE  # a fresh environment is compiled once, not by each command
 
 say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
 
@@ -24,40 +25,59 @@ refuses() { # refuses WORDS COMMAND: it must fail in one line that holds the wor
   fi
 }
 
-journey() { # journey NAME EXTRA: installs the wheel with an extra, or none, and goes through what needs no other
-  local spl=$place/$1/bin/spl wheel
+with_extra() { # with_extra VENV EXTRA: makes VENV hold the wheel with an extra, or none, and nothing else
+  local wheel
   wheel=$(ls "$place"/dist/*.whl)
-  mkdir "$place/at-$1" && cd "$place/at-$1"
-  quietly "$uv" venv --quiet --python "$python" "$place/$1"
-  quietly "$uv" pip install --quiet --python "$place/$1/bin/python" --constraint "$root/constraints.txt" "$wheel${2:+[$2]}"
+  [ -d "$place/$1" ] || quietly "$uv" venv --quiet --python "$python" "$place/$1"
+  quietly "$uv" pip install --quiet --exact --python "$place/$1/bin/python" \
+    --constraint "$root/constraints.txt" "$wheel${2:+[$2]}"
+  spl=$place/$1/bin/spl
+  mkdir "$place/at-${2:-core}" && cd "$place/at-${2:-core}"
+}
+
+works() { # works EXTRA: what was installed did all that it should; what belongs to another extra is refused
+  [ "$1" = atari ] || refuses "pip install 'ale-py>=" "$spl" train agent --config atari
+  [ "$1" = doom ] || refuses "pip install 'vizdoom>=" "$spl" train agent --config doom
+  say "the wheel with ${1:-the core alone} works outside the checkout"
+}
+
+core() { # the whole way, and TensorBoard, which has no command: a run writes for it where it is installed
+  local spl run
+  with_extra "$1" ""
   quietly "$spl" presets
   quietly "$spl" train agent --num_steps 300
-  local run
   run=$(echo runs/agent/*)
-  quietly "$spl" evaluate agent "$run" --num_episodes 2 --num_seeds 1
-  quietly "$spl" record --env spl/Beacon-v0 --num_steps 300 --out recording
+  quietly "$spl" evaluate agent "$run" --num_episodes 1 --num_seeds 1
+  quietly "$spl" record --env spl/Beacon-v0 --num_steps 100 --out recording
   quietly "$spl" pretrain autoencoder --data recording --recipe.epochs 1
-  quietly "$spl" film "$run" --duration_s 2
+  quietly "$spl" film "$run" --duration_s 1
   quietly "$spl" report "$run"
-  case ${2:-} in
-    atari) quietly "$spl" train agent --config atari --num_steps 60 ;;
-    doom) quietly "$spl" train agent --config doom --num_steps 60 ;;
-    tensorboard) quietly ls "$run"/tensorboard/events* ;;
-  esac
-  [ "${2:-}" = atari ] || refuses "pip install 'ale-py>=" "$spl" train agent --config atari
-  [ "${2:-}" = doom ] || refuses "pip install 'vizdoom>=" "$spl" train agent --config doom
-  say "the wheel with ${2:-the core alone} works outside the checkout"
+  works ""
+  with_extra "$1" tensorboard
+  quietly "$spl" train agent --num_steps 60 --num_threads 1
+  quietly ls runs/agent/*/tensorboard/events*
+  works tensorboard
+}
+
+games() { # each game as the only extra: it trains, and its run is looked at
+  local spl extra
+  for extra in atari doom; do
+    with_extra "$1" "$extra"
+    quietly "$spl" train agent --config "$extra" --num_steps 60
+    quietly "$spl" report runs/agent/*
+    works "$extra"
+  done
 }
 
 git clone --quiet "$root" "$place/copy"
 cd "$place/copy"
-quietly env -u VIRTUAL_ENV make demo DEMO="--num_steps 300"
+quietly env -u VIRTUAL_ENV make demo DEMO="--num_steps 100 --env.kwargs.num_rounds 8"
 say "make demo works in a fresh copy"
 uv=$place/copy/.venv/bin/uv python=$place/copy/.venv/bin/python
 quietly "$uv" build --quiet --wheel --out-dir "$place/dist" "$place/copy"
-(journey core ""; journey tensorboard tensorboard) &
+core one &
 first=$!
-(journey atari atari; journey doom doom) &
+games two &
 second=$!
 wait "$second"
 wait "$first"

@@ -157,8 +157,8 @@ def test_a_grid_goes_on_with_the_recordings_that_it_began_with(tmp_path, monkeyp
 def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     smoke = Path(__file__).parent.parent / "configs" / "smoke" / "agent.yaml"
-    words = f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --num_episodes 2"
-    words += " --num_threads 1 --device cpu"
+    words = f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --num_episodes 2 --num_steps 100"
+    words += " --env.kwargs.num_rounds 4 --num_threads 1 --device cpu"
     count = Watch.after_update
 
     def stopping(self, loss):

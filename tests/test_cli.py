@@ -158,7 +158,7 @@ def test_train_evaluate_and_record_end_to_end(capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_saved_and_goes_on_to_its_end(number, tmp_path):
+def test_an_interrupted_run_is_saved_and_goes_on_to_its_end(number, tmp_path, monkeypatch, capsys):
     command = [sys.executable, "-m", "spl", "train", "agent", *SMOKE, "--num_steps", "100000"]
     running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -174,21 +174,10 @@ def test_an_interrupted_run_is_saved_and_goes_on_to_its_end(number, tmp_path):
     assert "Traceback" not in told
     (run,) = (tmp_path / "runs" / "agent").iterdir()
     step = json.loads((run / "checkpoints/last/state.json").read_text())["step"]
-    resume = [
-        sys.executable,
-        "-m",
-        "spl",
-        "train",
-        "agent",
-        "--resume",
-        str(run),
-        "--num_steps",
-        str(step + 60),
-    ]
-    done = subprocess.run(resume, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "finished" in done.stderr
-    assert json.loads((run / "checkpoints/last/state.json").read_text())["step"] == step + 60
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "agent", "--resume", str(run), "--num_steps", str(step + 20)]) == 0
+    assert "finished" in capsys.readouterr().err
+    assert json.loads((run / "checkpoints/last/state.json").read_text())["step"] == step + 20
 
 
 def variables_after(tmp_path: Path, **given: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_runs_killed_at_random_moments_end_as_the_one_left_alone():
-    options = ["--config", "configs/smoke/agent.yaml", "--num_steps", "240", "--checkpoint_every_steps", "20"]
+    options = ["--config", "configs/smoke/agent.yaml", "--num_steps", "150", "--checkpoint_every_steps", "15"]
     command = [sys.executable, "scripts/kill_and_resume.py", "--kills", "2", "--", *options]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

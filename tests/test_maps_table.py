@@ -23,15 +23,15 @@ def test_pairs_of_two_seeds_are_compared_with_the_same_alone(
     folders = []
     for words in (["--transfer.weight", "0"], ["--transfer.kind", "predictions"], []):
         for seed in ("0", "1"):
-            config = tiny("--transfer.peer", "resnet32", "--recipe.epochs", "1", "--seed", seed, *words)
+            config = tiny("--transfer.peer", "resnet20", "--recipe.epochs", "1", "--seed", seed, *words)
             folders.append(train_classifier(config, command=[], console=Console(file=io.StringIO())).folder)
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, folders), "--num_measured", "3"])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, folders), "--num_measured", "1"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert [row[:4] for row in rows] == [
         [network, "none", how, "2"]
-        for network in ("resnet20", "resnet32, the peer")
+        for network in ("resnet20", "resnet20, the peer")
         for how in ("alone", "maps, weight 1", "predictions, weight 1")
     ]
     assert rows[0][9:] == ["-", "-"]

@@ -449,9 +449,9 @@ def test_the_terminal_is_told_what_was_chosen(smoke):
 
 
 LEARNS = (
-    *("--num_steps", "2500", "--memory.capacity", "3000", "--checkpoint_every_steps", "2500"),
+    *("--memory.capacity", "3000", "--checkpoint_every_steps", "2500"),
     *("--encoder.video_features", "64", "--encoder.audio_features", "64", "--encoder.features", "64"),
-    *("--agent.learning_rate", "1e-3", "--agent.gamma", "0", "--agent.epsilon_decay_steps", "1500"),
+    *("--agent.learning_rate", "1e-3", "--agent.gamma", "0"),
     *("--agent.target_every_updates", "50", "--loop.mini_buffer", "32", "--loop.batch_size", "32"),
 )
 
@@ -461,7 +461,9 @@ LEARNS = (
     [pytest.param("eye", marks=pytest.mark.slow), pytest.param("ear", marks=pytest.mark.slow), "both"],
 )
 def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
-    config = smoke("--env.kwargs.sense", sense, *LEARNS)
+    num_steps, decay = ("1200", "700") if sense == "both" else ("2500", "1500")
+    steps = ("--num_steps", num_steps, "--agent.epsilon_decay_steps", decay)
+    config = smoke("--env.kwargs.sense", sense, *LEARNS, *steps)
     folder = train_agent(config, console=quiet()).folder
     found = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=10, num_seeds=1), console=quiet())[
         "conditions"
