@@ -193,13 +193,17 @@ def test_an_autoencoders_report_is_seen_and_heard(tmp_path: Path, monkeypatch: p
 def test_an_agents_report_shows_its_memory(smoke: Callable, capsys):
     from spl.agents.train import train_agent
 
-    folder = train_agent(smoke("--curriculum.name", "self-paced", "--curriculum.warmup", "0.1")).folder
+    folder = train_agent(
+        smoke("--num_steps", "120", "--curriculum.name", "self-paced", "--curriculum.warmup", "0.1")
+    ).folder
     assert cli.main(["report", "curriculum", str(folder)]) == 0
     assert "mean loss learned" in capsys.readouterr().out
     assert written(folder) == ["replay.png", "samples.png"]
     with Image.open(folder / "curriculum" / "samples.png") as picture:
         assert picture.size[0] > 500
-    folder = train_agent(smoke("--save_memory", "false", "--curriculum.name", "prioritized")).folder
+    folder = train_agent(
+        smoke("--num_steps", "80", "--save_memory", "false", "--curriculum.name", "prioritized")
+    ).folder
     assert cli.main(["report", "curriculum", str(folder)]) == 0
     assert "The memory was not saved" in capsys.readouterr().out
     assert written(folder) == ["replay.png"]
@@ -215,7 +219,7 @@ def test_what_cannot_be_reported_is_one_sentence(smoke: Callable, tiny: Callable
 
     from spl.agents.train import train_agent
 
-    plain, agent = train(tiny()).folder, train_agent(smoke()).folder
+    plain, agent = train(tiny("--recipe.epochs", "1")).folder, train_agent(smoke("--num_steps", "60")).folder
     cases = {
         (str(plain),): "kept no rounds: only runs with a curriculum do",
         (str(agent),): "had no curriculum: train with --curriculum self-paced",
