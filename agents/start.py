@@ -29,6 +29,7 @@ from spl.agents.run import (
 from spl.config import UsageError
 from spl.envs.fleet import Fault, Fleet
 from spl.envs.measuring import measured
+from spl.loop import resuming
 from spl.recordings import signature_told
 from spl.runs import describe_run, generator_of, pick_device
 from spl.state import check_fits
@@ -159,7 +160,7 @@ def restore(
     Raises:
         UsageError: if checkpoint or memory cannot be read, or the environment is another one.
     """
-    try:
+    with resuming(folder):
         check_environment(read_environment(folder), fleet.streams, folder)
         state = checkpoint.load(folder / "checkpoints")
         if (folder / "memory").is_dir():
@@ -172,8 +173,6 @@ def restore(
         parts = assemble(config, agent, fleet, memory)
         check_fits(state, parts.state_dict(), "checkpoint")
         return parts, parts.load_state_dict(state)
-    except (ValueError, KeyError, RuntimeError) as error:
-        raise UsageError(f"the run in {folder} cannot be resumed: {error}") from error
 
 
 def begin(

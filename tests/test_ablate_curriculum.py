@@ -11,7 +11,7 @@ from spl import cli
 from spl.ablation.curricula import APART, Curricula, subject_of
 from spl.agents.curricula import CurriculaConfig as OfAgent
 from spl.agents.curricula import Learner as Agent
-from spl.agents.parts import Watch
+from spl.agents.training import Training
 from spl.classify import training
 from spl.classify.curricula import ALIASES, CurriculaConfig, Learner
 from spl.config import RunError, UsageError, parse
@@ -159,14 +159,14 @@ def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
     smoke = Path(__file__).parent.parent / "configs" / "smoke" / "agent.yaml"
     words = f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --num_episodes 2 --num_steps 100"
     words += " --env.kwargs.num_rounds 4 --num_threads 1 --device cpu"
-    count = Watch.after_update
+    learn = Training._learn
 
-    def stopping(self, loss):
-        count(self, loss)
+    def stopping(self, updates):
+        learn(self, updates)
         self.stop.stop()
 
     with monkeypatch.context() as patched:
-        patched.setattr(Watch, "after_update", stopping)
+        patched.setattr(Training, "_learn", stopping)
         assert cli.main(["ablate", "curriculum", "--of", "agent", *words.split()]) == 130
     (folder,) = (tmp_path / "runs" / "ablation").iterdir()
     told = capsys.readouterr().err

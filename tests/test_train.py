@@ -21,9 +21,9 @@ from spl import checkpoint
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.explain import ExplainAgentConfig, explain_agent
 from spl.agents.memory import ReplayMemory
-from spl.agents.parts import Watch
 from spl.agents.run import MAY_CHANGE, read_run, slack_of
 from spl.agents.train import train_agent
+from spl.agents.training import Training
 from spl.config import RunError, UsageError
 from spl.envs.adapter import EnvConfig
 from spl.envs.fleet import Fleet
@@ -171,7 +171,7 @@ def test_a_run_that_cannot_be_saved_does_not_say_that_it_was(smoke, monkeypatch)
     with pytest.raises(OSError, match="no space left"):
         train_agent(smoke("--num_steps", "60"), console=console)
     told = console.file.getvalue()
-    assert "which could not be saved (the last save is of step 0)" in told
+    assert "stopped; nothing was saved" in told
     assert "finished" not in told
 
 
@@ -320,14 +320,14 @@ def test_a_run_resumed_equals_one_that_never_stopped_to_the_bit(smoke, name, opt
 def test_a_run_stopped_while_it_learns_goes_on_there(smoke, monkeypatch):
     config = smoke(name="mdqn")
     whole = train_agent(config, console=quiet()).folder
-    after_update = Watch.after_update
+    learn = Training._learn
 
-    def stop_at_the_third(watch, loss):
-        after_update(watch, loss)
-        if watch.parts.agent.num_updates == 3:
-            watch.stop.stop()
+    def stop_at_the_third(training, updates):
+        learn(training, updates)
+        if training.parts.agent.num_updates == 3:
+            training.stop.stop()
 
-    monkeypatch.setattr(Watch, "after_update", stop_at_the_third)
+    monkeypatch.setattr(Training, "_learn", stop_at_the_third)
     stopped = train_agent(config, console=quiet())
     monkeypatch.undo()
     state = checkpoint.load(stopped.folder / "checkpoints")
@@ -357,17 +357,16 @@ def test_any_curriculum_stopped_between_two_steps_and_amid_a_mini_buffer_goes_on
 ):
     config = smoke("--curriculum.name", curriculum, *options, *PHASES)
     whole = train_agent(config, console=quiet()).folder
-    do_what_is_due = Watch._do_what_is_due
+    learn, collect = Training._learn, Training._collect
 
-    def stop_at_some(watch):
-        do_what_is_due(watch)
-        step, updates = watch.parts.progress.step, watch.parts.agent.num_updates
-        if (watch.parts.progress.drawn.size and updates in (34, 56, 83)) or (
-            step == 123 and updates % 6 == 0
-        ):
-            watch.stop.stop()
+    def stop_at_some(training, *args):
+        (learn if args else collect)(training, *args)
+        step, updates = training.done, training.parts.agent.num_updates
+        if (training.progress.drawn.size and updates in (34, 56, 83)) or (step == 123 and updates % 6 == 0):
+            training.stop.stop()
 
-    monkeypatch.setattr(Watch, "_do_what_is_due", stop_at_some)
+    monkeypatch.setattr(Training, "_learn", stop_at_some)
+    monkeypatch.setattr(Training, "_collect", stop_at_some)
     folder, starts = None, 0
     while folder is None or checkpoint.load(folder / "checkpoints")["progress"]["step"] < config.num_steps:
         folder, starts = train_agent(config, resume=folder, console=quiet()).folder, starts + 1
@@ -380,14 +379,14 @@ def test_any_curriculum_stopped_between_two_steps_and_amid_a_mini_buffer_goes_on
 def test_a_run_stopped_after_its_last_step_is_not_finished_before_it_has_learned(smoke, monkeypatch):
     config = smoke("--num_steps", "200", name="mdqn")
     whole = train_agent(config, console=quiet()).folder
-    after_step = Watch.after_step
+    collect = Training._collect
 
-    def stop_at_the_last(watch, collected):
-        after_step(watch, collected)
-        if watch.parts.progress.step == 200:
-            watch.stop.stop()
+    def stop_at_the_last(training):
+        collect(training)
+        if training.done == 200:
+            training.stop.stop()
 
-    monkeypatch.setattr(Watch, "after_step", stop_at_the_last)
+    monkeypatch.setattr(Training, "_collect", stop_at_the_last)
     console = quiet()
     stopped = train_agent(config, console=console)
     monkeypatch.undo()
@@ -435,7 +434,7 @@ def test_an_environment_that_does_not_repeat_is_told_on_resume(smoke, monkeypatc
 
 def test_a_run_is_saved_by_minutes_too(smoke, monkeypatch):
     saved = []
-    monkeypatch.setattr(Watch, "_save", lambda watch: saved.append(watch.parts.progress.step))
+    monkeypatch.setattr(Training, "save", lambda training: saved.append(training.done))
     train_agent(smoke("--num_steps", "60", "--checkpoint_every_minutes", "1e-9"), console=quiet())
     assert set(range(1, 61)) <= set(saved)
 

@@ -1,0 +1,224 @@
+"""The training of an agent in its folder: when it collects, learns and is saved, and what it tells."""
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from torch import Tensor
+
+from spl.agents.loop import Collected, NonFiniteBatch, learn
+from spl.agents.parts import Parts, save, told_left_out, told_streams
+from spl.agents.pretrained import PRETRAINING
+from spl.agents.run import TrainAgentConfig
+from spl.config import RunError
+from spl.envs.fleet import Fault
+from spl.loop import NotTaken, Part
+from spl.report import Report, brief
+from spl.signals import StopSignals
+from spl.threads import Threads
+
+REMEDY = "a smaller --agent.learning_rate or --agent.reward_scale may help"
+
+
+class Training:
+    """An agent's training, as `spl.loop` drives it, from where its ``parts`` stand.
+
+    Args:
+        config: of the run.
+        parts: fresh, or as they were last saved in ``folder``.
+        folder: of the run.
+        threads: that torch computes with.
+        console: where it is shown; None: standard error.
+        faults: of environments that could not be put back to where they stood.
+        assumed: what was assumed of the environments' streams.
+    """
+
+    counted, shows_end = "step", True
+
+    def __init__(
+        self,
+        config: TrainAgentConfig,
+        parts: Parts,
+        folder: Path,
+        threads: Threads,
+        console: Console | None,
+        faults: Sequence[Fault] = (),
+        assumed: Sequence[str] = (),
+    ) -> None:
+        self.config, self.parts, self.folder, self.threads = config, parts, folder, threads
+        self.progress, self.collector = parts.progress, parts.collector
+        self.fleet, self.assumed = parts.collector.fleet, assumed
+        title = f"spl train agent · {config.env.id} · seed {config.seed}"
+        self.report = Report(folder, title, config.num_steps, first_step=self.done, console=console)
+        self.stop = StopSignals()
+        self.num_faults = 0
+        self._untold, self._has_failed = faults, False  # since it was saved
+        self._saved_step, self._saved_written = self.done, parts.memory.written
+
+    @property
+    def done(self) -> int:
+        """Steps taken, in all environments."""
+        return self.progress.step
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are taken, and what they are for is learned."""
+        return self.done >= self.config.num_steps and not self.progress.is_learning
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether an environment failed, or enough came since the last save that it could not be repeated."""
+        memory = self.parts.memory
+        slack = memory.slots - memory.usable
+        newer = max(now - then for now, then in zip(memory.written, self._saved_written, strict=True))
+        return (
+            self._has_failed
+            or self.done - self._saved_step >= self.config.checkpoint_every_steps
+            or (slack > 0 and newer >= slack - 2)  # the next ones would overwrite what the last save needs
+        )
+
+    def save(self) -> None:
+        """Save everything."""
+        started = time.monotonic()
+        save(self.parts, self.folder, with_memory=self.config.save_memory)
+        self._saved_step, self._saved_written, self._has_failed = self.done, self.parts.memory.written, False
+        self.parts.meter.saving_s += time.monotonic() - started
+
+    def units(self) -> Iterator[tuple[Part, ...]]:
+        """Yield each update that is due, then a step of all environments, until all are taken and learned."""
+        self._tell(self._untold)
+        updates = learn(
+            self.parts.agent,
+            self.parts.memory,
+            self.parts.optimizer,
+            self.progress,
+            self.config.loop,
+            curriculum=self.parts.curriculum,
+            max_grad_norm=self.config.agent.max_grad_norm,
+        )
+        while not self.is_finished:
+            if self.progress.is_learning:
+                yield (Part(partial(self._learn, updates)),)
+            else:
+                yield (Part(self._collect, can_hang=True),)
+
+    def _learn(self, updates: Iterator[Tensor]) -> None:
+        try:
+            self.parts.meter.add(next(updates))
+        except NonFiniteBatch as error:
+            batch = {**error.batch._asdict(), "losses": error.losses}
+            raise NotTaken(self.parts.agent.num_updates, batch, error.__cause__, REMEDY) from error
+
+    def _collect(self) -> None:
+        """Take a step in each environment; count what is to be learned after it, and tell what came of it.
+
+        Raises:
+            RunError: if environments failed too often, or the memory will never hold enough.
+        """
+        before, loop = self.done, self.config.loop
+        collected = self.collector.step()
+        if self._can_learn():
+            phases = self.done // loop.collect_steps - before // loop.collect_steps
+            self.progress.replays_due += phases * loop.replays
+        self._write_rows(collected)
+        self._tell(collected.faults)
+        if collected.faults:
+            self.num_faults, self._has_failed = self.num_faults + len(collected.faults), True
+            if self.num_faults > self.config.max_faults:
+                raise RunError(
+                    f"{self.config.env.id} failed {self.num_faults} times (--max_faults "
+                    f"{self.config.max_faults}), the last time in {collected.faults[-1]}; "
+                    "'spl check env' examines it"
+                )
+
+    def _can_learn(self) -> bool:
+        memory, min_size = self.parts.memory, self.config.memory.min_size
+        if len(memory) >= min_size:
+            return True
+        if all(count > memory.usable for count in memory.written):
+            raise RunError(
+                f"the memory is full with {len(memory):,} transitions and would never hold the "
+                f"{min_size:,} of memory.min_size: choose a larger memory.capacity"
+            )
+        return False
+
+    def _write_rows(self, collected: Collected) -> None:
+        for total, length in collected.episodes:
+            self.report.row(self.done, {"rollout/episode_return": total, "rollout/episode_length": length})
+        every = self.config.report_every_steps
+        if self.done // every > (self.done - len(collected.transitions)) // every:
+            self.report.row(self.done, {**self._progress_row(), **self.parts.meter.row(self.done)})
+
+    def _tell(self, faults: Sequence[Fault]) -> None:
+        """Say which streams went beyond their range, once for each, and what went wrong in environments."""
+        for sentence in self.fleet.take_news():
+            self.report.say(f"range      {sentence}")
+        for fault in faults:
+            self.report.say(f"fault      {fault}; it begins a new episode")
+            self.report.row(self.done, {"fault": str(fault)})
+
+    def _progress_row(self) -> dict[str, float | int]:
+        progress = self.progress
+        values: dict[str, float | int] = {
+            "rollout/exploration_rate": self.collector.epsilon_at(progress.step),
+            "rollout/episodes": progress.episode,
+            "time/threads": self.threads.count,
+            "train/n_updates": self.parts.agent.num_updates,
+            "memory/transitions": len(self.parts.memory),
+            **self.parts.curriculum.told,
+        }
+        if progress.recent:
+            values["rollout/ep_rew_mean"] = float(progress.returns.mean())
+            values["rollout/ep_rew_std"] = float(progress.returns.std())
+            values["rollout/ep_len_mean"] = float(np.mean([one.length for one in progress.recent]))
+        return values
+
+    def status(self) -> dict[str, Any]:
+        """Return what the terminal shows."""
+        memory, meter, progress = self.parts.memory, self.parts.meter, self.progress
+        seconds = max(time.monotonic() - meter.started, 1e-9)
+        told: dict[str, Any] = {
+            "steps/s": (progress.step - meter.first_step) / seconds,
+            "updates/s": meter.num_updates / seconds,
+            "epsilon": self.collector.epsilon_at(progress.step),
+            "memory": f"{len(memory):,} of {self.config.memory.capacity:,}, "
+            f"{len(memory) * memory.bytes_per_transition / 2**20:,.0f} MiB",
+        }
+        if progress.recent:
+            totals = progress.returns
+            told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
+        if meter.loss_sum is not None:
+            told["loss"] = meter.loss_sum.item() / meter.row_updates
+        if self.num_faults:
+            told["faults"] = self.num_faults
+        return told
+
+    def summary(self) -> Iterator[str]:
+        """Yield what was chosen."""
+        config, fleet, agent = self.config, self.fleet, self.parts.agent
+        yield f"streams    {told_streams(fleet.spec_of_streams, fleet.streams)}"
+        for sentence in told_left_out(fleet.streams):
+            yield f"left out   {sentence}"
+        if fleet.num_envs > 1 or fleet.is_apart:
+            each = ", each" if fleet.num_envs > 1 else ","
+            apart = f"{each} in a process of its own" if fleet.is_apart else ""
+            yield f"envs       {fleet.num_envs}{apart}"
+        num_parameters = sum(parameter.numel() for parameter in agent.network.parameters())
+        yield f"network    {num_parameters:,} parameters on {agent.device}"
+        source = self.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run
+        if source is not None:
+            yield f"encoder    of {source}, {'frozen' if config.pretrained.mode == 'frozen' else 'learns on'}"
+        yield f"threads    {self.threads}"
+        if self.done and not len(self.parts.memory):
+            yield f"memory     was not saved: {config.memory.min_size:,} transitions come before learning"
+        for sentence in self.assumed:
+            yield f"assumed    {sentence}"
+
+    def farewell(self) -> str:
+        """Return what to do with a run that came to its end."""
+        return f"finished; evaluate with: spl evaluate agent {shlex.quote(str(self.folder))}"
