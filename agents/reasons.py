@@ -5,11 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from spl.agents.history import Stack
 from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.explain.senses import looked_at
+from spl.explain.senses import AsPictures, as_pictures
 from spl.saliency import chosen, grad_cam
 from spl.shapley import COALITIONS, shapley_of
 
@@ -45,13 +44,10 @@ def reason_of(agent: MultimodalDqn, stack: Stack, *, with_maps: bool) -> Reason:
         video, audio = shapley_of(*values[:, action, None]).shares
         shares = float(video), float(audio)
     reason = Reason(action, values[0].numpy(), shares)
-    layers = looked_at(agent.network.encoder)
-    if not with_maps or layers == (None, None):
+    model = AsPictures(agent.network, stack.video.shape[1])
+    if not with_maps or model.layers == (None, None):
         return reason
-    seen, heard = grad_cam(agent.network, layers, tuple(stack), chosen(action))
-    if heard is not None:
-        T, F = stack.audio.shape[1], stack.audio.shape[4]
-        heard = functional.interpolate(heard[:, None], (heard.shape[1], T * F), mode="bilinear")[:, 0]
+    seen, heard = grad_cam(model, model.layers, as_pictures(*stack), chosen(action))
     return reason._replace(
         seen=None if seen is None else seen[0].cpu().numpy(),
         heard=None if heard is None else heard[0].cpu().numpy(),

@@ -42,6 +42,11 @@ class Placement(NamedTuple):
     columns: tuple[float, ...]
     axes: Axes = FIRST  # of channels, rows and columns in what the layer gives
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of features."""
+        return len(self.rows), len(self.columns)
+
     def picture(self, output: Tensor) -> Tensor:
         """Return what the layer gave as ``(B, C, h, w)``, a view."""
         return output.permute(0, *self.axes)
@@ -76,14 +81,14 @@ def laid(maps: Tensor, placement: Placement, on: Placement | Sequence[int]) -> T
     if not isinstance(on, Placement):
         rows, columns = (tuple(map(float, range(side))) for side in on)
         on = Placement(rows, columns)
-    over = _between(placement.rows, on.rows).to(maps.device)  # (H, h)
-    along = _between(placement.columns, on.columns).to(maps.device)  # (W, w)
+    over = _between(placement.rows, on.rows, maps.device)  # (H, h)
+    along = _between(placement.columns, on.columns, maps.device)  # (W, w)
     with torch.autocast(maps.device.type, enabled=False):
         return over @ maps.float() @ along.mT
 
 
 @lru_cache(maxsize=64)
-def _between(centres: tuple[float, ...], points: tuple[float, ...]) -> Tensor:
+def _between(centres: tuple[float, ...], points: tuple[float, ...], device: torch.device) -> Tensor:
     """Return the share ``(P, N)`` that each of ``N`` centres has in each of ``P`` points."""
     order = np.argsort(centres, kind="stable")
     known = np.asarray(centres)[order]
@@ -99,14 +104,20 @@ def _between(centres: tuple[float, ...], points: tuple[float, ...]) -> Tensor:
             values = np.concatenate([[0.0, values[0]], values, [values[-1], 0.0]])
         shares.append(np.interp(points, known, values))
     with torch.inference_mode(False):
-        return torch.from_numpy(np.stack(shares, axis=1).astype(np.float32))
+        return torch.from_numpy(np.stack(shares, axis=1).astype(np.float32)).to(device)
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, dict[Any, Placement]] = WeakKeyDictionary()
 
 
 def placement_of(
-    model: nn.Module, layer: nn.Module, inputs: Sequence[Tensor], place: int = 0, name: str = ""
+    model: nn.Module,
+    layer: nn.Module,
+    inputs: Sequence[Tensor],
+    place: int = 0,
+    name: str = "",
+    *,
+    is_before: bool = False,
 ) -> Placement:
     """Return where the features of a layer lie on an input: found once for each layer and size.
 
@@ -120,20 +131,23 @@ def placement_of(
         inputs: of which the one at ``place`` is ``(B, ..., H, W)``.
         place: of the input that is looked at.
         name: of the layer, for errors.
+        is_before: take the features that the layer is given, not those it gives.
 
     Raises:
         ValueError: if the layer gives no rows and columns of the whole input.
     """
-    key = (type(model), place, tuple(x.shape[1:] for x in inputs))
+    key = (type(model), place, is_before, tuple(x.shape[1:] for x in inputs))
     known = _KNOWN.setdefault(layer, {})
     if key not in known:
-        known[key] = _found(model, layer, inputs, place, name)
+        known[key] = _found(model, layer, inputs, place, name, is_before)
     return known[key]
 
 
-def _found(model: nn.Module, layer: nn.Module, inputs: Sequence[Tensor], place: int, name: str) -> Placement:
+def _found(
+    model: nn.Module, layer: nn.Module, inputs: Sequence[Tensor], place: int, name: str, is_before: bool
+) -> Placement:
     size = inputs[place].shape[-2:]
-    followed = follow(model, [layer], inputs, place)[0]
+    followed = follow(model, [layer], inputs, place, is_before=is_before)[0]
     if followed is None:
         return even(size, size)  # the pass did not come here: whoever wants the layer's features will say so
     shape = followed.shape
@@ -146,7 +160,7 @@ def _found(model: nn.Module, layer: nn.Module, inputs: Sequence[Tensor], place: 
         )
     axes = axes_of(layer, followed)
     if followed.rows is None or followed.columns is None:
-        centres = _by_gradients(model, layer, inputs, place, axes)
+        centres = _by_gradients(model, layer, inputs, place, axes, is_before)
     else:
         centres = [_along(followed.rows, axes[1]), _along(followed.columns, axes[2])]
     spread = even([shape[axis] for axis in axes[1:]], size)
@@ -163,11 +177,17 @@ def is_spread(centres: tuple[float, ...]) -> bool:
 
 
 def follow(
-    model: nn.Module, layers: Sequence[nn.Module], inputs: Sequence[Tensor], place: int
+    model: nn.Module,
+    layers: Sequence[nn.Module],
+    inputs: Sequence[Tensor],
+    place: int,
+    *,
+    is_before: bool = False,
 ) -> list[Followed | None]:
     """Return, for each layer, the shape of what it gives for one sample and where its values lie.
 
-    None for one that does not run; of one that runs more than once the last is told.
+    None for one that does not run; of one that runs more than once the last is told. With `is_before` it is
+    what the layer is given first.
     """
     found: dict[nn.Module, Followed] = {}
     with ExitStack() as stack:
@@ -177,7 +197,7 @@ def follow(
         following = Following(one[place])
 
         def keep(module: nn.Module, given: Any, output: Any) -> None:
-            found[module] = following.told(output)
+            found[module] = following.told(next(iter(given), None) if is_before else output)
 
         for layer in dict.fromkeys(layers):
             stack.callback(layer.register_forward_hook(keep).remove)
@@ -220,7 +240,7 @@ def _along(centres: Tensor, axis: int) -> tuple[float, ...]:
 
 
 def _by_gradients(
-    model: nn.Module, layer: nn.Module, inputs: Sequence[Tensor], place: int, axes: Axes
+    model: nn.Module, layer: nn.Module, inputs: Sequence[Tensor], place: int, axes: Axes, is_before: bool
 ) -> list[tuple[float, ...]]:
     """Return centres of rows and of columns: where the gradient of each has its middle.
 
@@ -233,8 +253,12 @@ def _by_gradients(
     one = [lent(x)[:1] for x in inputs]
     noise = torch.rand(one[place].shape, generator=torch.Generator().manual_seed(0))
     one[place] = noise.to(one[place]).requires_grad_()
+
+    def keep(module: nn.Module, given: Any, output: Any) -> None:
+        kept.append(given[0] if is_before else output)
+
     with borrowed(model), ExitStack() as stack:
-        stack.callback(layer.register_forward_hook(lambda *args: kept.append(args[2])).remove)
+        stack.callback(layer.register_forward_hook(keep).remove)
         model(*one)
         output = kept[-1]
         if not output.requires_grad:

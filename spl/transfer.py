@@ -11,14 +11,31 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from spl.placement import Placement, laid, placement_of
 from spl.saliency.layers import EVEN, Tap, find_layer
 
 
+def placed(model: nn.Module, layers: Sequence[str], images: Tensor) -> list[Placement]:
+    """Return where the features of each layer lie on ``images (B, C, H, W)``.
+
+    Raises:
+        ValueError: if there is no such layer, or one gives no rows and columns of the whole picture.
+    """
+    found = [find_layer(model, layer) for layer in layers]
+    return [placement_of(model, module, [images], name=name) for name, module in found]
+
+
 @contextmanager
-def tapped(model: nn.Module, layers: Sequence[str]) -> Iterator[list[Tensor]]:
+def tapped(
+    model: nn.Module, layers: Sequence[str], placements: Sequence[Placement]
+) -> Iterator[list[Tensor]]:
     """Give a list that holds, after a pass within, what each layer gave: ``(B, C, h, w)``, with its graph.
+
+    Args:
+        model: called within.
+        layers: of it.
+        placements: of the layers, as `placed` finds them.
 
     Raises:
         ValueError: if there is no such layer; within, if one gives no rows and columns or runs twice.
@@ -26,9 +43,9 @@ def tapped(model: nn.Module, layers: Sequence[str]) -> Iterator[list[Tensor]]:
     features: list[Tensor] = []
     with ExitStack() as hooked:
         taps = []
-        for layer in layers:
+        for layer, placement in zip(layers, placements, strict=True):
             name, module = find_layer(model, layer)
-            taps.append(tap := Tap(model, name))
+            taps.append(tap := Tap(model, name, placement))
             hooked.callback(module.register_forward_hook(tap).remove)
         yield features
         features += [tap.features for tap in taps]
@@ -45,14 +62,19 @@ def layer_map(features: Tensor, *, power: float = 1.0) -> Tensor:
 
 
 def global_map(
-    features: Sequence[Tensor], *, power: float = 1.0, size: tuple[int, int] | None = None
+    features: Sequence[Tensor],
+    placements: Sequence[Placement],
+    *,
+    power: float = 1.0,
+    on: Placement | None = None,
 ) -> Tensor:
-    """Return the layers' maps upon each other, ``sum_l minmax(up(m_l))``: ``(B, H, W)``.
+    """Return the layers' maps upon each other, ``sum_l minmax(laid(m_l))``: ``(B, H, W)``.
 
     Args:
         features: ``(B, C, h, w)`` of each layer, at least one.
+        placements: of the layers: a map of one is looked up where the features of another lie.
         power: ``p`` of `layer_map`.
-        size: ``H, W``; None for those of the largest layer.
+        on: of the layer whose ``H x W`` features the maps are laid on; None for the largest one.
 
     A map that is even becomes zeros, without a gradient.
 
@@ -65,21 +87,19 @@ def global_map(
     """
     if not features:
         raise ValueError("a global map needs at least one layer, got none")
-    rows, columns = largest(features) if size is None else size
+    on = largest(placements) if on is None else on
     parts = []
-    for one in features:
-        maps = layer_map(one, power=power)[:, None]  # (B, 1, h, w)
-        maps = functional.interpolate(maps, (rows, columns), mode="bilinear", align_corners=False)[:, 0]
+    for one, placement in zip(features, placements, strict=True):
+        maps = laid(layer_map(one, power=power), placement, on)  # (B, H, W)
         least, most = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
         is_even = most - least <= EVEN * most  # (B, 1, 1); maps are not negative
         parts.append(torch.where(is_even, 0.0, (maps - least) / torch.where(is_even, 1.0, most - least)))
     return torch.stack(parts).sum(dim=0)
 
 
-def largest(features: Sequence[Tensor]) -> tuple[int, int]:
-    """Return rows and columns of the layer that has most of them."""
-    rows, columns = max((one.shape[-2:] for one in features), key=math.prod)
-    return int(rows), int(columns)
+def largest(placements: Sequence[Placement]) -> Placement:
+    """Return that of the layer with most rows and columns."""
+    return max(placements, key=lambda one: math.prod(one.size))
 
 
 def patches(maps: Tensor, grid: int, *, overlap: float = 0.0) -> Tensor:

@@ -24,7 +24,7 @@ from spl.classify.training import Training
 from spl.cli import main
 from spl.config import UsageError
 from spl.datasets import load_images
-from spl.transfer import global_map, map_distance, tapped
+from spl.transfer import global_map, map_distance, placed, tapped
 
 Maker = Callable[..., TrainClassifierConfig]
 PEER = ("--transfer.peer", "resnet20")
@@ -188,9 +188,10 @@ def test_the_loss_of_one_gives_no_gradient_to_the_other(tiny: Maker):
     whole = seen[0].losses + seen[1].losses + distances
     given = torch.autograd.grad(whole.sum(), own.parameters)
     layers = [f"layer{number}" for number in (1, 2, 3)]
-    with tapped(own.model, layers) as mine, tapped(peer.model, layers) as theirs:
+    places = placed(own.model, layers, own.inputs(batch.images))
+    with tapped(own.model, layers, places) as mine, tapped(peer.model, layers, places) as theirs:
         losses, _ = own.see(batch).losses, peer.see(batch)
-    loss = (losses + map_distance(global_map(mine), global_map(theirs), grid=4)).sum()
+    loss = (losses + map_distance(global_map(mine, places), global_map(theirs, places), grid=4)).sum()
     expected = torch.autograd.grad(loss, own.parameters, retain_graph=True)
     for one, two in zip(given, expected, strict=True):
         torch.testing.assert_close(one, two)

@@ -12,7 +12,8 @@ from spl.attention.picture import draw_attention
 
 
 def columns(maps: dict[str, torch.Tensor], aspect: float = 1.0) -> list[picture.Column]:
-    return picture._columns(picture._last_of_each_stage(maps), aspect)
+    images = torch.zeros(1, 1, round(12 * aspect), 12)
+    return picture._columns(picture._last_of_each_stage(maps), images, None)
 
 
 def test_a_position_is_attended_as_much_as_its_row_says():

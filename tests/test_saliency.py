@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from spl.attention import ATTENTION, attention_maps
 from spl.autoencoder import Reconstruction
+from spl.placement import placement_of
 from spl.resnet import ResNet, ResNetSpec, build_resnet
 from spl.saliency import (
     METHODS,
@@ -105,8 +106,18 @@ def test_equals_pytorch_grad_cam_on_a_residual_net():
     model = build_resnet("resnet20", num_classes=10, attention="csm").eval()
     x = drawn(2, 3, 32, 32)
     with GradCAM(model=model, target_layers=[model.layer3]) as oracle:
-        expected = oracle(input_tensor=x, targets=[ClassifierOutputTarget(3)] * 2)
-    np.testing.assert_allclose(grad_cam(model, "layer3", x, chosen(3)).numpy(), expected, atol=1e-5)
+        oracle(input_tensor=x, targets=[ClassifierOutputTarget(3)] * 2)
+        features, gradients = (
+            each[0].detach()
+            for each in (oracle.activations_and_grads.activations, oracle.activations_and_grads.gradients)
+        )
+        weights = oracle.get_cam_weights(x, model.layer3, None, features.numpy(), gradients.numpy())
+    # Theirs as large as the layer: it is resized evenly, and ours lies where the features are.
+    raw = (torch.from_numpy(weights)[:, :, None, None] * features).sum(dim=1).relu()  # (B, h, w)
+    placement = placement_of(model, model.layer3, [x])
+    torch.testing.assert_close(
+        grad_cam(model, "layer3", x, chosen(3)), onto(raw, x.shape[-2:], placement), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("number", [0, 4])
@@ -125,12 +136,15 @@ def test_grad_cam_of_two_inputs_equals_captum(has_flags):
     flags = (torch.tensor([[True, True], [True, True], [True, False]]),) if has_flags else ()
     actions = torch.tensor([3, 0, 1])
     maps = grad_cam(model, ("eye", "ear"), given + flags, chosen(actions))
-    for one, layer, x in zip(maps, (model.eye, model.ear), given, strict=True):
+    for place, (one, layer, x) in enumerate(zip(maps, (model.eye, model.ear), given, strict=True)):
         expected = LayerGradCam(model, layer).attribute(
             given, target=actions, additional_forward_args=flags or None, relu_attributions=True
         )
         assert one.shape == (3, *x.shape[-2:])
-        torch.testing.assert_close(one, onto(expected[:, 0].detach(), x.shape[-2:]), atol=1e-5, rtol=0)
+        placement = placement_of(model, layer, (*given, *flags), place)
+        torch.testing.assert_close(
+            one, onto(expected[:, 0].detach(), x.shape[-2:], placement), atol=1e-5, rtol=0
+        )
     assert not (has_flags and maps[1][2].any()), "of an absent sense nothing stands out"
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from spl.placement import Placement, even
 from spl.transfer import (
     correlations,
     global_map,
@@ -14,6 +15,7 @@ from spl.transfer import (
     map_distance,
     normalised,
     patches,
+    placed,
     prediction_distance,
     tapped,
 )
@@ -63,7 +65,7 @@ def test_an_even_patch_gives_no_nan_and_no_gradient():
     map_distance(mine, even, grid=2).sum().backward()
     assert torch.equal(mine.grad, torch.zeros(1, 4, 4))
     features = torch.ones(1, 3, 4, 4, requires_grad=True)
-    global_map([features]).sum().backward()
+    global_map([features], [Placement((0.5, 2.5, 4.5, 6.5), (0.5, 2.5, 4.5, 6.5))]).sum().backward()
     assert torch.equal(features.grad, torch.zeros(1, 3, 4, 4))
 
 
@@ -120,9 +122,11 @@ def test_layer_maps_and_their_sum_by_hand():
     assert layer_map(features).tolist() == [[[2.0, 1.0]]]
     assert layer_map(features, power=2.0).tolist() == [[[5.0, 2.0]]]
     small = torch.tensor([[[[0.0, 4.0]]]])  # (1, 1, 1, 2)
-    assert global_map([features, small]).tolist() == [[[1.0, 1.0]]]  # 1 0 and 0 1
+    wide = even((1, 2), (8, 8))
+    assert global_map([features, small], [wide, wide]).tolist() == [[[1.0, 1.0]]]  # 1 0 and 0 1
     large = torch.rand(2, 3, 6, 6)
-    total = global_map([large, large[:, :, :3, :3]])
+    placements = [even((6, 6), (12, 12)), even((3, 3), (12, 12))]
+    total = global_map([large, large[:, :, :3, :3]], placements)
     assert total.shape == (2, 6, 6)
     up = functional.interpolate(layer_map(large[:, :, :3, :3])[:, None], (6, 6), mode="bilinear")[:, 0]
     parts = [layer_map(large), up]
@@ -130,7 +134,16 @@ def test_layer_maps_and_their_sum_by_hand():
     spread = [part.amax(dim=(1, 2), keepdim=True) - low for part, low in zip(parts, least, strict=True)]
     expected = sum((part - low) / far for part, low, far in zip(parts, least, spread, strict=True))
     torch.testing.assert_close(total, expected)
-    assert global_map([large], size=(9, 4)).shape == (2, 9, 4)
+    assert global_map([large], placements[:1], on=even((9, 4), (12, 12))).shape == (2, 9, 4)
+
+
+def test_a_layer_is_looked_up_where_the_other_one_has_its_features():
+    fine, coarse = Placement((0.0, 1.0, 2.0, 3.0, 4.0), (0.0,)), Placement((0.0, 2.0, 4.0), (0.0,))
+    features = torch.tensor([0.0, 4.0, 2.0])[None, None, :, None]
+    (column,) = global_map([features], [coarse], on=fine)[..., 0]
+    assert column.tolist() == [0.0, 0.5, 1.0, 0.75, 0.5]
+    same = global_map([features, torch.zeros(1, 1, 5, 1)], [coarse, fine])  # the larger one decides
+    assert torch.equal(same[0, :, 0], column)
 
 
 def test_predictions_by_hand():
@@ -142,14 +155,17 @@ def test_predictions_by_hand():
 
 def test_what_layers_give_is_kept_with_its_graph():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3))
-    with tapped(model, ["0", "2"]) as features:
-        out = model(torch.rand(2, 3, 8, 8))
+    images = torch.rand(2, 3, 8, 8)
+    placements = placed(model, ["0", "2"], images)
+    assert [one.rows[0] for one in placements] == [1.0, 2.0]
+    with tapped(model, ["0", "2"], placements) as features:
+        out = model(images)
     assert [tuple(one.shape) for one in features] == [(2, 4, 6, 6), (2, 5, 4, 4)]
     assert torch.equal(features[1], out)
     features[0].sum().backward()
     assert model[0].weight.grad is not None
     assert not any(module._forward_hooks for module in model.modules())
-    with pytest.raises(ValueError, match="has no layer '3'"), tapped(model, ["3"]):
+    with pytest.raises(ValueError, match="has no layer '3'"), tapped(model, ["3"], placements[:1]):
         pass
 
 
@@ -160,7 +176,7 @@ def test_what_layers_give_is_kept_with_its_graph():
         (lambda: patches(maps(), 2, overlap=1.0), r"overlap in \[0, 1\)"),
         (lambda: patches(maps(), 8), "at least 2 rows and columns, got a map of 8 in a grid of 8"),
         (lambda: correlations(maps(), maps()[:, :4], 2), r"both maps must be \(B, H, W\)"),
-        (lambda: global_map([]), "at least one layer"),
+        (lambda: global_map([], []), "at least one layer"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, told):

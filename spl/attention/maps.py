@@ -1,13 +1,15 @@
 """Looking at attention maps while a model computes them: no second forward, nothing kept in a model."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from spl.placement import Placement, even, placement_of
 
 
 class AttentionMap(nn.Identity):
@@ -74,6 +76,34 @@ def places_of(one: Tensor, aspect: float) -> Tensor | None:
         along_column, along_row = one[..., : one.shape[1]], one[..., one.shape[1] :]
         return along_column.sum(dim=1).mT + along_row.sum(dim=2)
     return None
+
+
+def placed(
+    model: nn.Module, owner: str, one: Tensor, inputs: Sequence[Tensor], place: int = 0
+) -> tuple[Tensor, Placement] | None:
+    """Return where a map looks ``(B, h, w)``, and where on an input its positions lie; None without any.
+
+    Positions are those of the features that the map's module is given; where they are not rows and columns,
+    they are spread evenly.
+
+    Args:
+        model: that made the map, called as ``model(*inputs)``.
+        owner: name of the module in it that made the map, as `attention_maps` tells it.
+        one: the map.
+        inputs: of which the one at ``place`` is ``(B, ..., H, W)``.
+        place: of the input that is looked at.
+    """
+    rows, columns = inputs[place].shape[-2:]
+    looked = places_of(one, rows / columns)
+    if looked is None:
+        return None
+    module = {name.removeprefix("_orig_mod."): module for name, module in model.named_modules()}[owner]
+    placement = placement_of(model, module, inputs, place, owner, is_before=True)
+    h, w = placement.size
+    told = places_of(one, h / w)
+    if told is not None and tuple(told.shape[1:]) == (h, w):
+        return told, placement
+    return looked, even(looked.shape[1:], (rows, columns))
 
 
 def _size(num_positions: int, aspect: float) -> tuple[int, int]:

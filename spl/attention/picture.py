@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from spl.attention.maps import places_of
+from spl.attention.maps import placed, places_of
+from spl.placement import Placement, even, laid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,7 @@ class Column:
     name: str
     places: Tensor | None
     gates: Tensor | None
+    placement: Placement | None = None  # of the places on the images; None: an even spread
 
     @property
     def title(self) -> str:
@@ -41,6 +42,7 @@ def draw_attention(
     path: Path | str,
     *,
     images: Tensor | None = None,
+    model: nn.Module | None = None,
     num_images: int = 4,
 ) -> None:
     """Write a PNG file with a row for each image and a column for each module of ``maps``.
@@ -58,6 +60,8 @@ def draw_attention(
         maps: what `attention_maps` yields.
         path: of the file.
         images: ``(B, 1 or 3, H, W)`` of any range: each is stretched from its least to its most.
+        model: that made the maps of such images: each map then lies where the features have their
+            receptive fields. Without it positions are spread evenly.
         num_images: rows at most, from the first on.
 
     Raises:
@@ -71,7 +75,9 @@ def draw_attention(
         raise ValueError(f"maps and images must be of one batch of at least one, got sizes {sorted(batch)}")
     if images is not None and (images.ndim != 4 or images.shape[1] not in (1, 3)):
         raise ValueError(f"images must have shape (B, 1 or 3, H, W), got {tuple(images.shape)}")
-    columns = _columns(_last_of_each_stage(maps), aspect=1.0 if images is None else _aspect(images))
+    if model is not None and images is None:
+        raise ValueError("model serves to lay maps over images, got none: pass images, too")
+    columns = _columns(_last_of_each_stage(maps), images, model)
     _figure(columns, images, min(num_images, *batch)).savefig(path, dpi=160, facecolor="white")
 
 
@@ -84,12 +90,14 @@ def _last_of_each_stage(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: maps[name] for name in last.values()}
 
 
-def _columns(maps: Mapping[str, Tensor], aspect: float) -> list[Column]:
+def _columns(maps: Mapping[str, Tensor], images: Tensor | None, model: nn.Module | None) -> list[Column]:
     """Return the maps by module: its channels and its positions stand in one column.
 
     Several maps of positions in one module, as HAM has them, have the last part of their names in addition.
     """
+    aspect = 1.0 if images is None else _aspect(images)
     modules: dict[str, tuple[dict[str, Tensor], list[Tensor]]] = {}
+    placements: dict[str, Placement] = {}
     for name, one in maps.items():
         places, gates = modules.setdefault(re.sub(r"(^|\.)(channel|spatial)(\..*)?$", "", name), ({}, []))
         one = one.detach().float().cpu()
@@ -97,6 +105,8 @@ def _columns(maps: Mapping[str, Tensor], aspect: float) -> list[Column]:
             raise ValueError(f"map {name!r} has values that are NaN or infinite; nothing can be drawn of it")
         if one.ndim == 4 and one.shape[2:] == (1, 1) and one.shape[1] > 1:
             gates.append(one[:, :, 0, 0])  # (B, C)
+        elif model is not None and images is not None and (found := _placed(model, name, one, images)):
+            places[name], placements[name] = found
         elif (looked := places_of(one, aspect)) is not None:
             places[name] = looked  # (B, H, W)
         else:
@@ -108,8 +118,14 @@ def _columns(maps: Mapping[str, Tensor], aspect: float) -> list[Column]:
     for name, (places, gates) in modules.items():
         for made, other in zip_longest(places, gates):
             last = f".{made.rpartition('.')[2]}" if made is not None and len(places) > 1 else ""
-            columns.append(Column((name + last).lstrip("."), None if made is None else places[made], other))
+            looked, placement = (None, None) if made is None else (places[made], placements.get(made))
+            columns.append(Column((name + last).lstrip("."), looked, other, placement))
     return columns
+
+
+def _placed(model: nn.Module, name: str, one: Tensor, images: Tensor) -> tuple[Tensor, Placement] | None:
+    weight = next(model.parameters(), images)
+    return placed(model, name, one, [images[:1].to(weight.device, weight.dtype)])
 
 
 def _aspect(images: Tensor) -> float:
@@ -175,7 +191,7 @@ def _draw_row(figure: "Figure", page: Page, row: int, columns: list[Column], ima
         drawn = []
         if column.places is not None:
             drawn.append(_bare(page.axes(figure, row, number)))
-            _draw_places(drawn[0], column.places[row], image)
+            _draw_places(drawn[0], column.places[row], image, column.placement)
         if column.gates is not None:
             drawn.append(page.axes(figure, row, number, is_lower=page.lower > 0))
             _draw_gates(drawn[-1], column.gates[row], is_labelled=number == first)
@@ -196,14 +212,14 @@ def _bare(axes: "Axes") -> "Axes":
     return axes
 
 
-def _draw_places(axes: "Axes", places: Tensor, image: Tensor | None) -> None:
+def _draw_places(axes: "Axes", places: Tensor, image: Tensor | None, placement: Placement | None) -> None:
     """Draw ``(H, W)`` as heat over the image ``(3, H, W)``; its least and its most below."""
     least, most = places.amin(), places.amax()
     middle, spread = (most + least) / 2, torch.maximum(most - least, 0.05 * most.abs()).clamp(min=1e-12)
     heat = 0.5 + (places - middle) / spread
     if image is not None:
         size = (image.shape[1], image.shape[2])
-        heat = functional.interpolate(heat[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+        heat = laid(heat[None], even(heat.shape, size) if placement is None else placement, size)[0]
         light = 0.4 + 0.6 * image.mean(dim=0)  # the image shows as brightness, attention as colour
     else:
         light = torch.ones_like(heat)

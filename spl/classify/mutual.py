@@ -3,7 +3,6 @@
 Where both are saved and judged is decided elsewhere.
 """
 
-import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
@@ -12,13 +11,14 @@ import torch
 from torch import Tensor
 
 from spl.batches import Images
-from spl.borrowing import evaluating
+from spl.borrowing import borrowed
 from spl.classify.classifier import Classifier, Seen, Update
 from spl.config import UsageError
 from spl.descent import descend_together
+from spl.placement import Placement
 from spl.ranges import AtLeast1, NotNegative, Range, ShareBelow1, check_ranges
 from spl.resnet import ResNet
-from spl.transfer import global_map, largest, map_distance, patches, prediction_distance, tapped
+from spl.transfer import global_map, largest, map_distance, patches, placed, prediction_distance, tapped
 
 OF_MAPS = {"layers", "power", "grid", "overlap", "below"}  # options that kind=predictions has no use for
 
@@ -70,23 +70,28 @@ class Mutual:
         self.pair, self.config = (own, peer), config
         self.distance_sum = torch.zeros((), device=own.device)  # over the images of this epoch
         self.num_seen = 0
+        self.placements: list[list[Placement]] = [[], []]  # of the layers of each that are looked at
         if config.kind == "maps":
-            sizes = [self._largest(*one, image_size) for one in zip(self.pair, ("", "peer's "), strict=True)]
-            self.size = max(sizes, key=math.prod)  # rows and columns of both global maps
+            self.placements = [
+                self._placed(*one, image_size) for one in zip(self.pair, ("", "peer's "), strict=True)
+            ]
+            self.on = largest([one for each in self.placements for one in each])  # for both global maps
             try:
-                patches(torch.zeros(1, *self.size), config.grid, overlap=config.overlap)
+                patches(torch.zeros(1, *self.on.size), config.grid, overlap=config.overlap)
             except ValueError as error:
                 raise UsageError(f"transfer: {error}") from error
 
-    def _largest(self, one: Classifier, whose: str, image_size: int) -> tuple[int, int]:
-        """Return rows and columns of the largest of the layers of one that are looked at."""
+    def _placed(self, one: Classifier, whose: str, image_size: int) -> list[Placement]:
+        """Return where the layers of one that are looked at lie on an image."""
         empty = torch.zeros(1, 3, image_size, image_size, device=one.device)
+        layers = self._layers(one)
         try:
-            with evaluating(one.model), torch.no_grad(), tapped(one.model, self._layers(one)) as features:
+            placements = placed(one.model, layers, empty)
+            with borrowed(one.model), torch.no_grad(), tapped(one.model, layers, placements):
                 one.model(empty)
         except ValueError as error:
             raise UsageError(f"transfer.layers: the {whose}{error}") from error
-        return largest(features)
+        return placements
 
     def _layers(self, one: Classifier) -> tuple[str, ...]:
         assert isinstance(one.model, ResNet), "so are all that spl train classifier makes"
@@ -115,12 +120,15 @@ class Mutual:
         config, is_looking = self.config, self.config.kind == "maps"
         with ExitStack() as stack:
             looked = [
-                stack.enter_context(tapped(one.model, self._layers(one) if is_looking else ()))
-                for one in self.pair
+                stack.enter_context(tapped(one.model, self._layers(one) if is_looking else (), placements))
+                for one, placements in zip(self.pair, self.placements, strict=True)
             ]
             seen = [one.see(batch) for one in self.pair]
         if is_looking:
-            one, two = (global_map(features, power=config.power, size=self.size) for features in looked)
+            one, two = (
+                global_map(features, placements, power=config.power, on=self.on)
+                for features, placements in zip(looked, self.placements, strict=True)
+            )
         else:
             one, two = (each.logits for each in seen)
         return seen, self._distance(one, two) + self._distance(two, one)

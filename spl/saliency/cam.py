@@ -95,14 +95,14 @@ def _of_gradients(
     maps: list[Tensor | None] = [None] * len(layers)
     with borrowed(model):
         features, scores = features_and_scores(model, layers, inputs, score)
-        wanted = [one for one in features if one is not None]
+        wanted = [one[0] for one in features if one is not None]
         if not wanted or not scores.requires_grad:
             raise ValueError(f"the score must depend on a layer, got layers {layer!r} on which it does not")
         gradients = iter(torch.autograd.grad(scores.sum(), wanted, allow_unused=True, materialize_grads=True))
         for number, (place, kept) in enumerate(zip(seen_places(inputs), features, strict=True)):
             if kept is not None:
-                cam = weigh(kept.detach().float(), next(gradients).float()).relu()  # (B, h, w)
-                maps[number] = onto(cam, several(inputs)[place].shape[-2:])
+                cam = weigh(kept[0].detach().float(), next(gradients).float()).relu()  # (B, h, w)
+                maps[number] = onto(cam, several(inputs)[place].shape[-2:], kept[1])
     return as_given(inputs, maps)
 
 
@@ -123,10 +123,11 @@ def score_cam(model: nn.Module, layer: Layer | Sequence[Layer], inputs: Inputs, 
             if kept is None:
                 continue
             size, scores, masked = given[place].shape[-2:], [], list(given)
-            for channel in kept.detach().unbind(dim=1):  # (B, h, w)
-                masked[place] = times(given[place], onto(channel, size))
+            F, placement = kept[0].detach(), kept[1]  # (B, C, h, w)
+            for channel in F.unbind(dim=1):  # (B, h, w)
+                masked[place] = times(given[place], onto(channel, size, placement))
                 scores.append(scores_of(model, masked, score))
             weights = torch.stack(scores, dim=1).float().softmax(dim=1)  # (B, C)
-            cam = (weights[:, :, None, None] * kept.detach().float()).sum(dim=1).relu()  # (B, h, w)
-            maps[number] = onto(cam, size)
+            cam = (weights[:, :, None, None] * F.float()).sum(dim=1).relu()  # (B, h, w)
+            maps[number] = onto(cam, size, placement)
     return as_given(inputs, maps)

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spl.borrowing import lent
+from spl.placement import Placement, even, laid, placement_of
 
 Layer = str | nn.Module | None
 Inputs = Tensor | tuple[Tensor, ...]
@@ -91,10 +91,16 @@ def _check_convolutions(model: nn.Module) -> None:
 
 
 class Tap:
-    """Keeps what a layer gives, ``(B, C, H, W)``, as something of which a gradient can be taken."""
+    """Keeps what a layer gives, ``(B, C, H, W)``, as something of which a gradient can be taken.
 
-    def __init__(self, model: nn.Module, name: str) -> None:
-        self.model, self.name = model, name
+    Args:
+        model: in which the layer is.
+        name: of the layer.
+        placement: of the layer, whose axes may stand in another order.
+    """
+
+    def __init__(self, model: nn.Module, name: str, placement: Placement) -> None:
+        self.model, self.name, self.placement = model, name, placement
         self.kept: list[Tensor] = []
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
@@ -105,10 +111,11 @@ class Tap:
             raise ValueError(
                 f"layer {self.name!r} must give (B, C, H, W), got {gave}; choose a convolution's"
             )
+        picture = self.placement.picture(output)  # (B, C, H, W)
         # A leaf, unless a layer before is looked at too: so no graph is built below the first of them.
-        kept = output if output.requires_grad else output.detach().requires_grad_()
+        kept = picture if output.requires_grad else picture.detach().requires_grad_()
         self.kept.append(kept)
-        return kept.clone()
+        return self.placement.as_given(kept).clone()
 
     @property
     def features(self) -> Tensor:
@@ -139,36 +146,40 @@ def scores_of(model: nn.Module, inputs: Sequence[Tensor], score: Score) -> Tenso
 
 def features_and_scores(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, score: Score
-) -> tuple[list[Tensor | None], Tensor]:
-    """Return what each layer gives ``(B, C, H, W)``, None for None, and the scores ``(B,)`` of a pass.
+) -> tuple[list[tuple[Tensor, Placement] | None], Tensor]:
+    """Return what each layer gives ``(B, C, h, w)`` and where it lies, None for None, and a pass's scores.
 
-    To be called with a borrowed model; gradients of the scores reach the features.
+    To be called with a borrowed model; gradients of the scores ``(B,)`` reach the features.
     """
-    taps: list[Tap | None] = []
+    given = [lent(x) for x in several(inputs)]
+    taps: list[tuple[nn.Module, Tap] | None] = []  # all are placed before any is hooked: that takes a pass
+    for place, layer in zip(seen_places(inputs), layers, strict=True):
+        if layer is None:
+            taps.append(None)
+            continue
+        name, module = find_layer(model, layer)
+        taps.append((module, Tap(model, name, placement_of(model, module, given, place, name))))
     with ExitStack() as hooked:
-        for layer in layers:
-            if layer is None:
-                taps.append(None)
-                continue
-            name, module = find_layer(model, layer)
-            taps.append(tap := Tap(model, name))
+        for module, tap in filter(None, taps):
             hooked.callback(module.register_forward_hook(tap).remove)
-        scores = scores_of(model, [lent(x) for x in several(inputs)], score)
-    return [None if tap is None else tap.features for tap in taps], scores
+        scores = scores_of(model, given, score)
+    return [None if one is None else (one[1].features, one[1].placement) for one in taps], scores
 
 
-def onto(maps: Tensor, size: torch.Size | Sequence[int]) -> Tensor:
-    """Return maps ``(B, h, w)`` as ``(B, H, W)`` in 0..1: bilinear, then each from its least to its most.
+def onto(maps: Tensor, size: torch.Size | Sequence[int], placement: Placement | None = None) -> Tensor:
+    """Return maps ``(B, h, w)`` as ``(B, H, W)`` in 0..1: `laid`, then each from its least to its most.
 
     An even map, such as one of zeros, becomes zeros: nothing in it stands out.
+
+    Args:
+        maps: of a layer, or of the input itself.
+        size: rows and columns of the input.
+        placement: of the layer; None for an even spread.
 
     Raises:
         ValueError: if a map has values that are not finite.
     """
-    rows, columns = size
-    maps = functional.interpolate(
-        maps[:, None].float(), (rows, columns), mode="bilinear", align_corners=False
-    )[:, 0]  # (B, H, W)
+    maps = laid(maps, even(maps.shape[-2:], size) if placement is None else placement, size)  # (B, H, W)
     if not maps.isfinite().all():
         raise ValueError(
             "a map has values that are NaN or infinite: so has the model, its inputs or its score"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spl.attention.maps import attention_maps, places_of
+from spl.attention.maps import attention_maps, placed
 from spl.borrowing import borrowed, lent
 from spl.saliency.layers import (
     Inputs,
@@ -47,14 +47,19 @@ def attention_map(model: nn.Module, layer: Layer | Sequence[Layer], inputs: Inpu
             if name is None:
                 found.append(None)
                 continue
-            rows, columns = given[place].shape[-2:]
-            within = [
-                one for owner, one in made.items() if f"{owner}.".startswith(f"{name}." if name else "")
+            within = {
+                owner: one
+                for owner, one in made.items()
+                if f"{owner}.".startswith(f"{name}." if name else "")
+            }
+            looked = [
+                one
+                for owner, each in within.items()
+                if each.shape[2:] != (1, 1) and (one := placed(model, owner, each, given, place)) is not None
             ]
-            looked = [one for one in within if one.shape[2:] != (1, 1)]
-            places = [one for each in looked if (one := places_of(each, rows / columns)) is not None]
-            if not places:
+            if not looked:
                 what = "weighs channels, not positions" if within else "has no attention in it"
                 raise ValueError(f"layer {name!r} {what}, so there is no map; Grad-CAM shows what it does")
-            found.append(onto(places[-1], (rows, columns)))
+            maps, placement = looked[-1]
+            found.append(onto(maps, given[place].shape[-2:], placement))
     return as_given(inputs, found)
