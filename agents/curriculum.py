@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spl.agents.last_losses import LastLosses, easiest
-from spl.agents.memory import ReplayMemory
-from spl.agents.priorities import Priorities, absolute_errors, importance_weights
 from spl.agents.protocol import Agent
+from spl.agents.replay.last_losses import LastLosses, easiest
+from spl.agents.replay.memory import ReplayMemory
+from spl.agents.replay.prioritized import Priorities, absolute_errors, importance_weights
+from spl.config.ranges import Share, ShareAbove0, check_ranges
 from spl.curriculum.pace import share_at
-from spl.ranges import Share, ShareAbove0, check_ranges
 from spl.records import AUDIO, VIDEO, StreamSpec
 
 Name = Literal["uniform", "self-paced", "prioritized", "spl-to-per"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from spl.agents.multimodal_dqn import MultimodalQNetwork
-from spl.agents.run import GIB, TrainAgentConfig, ram_bytes, slack_of
-from spl.config import UsageError
-from spl.encoders import build_encoder
+from spl.agents.config import GIB, TrainAgentConfig, ram_bytes, slack_of
+from spl.agents.dqn import MultimodalQNetwork
+from spl.config.errors import UsageError
+from spl.models.encoder import build_encoder
 from spl.records import StreamSpec
-from spl.threads import allowed_cores
+from spl.runs.threads import allowed_cores
 
 WORKER_BYTES = 30 * 2**20  # of a process with one small environment, measured; ALE's take a little more
 ENV_BYTES = 4 * 2**20  # of one beside others in the same process

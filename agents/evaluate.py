@@ -14,24 +14,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
-from spl import checkpoint
-from spl.agents.described import check_environment, read_environment
+from spl.agents.config import build_agent, read_run
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
 from spl.agents.history import History
-from spl.agents.multimodal_dqn import MultimodalDqn
 from spl.agents.parts import told_left_out
 from spl.agents.protocol import Agent
-from spl.agents.run import build_agent, read_run
-from spl.config import UsageError
+from spl.config.errors import UsageError
+from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.catalog import make_env
-from spl.envs.seeded import reset_seed
-from spl.files import replace_text
-from spl.ranges import Count, Seed, Share, check_ranges
+from spl.envs.registry import make_env
+from spl.envs.resumable import reset_seed
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
-from spl.report import print_table, say
-from spl.runs import generator_of, pick_device
-from spl.state import check_fits
+from spl.runs import checkpoint
+from spl.runs.directory import generator_of, pick_device
+from spl.runs.files import replace_text
+from spl.runs.logger import print_table, say
+from spl.runs.state import check_fits
 
 NUM_RESAMPLES = 2_000  # of the bootstrap
 VIDEO_NOISE = 64.0  # standard deviation, of 255

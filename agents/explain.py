@@ -9,21 +9,21 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent, play, untouched
 from spl.agents.history import Stack
-from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.agents.shots import names_of_actions
-from spl.config import UsageError
+from spl.agents.rollout import names_of_actions
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count, Range, Seed, check_ranges
 from spl.explain.episode import Moment, draw_episode
-from spl.explain.senses import AsPictures, as_pictures
-from spl.files import replace_text, writable
-from spl.options import PathName
-from spl.ranges import Count, Range, Seed, check_ranges
-from spl.report import Report
+from spl.explain.two_streams import AsPictures, as_pictures
+from spl.runs.files import replace_text, writable
+from spl.runs.logger import Report
 from spl.saliency import METHODS, advantage, chosen
 from spl.saliency.layers import Score
-from spl.saliency.measures import average_drop, average_increase, confidence, explained
-from spl.shapley import Shapley, shapley_values
+from spl.saliency.metrics import average_drop, average_increase, confidence, explained
+from spl.saliency.shapley import Shapley, shapley_values
 
 SCORES: dict[str, Callable[[Tensor], Score]] = {"advantage": advantage, "q-value": chosen}
 MOST_DRAWN = 100  # steps, beside each other; Matplotlib draws fewer than 2 ** 16 pixels

@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.config import LoopConfig
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import History
-from spl.agents.memory import ReplayMemory
 from spl.agents.protocol import Agent
-from spl.agents.run import LoopConfig
-from spl.descent import NonFiniteError, descend
-from spl.envs.fleet import Arrival, Fault, Fleet
-from spl.envs.seeded import Position
+from spl.agents.replay.memory import ReplayMemory
+from spl.envs.resumable import Position
+from spl.envs.vector import Arrival, Fault, Fleet
 from spl.records import Batch, Observation, Transition
+from spl.training.step import NonFiniteError, descend
 
 RECENT_EPISODES = 100  # over which a run tells its mean return
 

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spl import checkpoint
 from spl.agents.curriculum import ReplayCurriculum
+from spl.agents.dqn import MultimodalDqn
 from spl.agents.loop import Collector, Progress
-from spl.agents.memory import ReplayMemory
-from spl.agents.multimodal_dqn import MultimodalDqn
-from spl.descent import restore
-from spl.envs.fleet import Fault
+from spl.agents.replay.memory import ReplayMemory
+from spl.envs.vector import Fault
 from spl.records import StreamSpec
+from spl.runs import checkpoint
+from spl.training.step import restore
 
 USUAL_RANGES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0), (-32_768.0, 32_767.0))  # not worth a word
 

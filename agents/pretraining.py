@@ -10,27 +10,27 @@ from typing import Any
 
 from rich.console import Console
 
-from spl import checkpoint
-from spl.agents.described import check_environment, read_environment
+from spl.agents.build import new_agent
+from spl.agents.config import TrainAgentConfig, create_run
+from spl.agents.encoder_init import PRETRAINING
+from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector, Progress
-from spl.agents.memory import ReplayMemory
-from spl.agents.pretrained import PRETRAINING
 from spl.agents.record import MAX_EPISODE_EDGES, RandomAgent, roll_out
-from spl.agents.run import TrainAgentConfig, create_run
-from spl.agents.start import new_agent
-from spl.config import UsageError
-from spl.envs.fleet import Fleet
-from spl.files import hold
-from spl.loop import run as train
+from spl.agents.replay.memory import ReplayMemory
+from spl.config.errors import UsageError
+from spl.data.recording_format import HEADER, trim
+from spl.data.recordings import Recordings
+from spl.envs.vector import Fleet
+from spl.pretrain.config import PretrainConfig
 from spl.pretrain.data import PairsConfig
-from spl.pretrain.run import PretrainConfig
 from spl.pretrain.training import Training
-from spl.recording import HEADER, trim
-from spl.recordings import Recordings
-from spl.report import Report
-from spl.runs import describe_run, generator_of
-from spl.signals import StopSignals
+from spl.runs import checkpoint
+from spl.runs.directory import describe_run, generator_of
+from spl.runs.files import hold
+from spl.runs.logger import Report
+from spl.runs.signals import StopSignals
+from spl.training.loop import run as train
 
 
 def open_run(config: TrainAgentConfig, fleet: Fleet, folder: Path | None, command: list[str]) -> Path:

@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from spl.agents.config import read_run
 from spl.agents.evaluate import load_agent
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, Progress
-from spl.agents.memory import ReplayMemory
 from spl.agents.parts import told_left_out
-from spl.agents.run import read_run
-from spl.config import RunError, UsageError
-from spl.envs.adapter import EnvConfig
-from spl.envs.catalog import may_crash
-from spl.envs.fleet import Fleet
-from spl.envs.measuring import measured
-from spl.options import PathName
-from spl.ranges import Count, Seed, Share, check_ranges
-from spl.recording import trim
+from spl.agents.replay.memory import ReplayMemory
+from spl.config.errors import RunError, UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count, Seed, Share, check_ranges
+from spl.data.recording_format import trim
+from spl.envs.config import EnvConfig
+from spl.envs.range_probe import measured
+from spl.envs.registry import may_crash
+from spl.envs.vector import Fleet
 from spl.records import StreamSpec
-from spl.report import Report
-from spl.runs import generator_of
-from spl.signals import StopSignals
+from spl.runs.directory import generator_of
+from spl.runs.logger import Report
+from spl.runs.signals import StopSignals
 
 MAX_FAULTS = 10  # of the environment, before recording is given up
 MAX_EPISODE_EDGES = 2  # slots per step at the most: every step could end its episode

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 
+from spl.agents.build import is_fresh, open_fleet, prepare
+from spl.agents.config import TrainAgentConfig
+from spl.agents.encoder_init import adopt_encoder
 from spl.agents.estimates import check_envs
-from spl.agents.pretrained import adopt_encoder
 from spl.agents.pretraining import open_run, pretrain
-from spl.agents.run import TrainAgentConfig
-from spl.agents.start import is_fresh, open_fleet, prepare
 from spl.agents.training import Training
-from spl.files import hold
-from spl.loop import run
-from spl.report import say
-from spl.threads import Threads
+from spl.runs.files import hold
+from spl.runs.logger import say
+from spl.runs.threads import Threads
+from spl.training.loop import run
 
 
 class Result(NamedTuple):

@@ -11,22 +11,22 @@ import numpy as np
 from rich.console import Console
 from torch import Tensor
 
+from spl.agents.config import TrainAgentConfig
+from spl.agents.encoder_init import PRETRAINING
 from spl.agents.loop import Collected, NonFiniteBatch, learn
 from spl.agents.parts import Parts, save, told_left_out, told_streams
-from spl.agents.pretrained import PRETRAINING
-from spl.agents.run import TrainAgentConfig
-from spl.config import RunError
-from spl.envs.fleet import Fault
-from spl.loop import NotTaken, Part
-from spl.report import Report, brief
-from spl.signals import StopSignals
-from spl.threads import Threads
+from spl.config.errors import RunError
+from spl.envs.vector import Fault
+from spl.runs.logger import Report, brief
+from spl.runs.signals import StopSignals
+from spl.runs.threads import Threads
+from spl.training.loop import NotTaken, Part
 
 REMEDY = "a smaller --agent.learning_rate or --agent.reward_scale may help"
 
 
 class Training:
-    """An agent's training, as `spl.loop` drives it, from where its ``parts`` stand.
+    """An agent's training, as `spl.training.loop` drives it, from where its ``parts`` stand.
 
     Args:
         config: of the run.

@@ -6,8 +6,8 @@ Importing registers our ids by string and builds nothing.
 from gymnasium.envs.registration import register, registry
 
 for _id, _entry_point in {
-    "spl/Beacon-v0": "spl.envs.worlds:BeaconEnv",
-    "spl/Greeting-v0": "spl.envs.worlds:GreetingEnv",
+    "spl/Beacon-v0": "spl.envs.worlds.beacon:BeaconEnv",
+    "spl/Greeting-v0": "spl.envs.worlds.greeting:GreetingEnv",
 }.items():
     if _id not in registry:
         register(_id, entry_point=_entry_point)

@@ -12,15 +12,15 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from spl.envs.answers import flag_of, number_of
-from spl.envs.forms import PictureForm, SoundForm
-from spl.envs.leaves import Stream
-from spl.envs.options import EnvConfig as EnvConfig
-from spl.envs.ranges import bounds_of, range_of
-from spl.envs.senses import Ear, Eye
-from spl.envs.streams import Streams, find_streams
+from spl.envs.api_checks import flag_of, number_of
+from spl.envs.config import EnvConfig
+from spl.envs.layouts import PictureForm, SoundForm
+from spl.envs.preprocessing import Ear, Eye
+from spl.envs.space_entries import Stream
+from spl.envs.spaces import Streams, find_streams
+from spl.envs.value_ranges import bounds_of, range_of
+from spl.media.log_mel import LogMel
 from spl.records import Observation, StreamSpec
-from spl.spectrogram import LogMel
 
 LIMITS = {"float16": (-np.inf, np.inf), "int8": (-128, 127)}  # of a kept sound
 MAX_ACTIONS = 2**15  # an action is remembered as int16

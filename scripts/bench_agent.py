@@ -70,15 +70,15 @@ def mark(marks: list[Mark], step: int, num_updates: int) -> None:
 
 def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
     """Train with ``train_agent`` and return the marks that its rows leave."""
-    from spl.cli import calm_threads
+    from spl.cli.main import calm_threads
 
     calm_threads()
     from rich.console import Console
 
     from spl.agents import train
-    from spl.agents.run import TrainAgentConfig
-    from spl.config import parse
-    from spl.report import Report
+    from spl.agents.config import TrainAgentConfig
+    from spl.config.parse import parse
+    from spl.runs.logger import Report
 
     marks: list[Mark] = []
 
@@ -130,8 +130,8 @@ def run_sb3(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
     import torch
     from peer_sb3 import Told, train_peer
 
-    from spl.agents.run import TrainAgentConfig
-    from spl.config import parse
+    from spl.agents.config import TrainAgentConfig
+    from spl.config.parse import parse
 
     torch.set_num_threads(args.threads)
     marks: list[Mark] = []
@@ -152,12 +152,12 @@ def run_floor(args: argparse.Namespace) -> dict[str, float]:
     """Return the rate of a compiled update on a ready batch: what no loop around it can beat."""
     import torch
 
-    from spl.agents.run import TrainAgentConfig, build_agent
-    from spl.config import parse
-    from spl.descent import descend
-    from spl.envs.catalog import make_env
+    from spl.agents.config import TrainAgentConfig, build_agent
+    from spl.config.parse import parse
+    from spl.envs.registry import make_env
     from spl.records import Batch
-    from spl.runs import pick_device
+    from spl.runs.directory import pick_device
+    from spl.training.step import descend
 
     torch.set_num_threads(args.threads)
     words = {f"encoder.{key}": value for key, value in SIZES.items()}
@@ -269,7 +269,7 @@ def tell(args: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> 
     """Print medians (peak memory: the largest) and the ratios of steps a second to the first contender's."""
     import numpy as np
 
-    from spl.report import print_table
+    from spl.runs.logger import print_table
 
     def middle(name: str, key: str) -> float:
         values = [row[key] for row in found[name] if key in row]

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from spl.agents.config import TrainAgentConfig, build_agent
 from spl.agents.curriculum import ReplayCurriculum, ReplayCurriculumConfig
 from spl.agents.loop import Progress, learn
-from spl.agents.memory import ReplayMemory
-from spl.agents.run import TrainAgentConfig, build_agent
-from spl.config import parse
+from spl.agents.replay.memory import ReplayMemory
+from spl.config.parse import parse
 from spl.records import Observation, StreamSpec, Transition
-from spl.report import print_table
+from spl.runs.logger import print_table
 
 SPEC = StreamSpec((1, 84, 84), (1, 64, 8))
 NUM_ACTIONS, EPISODE, NUM_SEEN = 4, 200, 64

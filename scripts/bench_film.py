@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spl import cli
-from spl.agents import film as filming
-from spl.report import print_table
+from spl.agents.film import command as filming
+from spl.cli import main as cli
+from spl.runs.logger import print_table
 
 SHORT = ["--memory.min_size", "40", "--num_steps", "60", "--checkpoint_every_steps", "60"]
 

@@ -20,13 +20,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.clips import ClipConfig
-from spl.decoding import decode, job_of
-from spl.filming import write_video
+from spl.data.video_folders import load_clips
+from spl.data.videos import ClipConfig
 from spl.folder_files import gather
-from spl.media import Video
-from spl.report import print_table
-from spl.video_folders import load_clips
+from spl.media.video_cache import decode, job_of
+from spl.media.video_reader import Video
+from spl.media.video_writer import write_video
+from spl.runs.logger import print_table
 
 SIZE, FPS, RATE_HZ, SECONDS = (84, 84), 30, 44_100, 20
 NUM_FRAMES, NUM_FILMS = FPS * SECONDS, 6

@@ -25,9 +25,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictReplayBuffer
 
-from spl.agents.memory import ReplayMemory
+from spl.agents.replay.memory import ReplayMemory
 from spl.records import Observation, StreamSpec, Transition
-from spl.report import print_table
+from spl.runs.logger import print_table
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports are old

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from spl.classify import pacing as of_classifier
-from spl.classify import run as classifier
+from spl.classify import config as classifier
+from spl.classify import curriculum as of_classifier
 from spl.classify.train import train_classifier
-from spl.config import parse
-from spl.pretrain import pacing as of_autoencoder
-from spl.pretrain import run as autoencoder
+from spl.config.parse import parse
+from spl.pretrain import config as autoencoder
+from spl.pretrain import curriculum as of_autoencoder
 from spl.pretrain.train import pretrain_autoencoder
-from spl.report import print_table
+from spl.runs.logger import print_table
 
 ASKED = ("stretch", "weights", "see", "hand_over", "row", "keep")
 

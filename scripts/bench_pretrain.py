@@ -22,18 +22,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spl.cli import main as spl
-from spl.clips import ClipConfig
-from spl.encoders import EncoderConfig
-from spl.filming import write_video
+from spl.cli.main import main as spl
+from spl.data.audiovisual import Pairs, PairSource
+from spl.data.recordings import Recordings
+from spl.data.video_folders import load_clips
+from spl.data.videos import ClipConfig
 from spl.folder_files import gather
-from spl.pairs import Pairs, PairSource
+from spl.media.video_writer import write_video
+from spl.models.encoder import EncoderConfig
+from spl.pretrain.config import PretrainConfig, build_learner, measure
 from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs, read_ahead
 from spl.pretrain.learner import PretrainRecipe
-from spl.pretrain.run import PretrainConfig, build_learner, measure
-from spl.recordings import Recordings
-from spl.report import print_table
-from spl.video_folders import load_clips
+from spl.runs.logger import print_table
 
 ENCODERS = {
     "convolutions": EncoderConfig(attention="none"),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spl.resnet import RESNETS, build_resnet
+from spl.models.resnet import RESNETS, build_resnet
 from spl.saliency import METHODS, chosen
 
 BOUND = 2.2  # of Grad-CAM to a pass forward and backward

@@ -28,10 +28,10 @@ def maker_of_updates() -> Callable[[], None]:
     """Return a function that makes one update of batch 32 on a ready batch."""
     import torch
 
-    from spl.agents.run import TrainAgentConfig, build_agent
-    from spl.config import parse
-    from spl.descent import descend
+    from spl.agents.config import TrainAgentConfig, build_agent
+    from spl.config.parse import parse
     from spl.records import Batch, StreamSpec
+    from spl.training.step import descend
 
     options = ["--encoder.video_stream", "nature", "--encoder.attention", "none"]
     config = parse(TrainAgentConfig, options, prog="bench_threads")
@@ -65,7 +65,7 @@ def alone_and_beside(num_threads: int, seconds: float) -> tuple[float, float]:
 
     With 0 threads, their number follows the neighbours, which are given the time that this takes.
     """
-    from spl.threads import LOOK_EVERY_S, NUM_AGREEING, Threads
+    from spl.runs.threads import LOOK_EVERY_S, NUM_AGREEING, Threads
 
     threads, make = Threads(num_threads or None), maker_of_updates()
     settling = 0.0 if num_threads else (NUM_AGREEING + 1) * LOOK_EVERY_S
@@ -114,7 +114,7 @@ def main() -> None:
     if args.only is not None:
         print(*alone_and_beside(args.only, args.seconds))
         return
-    from spl.report import print_table
+    from spl.runs.logger import print_table
 
     kinds = [(number, name) for number in args.threads for name in args.settings]
     found: dict[tuple[int, str], list[tuple[float, float]]] = {kind: [] for kind in kinds}

@@ -25,7 +25,7 @@ def describe_gpu(device: str) -> dict[str, Any]:
     """Return the names and versions of what is checked."""
     import torch
 
-    from spl.system import describe_system
+    from spl.runs.machine import describe_system
 
     told = describe_system()
     if device.startswith("cuda"):
@@ -69,7 +69,8 @@ def run_part(name: str, words: list[str], log: Path) -> dict[str, Any]:
 
 def run_tests(folder: Path) -> dict[str, Any]:
     """Run the tests that touch the GPU."""
-    words = ["-m", "pytest", "-q", "-m", "slow or not slow", "tests/test_gpu.py", "tests/test_mirror.py"]
+    files = ["tests/agents/test_gpu.py", "tests/agents/replay/test_device_copy.py"]
+    words = ["-m", "pytest", "-q", "-m", "slow or not slow", *files]
     return run_part("tests", words, folder / "tests.log")
 
 
@@ -106,7 +107,7 @@ def train_pong(told: Path, device: str, num_steps: int) -> None:
     """Train ``num_steps`` on Pong and write the rate, the return and the memory used to ``told``."""
     import torch
 
-    from spl import cli
+    from spl.cli import main as cli
 
     cli.calm_threads()
     with tempfile.TemporaryDirectory() as runs:

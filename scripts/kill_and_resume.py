@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from spl import checkpoint
-from spl.agents.memory import ReplayMemory
-from spl.report import print_table
+from spl.agents.replay.memory import ReplayMemory
+from spl.runs import checkpoint
+from spl.runs.logger import print_table
 
 
 def train(*argv: str) -> "subprocess.Popen[bytes]":

@@ -25,9 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.envs.atari import REST_LEVEL, SAMPLE_RATE_HZ, make_atari
-from spl.envs.worlds import AudioVisualWorld, BeaconEnv, GreetingEnv
-from spl.filming import write_video
-from spl.report import print_table
+from spl.envs.worlds.base import AudioVisualWorld
+from spl.envs.worlds.beacon import BeaconEnv
+from spl.envs.worlds.greeting import GreetingEnv
+from spl.media.video_writer import write_video
+from spl.runs.logger import print_table
 
 GAMES = {"beam_rider": "BeamRider", "enduro": "Enduro", "ms_pacman": "MsPacman", "seaquest": "Seaquest"}
 WORLDS: dict[str, type[AudioVisualWorld]] = {"beacon": BeaconEnv, "greeting": GreetingEnv}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spl.recordings import Recordings, names_of
+from spl.data.recordings import Recordings, names_of
 
 
 def write_frames(folders: Sequence[Path], out: Path, count: int) -> int:

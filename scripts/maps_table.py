@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from spl.ablation.cells import paired
+from spl.ablation.statistics import paired
 from spl.ablation.tables import as_table, signed
-from spl.classify.run import RUNS, TrainClassifierConfig, peer_of
+from spl.classify.config import RUNS, TrainClassifierConfig, peer_of
 from spl.classify.train import read_result
 from spl.explain.classifier import ExplainClassifierConfig, explain_classifier
-from spl.runs import read_run
+from spl.runs.directory import read_run
 
 MEASURES = {  # title, digits
     "top1": ("top-1 %", 1),

@@ -14,8 +14,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 from torch import Tensor, nn
 
-from spl.envs.adapter import EnvConfig
-from spl.envs.catalog import make_env
+from spl.envs.config import EnvConfig
+from spl.envs.registry import make_env
 
 
 class Stacked(gymnasium.Wrapper[Any, int, Any, int]):

@@ -2,6 +2,6 @@
 
 import sys
 
-from spl.cli import main
+from spl.cli.main import main
 
 sys.exit(main())

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spl.config import UsageError
-from spl.naming import printable
+from spl.config.errors import UsageError
+from spl.printable import printable
 
 NUM_NAMED = 5  # files that one sentence names
 HIDDEN = "hidden, or left behind by a program"

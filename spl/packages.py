@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spl import DISTRIBUTION
-from spl.config import UsageError
+from spl.config.errors import UsageError
 
 
 def require(package: str, purpose: str) -> Any:

@@ -39,7 +39,7 @@ class Missing(importlib.abc.MetaPathFinder):
 
 def run(words):
     """Return how a command ended; ``{kind}`` among its words is the folder of the first run of that kind."""
-    from spl.cli import main
+    from spl.cli.main import main
 
     runs = {folder.name: str(min(folder.iterdir())) for folder in Path("runs").glob("*/")}
     words = [word.format_map(runs) for word in words]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from spl import config
-from spl.agents.run import TrainAgentConfig
-from spl.classify.run import ALIASES, TrainClassifierConfig
+from spl.agents.config import TrainAgentConfig
+from spl.classify.config import ALIASES, TrainClassifierConfig
+from spl.config import parse as config
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spl.agents.memory import ReplayMemory
-from spl.moments import Moments
+from spl.agents.replay.memory import ReplayMemory
+from spl.data.statistics import Moments
+from spl.models.streams import in_units
 from spl.records import Observation, StreamSpec, Transition
-from spl.streams import in_units
 
 SPEC = StreamSpec(video=(1, 12, 12), audio=(1, 8, 4))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spl.config import UsageError
+from spl.config.errors import UsageError
 from spl.folder_files import (
     EMPTY,
     HIDDEN,

@@ -8,7 +8,7 @@ import pytest
 
 import spl
 from spl import packages
-from spl.config import UsageError
+from spl.config.errors import UsageError
 from spl.packages import install_advice, require, requirements, version_range
 
 

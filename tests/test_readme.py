@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from spl import cli
-from spl.presets import find_preset
+from spl.cli import main as cli
+from spl.config.presets import find_preset
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from spl.ablation.cells import interval
 from spl.ablation.measures import Entry, Measures, Panel
-from spl.pictures import save
+from spl.ablation.statistics import interval
+from spl.plotting.tiles import save
 
 WIDTH, ROW, LEAST = 12.0, 0.42, 4.2  # inches: of a picture, of one variant, of a picture's height
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from spl.ablation.cells import Cells, Interval, interval, paired
+from spl.ablation.statistics import Cells, Interval, interval, paired
 
 
 class Measure(NamedTuple):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from spl.ablation.cells import Cells, Interval, failed, headline
 from spl.ablation.measures import Entry, Measure, Measures
-from spl.files import replace_text
-from spl.report import print_table
+from spl.ablation.statistics import Cells, Interval, failed, headline
+from spl.runs.files import replace_text
+from spl.runs.logger import print_table
 
 
 def write_measures(comparison: Measures, folder: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spl.borrowing import borrowed, lent
-from spl.following import Following
-from spl.placement import FIRST, LAST, Axes, axes_of, axis_of
+from spl.eval_mode import borrowed, lent
+from spl.receptive_fields.placement import FIRST, LAST, Axes, axes_of, axis_of
+from spl.receptive_fields.tracing import Following
 
 Example = Tensor | tuple[Any, ...]
 

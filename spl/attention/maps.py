@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spl.placement import Placement, even, placement_of
+from spl.receptive_fields.placement import Placement, even, placement_of
 
 
 class AttentionMap(nn.Identity):

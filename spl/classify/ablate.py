@@ -9,19 +9,19 @@ from typing import Any
 
 from rich.console import Console
 
-from spl.ablation.cells import read_seeds
-from spl.ablation.runner import Ablation, Place, ablate
+from spl.ablation.grid import Ablation, Place, ablate
+from spl.ablation.statistics import read_seeds
 from spl.classify.comparison import Comparison, Entry, Outcome
+from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.grid import AblateClassifierConfig, Variant, variants_of
-from spl.classify.run import TrainClassifierConfig, build_model
 from spl.classify.tables import notes_on, write_comparison
 from spl.classify.train import documents_of, read_result, train_once
-from spl.config import UsageError
-from spl.counts import macs, num_parameters
-from spl.datasets import ImageSets, check_same, described, load_images
-from spl.files import hold
-from spl.labels import flip_labels
-from spl.runs import pick_device
+from spl.config.errors import UsageError
+from spl.data.images.datasets import ImageSets, check_same, described, load_images
+from spl.data.labels import flip_labels
+from spl.models.cost import macs, num_parameters
+from spl.runs.directory import pick_device
+from spl.runs.files import hold
 
 
 def ablate_classifier(

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from spl import checkpoint
-from spl.batches import Pictures, batches, in_order, plain
-from spl.classify.classifier import Classifier
-from spl.classify.run import RUNS, TrainClassifierConfig, build_classifier
-from spl.classify.scores import class_rows, draw_confusion, write_confusion
-from spl.config import UsageError
-from spl.datasets import ImageSets, load_images
-from spl.files import replace_text
-from spl.options import PathName
-from spl.runs import kept_run
+from spl.classify.config import RUNS, TrainClassifierConfig, build_classifier
+from spl.classify.metrics import class_rows, draw_confusion, write_confusion
+from spl.classify.model import Classifier
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.data.images.datasets import ImageSets, load_images
+from spl.data.loading import Pictures, batches, in_order, plain
+from spl.runs import checkpoint
+from spl.runs.directory import kept_run
+from spl.runs.files import replace_text
 
 
 @dataclass(frozen=True, kw_only=True)

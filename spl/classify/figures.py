@@ -7,7 +7,7 @@ import numpy as np
 
 from spl.ablation.figures import LEAST, ROW, WIDTH, colors, draw_band, draw_dots, finish_dots
 from spl.classify.comparison import Comparison, Entry
-from spl.pictures import save
+from spl.plotting.tiles import save
 
 FIRST_SHARE = 0.2  # of the epochs are left out of the curves' scale, as all networks begin with chance
 

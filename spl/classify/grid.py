@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from spl.ablation.cells import read_seeds
+from spl.ablation.statistics import read_seeds
 from spl.attention import ATTENTION
-from spl.classify import run
-from spl.classify.run import TrainClassifierConfig
-from spl.ranges import ShareInside
-from spl.resnet import lookup
+from spl.classify import config as run
+from spl.classify.config import TrainClassifierConfig
+from spl.config.ranges import ShareInside
+from spl.models.resnet import lookup
 
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
 ALIASES = {

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from spl.ablation.cells import failed, headline
+from spl.ablation.statistics import failed, headline
 from spl.ablation.tables import as_csv, as_table, print_cells, signed
 from spl.classify.comparison import Comparison, Entry
+from spl.classify.config import TrainClassifierConfig
 from spl.classify.figures import draw_comparison
-from spl.classify.run import TrainClassifierConfig
-from spl.config import to_dict
-from spl.datasets import ImageSets
-from spl.files import replace_text
+from spl.config.parse import to_dict
+from spl.data.images.datasets import ImageSets
+from spl.runs.files import replace_text
 
 MIN_CLASSES_FOR_TOP5 = 11  # with ten, as in CIFAR-10, half of all guesses are among the top 5
 

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from spl.classify.run import TrainClassifierConfig
+from spl.classify.config import TrainClassifierConfig
 from spl.classify.training import Training
-from spl.config import UsageError
-from spl.datasets import DESCRIBED, ImageSets, load_images
-from spl.files import hold, replace_text
-from spl.labels import flip_labels
-from spl.loop import run
-from spl.restarts import forget_losers, judge, train_each
-from spl.runs import describe_run, new_run, seed_of_data
+from spl.config.errors import UsageError
+from spl.data.images.datasets import DESCRIBED, ImageSets, load_images
+from spl.data.labels import flip_labels
+from spl.runs.directory import describe_run, new_run, seed_of_data
+from spl.runs.files import hold, replace_text
+from spl.training.loop import run
+from spl.training.restarts import forget_losers, judge, train_each
 
 
 class Result(NamedTuple):

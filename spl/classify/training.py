@@ -11,27 +11,27 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
-from spl import checkpoint
-from spl.anomaly import name_non_finite
-from spl.batches import Images, Pictures, augmentation, batches
-from spl.classify.classifier import Update
-from spl.classify.mutual import Mutual
-from spl.classify.pacing import Pacing
-from spl.classify.pupil import Pupil
-from spl.classify.run import TrainClassifierConfig, peer_of
-from spl.classify.scores import Scores
-from spl.config import UsageError
-from spl.datasets import ImageSets, check_same
-from spl.descent import NonFiniteError
-from spl.loop import NotTaken, Part, resuming
-from spl.report import Report
-from spl.signals import StopSignals
-from spl.state import check_fits
-from spl.threads import Threads
+from spl.classify.config import TrainClassifierConfig, peer_of
+from spl.classify.curriculum import Pacing
+from spl.classify.learner import Pupil
+from spl.classify.metrics import Scores
+from spl.classify.model import Update
+from spl.classify.mutual_transfer import Mutual
+from spl.config.errors import UsageError
+from spl.data.images.datasets import ImageSets, check_same
+from spl.data.loading import Images, Pictures, augmentation, batches
+from spl.runs import checkpoint
+from spl.runs.logger import Report
+from spl.runs.signals import StopSignals
+from spl.runs.state import check_fits
+from spl.runs.threads import Threads
+from spl.training.anomaly import name_non_finite
+from spl.training.loop import NotTaken, Part, resuming
+from spl.training.step import NonFiniteError
 
 
 class Training:
-    """A classification in its folder, as `spl.loop` drives it: fresh, or as it was last saved there.
+    """A classification in its folder, as `spl.training.loop` drives it: fresh, or as it was last saved there.
 
     Raises:
         UsageError: if data, model or device do not serve, or what was saved does not fit.

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
-from spl.curriculum.pace import Schedule
-from spl.curriculum.weights import SCHEMES
-from spl.options import PathName
-from spl.ranges import (
+from spl.config.options import PathName
+from spl.config.ranges import (
     LARGEST,
     NotNegative,
     Positive,
@@ -16,6 +14,8 @@ from spl.ranges import (
     ShareInside,
     check_ranges,
 )
+from spl.curriculum.pace import Schedule
+from spl.curriculum.weights import SCHEMES
 
 Name = Literal["uniform", "self-paced", "anti", "random", "predefined"]
 SchemeName = Literal["hard", "linear", "logarithmic", "mixture", "polynomial", "logistic", "spld"]

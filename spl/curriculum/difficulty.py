@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.config import UsageError
+from spl.config.errors import UsageError
 
 
 def read_difficulty(file: str | None, num_samples: int) -> NDArray[np.float32] | None:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.curriculum.rounds import Rounds
-from spl.fonts import drawable, drawn
-from spl.pictures import save
+from spl.plotting.fonts import drawable, drawn
+from spl.plotting.tiles import save
 
 OUT, IN, MARKED = (0.90, 0.90, 0.90), (0.12, 0.47, 0.71), (0.84, 0.15, 0.16)  # left out, in, in and marked
 NUM_BINS = 40  # of losses

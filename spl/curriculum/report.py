@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.config import UsageError
+from spl.config.errors import UsageError
 from spl.curriculum.figures import Marks, Tile, draw_rounds, draw_tiles
 from spl.curriculum.rounds import FOLDER, Rounds, read_rounds
-from spl.files import replace_text
+from spl.runs.files import replace_text
 
 NUM_TILES = 10  # samples in a row
 NUM_STAGES = 3  # rows of samples by when they came in

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.config import UsageError
+from spl.config.errors import UsageError
 from spl.curriculum.curriculum import Curriculum
 
 MOST_SAMPLES, MOST_ROUNDS = 20_000, 200  # kept at most, evenly chosen: 9 MB

@@ -10,22 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spl.autoencoder import CONDITIONS, Reconstruction, mask
-from spl.borrowing import borrowed
-from spl.config import UsageError
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count, check_ranges
+from spl.data.audiovisual import NAMES
+from spl.eval_mode import borrowed
 from spl.explain.figures import MOST_PIXELS
 from spl.explain.overlay import overlaid
-from spl.explain.senses import AsPictures, as_pictures
-from spl.files import replace_text, writable
-from spl.options import PathName
-from spl.pairs import NAMES
+from spl.explain.two_streams import AsPictures, as_pictures
+from spl.models.autoencoder import CONDITIONS, Reconstruction, mask
+from spl.models.streams import in_units
 from spl.pretrain.evaluate import HeldOutConfig, source_of
-from spl.pretrain.trained import read_autoencoder
-from spl.ranges import Count, check_ranges
+from spl.pretrain.load import read_autoencoder
+from spl.runs.files import replace_text, writable
 from spl.saliency import METHODS, reconstruction_error
 from spl.saliency.layers import Score
-from spl.shapley import Shapley, shapley_values
-from spl.streams import in_units
+from spl.saliency.shapley import Shapley, shapley_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

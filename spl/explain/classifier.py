@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from spl.classify.evaluate import MovedConfig
-from spl.config import UsageError
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count, Count0, check_ranges
 from spl.explain.figures import Drawn, draw_measures, draw_overlays
 from spl.explain.gates import Gates, draw_gates, gates_of
 from spl.explain.subjects import (
@@ -24,12 +26,10 @@ from spl.explain.subjects import (
     usable_methods,
 )
 from spl.explain.tables import Explanation, Row, as_markdown, notes_on
-from spl.files import replace_text, writable
-from spl.options import PathName
-from spl.ranges import Count, Count0, check_ranges
-from spl.report import Report
+from spl.runs.files import replace_text, writable
+from spl.runs.logger import Report
 from spl.saliency import METHODS, predicted
-from spl.saliency.measures import Measured, confidence, measure, together, win_rate
+from spl.saliency.metrics import Measured, confidence, measure, together, win_rate
 
 
 @dataclass(frozen=True, kw_only=True)

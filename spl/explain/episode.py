@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from spl.explain.overlay import overlaid
-from spl.fonts import drawable, drawn
-from spl.shapley import Shapley
+from spl.plotting.fonts import drawable, drawn
+from spl.saliency.shapley import Shapley
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

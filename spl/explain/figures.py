@@ -11,7 +11,7 @@ from torch import Tensor
 from spl.explain.overlay import overlaid
 from spl.explain.subjects import Asked
 from spl.explain.tables import Row
-from spl.fonts import drawable, drawn
+from spl.plotting.fonts import drawable, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from spl.attention.maps import AttentionMap, attention_maps
-from spl.borrowing import evaluating
+from spl.eval_mode import evaluating
 from spl.explain.subjects import Subject
-from spl.fonts import drawable, drawn
+from spl.plotting.fonts import drawable, drawn
 
 WIDTH, HEIGHT = 2.6, 1.25  # inches of a cell
 

@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from spl.batches import Images, Pictures, batches, plain
-from spl.borrowing import evaluating
-from spl.classify.classifier import Classifier
+from spl.classify.config import TrainClassifierConfig
 from spl.classify.evaluate import read_classifier
-from spl.classify.run import TrainClassifierConfig
-from spl.config import UsageError
-from spl.datasets import ImageSets, described
-from spl.images import UnreadableError, open_image
-from spl.naming import printable
-from spl.resnet import ResNet
+from spl.classify.model import Classifier
+from spl.config.errors import UsageError
+from spl.data.images.datasets import ImageSets, described
+from spl.data.images.files import UnreadableError, open_image
+from spl.data.loading import Images, Pictures, batches, plain
+from spl.eval_mode import evaluating
+from spl.models.resnet import ResNet
+from spl.printable import printable
 from spl.saliency import METHODS, chosen
 
 LAYERLESS = ("integrated-gradients", "occlusion")  # methods that are the same wherever one looks

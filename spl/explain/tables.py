@@ -7,8 +7,8 @@ from textwrap import fill
 from typing import Any, NamedTuple
 
 from spl.explain.subjects import Subject
-from spl.report import print_table
-from spl.saliency.measures import Measured
+from spl.runs.logger import print_table
+from spl.saliency.metrics import Measured
 
 COLUMNS = ["run", "method", "average drop %", "average increase %", "win %", "insertion", "deletion"]
 

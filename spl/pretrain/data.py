@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.clips import ClipConfig
-from spl.config import UsageError
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count, Share, check_ranges
 from spl.curriculum import Curriculum
+from spl.data.audiovisual import Pairs, PairSource
+from spl.data.mispairing import Mismatched
+from spl.data.recordings import Recordings
+from spl.data.video_folders import CHANGED, NOT_OF_RUN, load_clips
+from spl.data.videos import ClipConfig
 from spl.folder_files import FolderFiles, LeftOut
-from spl.mismatch import Mismatched
-from spl.options import PathName
-from spl.pairs import Pairs, PairSource
 from spl.pretrain.inputs import RecordingFolders, find_inputs
 from spl.pretrain.objective import Views
-from spl.ranges import Count, Share, check_ranges
-from spl.recordings import Recordings
-from spl.video_folders import CHANGED, NOT_OF_RUN, load_clips
 
 DATA = "data.json"  # in the folder of a run: what it learned from, and what was left out
 

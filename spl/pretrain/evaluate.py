@@ -9,21 +9,29 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.ablation.cells import interval
-from spl.autoencoder import CONDITIONS
-from spl.clips import ClipConfig
-from spl.config import UsageError
-from spl.files import replace_text
+from spl.ablation.statistics import interval
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import MOST, Count, Range, Seed, check_ranges
+from spl.data.audiovisual import NAMES, PairSource
+from spl.data.videos import ClipConfig
 from spl.folder_files import FolderFiles
-from spl.options import PathName
-from spl.pairs import NAMES, PairSource
+from spl.models.autoencoder import CONDITIONS
+from spl.pretrain.config import PATHS
 from spl.pretrain.data import PairsConfig, load_found, load_pairs
+from spl.pretrain.evaluation.probes import (
+    NUM_BLOCKS,
+    canonical,
+    directions,
+    principal,
+    probe,
+    recalls,
+    splits_in_time,
+)
+from spl.pretrain.evaluation.tables import as_markdown
 from spl.pretrain.inputs import find_inputs
-from spl.pretrain.report import as_markdown
-from spl.pretrain.run import PATHS
-from spl.pretrain.scores import NUM_BLOCKS, canonical, directions, principal, probe, recalls, splits_in_time
-from spl.pretrain.trained import Looked, Trained, check_signature, look, read_autoencoder
-from spl.ranges import MOST, Count, Range, Seed, check_ranges
+from spl.pretrain.load import Looked, Trained, check_signature, look, read_autoencoder
+from spl.runs.files import replace_text
 
 ALIASES = {**PATHS, "data.films": "data.paths"}
 AT = (1, 5, 10)  # recalls

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spl.config import UsageError
+from spl.config.errors import UsageError
+from spl.data.recording_format import HEADER, Fields
 from spl.folder_files import FolderFiles, LeftOut, gather, named
-from spl.naming import printable
-from spl.recording import HEADER, Fields
-from spl.video_files import look_at
+from spl.media.video_files import look_at
+from spl.printable import printable
 
 ARRAYS = {f"{name}.npy" for name in Fields._fields}
 UNFINISHED = f"arrays of a recording without its {HEADER}"

@@ -7,20 +7,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spl.autoencoder import TwoStreamAutoencoder
-from spl.descent import descend, restore
-from spl.greedy import Stage, greedy_stages
-from spl.moments import Moments
-from spl.pairs import NAMES, Pairs, PairSource
+from spl.data.audiovisual import NAMES, Pairs, PairSource
+from spl.data.statistics import Moments
+from spl.models.autoencoder import TwoStreamAutoencoder
+from spl.pretrain.greedy_stages import Stage, greedy_stages
 from spl.pretrain.learner import PretrainRecipe
-from spl.runs import generator_of
+from spl.runs.directory import generator_of
+from spl.training.step import descend, restore
 
 MOMENT_SAMPLES = 1_024  # from which the variance of a layer's target is taken
 MOMENT_BATCH = 64
 
 
 class Layerwise:
-    """The stages of `spl.greedy`, each trained for ``recipe.layer_epochs`` epochs; none if that is 0.
+    """The stages of `greedy_stages`, each trained for ``recipe.layer_epochs`` epochs; none if that is 0.
 
     Args:
         model: trained in place.

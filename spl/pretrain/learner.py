@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from spl.autoencoder import TwoStreamAutoencoder
-from spl.descent import descend, restore
-from spl.pairs import Pairs
+from spl.config.ranges import MOST, Count, Count0, Positive, Range, ShareBelow1, check_ranges
+from spl.data.audiovisual import Pairs
+from spl.models.autoencoder import TwoStreamAutoencoder
 from spl.pretrain.objective import Objective, Parts
-from spl.ranges import MOST, Count, Count0, Positive, Range, ShareBelow1, check_ranges
-from spl.schedule import learning_rate_at
+from spl.training.schedule import learning_rate_at
+from spl.training.step import descend, restore
 
 
 @dataclass(frozen=True, kw_only=True)

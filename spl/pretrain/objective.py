@@ -7,12 +7,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from spl.autoencoder import TwoStreamAutoencoder, mask
-from spl.corruptions import gaussian_noise, mask_blocks, shift_in_time
-from spl.losses import ALIGNMENT, SPARSITY, over_senses, reconstruction
-from spl.pairs import Pairs
-from spl.ranges import Count0, NotNegative, Positive, Share, check_ranges
-from spl.streams import in_units
+from spl.config.ranges import Count0, NotNegative, Positive, Share, check_ranges
+from spl.data.audiovisual import Pairs
+from spl.data.corruptions import gaussian_noise, mask_blocks, shift_in_time
+from spl.models.autoencoder import TwoStreamAutoencoder, mask
+from spl.models.streams import in_units
+from spl.training.losses import ALIGNMENT, SPARSITY, over_senses, reconstruction
 
 NUM_CONDITIONS = 3
 Views = Literal["thirds", "random", "both"]

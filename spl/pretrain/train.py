@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from spl.config import UsageError
-from spl.files import hold, replace_text
-from spl.loop import run
-from spl.pairs import PairSource
+from spl.config.errors import UsageError
+from spl.data.audiovisual import PairSource
+from spl.pretrain.config import RESTARTS, PretrainConfig
 from spl.pretrain.data import DATA, load_pairs
-from spl.pretrain.run import RESTARTS, PretrainConfig
 from spl.pretrain.training import Training
-from spl.report import say
-from spl.restarts import forget_losers, judge, train_each
-from spl.runs import describe_run, new_run, seed_of_data
+from spl.runs.directory import describe_run, new_run, seed_of_data
+from spl.runs.files import hold, replace_text
+from spl.runs.logger import say
+from spl.training.loop import run
+from spl.training.restarts import forget_losers, judge, train_each
 
 
 class Result(NamedTuple):

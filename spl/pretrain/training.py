@@ -11,24 +11,24 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from spl import checkpoint
-from spl.autoencoder import CONDITIONS
-from spl.config import UsageError
-from spl.descent import NonFiniteError
-from spl.loop import NotTaken, Part, resuming
-from spl.moments import Moments
-from spl.pairs import NAMES, Pairs, PairSource
+from spl.config.errors import UsageError
+from spl.data.audiovisual import NAMES, Pairs, PairSource
+from spl.data.statistics import Moments
+from spl.models.autoencoder import CONDITIONS
+from spl.pretrain.config import PretrainConfig, build_learner, measure
+from spl.pretrain.curriculum import Pacing
 from spl.pretrain.data import read_ahead
-from spl.pretrain.gallery import Gallery
+from spl.pretrain.evaluation.gallery import Gallery
 from spl.pretrain.layerwise import Layerwise
 from spl.pretrain.learner import Learner
 from spl.pretrain.objective import Parts
-from spl.pretrain.pacing import Pacing
-from spl.pretrain.run import PretrainConfig, build_learner, measure
-from spl.report import Report
-from spl.signals import StopSignals
-from spl.state import check_fits
-from spl.threads import Threads
+from spl.runs import checkpoint
+from spl.runs.logger import Report
+from spl.runs.signals import StopSignals
+from spl.runs.state import check_fits
+from spl.runs.threads import Threads
+from spl.training.loop import NotTaken, Part, resuming
+from spl.training.step import NonFiniteError
 
 
 class Progress:
@@ -71,7 +71,7 @@ class Progress:
 
 
 class Training:
-    """A pretraining in its folder, as `spl.loop` drives it: fresh, or as it was last saved there.
+    """A pretraining in its folder, as `spl.training.loop` drives it: fresh, or as it was last saved there.
 
     Raises:
         UsageError: if data, model or device do not serve, or what was saved does not fit.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from spl.borrowing import borrowed, lent
+from spl.eval_mode import borrowed, lent
 from spl.saliency.layers import (
     Inputs,
     Layer,

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spl.borrowing import lent
-from spl.placement import Placement, even, laid, placement_of
+from spl.eval_mode import lent
+from spl.receptive_fields.placement import Placement, even, laid, placement_of
 
 Layer = str | nn.Module | None
 Inputs = Tensor | tuple[Tensor, ...]

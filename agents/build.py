@@ -1,0 +1,257 @@
+"""How a run begins, or goes on from where it was saved: its environments, its memory, its parts."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spl.agents.config import TrainAgentConfig, build_agent, check_ram, create_run, read_run, slack_of
+from spl.agents.curriculum import ReplayCurriculum
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.encoder_init import PRETRAINING, load_encoder
+from spl.agents.env_signature import check_environment, read_environment
+from spl.agents.estimates import check_network
+from spl.agents.exploration import ModalityDropout
+from spl.agents.loop import Collector, Progress
+from spl.agents.parts import Meter, Parts
+from spl.agents.replay.memory import ReplayMemory
+from spl.config.errors import UsageError
+from spl.data.recordings import signature_told
+from spl.envs.range_probe import measured
+from spl.envs.vector import Fault, Fleet
+from spl.runs import checkpoint
+from spl.runs.directory import describe_run, generator_of, pick_device
+from spl.runs.state import check_fits
+from spl.training.loop import resuming
+
+
+def open_fleet(config: TrainAgentConfig, resume: Path | None) -> tuple[TrainAgentConfig, Fleet, list[str]]:
+    """Return the run's options, its environments, and what was assumed of their streams.
+
+    What the spaces leave open is measured before a run begins; one to ``resume`` has it in its options.
+
+    Raises:
+        UsageError: if the environment does not serve.
+    """
+    fleet = make_fleet(config)
+    if not fleet.doubts:
+        return config, fleet, []
+    assumed: list[str] = []
+    if is_fresh(resume):
+        env, assumed = measured(config.env)
+    else:
+        assert resume is not None
+        before = read_run(resume).env
+        env = replace(config.env, **{name: getattr(before, name) for name in fleet.doubts})
+    if env == config.env:
+        return config, fleet, assumed
+    fleet.close()
+    config = replace(config, env=env)
+    return config, make_fleet(config), assumed
+
+
+def make_fleet(config: TrainAgentConfig) -> Fleet:
+    """Return the environments of a run."""
+    return Fleet(
+        config.env,
+        num_envs=config.num_envs,
+        seed=config.seed,
+        is_apart=config.is_apart,
+        timeout_s=config.step_timeout_s,
+    )
+
+
+def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memory: ReplayMemory) -> Parts:
+    """Return the parts of a fresh run; every generator follows from the seed."""
+    if config.memory.on_device:
+        memory.mirror_on(agent.device)
+    optimizer = torch.optim.Adam(
+        groups_of(config, agent),
+        lr=config.agent.learning_rate,
+        eps=config.agent.adam_epsilon,
+        fused=agent.device.type in ("cpu", "cuda"),
+    )
+    dropout = ModalityDropout(
+        config.agent.modality_dropout,
+        config.agent.modality_dropout_steps,
+        generator_of(config.seed, "dropout"),
+        num_envs=config.num_envs,
+    )
+    progress = Progress()
+    collector = Collector(
+        agent,
+        fleet,
+        memory,
+        progress,
+        epsilon_at=config.agent.epsilon_at,
+        dropout=dropout,
+        keep_reward=config.agent.kept_reward,
+    )
+    curriculum = ReplayCurriculum(
+        config.curriculum,
+        agent,
+        memory,
+        generator_of(config.seed, "replay"),
+        num_steps=config.num_steps,
+        huber=config.agent.huber,
+    )
+    return Parts(agent, optimizer, memory, progress, collector, curriculum, Meter())
+
+
+def groups_of(config: TrainAgentConfig, agent: MultimodalDqn) -> list[dict[str, Any]]:
+    """Return what the optimizer learns: the encoder apart where it has a rate of its own, unless frozen."""
+    rate = config.pretrained.learning_rate
+    if rate is None:
+        return [{"params": [weight for weight in agent.network.parameters() if weight.requires_grad]}]
+    return [
+        {"params": list(agent.network.encoder.parameters()), "lr": rate},
+        {"params": list(agent.network.heads.parameters())},
+    ]
+
+
+def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path) -> ReplayMemory:
+    """Return an empty memory, in RAM or in ``folder``."""
+    memory = ReplayMemory(
+        fleet.spec_of_streams,
+        config.memory.capacity,
+        num_envs=config.num_envs,
+        history=config.memory.history,
+        n_step=config.agent.n_step,
+        gamma=config.agent.gamma,
+        folder=folder if config.memory.on_disk else None,
+        slack=slack_of(config),
+    )
+    memory.meta = dict(fleet.streams)
+    return memory
+
+
+def saved_memory(config: TrainAgentConfig, folder: Path, *, mmap: bool, writable: bool) -> ReplayMemory:
+    """Return the memory that the run in ``folder`` saved.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    return ReplayMemory.load(
+        folder / "memory",
+        history=config.memory.history,
+        n_step=config.agent.n_step,
+        gamma=config.agent.gamma,
+        capacity=config.memory.capacity,
+        mmap=mmap,
+        writable=writable,
+    )
+
+
+def restore(
+    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path
+) -> tuple[Parts, list[Fault]]:
+    """Return the parts as the last checkpoint of ``folder`` left them, and what went wrong on the way.
+
+    Raises:
+        UsageError: if checkpoint or memory cannot be read, or the environment is another one.
+    """
+    with resuming(folder):
+        check_environment(read_environment(folder), fleet.streams, folder)
+        state = checkpoint.load(folder / "checkpoints")
+        if (folder / "memory").is_dir():
+            on_disk = config.memory.on_disk
+            memory = saved_memory(config, folder, mmap=on_disk, writable=on_disk)
+            check_environment(memory.meta, fleet.streams, folder / "memory")
+            memory.load_state_dict(state["memory"])
+        else:
+            memory = new_memory(config, fleet, folder / "memory")
+        parts = assemble(config, agent, fleet, memory)
+        check_fits(state, parts.state_dict(), "checkpoint")
+        return parts, parts.load_state_dict(state)
+
+
+def begin(
+    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path | None, command: list[str]
+) -> tuple[Path, Parts]:
+    """Return folder and parts of a run that begins: in a new folder, or in one that was never saved into.
+
+    Raises:
+        UsageError: if the folder cannot be written; none is left behind then.
+        RunError: if an environment cannot be reset; likewise.
+    """
+    begun = fleet.start().begun
+    if folder is None:
+        path = create_run(config, fleet.streams, command)
+    else:
+        path = folder
+        shutil.rmtree(path / "memory", ignore_errors=True)
+        describe_run(path, config, command, {"env": fleet.streams})
+    try:
+        memory = new_memory(config, fleet, path / "memory")
+    except OSError:
+        if folder is None:
+            shutil.rmtree(path)
+        raise
+    parts = assemble(config, agent, fleet, memory)
+    parts.collector.begin(begun)
+    return path, parts
+
+
+def is_fresh(folder: Path | None) -> bool:
+    """Whether a run is yet to begin: it has no folder, or was never saved there."""
+    return folder is None or checkpoint.latest(folder / "checkpoints") is None
+
+
+def new_agent(config: TrainAgentConfig, fleet: Fleet) -> MultimodalDqn:
+    """Return an agent for the environments, after looking at what there is to run it on.
+
+    Raises:
+        UsageError: if memory, device or network do not serve.
+    """
+    check_ram(config, fleet.spec_of_streams)
+    try:
+        check_network(config, fleet.spec_of_streams, fleet.num_actions)
+        config.curriculum.check_senses(fleet.spec_of_streams)
+        device = pick_device(config.device)
+        return build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def pretrained_encoder(config: TrainAgentConfig, fleet: Fleet, folder: Path | None) -> dict[str, Tensor]:
+    """Return the weights that the encoder of a run that begins in ``folder`` begins with; none: drawn ones.
+
+    Raises:
+        UsageError: if they are not there, or do not fit the environments.
+    """
+    run = config.pretrained.run
+    if config.pretrain_steps and folder is not None:
+        run = str(folder / PRETRAINING)
+    if run is None:
+        return {}
+    signature = signature_told(fleet.spec_of_streams, fleet.streams, history=config.memory.history)
+    return load_encoder(Path(run), signature, config.env.id)
+
+
+def prepare(
+    config: TrainAgentConfig, fleet: Fleet, resume: Path | None, command: list[str]
+) -> tuple[Path, Parts, list[Fault]]:
+    """Return the run's folder and its parts, fresh or as the run to ``resume`` left them.
+
+    Raises:
+        UsageError: if memory, device, network or folder do not serve; no folder is left behind then.
+        RunError: if an environment cannot be reset; likewise.
+    """
+    if is_fresh(resume):
+        weights = pretrained_encoder(config, fleet, resume)
+        agent = new_agent(config, fleet)
+        try:
+            if weights:
+                check_fits(weights, agent.network.encoder.state_dict(), "the run's encoder")
+                agent.begin_from(weights)
+            return *begin(config, fleet, agent, resume, command), []
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    assert resume is not None
+    agent = new_agent(config, fleet)
+    parts, faults = restore(config, fleet, agent, resume)
+    describe_run(resume, config, command, {"env": fleet.streams})
+    return resume, parts, faults

@@ -1,0 +1,246 @@
+"""What describes a run of an agent: its configuration, its folder, and the agent built from them."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from spl.agents.curriculum import ReplayCurriculumConfig
+from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
+from spl.envs.config import EnvConfig
+from spl.envs.registry import may_crash
+from spl.models.encoder import EncoderConfig, build_encoder
+from spl.pretrain.learner import PretrainRecipe
+from spl.pretrain.objective import ObjectiveConfig
+from spl.records import StreamSpec
+from spl.runs import directory as runs
+from spl.runs.directory import describe_run, generator_of, new_run
+
+GIB = 1024**3
+RUNS = Path("runs/agent")  # where runs lie unless told otherwise
+ALIASES = {
+    "env": "env.id",
+    "pretrained": "pretrained.run",
+    "encoder": "pretrained.run",
+    "curriculum": "curriculum.name",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """What is remembered."""
+
+    capacity: Count = 50_000  # observations
+    min_size: Count = 500  # transitions before the first update
+    history: Count = 4  # steps stacked
+    on_disk: bool = False  # keep the arrays in the run's folder instead of in RAM
+    on_device: bool = False  # keep pictures and sounds on the device as well, and stack them there
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.min_size > self.capacity:
+            raise ValueError(f"min_size must be in 1..capacity ({self.capacity}), got {self.min_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The two phases: how long each is."""
+
+    collect_steps: Count = 2  # steps of the first phase
+    replays: Count = 1  # mini-buffers drawn in the second
+    mini_buffer: Count = 32  # transitions drawn at a time from the memory
+    batch_size: Count = 32  # transitions per update
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.batch_size > self.mini_buffer:
+            raise ValueError(
+                f"batch_size must be at most mini_buffer ({self.mini_buffer}), got {self.batch_size}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedConfig:
+    """Whose encoder the network begins with, and how that goes on."""
+
+    run: PathName | None = (
+        None  # folder of a run of spl pretrain autoencoder, whose encoder options are taken
+    )
+    mode: Literal["fine-tune", "frozen"] = "fine-tune"  # learn on with the heads, or stay as it is
+    learning_rate: Positive | None = None  # of the encoder; null: the agent's
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.mode == "frozen" and self.learning_rate is not None:
+            raise ValueError(f"mode=frozen learns nothing: leave learning_rate {self.learning_rate} out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig:
+    """How an autoencoder is trained on the environment before the agent is."""
+
+    recipe: PretrainRecipe = field(default_factory=lambda: PretrainRecipe(epochs=4))
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainAgentConfig:
+    """Everything that describes a run of ``spl train agent``."""
+
+    presets_of: ClassVar[str] = "spl train agent"
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    agent: DqnConfig = field(default_factory=DqnConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
+    pretrain_steps: Count0 = 0  # random steps recorded first, on which the encoder is pretrained
+    pretrain: PretrainingConfig = field(default_factory=PretrainingConfig)  # how, on those
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    curriculum: ReplayCurriculumConfig = field(default_factory=ReplayCurriculumConfig)
+    num_steps: Count = 8_000  # agent decisions in all, over all environments
+    num_envs: Count = 1  # stepped together
+    env_workers: bool | None = None  # each in its own process; null: several, module:..., or a time limit
+    step_timeout_s: Timeout | None = None  # an environment that takes longer for a step is begun anew
+    max_faults: Count0 = 10  # environments begun anew after a fault before the run gives up
+    seed: Seed = 0  # everything random follows from it
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
+    runs: PathName = "runs"  # folder that holds all runs
+    report_every_steps: Count = 1_000  # between two rows of metrics.jsonl
+    checkpoint_every_steps: Count = 10_000  # at the latest: sooner where the memory's slack is spent
+    checkpoint_every_minutes: Positive = 10.0  # at the latest, too
+    save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect anew
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.memory.capacity < 2 * self.num_envs * self.memory.history:
+            raise ValueError(
+                f"memory.capacity must be at least {2 * self.num_envs * self.memory.history} with "
+                f"num_envs={self.num_envs}, got {self.memory.capacity}"
+            )
+        if self.step_timeout_s is not None and self.env_workers is False:
+            raise ValueError("step_timeout_s needs environments in processes of their own: env_workers=true")
+        self._check_pretraining()
+
+    def _check_pretraining(self) -> None:
+        if self.pretrain_steps and self.pretrained.run is not None:
+            raise ValueError(
+                f"pretrain_steps ({self.pretrain_steps}) and pretrained.run ({self.pretrained.run}) both "
+                "give an encoder: choose one"
+            )
+        is_without = not self.pretrain_steps and self.pretrained.run is None
+        if is_without and self.pretrained != PretrainedConfig():
+            raise ValueError(
+                "pretrained options need an encoder: give pretrained.run a run of spl pretrain autoencoder, "
+                "or pretrain_steps"
+            )
+        if not self.pretrain_steps and self.pretrain != PretrainingConfig():
+            raise ValueError("pretrain options need pretrain_steps: say how many random steps are recorded")
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether each environment has a process of its own."""
+        if self.env_workers is None:
+            return self.num_envs > 1 or self.step_timeout_s is not None or may_crash(self.env.id)
+        return self.env_workers
+
+
+def build_agent(
+    config: TrainAgentConfig, spec: StreamSpec, num_actions: int, device: torch.device
+) -> MultimodalDqn:
+    """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before."""
+
+    def build_network() -> MultimodalQNetwork:
+        encoder = build_encoder(config.encoder, spec, history=config.memory.history)
+        if config.pretrained.mode == "frozen":
+            encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
+        network = MultimodalQNetwork(
+            encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion
+        )
+        return network.to(memory_format=torch.channels_last)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network, target = build_network(), build_network()
+    return MultimodalDqn(network, target, config.agent, generator_of(config.seed, "exploration"), device)
+
+
+def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> Path:
+    """Make ``runs/agent/<env>-s<seed>-<time>`` with ``config.yaml``, ``command.txt`` and ``env.json``.
+
+    Args:
+        config: of the run.
+        streams: what was chosen of the environment.
+        command: that started the run.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    folder = new_run(Path(config.runs) / "agent", f"{config.env.id.split('/')[-1]}-s{config.seed}")
+    describe_run(folder, config, command, {"env": streams})
+    return folder
+
+
+def read_run(folder: Path) -> TrainAgentConfig:
+    """Return the configuration of the run in ``folder``.
+
+    Raises:
+        UsageError: if it is not the folder of an agent's run.
+    """
+    return runs.read_run(TrainAgentConfig, folder, RUNS)
+
+
+def slack_of(config: TrainAgentConfig) -> int:
+    """Return the observations per environment kept beyond the capacity: the last checkpoint's stay whole."""
+    is_saved = config.save_memory or config.memory.on_disk
+    return max(64, config.memory.capacity // config.num_envs // 25) if is_saved else 0
+
+
+def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
+    """Refuse a memory that does not fit into the machine's RAM.
+
+    Raises:
+        UsageError: with the bytes that are needed and that there are.
+    """
+    observation = spec.nbytes
+    needed = (config.memory.capacity + config.num_envs * slack_of(config)) * observation
+    there = ram_bytes()
+    if not config.memory.on_disk and needed > there:
+        fits = there // observation * 8 // 10  # the slack and all else need room too
+        raise UsageError(
+            f"a memory of {config.memory.capacity:,} observations of {observation:,} bytes needs "
+            f"{needed:,} bytes ({needed / GIB:.1f} GiB), and this machine has "
+            f"{there:,} ({there / GIB:.1f} GiB): "
+            f"use --memory.capacity {fits} or less, or --memory.on_disk true"
+        )
+
+
+def ram_bytes() -> int:
+    """Return the bytes of RAM that this process may use: the machine's, or its control group's."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        path = Path(name)
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+MAY_CHANGE = (
+    "num_steps",
+    "memory.on_device",
+    "env_workers",
+    "step_timeout_s",
+    "max_faults",
+    "report_every_steps",
+    "checkpoint_every_steps",
+    "checkpoint_every_minutes",
+    "num_threads",
+    "device",
+    "runs",
+)

@@ -1,0 +1,98 @@
+"""An agent at work, decision by decision, with the frames and the sound between them. Drawing is not here."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.agents.decision import Reason
+from spl.agents.history import History, Stack
+from spl.envs.adapter import AudioVisualEnv, told_by
+from spl.envs.filmed import Camera, Moment
+from spl.envs.resumable import reset_seed
+from spl.media.log_mel import LogMel
+
+Decide = Callable[[Stack], Reason]
+
+
+class Shot(NamedTuple):
+    """The frames that followed one decision, and the decision that they led to."""
+
+    episode: int
+    is_first: bool  # of its episode: what followed is the reset
+    moments: list[Moment]
+    levels: NDArray[np.float32] | None  # (M, n) of their sound, n in proportion to their number
+    reason: Reason | None  # None: the episode is over
+
+
+def names_of_actions(env: AudioVisualEnv) -> list[str]:
+    """Return what the environment calls its actions, else their numbers."""
+    tell = told_by(env, "get_action_meanings")
+    names = [] if tell is None else [str(name) for name in tell()]
+    if len(names) == env.num_actions:
+        return names
+    return [f"action {number}" for number in range(env.num_actions)]
+
+
+class Player:
+    """Plays episodes for a camera.
+
+    Args:
+        decide: what the agent does with a stack of observations.
+        env: seen and heard.
+        camera: in ``env``.
+        history: steps in a stack.
+        absent: senses that are taken from the agent.
+        seed: the episodes are those of :func:`spl.agents.evaluate.play` with the same.
+    """
+
+    def __init__(
+        self,
+        decide: Decide,
+        env: AudioVisualEnv,
+        camera: Camera,
+        *,
+        history: int,
+        absent: tuple[int, ...] = (),
+        seed: int = 0,
+    ) -> None:
+        self.decide, self.env, self.camera, self.absent, self.seed = decide, env, camera, absent, seed
+        self._stacks = History(env.spec_of_streams, history=history)
+        self._log_mel: LogMel | None = None  # of sound that the agent hears as a waveform
+        if env.sample_rate_hz is not None and env.config.audio_features == "waveform":
+            self._log_mel = LogMel(
+                sample_rate_hz=env.sample_rate_hz,
+                num_samples=env.waveform.shape[1],
+                num_mels=env.config.num_mels,
+                num_frames=env.config.audio_frames,
+                num_channels=env.waveform.shape[0],
+            )
+
+    def shots(self, num_episodes: int) -> Iterator[Shot]:
+        """Yield what is to be filmed; the environment waits meanwhile."""
+        for episode in range(num_episodes):
+            observation, _ = self.env.reset(seed=reset_seed(self.seed, episode))
+            if self._log_mel is not None:
+                self._log_mel.reset()
+            is_first, is_over = True, False
+            while not is_over:
+                self._stacks.push(observation.without(*self.absent), is_first=is_first)
+                reason = self.decide(self._stacks.stack())
+                yield self._shot(episode, observation.audio, is_first, reason)
+                observation, _, terminated, truncated, _ = self.env.step(reason.action)
+                is_first, is_over = False, terminated or truncated
+            yield self._shot(episode, observation.audio, False, None)
+
+    def _shot(self, episode: int, audio: NDArray[Any], is_first: bool, reason: Reason | None) -> Shot:
+        """Take the frames; of a step of fewer than usual, leave out the silence around them."""
+        moments = self.camera.take()
+        if self.env.sample_rate_hz is None:
+            return Shot(episode, is_first, moments, None, reason)
+        if self._log_mel is not None:
+            audio = self._log_mel.step(self.env.waveform)
+        levels = audio.mean(axis=0, dtype=np.float32)  # (M, F)
+        num_frames = levels.shape[1]
+        num_heard = -(-num_frames * len(moments) // self.env.frame_skip)
+        levels = levels[:, num_frames - num_heard :] if is_first else levels[:, :num_heard]
+        return Shot(episode, is_first, moments, levels, reason)

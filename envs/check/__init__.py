@@ -1,0 +1,1 @@
+"""``spl check env``, the environment checker: examine an environment and suggest fixes."""

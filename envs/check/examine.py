@@ -1,0 +1,355 @@
+"""The examination of one environment, in this process: episodes of random actions, then the first one again.
+
+What it returned is judged in ``symptoms`` and ``hearing``; a process that may die of it is in ``doctor``.
+"""
+
+import contextlib
+import hashlib
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import spl
+import spl.envs
+from spl.config.errors import UsageError
+from spl.config.ranges import Count, Seed, Timeout, check_ranges
+from spl.envs.adapter import AudioVisualEnv, sample_rate_of, streams_of, told_by
+from spl.envs.api_checks import AnswerError, flag_of, number_of, odd_form
+from spl.envs.check.findings import Endings, Finding, Health, Moment, difference, judge_repeats, told
+from spl.envs.check.sound import Hearing, Skipping, judge_skipping
+from spl.envs.check.usage import Usage, of_left_out
+from spl.envs.config import EnvConfig
+from spl.envs.range_probe import measure
+from spl.envs.registry import ALE, DOOM, make_raw, settle
+from spl.envs.space_entries import Stream
+from spl.envs.spaces import Streams
+from spl.envs.value_ranges import range_of
+
+STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
+ALE_FRAME_RATE_HZ = 60.0  # its own render_fps says 30
+SKIPS = ("frameskip", "frame_skip")  # how environments call the frames of a step
+KEPT_BYTES, NUM_KEPT = 64 * 2**20, 200  # of the first observations, to compare with when played again
+BOOKKEEPING_BYTES = 23  # of the replay memory per observation: action, reward, flags, age, checksums
+MIN_SLACK, SLACK_SHARE = 64, 25  # the memory has a 25th of room beyond its capacity, 64 at the least
+FIXED = {  # by our own wrappers, of what is shipped
+    ALE: "sound lost to its own frame skip, and a step in its first sound; --raw true examines it so",
+    DOOM: "a crash in its sound effects, a blank last picture, both end flags; --raw true examines it so",
+}
+RAISED = (Exception, SystemExit)  # whatever an environment may raise
+OURS = tuple(f"{Path(module.__path__[0]).resolve()}/" for module in (spl, spl.envs))
+LIBRARIES = ("site-packages", "dist-packages", "<frozen", str(Path(contextlib.__file__).parent))
+
+Say = Callable[[str], None]
+Make = Callable[..., gymnasium.Env[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySize:
+    """The replay memory whose size is told."""
+
+    capacity: Count = 50_000  # observations
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckEnvConfig:
+    """Which environment is examined, and for how long."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    raw: bool = False  # ALE and ViZDoom as they are shipped, without our fixes
+    num_steps: Count = 2_000  # at the most, over all episodes; no action is repeated
+    num_episodes: Count = 3  # at the most
+    seed: Seed = 0  # resets and actions follow from it
+    step_timeout_s: Timeout = 60.0  # for making it, one reset or one step; what takes longer hangs
+    memory: MemorySize = field(default_factory=MemorySize)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def options(self) -> EnvConfig:
+        """What the environment is made with."""
+        return self.env if self.raw else settle(self.env)
+
+
+class EnvFailure(Exception):
+    """The environment raised while it was being made, reset or stepped; the cause is its error."""
+
+
+def examine(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
+    """Yield what is found; ``say`` is told what is about to be done, before it is done.
+
+    Raises:
+        UsageError: if the environment is unknown or cannot be made, or its streams or actions do not serve.
+    """
+    try:
+        yield from _examine(config, say)
+    except EnvFailure as failure:
+        yield of_failure(str(failure), failure.__cause__)
+
+
+def of_failure(where: str, error: BaseException | None) -> Finding:
+    """Return the fault that an environment raised ``error``, or answered in a form that cannot be used."""
+    if isinstance(error, AnswerError):
+        return Finding("interface", "fault", f"{where}: {error.what}", error.fix)
+    at = place_raised(error)
+    if isinstance(error, SystemExit):
+        what = f"{where} called exit({'' if error.code is None else repr(error.code)})"
+        fix = f"end the episode instead, with terminated or truncated, or raise an error{at}"
+        return Finding("errors", "fault", what, fix)
+    told_of = f": {error}" if str(error) else ""
+    fix = f"fix what raised it{at}"
+    return Finding("errors", "fault", f"{where} raised {type(error).__name__}{told_of}", fix)
+
+
+def place_raised(error: BaseException | None) -> str:
+    """Return `` (file, line)`` of an error: the user's innermost line, else a library's, never ours."""
+    frames = traceback.extract_tb(None if error is None else error.__traceback__)
+    return innermost([(one.filename, one.lineno or 0) for one in frames])
+
+
+def innermost(frames: list[tuple[str, int]]) -> str:
+    """Return `` (file, line)`` of the innermost of frames, last in the list, that serves as above."""
+    outside = [one for one in frames if not str(Path(one[0]).resolve()).startswith(OURS)]
+    own = [one for one in outside if not any(part in one[0] for part in LIBRARIES)]
+    return "".join(f" ({file}, line {line})" for file, line in (own or outside)[-1:])
+
+
+def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
+    """Yield one note: a digest of the first observations, to compare with that of another process."""
+    adapted, _ = _adapt(config, _maker(config, say), say)
+    digest = hashlib.sha256()
+    for moment in islice(play(adapted.env, adapted, config, say), NUM_KEPT):
+        digest.update(repr((moment.step, moment.reward, moment.terminated, moment.truncated)).encode())
+        for part in moment.parts.values():
+            digest.update(b"" if part is None else part.tobytes())
+    adapted.env.close()
+    yield Finding("seed", "note", digest.hexdigest())
+
+
+def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
+    make = _maker(config, say)
+    adapted, open_ones = _adapt(config, make, say)
+    rate = [found for found in open_ones if found.name == "rate"]
+    yield from _of_streams(adapted, is_told=not rate)
+    yield from open_ones
+    if adapted.streams.audio is not None:
+        rate_hz = None if rate else adapted.sample_rate_hz
+        yield _of_skipping(adapted.env, adapted.streams.audio.num_samples, rate_hz, config.options, make)
+    yield from _of_episodes(adapted, config, say, make)
+    yield _of_memory(adapted, config.memory.capacity)
+    if not config.raw:
+        fixed = (what for family, what in FIXED.items() if config.env.id.startswith(family))
+        yield from (Finding("fixed", "ok", what) for what in fixed)
+
+
+def _maker(config: CheckEnvConfig, say: Say) -> Make:
+    """Return what makes the environment anew, with some arguments changed."""
+    options = config.options
+
+    def make(where: str, **changes: Any) -> gymnasium.Env[Any, Any]:
+        say(where)
+        try:
+            return make_raw(options.id, options.kwargs | changes, is_cured=not config.raw)
+        except UsageError:
+            raise
+        except RAISED as error:  # an author's constructor may fail in any way; the finding names it
+            raise EnvFailure(where) from error
+
+    return make
+
+
+def _adapt(config: CheckEnvConfig, make: Make, say: Say) -> tuple[AudioVisualEnv, list[Finding]]:
+    """Return the environment, adapted, a fault where the sound's rate is not told, and what was assumed."""
+    options, env, rate = config.options, make("making it"), []
+    try:
+        if streams_of(env, options).audio is not None:
+            try:
+                sample_rate_of(env, options)
+            except ValueError as error:
+                rate = [Finding("rate", "fault", *str(error).split("; ", 1))]
+                options = replace(options, sample_rate_hz=STAND_IN_HZ)
+        say("looking at what its spaces leave open")
+        found, told_of = measure(env, options)
+        notes = [Finding("assumed", "note", sentence) for sentence in told_of]
+        return AudioVisualEnv(env, replace(options, **found)), [*rate, *notes]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _of_streams(adapted: AudioVisualEnv, *, is_told: bool) -> Iterator[Finding]:
+    """Yield each stream's key, shape and rate, and what it becomes."""
+    chosen = adapted.describe()
+    for name, sense, stream in (
+        ("picture", "video", adapted.streams.video),
+        ("sound", "audio", adapted.streams.audio),
+    ):
+        if stream is None:
+            yield Finding(name, "ok", "none")
+            continue
+        key, becomes = chosen[sense]["key"], " x ".join(map(str, chosen[sense]["to"]))
+        what = told(stream.box) if key is None else f"{key!r}, {told(stream.box)}"
+        what += f" ({made})" if (made := stream.form.told()) else ""
+        if sense == "audio" and is_told and adapted.sample_rate_hz is not None:
+            rate_hz = adapted.sample_rate_hz
+            num_samples = chosen[sense]["samples_per_step"] // adapted.frame_skip
+            joined = f"{adapted.frame_skip} x " if adapted.frame_skip > 1 else ""
+            what += f", {rate_hz:,} Hz ({joined}{1_000 * num_samples / rate_hz:.4g} ms)"
+        yield Finding(name, "ok", f"{what} -> {becomes}")
+    yield from of_left_out(adapted.streams.left_out)
+
+
+def _of_skipping(
+    env: gymnasium.Env[Any, Any], num_samples: int, rate_hz: int | None, options: EnvConfig, make: Make
+) -> Finding:
+    """Return whether the environment's own frame skip loses sound, compared with itself made without."""
+    arguments = options.kwargs if env.spec is None else env.spec.kwargs | options.kwargs
+    skips = {name: arguments.get(name, told_by(env, name)) for name in SKIPS}
+    name, skip = next(((name, skip) for name, skip in skips.items() if skip is not None), ("", None))
+    skip = min(skip) if isinstance(skip, tuple | list) else skip  # drawn anew at each step
+    num_unskipped = None
+    if skip is not None and skip > 1:
+        with contextlib.suppress(UsageError, EnvFailure):  # it may not take the argument
+            unskipped = make("making it without frame skip", **{name: 1})
+            sound = streams_of(unskipped, options).audio
+            num_unskipped = None if sound is None else sound.num_samples
+            unskipped.close()
+    is_ale = type(env.unwrapped).__module__.startswith("ale_py")
+    frame_rate_hz = ALE_FRAME_RATE_HZ if is_ale else (env.metadata or {}).get("render_fps")
+    return judge_skipping(Skipping(num_samples, num_unskipped, rate_hz, frame_rate_hz, skip, name))
+
+
+class _Chart:
+    """What is seen and heard of an environment over its episodes."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], streams: Streams, options: EnvConfig) -> None:
+        chosen = {"picture": streams.video, "sound": streams.audio}
+        boxes = {name: one.box for name, one in chosen.items() if one is not None}
+        picked = {"picture": options.video_range, "sound": options.audio_range}
+        modalities = {"picture": "video", "sound": "audio"}
+        ranges = {name: range_of(box, modalities[name], picked[name]) for name, box in boxes.items()}
+        self.health = Health(boxes)
+        self.usages = {name: Usage(name, box, ranges[name]) for name, box in boxes.items()}
+        self.endings = Endings(None if env.spec is None else env.spec.max_episode_steps)
+        self.hearing = None
+        rest = told_by(env, "sound_rest_level") if options.rest_level is None else options.rest_level
+        if streams.audio is not None:
+            self.hearing = Hearing(streams.audio.box, rest, ranges["sound"])
+
+    def look(self, moment: Moment) -> None:
+        healthy = self.health.look(moment)
+        self.endings.look(moment)
+        for name in healthy:
+            array = moment.parts[name]
+            assert array is not None
+            self.usages[name].look(array, moment.where)
+        heard = moment.parts.get("sound")
+        if self.hearing is not None and heard is not None and "sound" in healthy:
+            self.hearing.hear(heard)
+
+    def findings(self) -> Iterator[Finding]:
+        if self.hearing is not None:
+            yield from self.hearing.findings()
+        yield from self.health.findings()
+        for usage in self.usages.values():
+            yield from usage.findings()
+        yield from self.endings.findings()
+
+
+def _of_episodes(adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say, make: Make) -> Iterator[Finding]:
+    """Yield what episodes of chance actions show, and whether they repeat."""
+    chart = _Chart(adapted.env, adapted.streams, adapted.config)
+    kept: list[Moment] = []
+    failure = None
+    try:
+        for moment in play(adapted.env, adapted, config, say):
+            chart.look(moment)
+            if _has_room(kept):
+                kept.append(moment)
+    except EnvFailure as error:
+        failure = error
+    yield from chart.findings()
+    if failure is not None:
+        raise failure
+    same = difference(kept, list(islice(play(adapted.env, adapted, config, say), len(kept))))
+    say("closing it")
+    adapted.env.close()
+    fresh_env = make("making it a second time")
+    fresh = difference(kept, list(islice(play(fresh_env, adapted, config, say), len(kept))))
+    fresh_env.close()
+    yield judge_repeats(same, fresh, len(kept))
+
+
+def _has_room(kept: list[Moment]) -> bool:
+    """Whether one more moment may be kept."""
+    size = sum(part.nbytes for moment in kept[:1] for part in moment.parts.values() if part is not None)
+    return len(kept) < 2 or (len(kept) < NUM_KEPT and len(kept) * size < KEPT_BYTES)
+
+
+def play(
+    env: gymnasium.Env[Any, Any], adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say
+) -> Iterator[Moment]:
+    """Yield the moments of all episodes; ``env`` is that of ``adapted`` or another one made alike.
+
+    Raises:
+        EnvFailure: if the environment raises.
+    """
+    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.num_steps)
+    actions = [adapted.first_action + int(action) for action in draws]
+    for episode in range(config.num_episodes):
+        step = 0
+        for moment in _play_episode(env, adapted.streams, actions, config.seed + episode, say):
+            step = moment.step
+            yield moment
+        actions = actions[step:]
+        if not actions:
+            return
+
+
+def _play_episode(
+    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
+) -> Iterator[Moment]:
+    """Yield the reset and then the steps, until the episode or the actions end."""
+    chosen = {"picture": streams.video, "sound": streams.audio}
+
+    def part(raw: Any, stream: Stream) -> Any:
+        with contextlib.suppress(ValueError):  # it is missing
+            return stream.part(raw)
+
+    for step in range(len(actions) + 1):
+        where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
+        say(where)
+        reward: Any = 0.0
+        terminated: Any = False
+        truncated: Any = False
+        try:
+            if step == 0:
+                raw, _ = env.reset(seed=seed)
+            else:
+                raw, reward, terminated, truncated, _ = env.step(actions[step - 1])
+            odd = odd_form(reward, terminated, truncated)
+            reward = number_of(reward)
+            terminated, truncated = flag_of("terminated", terminated), flag_of("truncated", truncated)
+        except RAISED as error:  # an author's environment may fail in any way; the finding names it
+            raise EnvFailure(where) from error
+        parts = {name: part(raw, stream) for name, stream in chosen.items() if stream is not None}
+        moment = Moment(where, step, parts, reward, terminated, truncated, odd)
+        yield moment
+        if moment.is_last:
+            return
+
+
+def _of_memory(adapted: AudioVisualEnv, capacity: int) -> Finding:
+    """Return what a transition takes in the replay memory, where each observation is stored once."""
+    size = adapted.spec_of_streams.nbytes + BOOKKEEPING_BYTES
+    mebibytes = size * (capacity + max(MIN_SLACK, capacity // SLACK_SHARE)) / 2**20
+    what = f"{size:,} bytes a transition; a memory of {capacity:,} takes {mebibytes:,.0f} MiB of RAM"
+    return Finding("memory", "ok", what)

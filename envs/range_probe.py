@@ -1,0 +1,138 @@
+"""What a space leaves open of its picture and sound, found in what an environment of its own shows at random.
+
+An option that is found so is set, so that the run says it in ``config.yaml`` and later environments agree.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.envs.adapter import doubts_of, streams_of
+from spl.envs.config import EnvConfig
+from spl.envs.layouts import PictureForm
+from spl.envs.registry import make_raw, settle
+from spl.envs.space_entries import Stream
+from spl.envs.value_ranges import Range, assumed
+
+NUM_STEPS = 100  # at random, after a reset with seed 0
+MIN_PAIRS = 3  # of neighbouring observations that must show a stack moving on
+
+
+def measured(config: EnvConfig) -> tuple[EnvConfig, list[str]]:
+    """Return the options with what the environment's space leaves open, and a sentence for each.
+
+    Raises:
+        UsageError: if the environment is unknown or cannot be made.
+        ValueError: if its streams do not serve.
+    """
+    options = settle(config)
+    env = make_raw(options.id, options.kwargs)
+    try:
+        found, told = measure(env, options)
+        return replace(config, **found), told
+    finally:
+        env.close()
+
+
+def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, Any], list[str]]:
+    """Return the options that ``env`` leaves open, and a sentence for each; none where it leaves none open.
+
+    An environment that raises is looked at as far as it came: whoever steps it next says so.
+    """
+    doubts = doubts_of(env, config)
+    if not doubts:
+        return {}, []
+    streams = streams_of(env, config)
+    chosen = [stream for stream in streams[:2] if stream is not None]
+    episodes: list[list[list[NDArray[Any]]]] = []
+    with suppress(Exception, SystemExit):  # whatever an author's environment raises
+        for raw, is_first in _watch(env):
+            parts = [stream.part(raw) for stream in chosen]
+            if all(part.shape == stream.box.shape for part, stream in zip(parts, chosen, strict=True)):
+                episodes += [[]] if is_first else []
+                episodes[-1].append(parts)
+    found: dict[str, Any] = {}
+    told: list[str] = []
+    for number, stream in enumerate(chosen):
+        seen = [[parts[number] for parts in episode] for episode in episodes]
+        layout, range_ = f"{stream.modality}_layout", f"{stream.modality}_range"
+        if any(seen) and layout in doubts:
+            found[layout] = _layout(stream, seen)
+            told += _told_of_layout(stream, found[layout])
+        if range_ in doubts and (went := _span(seen)) is not None:
+            found[range_] = tuple(assumed(stream.box, stream.modality, *went))
+            told.append(
+                f"{range_} {Range(*found[range_])}: the bounds of its space say nothing, and "
+                f"{sum(map(len, seen)):,} observations went from {went} (--env.{range_} LOW,HIGH overrules)"
+            )
+    return found, told
+
+
+def _told_of_layout(stream: Stream, layout: str) -> list[str]:
+    if layout == stream.form.layout:
+        return []
+    name = f"{stream.modality}_layout"
+    return [f"{name} {layout}, by its values, not {stream.form.layout} (--env.{name} overrules)"]
+
+
+def _watch(env: gymnasium.Env[Any, Any]) -> Iterator[tuple[Any, bool]]:
+    """Yield what is observed at random, and whether an episode begins with it."""
+    generator = np.random.default_rng(0)
+    space = env.action_space
+    yield env.reset(seed=0)[0], True
+    for step in range(1, NUM_STEPS + 1):
+        action = int(space.start + generator.integers(space.n))  # type: ignore[attr-defined]
+        raw, _, terminated, truncated, _ = env.step(action)
+        yield raw, False
+        if terminated or truncated:
+            yield env.reset(seed=step)[0], True
+
+
+def _span(episodes: list[list[NDArray[Any]]]) -> Range | None:
+    """Return the least and the greatest finite value, None where there is none."""
+    finite = [part[np.isfinite(part)] for episode in episodes for part in episode]
+    finite = [values for values in finite if values.size]
+    if not finite:
+        return None
+    return Range(min(float(values.min()) for values in finite), max(float(values.max()) for values in finite))
+
+
+def _layout(stream: Stream, episodes: list[list[NDArray[Any]]]) -> str:
+    """Return the layout, changed where an axis moves on as a stack does, or its last plane is an alpha."""
+    layout, form = stream.form.layout, stream.form
+    axis = next(axis for axis, letter in enumerate(layout) if letter in "CAS" and form.shape[axis] > 1)
+
+    def renamed(letter: str) -> str:
+        return layout[:axis] + letter + layout[axis + 1 :]
+
+    if _is_stack(episodes, axis):
+        return renamed("S")
+    planes = [np.moveaxis(part, axis, 0) for episode in episodes for part in episode]
+    could_be_alpha = layout[axis] == "S" and isinstance(form, PictureForm) and form.shape[axis] in (2, 4)
+    if could_be_alpha and not set("CA") & set(renamed("")):
+        highest = max(plane.max() for plane in planes)
+        if (
+            highest > 0
+            and all((plane[-1] == highest).all() for plane in planes)
+            and any((plane[0] != highest).any() for plane in planes)
+        ):
+            return renamed("A")
+    return layout
+
+
+def _is_stack(episodes: list[list[NDArray[Any]]], axis: int) -> bool:
+    """Whether each observation holds the one before it, moved by one along ``axis``."""
+    num_moved = 0
+    for episode in episodes:
+        for before, after in pairwise(episode):
+            before, after = np.moveaxis(before, axis, 0), np.moveaxis(after, axis, 0)
+            if not np.array_equal(before[1:], after[:-1]):
+                return False
+            num_moved += not np.array_equal(after[-1], after[0])
+    return num_moved >= MIN_PAIRS

@@ -1,0 +1,187 @@
+"""The grid runner: every variant with every seed, one after the other, stopped and gone on with.
+
+What a run learns and how it is judged belongs to the task.
+"""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from rich.console import Console
+
+from spl.ablation.statistics import Cells, Entry, seconds_left
+from spl.config.errors import RunError, UsageError
+from spl.runs.directory import describe_run, new_run
+from spl.runs.files import hold
+from spl.runs.logger import duration, say
+from spl.runs.signals import StopSignals
+
+
+class Place(NamedTuple):
+    """Where one run of a grid is trained, and what it tells of itself."""
+
+    folder: Path
+    command: list[str]  # that goes on with the grid
+    console: Console
+
+    @property
+    def go_on_with(self) -> str:
+        """The command that a stopped run names."""
+        return shlex.join(self.command)
+
+
+class Task(Protocol):
+    """What a grid is of."""
+
+    command: str  # that makes it: spl ablate classifier
+    shape: str  # what its rows and columns are: networks x seeds
+    config: Any
+    comparison: Any  # Cells, to which the runner adds outcomes and failures
+    documents: Mapping[str, Any]  # by name, what the grid's folder keeps of the data that it began with
+
+    def is_finished(self, folder: Path) -> bool:
+        """Whether the run in ``folder`` came to its end."""
+
+    def read(self, folder: Path) -> Any:
+        """Return the outcome of the finished run in ``folder``; `UsageError` if it cannot be compared."""
+
+    def train(self, place: Place, variant: str, seed: int) -> bool:
+        """Train a run, on from where it was stopped; return whether it is finished; `RunError` if never.
+
+        It holds its folder meanwhile.
+        """
+
+    def write(self, folder: Path) -> None:
+        """Write the comparison so far."""
+
+    def told(self, outcome: Any) -> str:
+        """Return an outcome in a few words."""
+
+
+class Ablation(NamedTuple):
+    """How a grid ended."""
+
+    folder: Path
+    is_finished: bool  # False: it was told to stop, and can be resumed
+    comparison: Any
+
+
+def ablate(
+    task: Task,
+    name: str,
+    *,
+    resume: Path | None = None,
+    command: list[str] | None = None,
+    console: Console | None = None,
+) -> Ablation:
+    """Train the grid of ``task``, in a new folder of that name or on from the one to ``resume``; compare it.
+
+    A run that breaks off is told in the table, and the others go on.
+
+    Raises:
+        UsageError: if data, model, device or folder do not serve; nothing was started then.
+    """
+    grid = Grid(task, Console(stderr=True) if console is None else console)
+    folder = new_run(Path(task.config.runs) / "ablation", name) if resume is None else resume
+    try:
+        with hold(folder):
+            new = {
+                name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()
+            }
+            describe_run(folder, task.config, sys.argv if command is None else command, new)
+            return Ablation(folder, grid.train_in(folder), task.comparison)
+    except UsageError:
+        if resume is None and not any(folder.glob("cells/**/metrics.jsonl")):  # nothing was started
+            shutil.rmtree(folder)
+        raise
+
+
+class Grid:
+    """Every variant with every seed."""
+
+    def __init__(self, task: Task, console: Console) -> None:
+        self.task, self.console = task, console
+        self.cells: Cells = task.comparison
+
+    def _all(self) -> Iterator[tuple[Entry, int]]:
+        """Yield every run, the first seed of all variants first: so a part of the grid can be compared."""
+        for seed in self.cells.seeds:
+            for entry in self.cells.entries:
+                yield entry, seed
+
+    def train_in(self, folder: Path) -> bool:
+        """Train what is not finished yet; return whether all was tried."""
+        for entry, seed in self._all():
+            place = place_of(folder, entry.name, seed)
+            if self.task.is_finished(place):
+                entry.outcomes[seed] = self.task.read(place)
+        self._say_hello(folder)
+        is_finished = False
+        try:
+            with StopSignals() as stop:
+                is_finished = self._train_cells(folder, stop)
+                with stop.patience():
+                    self.task.write(folder)
+        finally:
+            self.say(self._closing_words(folder, is_finished))
+        return is_finished
+
+    def _train_cells(self, folder: Path, stop: StopSignals) -> bool:
+        for entry, seed in self._all():
+            if seed in entry.outcomes:
+                continue
+            if stop.has_come() or not self._train_cell(folder, entry, seed):
+                return False
+            with stop.patience():
+                self.task.write(folder)
+            self._tell(entry, seed)
+        return True
+
+    def _train_cell(self, folder: Path, entry: Entry, seed: int) -> bool:
+        """Train one run, on from where it was stopped; return whether it came to an end, be it a bad one."""
+        place = place_of(folder, entry.name, seed)
+        place.mkdir(parents=True, exist_ok=True)
+        command = [*self.task.command.split(), "--resume", str(folder)]
+        try:
+            is_finished = self.task.train(Place(place, command, self.console), entry.name, seed)
+        except RunError as error:
+            entry.failures[seed] = str(error)
+            return True
+        if is_finished:
+            entry.outcomes[seed] = self.task.read(place)
+        return is_finished
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence."""
+        say(self.console, sentence)
+
+    def _say_hello(self, folder: Path) -> None:
+        cells = self.cells
+        self.say(f"grid       {folder}")
+        shape = f"{len(cells.entries)} x {len(cells.seeds)}, {self.task.shape}"
+        self.say(f"cells      {cells.num_cells} ({shape}), {cells.num_finished} finished")
+
+    def _tell(self, entry: Entry, seed: int) -> None:
+        """Say how a run ended and how long the others will take."""
+        cells, outcome = self.cells, entry.outcomes.get(seed)
+        ended = "failed"
+        if outcome is not None:
+            ended = f"{self.task.told(outcome)} in {duration(outcome.seconds)}"
+        done, left = cells.num_finished + cells.num_failed, seconds_left(cells)
+        told = "?" if left is None else f"about {duration(left)}"
+        self.say(f"cell       {done} of {cells.num_cells}: {entry.label}, seed {seed}: {ended}; {told} left")
+
+    def _closing_words(self, folder: Path, is_finished: bool) -> str:
+        path, done = shlex.quote(str(folder)), self.cells.num_finished
+        count = f"{done} of {self.cells.num_cells} cells"
+        if is_finished:
+            return f"finished: {count}; {self.cells.num_failed} failed"
+        return f"stopped with {count} finished; go on with: {self.task.command} --resume {path}"
+
+
+def place_of(folder: Path, variant: str, seed: int) -> Path:
+    """Return the folder of one run of a grid."""
+    return folder / "cells" / variant / f"seed-{seed}"

@@ -1,0 +1,135 @@
+"""``spl ablate curriculum``, of the classifier: what it learns when some of its labels are wrong."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from spl.ablation.curriculum_task import check_epochs, needs, runs_of
+from spl.ablation.grid import Place
+from spl.ablation.measures import Measure, Panel
+from spl.classify import config as run
+from spl.classify.config import TrainClassifierConfig, build_model
+from spl.classify.curriculum import Pacing
+from spl.classify.train import documents_of, train_once
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count
+from spl.curriculum import CurriculumConfig
+from spl.data.images.datasets import described, load_images
+from spl.data.labels import flip_labels
+from spl.runs.directory import pick_device
+from spl.runs.files import hold
+
+ALIASES = {
+    "data": "data.name",
+    "model": "model.name",
+    "attention": "model.attention",
+    "label_noise": "data.label_noise",
+}
+MAY_CHANGE = (*run.MAY_CHANGE, "variants", "seeds")  # a grid may grow
+WRONG = "curriculum/flipped_share"
+ACCURACY = Measure("accuracy", "accuracy %", 2, "held-out images named right after the last epoch, %")
+FLIPPED = (
+    Measure("flipped", "wrong labels %", 1, "learned samples with a wrong label, mean over epochs, %"),
+    Measure("flipped_last", "in the last epoch", 1, "learned samples with a wrong label, last epoch, %"),
+)
+ACCURACY_PANEL = Panel("test/top1", "epoch", 100.0, "held-out images named right, %")
+WRONG_PANEL = Panel(WRONG, "epoch", 100.0, "learned samples with a wrong label, %")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculaConfig(TrainClassifierConfig):
+    """Everything that describes ``spl ablate curriculum --of classifier``: a training, and what is varied."""
+
+    unlisted: ClassVar[tuple[str, ...]] = (  # that a grid decides
+        "of",
+        "seed",
+        "curriculum.name",
+        "curriculum.difficulty",
+    )
+
+    of: Literal["classifier"] = "classifier"  # learns: classifier, autoencoder or agent; each has its options
+    variants: tuple[Literal["uniform", "self-paced", "anti", "random", "predefined", "restarts"], ...] = (
+        field(
+            default=("uniform", "self-paced", "anti", "random", "restarts"),
+            metadata={"help": "curricula; the first is the baseline"},
+        )
+    )
+    seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
+    curriculum: CurriculumConfig = field(
+        default_factory=lambda: CurriculumConfig(name="self-paced")
+    )  # the options that all variants have in common
+    restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
+    difficulty: PathName | None = (
+        None  # .npy or .csv of the variant predefined, one number a sample, easy is low
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_epochs(self, TrainClassifierConfig)
+
+
+class Learner:
+    """A classifier under each curriculum.
+
+    Args:
+        config: of the grid.
+        run: folder of the grid to go on with, whose pictures are used again.
+
+    Raises:
+        UsageError: if data, model or device do not serve.
+    """
+
+    of = "classifier"
+
+    def __init__(self, config: CurriculaConfig, run: Path | None = None) -> None:
+        self.config, self.sets = config, load_images(config.data, run=run)
+        self.documents = documents_of(self.sets)
+        self.data: dict[str, Any] = described(self.sets)
+        build_model(config.model, len(self.sets.classes), 0)
+        try:
+            pick_device(config.device)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        for variant in config.variants:
+            Pacing(self.runs(variant, 0)[0], self.sets)  # refuses now what no run of it could begin with
+        is_noisy = config.data.label_noise > 0
+        self.measures = (ACCURACY, *FLIPPED) if is_noisy else (ACCURACY,)
+        self.panels = (ACCURACY_PANEL, WRONG_PANEL) if is_noisy else (ACCURACY_PANEL,)
+        sets = self.sets
+        self.notes = [
+            f"Data: {config.data.name}, {len(sets.train.indices):,} images to learn from, of which "
+            f"{config.data.label_noise:.0%} are told a wrong class; {len(sets.test.indices):,} held out with "
+            f"their true ones, {len(sets.classes)} classes, {sets.size} x {sets.size}; {config.model.name}, "
+            f"{config.recipe.epochs} epochs of {config.recipe.batch_size} images an update.",
+            "Accuracy: percent of the held-out images named right after the last epoch, not the best one.",
+        ]
+        if is_noisy:
+            self.notes.append("Wrong labels: percent of the images learned from whose class is a wrong one.")
+
+    @property
+    def name(self) -> str:
+        """What it is, for the folder of a grid."""
+        return f"{self.config.data.name}-{self.config.model.name}"
+
+    def runs(self, variant: str, seed: int) -> list[TrainClassifierConfig]:
+        """Return what describes the runs of a cell."""
+        return runs_of(TrainClassifierConfig, self.config, variant, seed)
+
+    def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
+        """Train a run; its wrong labels are those of the seed."""
+        sets = flip_labels(self.sets, config.data.label_noise, seed)
+        with hold(folder):
+            return train_once(
+                folder, config, sets, place.command, place.console, place.go_on_with
+            ).is_finished
+
+    def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Return accuracy and wrong labels, in percent."""
+        found = {"accuracy": 100.0 * float(rows[-1]["test/top1"])}
+        if self.config.data.label_noise > 0:
+            shares = [100.0 * float(row[WRONG]) for row in rows]
+            found |= {"flipped": statistics.fmean(shares), "flipped_last": shares[-1]}
+        return needs(found, folder)

@@ -1,0 +1,218 @@
+"""A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from spl.classify.metrics import Scores, Tally
+from spl.config.ranges import MOST, Count, Count0, NotNegative, Positive, Range, ShareBelow1, check_ranges
+from spl.data.loading import Images
+from spl.eval_mode import evaluating
+from spl.training.losses import classification
+from spl.training.schedule import learning_rate_at
+from spl.training.step import Walker, descend_together, restore
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """How a classifier is trained: the defaults suit digits; the presets hold the papers'."""
+
+    epochs: Count = 16  # passes over the training images
+    batch_size: Annotated[int, Range(2, MOST)] = 32  # images per update
+    learning_rate: Positive = 0.1  # highest
+    schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate falls
+    milestones: tuple[Count, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
+    factor: Positive = 0.2  # by which
+    warmup_epochs: Count0 = 0  # over which the learning rate grows from 0
+    momentum: ShareBelow1 = 0.9  # of stochastic gradient descent
+    nesterov: bool = False  # momentum that looks ahead
+    weight_decay: NotNegative = 1e-3  # of all parameters
+    label_smoothing: ShareBelow1 = 0.0  # share of the target that is spread over all classes
+    ema_decay: ShareBelow1 | None = None  # judge a moving average of the weights; null: the weights
+    max_grad_norm: Positive | None = None  # clip the gradient's norm; null: leave it
+
+    def __post_init__(self) -> None:
+        check_ranges(self)  # a batch norm needs two images
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
+            )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0, got 0")
+
+
+class Update(NamedTuple):
+    """What an update says of its images, on the device."""
+
+    loss: Tensor  # () weighted mean
+    num_right: Tensor  # () images named as they are labelled
+    losses: Tensor  # (B,)
+
+
+class Seen(NamedTuple):
+    """What a classifier makes of a batch before a step, with its graph."""
+
+    labels: Tensor  # (B,)
+    logits: Tensor  # (B, K)
+    losses: Tensor  # (B,)
+
+
+class Classifier:
+    """A model, what trains it, and what is judged of it.
+
+    Args:
+        model: ``(B, 3, H, W) -> (B, K)``; moved to ``device``.
+        recipe: how it is trained.
+        updates_per_epoch: turns the recipe's epochs into updates.
+        mean, std: of each channel, in 0..1.
+        device: where it computes.
+        is_bfloat16: compute in bfloat16 where that is safe; weights and losses stay float32.
+        is_channels_last: keep the channels of images and weights together in memory.
+        compile_with: makes the model that computes out of the one that holds the weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: RecipeConfig,
+        *,
+        updates_per_epoch: int,
+        stats: tuple[tuple[float, ...], tuple[float, ...]],
+        device: torch.device,
+        is_bfloat16: bool = False,
+        is_channels_last: bool = False,
+        compile_with: Callable[[nn.Module], Callable[..., Any]] | None = None,
+    ) -> None:
+        self.layout = torch.channels_last if is_channels_last else torch.contiguous_format
+        self.model = model.to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.recipe, self.device = recipe, device
+        self.updates_per_epoch, self.is_bfloat16 = updates_per_epoch, is_bfloat16
+        self.mean, self.std = (torch.tensor(s, device=device)[:, None, None] * 255.0 for s in stats)
+        self.num_updates = 0
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.SGD(
+            self.parameters,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )
+        self.averaged: AveragedModel | None = None
+        if recipe.ema_decay is not None:
+            average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self._forward: Callable[..., Any] = self.model if compile_with is None else compile_with(self.model)
+
+    @property
+    def walker(self) -> Walker:
+        """What takes its steps."""
+        return Walker(self.optimizer, self.parameters, self.recipe.max_grad_norm)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model whose scores count: the average of the weights where there is one."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def learning_rate_at(self, update: int) -> float:
+        """Return the learning rate of an update, from 0."""
+        recipe, per_epoch = self.recipe, self.updates_per_epoch
+        return learning_rate_at(
+            update,
+            peak=recipe.learning_rate,
+            num_updates=recipe.epochs * per_epoch,
+            schedule=recipe.schedule,
+            milestones=[epoch * per_epoch for epoch in recipe.milestones],
+            factor=recipe.factor,
+            warmup=recipe.warmup_epochs * per_epoch,
+        )
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Return ``(B, 3, H, W)`` uint8 as the model takes them: on the device, mean 0 and deviation 1."""
+        images = images.to(self.device, non_blocking=True)
+        return images.to(torch.float32, memory_format=self.layout).sub_(self.mean).div_(self.std)
+
+    def logits(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Return ``(B, K)`` float32 of images ``(B, 3, H, W)`` uint8."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16):
+            logits = model(self.inputs(images))
+        return logits.float()
+
+    def update(self, batch: Images, weights: Tensor | None = None) -> Update:
+        """Take one step down the losses weighed by ``weights (B,)``; None: all alike.
+
+        Raises:
+            NonFiniteError: if loss or gradient is not finite; no step was taken, batch norms are as before.
+        """
+        with self.undoing():
+            seen = self.see(batch)
+            weights = self.on_device(weights, seen.losses)
+            descend_together(seen.losses, weights, [self.walker])
+            return self.moved(seen, weights)
+
+    @contextmanager
+    def undoing(self) -> Iterator[None]:
+        """Put the batch norms' statistics back if an update within is not taken."""
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            yield
+        except Exception:
+            for buffer, old in zip(self.model.buffers(), before, strict=True):
+                buffer.copy_(old)
+            raise
+
+    def see(self, batch: Images) -> Seen:
+        """Return what the model, which learns, makes of a batch; set the learning rate of its step."""
+        self.model.train()
+        labels = batch.labels.to(self.device, non_blocking=True)
+        logits = self.logits(self._forward, batch.images)
+        losses = classification(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate_at(self.num_updates)
+        return Seen(labels, logits, losses)
+
+    def on_device(self, weights: Tensor | None, losses: Tensor) -> Tensor:
+        """Return the weights ``(B,)`` of the losses ``(B,)``; 1 for None."""
+        return torch.ones_like(losses) if weights is None else weights.to(self.device, non_blocking=True)
+
+    def moved(self, seen: Seen, weights: Tensor) -> Update:
+        """Count the step that was taken, and return what it says of its images."""
+        self.num_updates += 1
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        losses = seen.losses.detach()
+        num_right = (seen.logits.detach().argmax(dim=1) == seen.labels).sum()
+        return Update((losses * weights).mean(), num_right, losses)
+
+    def score(self, batches: Iterable[Images], num_classes: int) -> Scores:
+        """Return the scores of the judged model, which stays in the mode it was in."""
+        tally, model = Tally(num_classes, self.device), self.judged
+        compute: Callable[..., Any] = self._forward if self.averaged is None else model
+        with evaluating(model), torch.inference_mode():
+            for batch in batches:
+                labels = batch.labels.to(self.device, non_blocking=True)
+                logits = self.logits(compute, batch.images)
+                tally.add(logits, labels, classification(logits, labels))
+        return tally.scores()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next update depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "num_updates": self.num_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        restore(self.optimizer, state["optimizer"])
+        self.num_updates = int(state["num_updates"])

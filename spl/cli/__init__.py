@@ -1,0 +1,1 @@
+"""The command line: the command tree, its help, and one function per command."""

@@ -1,0 +1,9 @@
+"""Errors that a user is meant to read: one sentence per line, no traceback."""
+
+
+class UsageError(Exception):
+    """A mistake of the user, told in one sentence per line."""
+
+
+class RunError(Exception):
+    """What keeps a run from going on although nobody made a mistake, told in one sentence per line."""

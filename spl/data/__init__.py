@@ -1,0 +1,1 @@
+"""Sources of samples: images, recordings and videos; loading, labels and corruptions."""

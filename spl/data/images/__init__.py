@@ -1,0 +1,1 @@
+"""Sets of labelled images: which files there are, how they are opened, split and named."""

@@ -1,0 +1,1 @@
+"""Video files with sound, read, cached and written; log-mel spectrograms and back."""

@@ -1,0 +1,246 @@
+"""Video files with sound, read step by step on one time axis; never held whole. Writing them is not here."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.media.frames import Cutter, Picture, is_askew, may_be_clear
+from spl.media.video_files import MediaError, is_shown, open_video, pyav, told
+
+ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
+GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins anew
+MOST_LOST = 0.01  # share of the announced pictures that may lack without a word: some files count roughly
+HIGH_RANGE = {16: "PQ", 18: "HLG"}  # FFmpeg's numbers of transfer curves
+LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the video ends before it
+
+Sound = NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """What a video shows and sounds like during one step."""
+
+    picture: Picture  # (C, H, W), the newest frame before the step's end
+    sound: Sound | None  # (C, N), the samples of the step; None: the video has no sound
+
+
+class Video:
+    """A video file that is read step by step; the first picture's timestamp is the zero of both tracks.
+
+    The first picture track and the first sound track are used. ``notes`` tells what else was met (more
+    tracks, damage) once the video has been read. What the file says of how it is to be shown is honoured:
+    turns by quarters and mirroring, range and matrix of colours, transparency (on white). The shape of its
+    pixels makes no difference, as every picture is brought to one size. High dynamic range is not mapped.
+
+    Args:
+        path: whatever FFmpeg reads.
+        num_threads: that decode; 0: as many as FFmpeg finds good.
+
+    Raises:
+        MediaError: if it is no video file, has no picture track or not one picture that can be decoded.
+        UsageError: if PyAV is not installed.
+        OSError: if it cannot be opened.
+    """
+
+    def __init__(self, path: Path | str, *, num_threads: int = 0) -> None:
+        self.path, self.num_threads, self.notes = Path(path), num_threads, list[str]()
+        with open_video(self.path) as container:
+            tracks = container.streams.video, container.streams.audio
+            pictures, sounds = (
+                [one for one in track if one.codec_context is not None and is_shown(one)] for track in tracks
+            )
+            if not pictures:
+                raise MediaError(f"{path} has no picture track that can be decoded")
+            if len(sounds) < len(container.streams.audio):
+                self.notes.append("a sound track is in a codec that this FFmpeg does not know")
+            for those, name in ((pictures, "picture"), (sounds, "sound")):
+                if len(those) > 1:
+                    self.notes.append(f"{len(those)} {name} tracks: the first is used")
+            self._video, self._audio = pictures[0].index, sounds[0].index if sounds else None
+            self.frame_rate_hz = float(pictures[0].average_rate or pictures[0].guessed_rate or 25)
+            self._num_told = pictures[0].frames  # 0: the file does not tell
+            length, base = pictures[0].duration, pictures[0].time_base
+            if length is None:
+                length, base = container.duration, Fraction(1, pyav().time_base)
+            self._told_s = None if length is None or base is None else float(length * base)
+            first = next(self._decoded(container, self._video), None)
+            if first is None:
+                raise MediaError(f"{path} has no picture that can be decoded")
+            self._zero_s = 0.0 if first.time is None else float(first.time)
+            self._note_of_colours(pictures[0], first)
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is sound; that a track of it is empty is known once the first step was read."""
+        return self._audio is not None
+
+    def steps(
+        self, *, video_size: tuple[int, int], grey: bool, sample_rate_hz: int, stereo: bool, step_s: float
+    ) -> Iterator[Step]:
+        """Yield the video's steps, at least one; of what remains after the last whole one nothing is told.
+
+        Step ``k`` has the sound samples ``round(k R s) .. round((k + 1) R s)`` (``R`` the rate, ``s`` the
+        step; silence where there are none) and the newest picture that came before its end.
+
+        Args:
+            video_size: rows and columns, cut by area.
+            grey: one channel instead of three.
+            sample_rate_hz: of the sound, whatever it is in the file.
+            stereo: two channels instead of one. More or fewer are mixed (ITU-R BS.775, scaled not to clip).
+            step_s: seconds.
+        """
+        layout = "stereo" if stereo else "mono"
+        chunks: Iterator[Sound] = iter(())
+        if self.has_audio:
+            chunks = self._timeline(sample_rate_hz, layout)
+            if (begin := next(chunks, None)) is None:
+                self._note("its sound track is empty: it counts as without sound")
+                self._audio = None
+            else:
+                chunks = chain([begin], chunks)
+        sounds = self._sounds(chunks, sample_rate_hz, layout, step_s)
+        for picture in self._pictures(video_size, grey, step_s):
+            yield Step(picture, next(sounds) if self.has_audio else None)
+
+    def _decoded(self, container: Any, index: int) -> Iterator[Any]:
+        """Yield the frames of a track; damaged packets are left out, and where reading fails it ends."""
+        stream = container.streams[index]
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = self.num_threads
+        av, packets, num_decoded, num_damaged = pyav(), container.demux(stream), 0, 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self._note(f"reading stopped: {told(error)}")
+                break
+            if packet is None:
+                break
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                num_damaged += 1
+                continue
+            num_decoded += len(frames)
+            yield from frames
+        if stream.type == "video":
+            num_told = max(num_decoded + num_damaged, self._num_told)
+            if num_damaged or num_told - num_decoded > MOST_LOST * num_told:
+                self._note(f"{num_decoded:,} of {num_told:,} pictures could be decoded")
+        elif num_damaged:
+            self._note(f"{num_damaged:,} damaged packets of sound left out")
+
+    def _note_of_colours(self, stream: Any, first: Any) -> None:
+        if (curve := HIGH_RANGE.get(int(stream.codec_context.color_trc))) is not None:
+            self._note(f"its high dynamic range ({curve}) is not mapped: it looks pale")
+        if stream.metadata.get("alpha_mode") == "1" and not may_be_clear(first.format):
+            self._note("its transparency cannot be decoded: it is read as opaque")
+        if (turned := first.side_data.get("DISPLAYMATRIX")) is not None and is_askew(turned):
+            self._note("it is turned by a part of a quarter, which is left out")
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def _pictures(self, size: tuple[int, int], grey: bool, step_s: float) -> Iterator[Picture]:
+        """Yield the picture of each step; a frame that no step shows is not converted."""
+        slack_s = min(ROUNDING_S, step_s / 4)
+        cut, step = Cutter(size, grey), 0
+        time_s, held, length_s = 0.0, None, 1.0 / self.frame_rate_hz
+        with open_video(self.path) as container:
+            for frame in self._decoded(container, self._video):
+                last_s = time_s
+                if frame.time is not None:
+                    time_s = max(last_s, float(frame.time) - self._zero_s)
+                elif held is not None:
+                    time_s = last_s + length_s
+                if time_s - last_s > LONGEST_GAP_S:
+                    self._note(
+                        f"timestamps jump from {last_s:.1f} to {time_s:.1f} s: it ends before the jump"
+                    )
+                    time_s = last_s
+                    break
+                while held is not None and (step + 1) * step_s - slack_s < time_s:
+                    yield cut(held)
+                    step += 1
+                held = frame
+            if held is not None and held.duration:
+                length_s = float(held.duration * held.time_base)
+            end_s = time_s + length_s
+            while held is not None and (step == 0 or (step + 1) * step_s - slack_s < end_s):
+                yield cut(held)
+                step += 1
+        if self._told_s is not None and self._told_s - end_s > max(1.0, 2 * step_s):
+            self._note(f"the pictures end at {end_s:.1f} s of {self._told_s:.1f} s")
+
+    def _sounds(self, chunks: Iterator[Sound], rate_hz: int, layout: str, step_s: float) -> Iterator[Sound]:
+        """Yield the samples ``(C, N)`` of each step, without end."""
+        num_channels = 2 if layout == "stereo" else 1
+        rest = np.zeros((num_channels, 0), np.float32)
+        for step in count():
+            needed = round((step + 1) * rate_hz * step_s) - round(step * rate_hz * step_s)
+            parts, length = [rest], rest.shape[1]
+            while length < needed:
+                chunk = next(chunks, None)
+                parts.append(
+                    np.zeros((num_channels, needed - length), np.float32) if chunk is None else chunk
+                )
+                length += parts[-1].shape[1]
+            heard = np.concatenate(parts, axis=1)
+            rest = heard[:, needed:]
+            yield heard[:, :needed]
+
+    def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
+        """Yield the sound from zero on, gaps filled with silence and overlaps cut."""
+        position = 0
+        for begin, chunk in self._resampled(rate_hz, layout):
+            while begin > position:
+                silence = np.zeros((chunk.shape[0], min(rate_hz, begin - position)), np.float32)
+                position += silence.shape[1]
+                yield silence
+            if (kept := chunk[:, position - begin :]).shape[1]:
+                position += kept.shape[1]
+                yield kept
+
+    def _resampled(self, rate_hz: int, layout: str) -> Iterator[tuple[int, Sound]]:
+        """Yield samples with the place of the first of them on the time axis, in samples."""
+        resampler, kind = None, None
+        begin, end_s = 0, 0.0  # where the newest output ends, and the newest input
+        with open_video(self.path) as container:
+            for frame in self._decoded(container, self._audio or 0):
+                time_s = end_s if frame.time is None else float(frame.time) - self._zero_s
+                if time_s - end_s > LONGEST_GAP_S:
+                    break
+                met = (frame.format.name, frame.layout.name, frame.sample_rate)
+                if resampler is None or kind != met or abs(time_s - end_s) > GAP_S:
+                    for chunk in _flushed(resampler):
+                        yield begin, chunk
+                        begin += chunk.shape[1]
+                    # of whole numbers, as it would mix floats beyond full scale
+                    resampler = pyav().AudioResampler("s32p", layout, rate_hz)
+                    kind, begin, end_s = met, round(time_s * rate_hz), time_s
+                end_s += frame.samples / frame.sample_rate
+                frame.pts = None
+                for part in resampler.resample(frame):
+                    chunk = _samples(part)
+                    yield begin, chunk
+                    begin += chunk.shape[1]
+            for chunk in _flushed(resampler):
+                yield begin, chunk
+                begin += chunk.shape[1]
+
+
+def _flushed(resampler: Any) -> Iterator[Sound]:
+    if resampler is not None:
+        for part in resampler.resample(None):
+            if part is not None:  # of a resampler that had nothing to do
+                yield _samples(part)
+
+
+def _samples(frame: Any) -> Sound:
+    levels: Sound = frame.to_ndarray() * np.float32(2.0**-31)  # (C, n)
+    return levels

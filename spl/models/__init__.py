@@ -1,0 +1,1 @@
+"""Networks: streams, the two-stream encoder, the autoencoder, residual networks; their cost."""

@@ -1,0 +1,136 @@
+"""The two-stream encoder that autoencoder and Q-network share: video stream, audio stream, fusion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from spl.config.ranges import Count, check_ranges
+from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
+from spl.records import StreamSpec
+
+# Without ham, whose batch norm would see blanked pictures too and differ between acting and learning, and
+# without shared, which is for the stages of a residual net.
+StreamAttention = Literal["csm", "none", "se", "eca", "cbam", "rcca", "cam", "sam"]
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Sizes of the two streams and of their joint code."""
+
+    video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or linear layers
+    attention: StreamAttention = "csm"  # behind a video stream's convolutions, before a dense one's layers
+    audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over a log-mel, or linear layers
+    video_widths: tuple[Count, ...] = (512, 256)  # of a dense video stream: hidden layers below its features
+    audio_widths: tuple[Count, ...] = (256, 128)  # of a dense audio stream, likewise
+    video_features: Count = 256  # of the video stream
+    audio_features: Count = 128  # of the audio stream
+    features: Count = 256  # of the joint code
+    code_activation: Literal["relu", "sigmoid"] = "relu"  # of the joint code; sigmoid keeps it in 0..1
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        for sense in ("video", "audio"):
+            name, widths = f"{sense}_widths", getattr(self, f"{sense}_widths")
+            if getattr(self, f"{sense}_stream") != "dense" and widths != getattr(EncoderConfig, name):
+                raise ValueError(
+                    f"{name} are those of a dense stream, got {widths} for the "
+                    f"{getattr(self, f'{sense}_stream')} one: set {sense}_stream to dense"
+                )
+
+
+class TwoStreamEncoder(nn.Module):
+    """Video and audio, each in its own stream, fused into one code that knows which of them is absent.
+
+    An absent sense's features are zeroed and its presence flag is 0, so nothing that its stream makes of
+    zeros (biases) reaches the code. A stream whose shape has a zero is not built.
+
+    Args:
+        spec: shapes of one step.
+        history: ``T``.
+        video_stream: of `VIDEO_STREAMS`, or the widths of a dense stream.
+        attention: of `ATTENTION`, in the video stream.
+        video_features, audio_features: of each stream.
+        audio_stream: of `AUDIO_STREAMS`, or the widths of a dense stream.
+        features: ``D`` of the code.
+        code_activation: of `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self,
+        spec: StreamSpec,
+        *,
+        history: int,
+        video_stream: str | Sequence[int],
+        attention: str,
+        video_features: int,
+        audio_stream: str | Sequence[int],
+        audio_features: int,
+        features: int,
+        code_activation: str = "relu",  # what agents have always had
+    ) -> None:
+        super().__init__()
+        self.video: VideoStream | DenseStream | None = None
+        self.audio: AudioStream | AudioMlp | DenseStream | None = None
+        if spec.has_video:
+            seen: dict[str, Any] = {"history": history, "attention": attention, "features": video_features}
+            self.video = (
+                VideoStream(spec.video, layers=VIDEO_STREAMS[video_stream], **seen)
+                if isinstance(video_stream, str)
+                else DenseStream(spec.video, widths=video_stream, **seen)
+            )
+        if spec.has_audio:
+            heard: dict[str, Any] = {"history": history, "features": audio_features}
+            self.audio = (
+                AUDIO_STREAMS[audio_stream](spec.audio, **heard)
+                if isinstance(audio_stream, str)
+                else DenseStream(spec.audio, widths=audio_stream, **heard)
+            )
+        self.stream_features = (
+            video_features if spec.has_video else 0,
+            audio_features if spec.has_audio else 0,
+        )
+        self.features = features
+        self.code_activation = code_activation
+        self.fuse = nn.Linear(sum(self.stream_features) + 2, features)
+
+    def streams(self, video: Tensor, audio: Tensor, present: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return each stream's features ``(B, D)``, zero where absent; None for a stream not built."""
+        gates = present.to(self.fuse.weight.dtype)  # (B, 2)
+        seen = None if self.video is None else self.video(video) * gates[:, :1]  # (B, Dv)
+        heard = None if self.audio is None else self.audio(audio) * gates[:, 1:]  # (B, Da)
+        return seen, heard
+
+    def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
+        """Return the code ``(B, D)``.
+
+        Args:
+            video: ``(B, T, C, H, W)`` uint8.
+            audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
+            present: ``(B, 2)`` flags of video and audio.
+        """
+        parts = [part for part in self.streams(video, audio, present) if part is not None]
+        joint = torch.cat([*parts, present.to(self.fuse.weight.dtype)], dim=1)  # (B, Dv + Da + 2)
+        return ACTIVATIONS[self.code_activation](self.fuse(joint))  # (B, D)
+
+
+def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> TwoStreamEncoder:
+    """Return the encoder of ``config``, its weights drawn from torch's generator.
+
+    Raises:
+        ValueError: if a stream cannot read what ``spec`` describes.
+    """
+    return TwoStreamEncoder(
+        spec,
+        history=history,
+        video_stream=config.video_widths if config.video_stream == "dense" else config.video_stream,
+        attention=config.attention,
+        video_features=config.video_features,
+        audio_stream=config.audio_widths if config.audio_stream == "dense" else config.audio_stream,
+        audio_features=config.audio_features,
+        features=config.features,
+        code_activation=config.code_activation,
+    )

@@ -1,0 +1,122 @@
+"""What describes a pretraining: its configuration, and the learner built from it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.config.ranges import Count, Count0, Positive, Seed, Threads, check_ranges
+from spl.curriculum import CurriculumConfig
+from spl.data.audiovisual import PairSource
+from spl.data.statistics import Moments
+from spl.models.autoencoder import TwoStreamAutoencoder
+from spl.models.encoder import EncoderConfig, build_encoder
+from spl.models.streams import in_units
+from spl.pretrain.data import PairsConfig
+from spl.pretrain.learner import Learner, PretrainRecipe
+from spl.pretrain.objective import Objective, ObjectiveConfig
+from spl.runs.directory import generator_of, pick_device
+
+RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
+RESTARTS = "restarts.json"  # in the folder of a run with restarts that is whole: which one is kept
+PATHS = dict.fromkeys(("data", "films", "data.recordings", "data.films.root"), "data.paths")
+ALIASES = {**PATHS, "curriculum": "curriculum.name"}
+MAY_CHANGE = (
+    "data.videos.num_workers",
+    "checkpoint_every_minutes",
+    "num_drawn",
+    "num_threads",
+    "device",
+    "runs",
+)
+MOMENT_SAMPLES = 4_096  # from which means and variances are taken
+MOMENT_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything that describes a run of ``spl pretrain autoencoder``."""
+
+    presets_of: ClassVar[str] = "spl pretrain autoencoder"
+
+    data: PairsConfig = field(default_factory=PairsConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)  # which samples, when
+    paced_by: Literal["across", "loss"] = (
+        "across"  # what a curriculum finds hard: to make one sense from the other, or the whole loss
+    )
+    restarts: Count = 1  # random initialisations, of which the best is kept
+    seed: Seed = 0  # everything random follows from it
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
+    runs: PathName = "runs"  # folder that holds all runs
+    checkpoint_every_minutes: Positive = 10.0  # at the latest, besides the end of each epoch
+    num_drawn: Count0 = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.curriculum.name != "uniform" and self.paced_by == "across" and self.objective.views == "both":
+            raise ValueError(
+                "paced_by=across needs views that hide a sense, got objective.views=both: choose thirds or "
+                "random, or paced_by=loss"
+            )
+
+
+def measure(source: PairSource, seed: int) -> tuple[Moments, Moments]:
+    """Return mean and variance of video and audio, in the units of `in_units`, over samples that have them.
+
+    Raises:
+        UsageError: if no sample has a sense, or it never changes.
+    """
+    chosen = generator_of(seed, "moments").permutation(len(source))[:MOMENT_SAMPLES]
+    moments = Moments(), Moments()
+    for first in range(0, len(chosen), MOMENT_BATCH):
+        pairs = source.pairs(np.sort(chosen[first : first + MOMENT_BATCH]))
+        for sense, found in enumerate(moments):
+            found.add(in_units(pairs[sense][pairs.present[:, sense]]))
+    for name, found in zip(("video", "audio"), moments, strict=True):
+        if not found.count or not found.variance > 0:
+            what = "is absent from all samples" if not found.count else "is the same in all samples"
+            raise UsageError(f"there is nothing to learn: the {name} {what}")
+    return moments
+
+
+def build_model(config: EncoderConfig, source_spec: Any, history: int, seed: int) -> TwoStreamAutoencoder:
+    """Return the autoencoder; its weights are drawn from the seed, whatever was drawn before.
+
+    Raises:
+        UsageError: if a stream cannot read what ``source_spec`` describes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return TwoStreamAutoencoder(build_encoder(config, source_spec, history=history))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
+def build_learner(
+    config: PretrainConfig, source: PairSource, moments: tuple[Moments, Moments], num_updates: int
+) -> Learner:
+    """Return a fresh learner; its model predicts the means of `measure`.
+
+    Raises:
+        UsageError: if model or device do not serve.
+    """
+    model = build_model(config.encoder, source.spec, source.history, config.seed)
+    video, audio = moments
+    model.begin_with(video.mean, audio.mean)
+    try:
+        device = pick_device(config.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    generator = torch.Generator()
+    generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
+    objective = Objective(config.objective, (video.variance, audio.variance), generator)
+    return Learner(model, objective, config.recipe, num_updates=num_updates, device=device)

@@ -1,0 +1,89 @@
+"""What ``spl explain`` measured of a run, as tables: maps over images, and what each modality did."""
+
+from statistics import fmean
+from typing import Any
+
+from spl.report.blocks import Block, Table, Words
+from spl.report.read_run import Run
+from spl.report.results import read_with
+
+
+def explained_blocks(run: Run) -> list[Block]:
+    """Return the tables of what lies in ``explanation/``, none where nothing was explained.
+
+    Raises:
+        UsageError: if a file of it cannot be read.
+    """
+    return read_with(_maps, run) + read_with(_episodes, run) + read_with(_errors, run)
+
+
+def _maps(run: Run) -> list[Block]:
+    result = run.document("explanation/measures")
+    rows = [
+        [
+            one["run"],
+            one["method"],
+            f"{one['average_drop']:.1f} %",
+            f"{one['average_increase']:.1f} %",
+            "-" if one["win_rate"] is None else f"{one['win_rate']:.1f} %",
+            f"{one['insertion']:.3f}",
+            f"{one['deletion']:.3f}",
+        ]
+        for one in result.get("measures", [])
+    ]
+    columns = ["run", "method", "average drop", "average increase", "win", "insertion", "deletion"]
+    return [Table("Maps of held-out images", columns, rows), Words(result["notes"])] if rows else []
+
+
+def _episodes(run: Run) -> list[Block]:
+    result = run.document("explanation/explanation")
+    rows = [
+        [
+            f"{number}",
+            f"{one['return']:g}",
+            f"{one['steps']:,}",
+            f"{one['share_of_video']:.0%}",
+            f"{one['share_of_audio']:.0%}",
+            f"{one['average_drop']:.1f} %",
+            f"{one['average_increase']:.1f} %",
+        ]
+        for number, one in enumerate(map(_renamed, result.get("episodes", [])), start=1)
+    ]
+    if not rows:
+        return []
+    columns = ["episode", "return", "steps", "video", "audio", "average drop", "average increase"]
+    note = (
+        f"At step {result['step']:,}. Video, audio: shares of the {result['score']} of the chosen action, "
+        f"exact Shapley values. Average drop, increase: of its {result['confidence']}, with both streams "
+        f"seen through their {result['method']} maps."
+    )
+    return [Table("What it acted on", columns, rows, note)]
+
+
+def _renamed(episode: dict[str, Any]) -> dict[str, Any]:
+    """Return an episode's measures with the names of today; runs explained before had ``share_of_sight``."""
+    old = {"share_of_sight": "share_of_video", "share_of_hearing": "share_of_audio"}
+    return {old.get(name, name): value for name, value in episode.items()}
+
+
+def _errors(run: Run) -> list[Block]:
+    result = run.document("explanation/explanation")
+    parts = ("mean_squared_error", "added_by_video", "added_by_audio")
+    rows = [
+        [modality, *(_mean(told[part]) for part in parts)]
+        for modality, told in result.get("errors", {}).items()
+    ]
+    if not rows:
+        return []
+    note = (
+        f"Mean squared errors of {len(result['samples'])} samples of {result['data']}, where they have that "
+        "modality, and what showing the video and the audio adds to them, exact Shapley values: below 0 it "
+        "lessens the error."
+    )
+    return [Table("Where its errors come from", ["error of", "mean", "video adds", "audio adds"], rows, note)]
+
+
+def _mean(values: list[float | None]) -> str:
+    """Return the mean over the samples that have the modality, a dash where none has."""
+    known = [value for value in values if value is not None]
+    return f"{fmean(known):.5f}" if known else "-"

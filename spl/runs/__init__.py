@@ -1,0 +1,1 @@
+"""What a run leaves on disk and reports: its directory, checkpoints, log, machine, signals, threads."""

@@ -1,0 +1,173 @@
+"""What every run has: a folder that says how it was made, a device, and a generator for each purpose."""
+
+import contextlib
+import itertools
+import json
+import shlex
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from spl.config import parse as configuration
+from spl.config.errors import UsageError
+from spl.config.synonyms import RENAMED
+from spl.config.yaml_files import UnreadableYaml, read_yaml_file
+from spl.runs.files import replace_text
+from spl.runs.machine import describe_system
+
+T = TypeVar("T")
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must be cpu, cuda, cuda:N or auto, got {name!r}, which is not here"
+        ) from error
+    return device
+
+
+def generator_of(seed: int, purpose: str) -> np.random.Generator:
+    """Return the generator that belongs to one purpose of a run, independent of all others."""
+    return np.random.default_rng([seed, *purpose.encode()])
+
+
+def new_run(parent: Path, name: str) -> Path:
+    """Make and return ``parent/<name>-<time>``, with ``-1``, ``-2``, ... behind it where that is taken.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    short = "".join(letter if letter.isalnum() or letter == "." else "-" for letter in name)
+    stamped = f"{short}-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for attempt in itertools.count():
+            folder = parent / (f"{stamped}-{attempt}" if attempt else stamped)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+    except OSError as error:
+        raise UsageError(
+            f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
+        ) from error
+    return folder
+
+
+def describe_run(folder: Path, config: Any, command: list[str], documents: Mapping[str, Any] = {}) -> None:
+    """Write ``config.yaml`` and each document as ``<name>.json``, and add a line to two files.
+
+    ``command.txt`` gets the command and ``system.jsonl`` what it runs on. No line is added for an empty
+    command: what goes on by the same one as before.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    try:
+        replace_text(folder / "config.yaml", configuration.dump(config))
+        for name, document in documents.items():
+            replace_text(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
+        if command:
+            with (folder / "command.txt").open("a", encoding="utf-8") as file:
+                file.write(shlex.join(command) + "\n")
+            with (folder / "system.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(describe_system()) + "\n")
+    except OSError as error:
+        raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
+
+
+def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
+    """Return the configuration of the run in ``folder``.
+
+    Args:
+        config_class: what describes such a run.
+        folder: of the run.
+        parent: where such runs usually lie, to name the newest one in the sentence.
+
+    Raises:
+        UsageError: if it is not the folder of such a run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        known = sorted(parent.glob("*/config.yaml"), key=lambda found: found.stat().st_mtime)
+        newest = f"; the newest run here is {known[-1].parent}" if known else ""
+        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml{newest}")
+    if not path.read_bytes().endswith(b"\n"):
+        raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
+    _check_kind(config_class, folder, parent)
+    return configuration.parse(config_class, ["--config", str(path)], prog="spl")
+
+
+def kept_run(config_class: type[T], folder: Path, parent: Path, document: str) -> tuple[Path, T]:
+    """Return a run and its configuration; of a run with restarts, the one that was kept.
+
+    Args:
+        config_class, folder, parent: as of `read_run`.
+        document: name of the JSON that tells, in a run whose restarts are all trained, which is kept.
+
+    Raises:
+        UsageError: if it is not such a run, or its restarts are not all trained.
+    """
+    config: Any = read_run(config_class, folder, parent)
+    if config.restarts == 1:
+        return folder, config
+    if not (folder / document).exists():
+        raise UsageError(f"{folder} has {config.restarts} restarts that are not all trained: resume it first")
+    found = json.loads((folder / document).read_bytes())
+    return kept_run(config_class, folder / found.get("restarts", found)["kept"], parent, document)
+
+
+def _check_kind(config_class: type[Any], folder: Path, parent: Path) -> None:
+    """Refuse a run with several options that such runs do not have: it is of another kind."""
+    try:
+        found = read_yaml_file(folder / "config.yaml")
+    except UnreadableYaml:
+        return  # the parser tells what is wrong with it
+    known = {one.name for one in fields(config_class)} | RENAMED.keys()
+    if isinstance(found, dict) and len(strange := [str(key) for key in found if key not in known]) > 1:
+        raise UsageError(
+            f"{folder} is a run of another kind than those in {parent}: it has the options "
+            f"{', '.join(strange[:3])}; give one of those, or choose the command for this one"
+        )
+
+
+def seed_of_data(config: Any, folder: Path) -> int:
+    """Return the seed that decides what is wrong in the data of the run in ``folder``, on purpose.
+
+    Its own; of one of several restarts, which have the same data, that of them all.
+
+    Raises:
+        UsageError: if what describes the restarts cannot be read.
+    """
+    parent = folder.resolve().parent
+    if not folder.resolve().name.startswith("restart-") or not (parent / "config.yaml").is_file():
+        return int(config.seed)
+    return int(read_run(type(config), parent, parent.parent).seed)
+
+
+def check_resumable(before: Any, now: Any, may_change: Collection[str]) -> None:
+    """Refuse to go on with a run whose configuration was changed in what it depends on.
+
+    Raises:
+        UsageError: naming every key that may not change.
+    """
+    changed = configuration.difference(before, now)
+    if fixed := {key: values for key, values in changed.items() if key not in may_change}:
+        told = ", ".join(f"--{key} {new} (the run has {old})" for key, (old, new) in fixed.items())
+        raise UsageError(
+            f"a resumed run keeps its configuration, got {told}; start a new run, or leave it out"
+        )

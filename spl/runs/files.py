@@ -1,0 +1,117 @@
+"""Files that a kill or a full disk leaves whole, and folders that one process holds at a time.
+
+What the files mean is told where they are written.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spl.config.errors import UsageError
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK = ".lock"
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has the file or folder at ``path``."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there and no regular file: a FIFO would be waited for without end.
+
+    Raises:
+        OSError: if it is one of those.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a regular file")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write ``path`` anew as UTF-8: beside, synced, renamed; a kill leaves the old file or the new one.
+
+    Raises:
+        OSError: if the disk refuses; the old file stays.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        sync(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def writable(folder: Path) -> Path:
+    """Return ``folder``, made if missing.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} cannot be written: {error.strerror}; choose another with --out"
+        ) from error
+    return folder
+
+
+def not_saved(what: str, folder: Path, error: Exception) -> OSError:
+    """Return the error that says what could not be saved in ``folder``, why, and that the last save stays."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    free = f"{free_bytes(folder):,} bytes are free there"
+    return OSError(f"cannot save {what} in {folder}: {why}; {free}, and the previous save stays")
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that may still be written to the disk of ``folder``, which need not be there yet."""
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a run's folder: a lock on ``.lock`` in it, which holds our process id.
+
+    However the process ends, the kernel releases the lock; the file stays. A process that was forked in
+    between shares the lock and holds it until it ends too. Where there are no such locks (Windows, some
+    network disks), nothing is kept out.
+
+    Raises:
+        UsageError: if another process holds the folder, or it cannot be written.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    try:
+        file = (folder / LOCK).open("a+")  # what another process wrote there stays until the lock is ours
+    except OSError as error:
+        raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = (folder / LOCK).read_text().strip()
+            raise UsageError(
+                f"the run in {folder} is being trained by process {holder}: "
+                f"wait for it, or stop it with kill {holder}"
+            ) from error
+        except OSError:  # this disk knows no locks
+            pass
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

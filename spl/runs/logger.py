@@ -1,0 +1,199 @@
+"""What a run tells: a live panel or plain lines, one JSON line per row, TensorBoard where installed."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from spl.printable import printable, printable_lines
+from spl.runs.files import replace_text
+
+REFRESH_S = 0.25  # between two drawings of the panel
+PLAIN_S = 5.0  # between two plain lines
+RESERVED = ("step", "seconds")
+
+
+def duration(seconds: float) -> str:
+    """Return ``1:02:03`` or ``2:03`` for a number of seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def brief(value: Any) -> str:
+    """Return a number as a person reads it: four significant digits, thousands apart."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def say(console: Console, sentence: str) -> None:
+    """Print a sentence as it is, in one line however narrow the terminal; what it obeys is escaped."""
+    console.print(printable_lines(sentence), highlight=False, soft_wrap=True, markup=False)
+
+
+class Report:
+    """Writes the rows of a run and shows the newest.
+
+    Args:
+        folder: gets ``metrics.jsonl`` (appended) and, where installed, ``tensorboard/``.
+        title: of the panel.
+        num_steps: where the run ends.
+        first_step: where this stretch began; rows of a killed stretch beyond it are cut off, and the
+            seconds go on from the last row that is kept.
+        is_logged: keep rows; False only shows.
+        console: where to show; standard error by default.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        title: str,
+        num_steps: int,
+        *,
+        first_step: int = 0,
+        is_logged: bool = True,
+        console: Console | None = None,
+    ) -> None:
+        self.title = title
+        self.num_steps = num_steps
+        self.first_step = first_step
+        self.console = Console(stderr=True) if console is None else console
+        self._path = folder / "metrics.jsonl"
+        self._file: TextIO | None = None
+        self._writer: Any = None
+        self._seconds_before = 0.0  # of the stretches before this one
+        if is_logged:
+            self._keep_rows_until(first_step)
+            self._file = self._path.open("a", encoding="utf-8")
+            self._writer = _tensorboard(folder, first_step)
+        self._live: Live | None = None
+        self._started = self._shown = time.monotonic()
+        self._status: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, auto_refresh=False, transient=False)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        if self._file is not None:
+            self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since this stretch began."""
+        return time.monotonic() - self._started
+
+    def is_due(self) -> bool:
+        """Whether the terminal wants news; ask before gathering any."""
+        return time.monotonic() - self._shown >= (PLAIN_S if self._live is None else REFRESH_S)
+
+    def show(self, step: int, status: Mapping[str, Any]) -> None:
+        """Show ``status`` at ``step``; the panel is drawn anew, or a plain line is printed."""
+        self._shown = time.monotonic()
+        self._status = dict(status)
+        if self._live is not None:
+            self._live.update(self._panel(step), refresh=True)
+            return
+        told = ", ".join(f"{name} {printable(brief(value))}" for name, value in self._status.items())
+        self.say(f"step {step:,} of {self.num_steps:,}, {self._left(step)} left: {told}")
+
+    def row(self, step: int, values: Mapping[str, float | int | str]) -> None:
+        """Append one row; keys are TensorBoard tags such as ``rollout/ep_rew_mean``."""
+        if self._file is None:
+            raise ValueError("this report keeps no rows: make it with is_logged=True")
+        row = {"step": step, "seconds": round(self._seconds_before + self.elapsed_s, 3), **values}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for tag, value in values.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(tag, value, step)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the panel."""
+        say(self.console, sentence)
+
+    def _left(self, step: int) -> str:
+        done = step - self.first_step
+        return duration(self.elapsed_s / done * (self.num_steps - step)) if done > 0 else "?"
+
+    def _panel(self, step: int) -> Panel:
+        table = Table.grid(padding=(0, 2))
+        table.add_row("step", f"{step:,} of {self.num_steps:,}")
+        table.add_row("", ProgressBar(total=self.num_steps, completed=step, width=40))
+        table.add_row("time", f"{duration(self.elapsed_s)} gone, {self._left(step)} left")
+        for name, value in self._status.items():
+            table.add_row(name, escape(printable(brief(value))))
+        return Panel(table, title=escape(printable(self.title)), title_align="left", expand=False)
+
+    def _keep_rows_until(self, step: int) -> None:
+        if not self._path.exists():
+            return
+        before = self._path.read_text(encoding="utf-8", errors="replace")
+        kept = [line for line in before.splitlines() if _step_of(line) <= step] if step else []
+        if (text := "".join(line + "\n" for line in kept)) != before:
+            replace_text(self._path, text)
+        self._seconds_before = float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # a line cut by a kill
+
+
+def _tensorboard(folder: Path, first_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    purge_step = first_step + 1 if first_step else None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
+
+
+def print_table(
+    title: str,
+    columns: list[str],
+    rows: list[list[str]],
+    file: TextIO | None = None,
+    *,
+    is_prose: bool = False,
+) -> None:
+    """Print a table to standard output: the first column to the left, the others to the right.
+
+    ``is_prose``: cells hold sentences with Rich's markup; all are to the left, and the last column is folded.
+    """
+    table = Table(title=escape(printable(title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for position, column in enumerate(columns):
+        is_left, is_last = position == 0 or is_prose, position == len(columns) - 1
+        table.add_column(column, justify="left" if is_left else "right", no_wrap=not (is_prose and is_last))
+    for row in rows:
+        table.add_row(*(row if is_prose else (escape(printable(cell)) for cell in row)))
+    console = Console(file=sys.stdout if file is None else file)
+    if not console.is_terminal:
+        console.width = 120  # a file is not folded to a terminal's width
+    console.print(table)

@@ -1,0 +1,1 @@
+"""How models learn: the loop, one optimizer step, losses, learning-rate schedule, restarts."""

@@ -1,0 +1,165 @@
+"""The loop of every training: what happens around its own work, from its first unit to its last or a signal.
+
+Where batches come from, which losses they get and when a model is judged is each training's own.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spl.config.errors import RunError, UsageError
+from spl.runs import checkpoint
+from spl.runs.logger import Report
+from spl.runs.signals import StopSignals
+from spl.runs.threads import Threads
+
+
+class Part(NamedTuple):
+    """What is done at a stretch; before and after it, a learner is whole and can be saved."""
+
+    do: Callable[[], None]
+    can_hang: bool = False  # waits for an environment: interrupted anywhere in it, the learner is whole
+    keeps_state: bool = False  # only writes what follows from the state: no save is needed after it
+
+
+class Learner(Protocol):
+    """What one training brings to `run`; everything else is the loop's."""
+
+    folder: Path  # of the run
+    report: Report  # gets its rows from the learner, before it is saved
+    stop: StopSignals
+    threads: Threads
+    counted: str  # what `done` counts: "update" or "step"
+    shows_end: bool  # its status is shown once more at the end
+
+    @property
+    def done(self) -> int:
+        """Updates or steps done."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether it has come to where it is to be saved, whatever the time."""
+
+    def units(self) -> Iterator[tuple[Part, ...]]:
+        """Yield what is left, in units: between two parts of one it may be saved, and is never stopped."""
+
+    def save(self) -> None:
+        """Write a checkpoint from which the next part comes out the same; nothing is due then."""
+
+    def summary(self) -> Iterable[str]:
+        """Return what is said at the start of what was chosen, a line each."""
+
+    def status(self) -> Mapping[str, Any]:
+        """Return what the terminal shows."""
+
+    def farewell(self) -> str:
+        """Return what is said once nothing is left to do."""
+
+
+class NotTaken(ArithmeticError):
+    """An update whose loss or gradient is not finite: no step was taken, so the learner is whole.
+
+    Args:
+        update: number of it, from 0.
+        batch: what it would have learned from.
+        why: what is not finite.
+        remedy: what may help.
+    """
+
+    def __init__(self, update: int, batch: Mapping[str, Tensor], why: object, remedy: str) -> None:
+        super().__init__(f"update {update + 1} was not taken: {why}")
+        self.name, self.remedy = f"batch-{update}.safetensors", remedy
+        self.batch = {name: tensor.contiguous() for name, tensor in batch.items()}
+
+
+def run(learner: Learner, *, save_every_minutes: float, resume_with: str) -> bool:
+    """Drive a learner from where it stands to its end, or to a signal; return whether it came to its end.
+
+    It is stopped between two units only. Whatever ends it between two parts, it is saved first.
+
+    Args:
+        learner: fresh, or restored from its folder.
+        save_every_minutes: at the latest, besides when its learner says so.
+        resume_with: the command that a stopped run names.
+
+    Raises:
+        RunError: if a loss is not finite; its batch is set aside.
+    """
+    report, stop = learner.report, learner.stop
+    saved = learner.done if checkpoint.latest(learner.folder / "checkpoints") is not None else None
+    saved_at, is_saved, is_whole = time.monotonic(), saved is not None, True
+
+    def save() -> None:
+        nonlocal saved, saved_at, is_saved
+        with stop.patience():
+            learner.save()
+        saved, saved_at, is_saved = learner.done, time.monotonic(), True
+
+    try:
+        with report, stop:
+            report.say(f"run        {learner.folder}")
+            for line in learner.summary():
+                report.say(line)
+            units = learner.units()
+            try:
+                while not stop.has_come() and (unit := next(units, None)) is not None:
+                    for part in unit:
+                        is_saved, is_whole = is_saved and part.keeps_state, part.can_hang or part.keeps_state
+                        with nullcontext() if part.can_hang else stop.patience():
+                            part.do()
+                        is_whole = True
+                        if learner.is_save_due or time.monotonic() - saved_at >= 60.0 * save_every_minutes:
+                            save()
+                    if (change := learner.threads.look()) is not None:
+                        report.say(f"threads    {change}")
+                    if report.is_due():
+                        report.show(learner.done, learner.status())
+            except NotTaken as error:
+                is_whole = True
+                raise _set_aside(error, learner.folder) from error
+            finally:
+                if is_whole and not is_saved:
+                    save()
+                if learner.shows_end:
+                    report.show(learner.done, learner.status())
+    finally:
+        report.say(_closing_words(learner, saved, resume_with))
+    return learner.is_finished
+
+
+def _set_aside(error: NotTaken, folder: Path) -> RunError:
+    path = folder / error.name
+    save_file(error.batch, path)
+    return RunError(f"{error}; its batch lies in {path}; {error.remedy}")
+
+
+def _closing_words(learner: Learner, saved: int | None, resume_with: str) -> str:
+    if saved is None:
+        return "stopped; nothing was saved"
+    if saved != learner.done:
+        return f"stopped; the last save is of {learner.counted} {saved:,}; go on with: {resume_with}"
+    if learner.is_finished:
+        return learner.farewell()
+    return f"stopped and saved at {learner.counted} {saved:,}; go on with: {resume_with}"
+
+
+@contextmanager
+def resuming(folder: Path) -> Iterator[None]:
+    """Tell a user in one sentence why what was saved in ``folder`` does not serve.
+
+    Raises:
+        UsageError: for a `ValueError`, `KeyError` or `RuntimeError` within.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(f"the run in {folder} cannot be resumed: {error}") from error

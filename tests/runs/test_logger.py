@@ -1,0 +1,92 @@
+"""What a run tells: rows, plain lines, the panel."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from spl.runs.logger import Report, brief, duration, print_table, say
+
+
+def test_rows_are_json_lines_and_a_killed_stretch_is_cut_off(tmp_path):
+    with Report(tmp_path, "run", 100, console=Console(file=io.StringIO())) as report:
+        for step in (10, 20, 30):
+            report.row(step, {"train/loss": step / 10})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 20, "seconds": 5.0, "train/loss": 2.5}\n')
+        file.write('{"step": 4')  # cut by a kill
+    with Report(tmp_path, "run", 100, first_step=20, console=Console(file=io.StringIO())) as report:
+        report.row(30, {"train/loss": 9.0})
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["train/loss"]) for row in rows] == [
+        (10, 1.0),
+        (20, 2.0),
+        (20, 2.5),
+        (30, 9.0),
+    ]
+    assert rows[-1]["seconds"] >= 5.0, "time goes on from the last row that was kept"
+
+
+def test_tensorboard_gets_the_same_tags(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with Report(tmp_path, "run", 100, console=Console(file=io.StringIO())) as report:
+        report.row(10, {"rollout/ep_rew_mean": 2.5, "note": "a text"})
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (scalar,) = events.Scalars("rollout/ep_rew_mean")
+    assert (scalar.step, scalar.value) == (10, 2.5)
+
+
+def test_plain_lines_without_a_terminal_and_a_panel_with_one(tmp_path):
+    for is_terminal in (False, True):
+        console = Console(file=io.StringIO(), force_terminal=is_terminal, width=100)
+        with Report(tmp_path, "a title", 1_000, console=console, is_logged=False) as report:
+            report.show(250, {"steps/s": 123456.0, "return": "7 ± 1"})
+        told = console.file.getvalue()
+        assert "123,456" in told
+        assert "7 ± 1" in told
+        assert ("a title" in told) == is_terminal
+        assert ("step 250 of 1,000" in told) != is_terminal
+
+
+def test_a_report_without_rows_refuses_them(tmp_path):
+    with (
+        Report(tmp_path, "run", 10, console=Console(file=io.StringIO()), is_logged=False) as report,
+        pytest.raises(ValueError, match="keeps no rows"),
+    ):
+        report.row(1, {})
+
+
+def test_numbers_and_times_read_well():
+    assert [brief(0.00012345), brief(12345.6), brief(1234567), brief("x")] == [
+        "0.0001234",
+        "12,346",
+        "1,234,567",
+        "x",
+    ]
+    assert [duration(5), duration(65), duration(3661)] == ["0:05", "1:05", "1:01:01"]
+
+
+def test_a_table_is_not_folded_in_a_file():
+    file = io.StringIO()
+    print_table("Title", ["name", "value"], [["x" * 60, "y" * 40]], file=file)
+    assert "x" * 60 in file.getvalue()
+    assert "y" * 40 in file.getvalue()
+
+
+def test_nothing_that_a_terminal_obeys_comes_out_of_a_sentence_or_a_table(tmp_path):
+    out = io.StringIO()
+    say(Console(file=out), "fault \x1b[2J of one\nand of another")
+    assert out.getvalue() == "fault \\x1b[2J of one\nand of another\n"
+    panel = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with Report(tmp_path, "env [/]\x1b[2J", 3, is_logged=False, console=panel) as report:
+        report.show(1, {"newest film": "[/] \x1b[2J.mp4"})
+    assert r"env [/]\x1b[2J" in panel.file.getvalue()
+    assert r"[/] \x1b[2J.mp4" in panel.file.getvalue()
+    plain = Console(file=io.StringIO())
+    with Report(tmp_path, "run", 3, is_logged=False, console=plain) as report:
+        report.show(1, {"newest film": "[/] \x1b[2J.mp4"})
+    assert r"newest film [/] \x1b[2J.mp4" in plain.file.getvalue()
+    table = io.StringIO()
+    print_table("Classes", ["class", "images"], [["a\nb\x1b[31m", "3"]], file=table)
+    assert r"a\nb\x1b[31m" in table.getvalue()
