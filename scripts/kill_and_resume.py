@@ -1,9 +1,11 @@
 """Kills a run with SIGKILL at random moments, resumes it each time, and compares it with one left alone.
 
-Weights, optimizer, exploration, where the environments stand, the memory's arrays and the rows of
-``metrics.jsonl`` must all be equal, times aside.
+Everything in the last checkpoint, the rows of ``metrics.jsonl``, an agent's memory and a classifier's result
+must all be equal, times aside.
 
     python scripts/kill_and_resume.py --kills 20 -- --config smoke/agent --num_steps 2000
+    python scripts/kill_and_resume.py --of autoencoder --kills 10 -- --data.paths recordings/demo
+    python scripts/kill_and_resume.py --of classifier --kills 10 -- --data.name folder --data.root pictures
 """
 
 import argparse
@@ -25,10 +27,13 @@ from spl.agents.replay.memory import ReplayMemory
 from spl.runs import checkpoint
 from spl.runs.logger import print_table
 
+COMMANDS = {"agent": "train agent", "autoencoder": "pretrain autoencoder", "classifier": "train classifier"}
+WEIGHTS = {"agent": ("agent", "network"), "autoencoder": ("learner",), "classifier": ("classifier",)}  # keys
 
-def train(*argv: str) -> "subprocess.Popen[bytes]":
-    """Start ``spl train agent`` without anything to see of it."""
-    command = [sys.executable, "-m", "spl", "train", "agent", *argv]
+
+def train(of: str, *argv: str) -> "subprocess.Popen[bytes]":
+    """Start the command that trains ``of`` without anything to see of it."""
+    command = [sys.executable, "-m", "spl", *COMMANDS[of].split(), *argv]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -47,7 +52,7 @@ def finish(process: "subprocess.Popen[bytes]", runs: Path) -> float:
 
 def run_in(runs: Path) -> Path | None:
     """Return the run's folder once it can be resumed."""
-    return next((path.parent for path in runs.glob("agent/*/env.json")), None)
+    return next((path.parent for path in runs.glob("*/*/command.txt")), None)
 
 
 def is_saving(run: Path) -> bool:
@@ -55,10 +60,14 @@ def is_saving(run: Path) -> bool:
     return any((run / "checkpoints").glob(".*tmp*"))
 
 
-def digests(run: Path) -> dict[str, str]:
-    """Return checksums of what a finished run left: weights, everything in its checkpoint, memory, rows."""
-    state = checkpoint.load(run / "checkpoints")
-    found = {"weights": _digest(state["agent"]["network"]), "checkpoint": _digest(state)}
+def digests(run: Path, of: str) -> dict[str, str]:
+    """Return checksums of what a finished run left: weights, checkpoint, memory, result, rows."""
+    state = weights = checkpoint.load(run / "checkpoints")
+    for key in WEIGHTS[of]:
+        weights = weights[key]
+    found = {"weights": _digest(weights), "checkpoint": _digest(state)}
+    if of == "classifier":
+        found["result"] = _digest(json.loads((run / "result.json").read_text()))
     if (run / "memory").is_dir():
         memory = ReplayMemory.load(run / "memory")
         slots, envs = memory.indices()
@@ -92,9 +101,11 @@ def _digest(tree: object) -> str:
     return total.hexdigest()[:16]
 
 
-def kill_once(argv: list[str], runs: Path, longest_s: float, *, while_saving: bool) -> tuple[Path, str]:
+def kill_once(
+    of: str, argv: list[str], runs: Path, longest_s: float, *, while_saving: bool
+) -> tuple[Path, str]:
     """Start a run and kill it after a random time, at the next save if asked; return its folder and when."""
-    process = train(*argv, "--runs", str(runs))
+    process = train(of, *argv, "--runs", str(runs))
     while (run := run_in(runs)) is None and process.poll() is None:
         time.sleep(0.01)
     time.sleep(random.uniform(0.0, longest_s))
@@ -114,23 +125,24 @@ def kill_once(argv: list[str], runs: Path, longest_s: float, *, while_saving: bo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--of", choices=COMMANDS, default="agent", help="what is trained")
     parser.add_argument("--kills", type=int, default=20, help="runs, each killed at a random moment")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; every other lies in a save")
-    parser.add_argument("options", nargs="*", help="of spl train agent, after --")
+    parser.add_argument("options", nargs="*", help="of the command that trains it, after --")
     args = parser.parse_args()
     random.seed(args.seed)
     argv = [*args.options, "--num_threads", "1"]
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder, "alone")
-        seconds = finish(train(*argv, "--runs", str(runs)), runs)
+        seconds = finish(train(args.of, *argv, "--runs", str(runs)), runs)
         alone = run_in(runs)
         assert alone is not None
-        expected, rows, num_unequal = digests(alone), [], 0
+        expected, rows, num_unequal = digests(alone, args.of), [], 0
         for number in range(args.kills):
             runs = Path(folder, str(number))
-            run, when = kill_once(argv, runs, 0.9 * seconds, while_saving=number % 2 == 1)
-            finish(train("--resume", str(run)), runs)
-            found = digests(run)
+            run, when = kill_once(args.of, argv, runs, 0.9 * seconds, while_saving=number % 2 == 1)
+            finish(train(args.of, "--resume", str(run)), runs)
+            found = digests(run, args.of)
             unequal = [name for name, value in expected.items() if found[name] != value]
             num_unequal += bool(unequal)
             rows.append([str(number), when, found["weights"], ", ".join(unequal) or "nothing"])
