@@ -135,10 +135,7 @@ class Training:
         """Updates taken, of single layers and of the whole."""
         return self.layers.num_updates + self.learner.num_updates
 
-    @property
-    def done(self) -> int:
-        """Updates taken."""
-        return self.num_updates
+    done = num_updates
 
     @property
     def is_finished(self) -> bool:

@@ -28,41 +28,30 @@ class Part(NamedTuple):
 
 
 class Learner(Protocol):
-    """What one training brings to `run`; everything else is the loop's."""
+    """What one training brings to `run`; everything else is the loop's.
+
+    A unit is what is left to do in parts: between two of them it may be saved, and is stopped only after the
+    last. Rows are written to the report by the learner itself, before it is saved.
+    """
 
     folder: Path  # of the run
-    report: Report  # gets its rows from the learner, before it is saved
+    report: Report
     stop: StopSignals
     threads: Threads
     counted: str  # what `done` counts: "update" or "step"
     shows_end: bool  # its status is shown once more at the end
 
     @property
-    def done(self) -> int:
-        """Updates or steps done."""
-
+    def done(self) -> int: ...  # updates or steps
     @property
-    def is_finished(self) -> bool:
-        """Whether nothing is left to do."""
-
+    def is_finished(self) -> bool: ...
     @property
-    def is_save_due(self) -> bool:
-        """Whether it has come to where it is to be saved, whatever the time."""
-
-    def units(self) -> Iterator[tuple[Part, ...]]:
-        """Yield what is left, in units: between two parts of one it may be saved, and is never stopped."""
-
-    def save(self) -> None:
-        """Write a checkpoint from which the next part comes out the same; nothing is due then."""
-
-    def summary(self) -> Iterable[str]:
-        """Return what is said at the start of what was chosen, a line each."""
-
-    def status(self) -> Mapping[str, Any]:
-        """Return what the terminal shows."""
-
-    def farewell(self) -> str:
-        """Return what is said once nothing is left to do."""
+    def is_save_due(self) -> bool: ...  # whatever the time
+    def units(self) -> Iterator[tuple[Part, ...]]: ...  # what is left
+    def save(self) -> None: ...  # a checkpoint from which the next part comes out the same
+    def summary(self) -> Iterable[str]: ...  # what was chosen, said at the start
+    def status(self) -> Mapping[str, Any]: ...  # what the terminal shows
+    def farewell(self) -> str: ...  # what is said once it is finished
 
 
 class NotTaken(ArithmeticError):
