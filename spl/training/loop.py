@@ -20,18 +20,18 @@ from spl.runs.threads import Threads
 
 
 class Part(NamedTuple):
-    """What is done at a stretch; before and after it, a learner is whole and can be saved."""
+    """What is done at a stretch; before and after it, a training is whole and can be saved."""
 
     do: Callable[[], None]
-    can_hang: bool = False  # waits for an environment: interrupted anywhere in it, the learner is whole
+    can_hang: bool = False  # waits for an environment: interrupted anywhere in it, the training is whole
     keeps_state: bool = False  # only writes what follows from the state: no save is needed after it
 
 
-class Learner(Protocol):
+class Training(Protocol):
     """What one training brings to `run`; everything else is the loop's.
 
     A unit is what is left to do in parts: between two of them it may be saved, and is stopped only after the
-    last. Rows are written to the report by the learner itself, before it is saved.
+    last. Rows are written to the report by the training itself, before it is saved.
     """
 
     folder: Path  # of the run
@@ -55,7 +55,7 @@ class Learner(Protocol):
 
 
 class NotTaken(ArithmeticError):
-    """An update whose loss or gradient is not finite: no step was taken, so the learner is whole.
+    """An update whose loss or gradient is not finite: no step was taken, so the training is whole.
 
     Args:
         update: number of it, from 0.
@@ -70,35 +70,35 @@ class NotTaken(ArithmeticError):
         self.batch = {name: tensor.contiguous() for name, tensor in batch.items()}
 
 
-def run(learner: Learner, *, save_every_minutes: float, resume_with: str) -> bool:
-    """Drive a learner from where it stands to its end, or to a signal; return whether it came to its end.
+def run(training: Training, *, save_every_minutes: float, resume_with: str) -> bool:
+    """Drive a training from where it stands to its end, or to a signal; return whether it came to its end.
 
     It is stopped between two units only. Whatever ends it between two parts, it is saved first.
 
     Args:
-        learner: fresh, or restored from its folder.
-        save_every_minutes: at the latest, besides when its learner says so.
+        training: fresh, or restored from its folder.
+        save_every_minutes: at the latest, besides when it says so.
         resume_with: the command that a stopped run names.
 
     Raises:
         RunError: if a loss is not finite; its batch is set aside.
     """
-    report, stop = learner.report, learner.stop
-    saved = learner.done if checkpoint.latest(learner.folder / "checkpoints") is not None else None
+    report, stop = training.report, training.stop
+    saved = training.done if checkpoint.latest(training.folder / "checkpoints") is not None else None
     saved_at, is_saved, is_whole = time.monotonic(), saved is not None, True
 
     def save() -> None:
         nonlocal saved, saved_at, is_saved
         with stop.patience():
-            learner.save()
-        saved, saved_at, is_saved = learner.done, time.monotonic(), True
+            training.save()
+        saved, saved_at, is_saved = training.done, time.monotonic(), True
 
     try:
         with report, stop:
-            report.say(f"run        {learner.folder}")
-            for line in learner.summary():
+            report.say(f"run        {training.folder}")
+            for line in training.summary():
                 report.say(line)
-            units = learner.units()
+            units = training.units()
             try:
                 while not stop.has_come() and (unit := next(units, None)) is not None:
                     for part in unit:
@@ -106,23 +106,23 @@ def run(learner: Learner, *, save_every_minutes: float, resume_with: str) -> boo
                         with nullcontext() if part.can_hang else stop.patience():
                             part.do()
                         is_whole = True
-                        if learner.is_save_due or time.monotonic() - saved_at >= 60.0 * save_every_minutes:
+                        if training.is_save_due or time.monotonic() - saved_at >= 60.0 * save_every_minutes:
                             save()
-                    if (change := learner.threads.look()) is not None:
+                    if (change := training.threads.look()) is not None:
                         report.say(f"threads    {change}")
                     if report.is_due():
-                        report.show(learner.done, learner.status())
+                        report.show(training.done, training.status())
             except NotTaken as error:
                 is_whole = True
-                raise _set_aside(error, learner.folder) from error
+                raise _set_aside(error, training.folder) from error
             finally:
                 if is_whole and not is_saved:
                     save()
-                if learner.shows_end:
-                    report.show(learner.done, learner.status())
+                if training.shows_end:
+                    report.show(training.done, training.status())
     finally:
-        report.say(_closing_words(learner, saved, resume_with))
-    return learner.is_finished
+        report.say(_closing_words(training, saved, resume_with))
+    return training.is_finished
 
 
 def _set_aside(error: NotTaken, folder: Path) -> RunError:
@@ -131,14 +131,14 @@ def _set_aside(error: NotTaken, folder: Path) -> RunError:
     return RunError(f"{error}; its batch lies in {path}; {error.remedy}")
 
 
-def _closing_words(learner: Learner, saved: int | None, resume_with: str) -> str:
+def _closing_words(training: Training, saved: int | None, resume_with: str) -> str:
     if saved is None:
         return "stopped; nothing was saved"
-    if saved != learner.done:
-        return f"stopped; the last save is of {learner.counted} {saved:,}; go on with: {resume_with}"
-    if learner.is_finished:
-        return learner.farewell()
-    return f"stopped and saved at {learner.counted} {saved:,}; go on with: {resume_with}"
+    if saved != training.done:
+        return f"stopped; the last save is of {training.counted} {saved:,}; go on with: {resume_with}"
+    if training.is_finished:
+        return training.farewell()
+    return f"stopped and saved at {training.counted} {saved:,}; go on with: {resume_with}"
 
 
 @contextmanager
