@@ -15,7 +15,7 @@ from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, c
 from spl.envs.config import EnvConfig
 from spl.envs.registry import may_crash
 from spl.models.encoder import EncoderConfig, build_encoder
-from spl.pretrain.learner import PretrainRecipe
+from spl.pretrain.config import PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig
 from spl.records import StreamSpec
 from spl.runs import directory as runs

@@ -30,9 +30,9 @@ from spl.data.videos import ClipConfig
 from spl.folder_files import gather
 from spl.media.video_writer import write_video
 from spl.models.encoder import EncoderConfig
-from spl.pretrain.config import PretrainConfig, build_learner, measure
+from spl.pretrain.config import PretrainConfig, PretrainRecipe, measure
 from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs, read_ahead
-from spl.pretrain.learner import PretrainRecipe
+from spl.pretrain.learner import build_learner
 from spl.runs.logger import print_table
 
 ENCODERS = {

@@ -1,22 +1,31 @@
-"""What describes a run of a classifier: its configuration, and the classifier built from it."""
+"""What describes a run of a classifier: its configuration, and the network that it names."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
-from spl.classify.model import Classifier, RecipeConfig
-from spl.classify.mutual_transfer import TransferConfig
 from spl.config.errors import UsageError
 from spl.config.options import PathName
-from spl.config.ranges import Count, Positive, Seed, Threads, check_ranges
+from spl.config.ranges import (
+    MOST,
+    AtLeast1,
+    Count,
+    Count0,
+    NotNegative,
+    Positive,
+    Range,
+    Seed,
+    ShareBelow1,
+    Threads,
+    check_ranges,
+)
 from spl.curriculum import CurriculumConfig
-from spl.data.images.datasets import DataConfig, ImageSets
+from spl.data.images.datasets import DataConfig
 from spl.models.resnet import build_resnet
-from spl.runs.directory import generator_of, pick_device
-from spl.training.compile import compiled
+from spl.runs.directory import generator_of
 
 RUNS = Path("runs/classifier")  # where runs lie unless told otherwise
 ALIASES = {
@@ -35,6 +44,68 @@ MAY_CHANGE = (
     "device",
     "runs",
 )
+
+
+OF_MAPS = {"layers", "power", "grid", "overlap", "below"}  # options that kind=predictions has no use for
+
+
+Correlation = Annotated[float, Range(-1.0, 1.0, "(]")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """With whom a classifier learns together, and what each takes from the other."""
+
+    peer: str | None = None  # network that learns beside it, with weights of its own; null: it learns alone
+    attention: str = "none"  # of the peer
+    attention_per: Literal["block", "stage"] = "block"  # where its modules stand
+    attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
+    kind: Literal["maps", "predictions"] = "maps"  # what is carried over
+    weight: NotNegative = 1.0  # of its term, beside the cross-entropy's 1; 0: each learns as if alone
+    layers: tuple[str, ...] = ()  # of both, whose maps are summed; empty: all stages
+    power: AtLeast1 = 1.0  # of the features in a layer's map
+    grid: Annotated[int, Range(1, 1024)] = 4  # patches along each side of the summed map
+    overlap: ShareBelow1 = 0.0  # share of a patch that the next one has, too
+    below: Correlation | None = None  # carry over patches whose correlation is below this; null: all
+    is_joint: bool = False  # let the gradient of each one's term reach the other, too
+
+    def __post_init__(self) -> None:
+        check_ranges(self)  # with a power below 1 the gradient of a feature that is 0 has no end
+        chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
+        if self.peer is None and chosen:
+            raise ValueError(f"{', '.join(sorted(chosen))}: no peer learns beside it; name one with peer")
+        if self.kind != "maps" and chosen & OF_MAPS:
+            raise ValueError(
+                f"{', '.join(sorted(chosen & OF_MAPS))}: only kind=maps has any, not {self.kind}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """How a classifier is trained: the defaults suit digits; the presets hold the papers'."""
+
+    epochs: Count = 16  # passes over the training images
+    batch_size: Annotated[int, Range(2, MOST)] = 32  # images per update
+    learning_rate: Positive = 0.1  # highest
+    schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate falls
+    milestones: tuple[Count, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
+    factor: Positive = 0.2  # by which
+    warmup_epochs: Count0 = 0  # over which the learning rate grows from 0
+    momentum: ShareBelow1 = 0.9  # of stochastic gradient descent
+    nesterov: bool = False  # momentum that looks ahead
+    weight_decay: NotNegative = 1e-3  # of all parameters
+    label_smoothing: ShareBelow1 = 0.0  # share of the target that is spread over all classes
+    ema_decay: ShareBelow1 | None = None  # judge a moving average of the weights; null: the weights
+    max_grad_norm: Positive | None = None  # clip the gradient's norm; null: leave it
+
+    def __post_init__(self) -> None:
+        check_ranges(self)  # a batch norm needs two images
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
+            )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0, got 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,26 +196,3 @@ def build_model(config: ModelConfig, num_classes: int, seed: int) -> nn.Module:
             return model
         except (ValueError, TypeError) as error:
             raise UsageError(f"model: {error}") from error
-
-
-def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per_epoch: int) -> Classifier:
-    """Return a fresh classifier.
-
-    Raises:
-        UsageError: if model or device do not serve.
-    """
-    model = build_model(config.model, len(sets.classes), config.seed)
-    try:
-        device = pick_device(config.device)
-        return Classifier(
-            model,
-            config.recipe,
-            updates_per_epoch=updates_per_epoch,
-            stats=(sets.mean, sets.std),
-            device=device,
-            is_bfloat16=config.precision == "bfloat16",
-            is_channels_last=config.channels_last,
-            compile_with=(lambda whole: compiled(whole, device)) if config.compile else None,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error

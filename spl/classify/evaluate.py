@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from spl.classify.config import RUNS, TrainClassifierConfig, build_classifier
+from spl.classify.config import RUNS, TrainClassifierConfig
 from spl.classify.metrics import class_rows, draw_confusion, write_confusion
-from spl.classify.model import Classifier
+from spl.classify.model import Classifier, build_classifier
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.data.images.datasets import ImageSets, load_images

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spl.classify.config import TrainClassifierConfig, build_classifier
+from spl.classify.config import TrainClassifierConfig
 from spl.classify.metrics import Scores, class_rows, draw_confusion, write_confusion
-from spl.classify.model import Update
+from spl.classify.model import Update, build_classifier
 from spl.config.errors import RunError
 from spl.data.images.datasets import ImageSets, described
 from spl.data.loading import Pictures, batches, in_order, plain

@@ -2,48 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from spl.classify.config import RecipeConfig, TrainClassifierConfig, build_model
 from spl.classify.metrics import Scores, Tally
-from spl.config.ranges import MOST, Count, Count0, NotNegative, Positive, Range, ShareBelow1, check_ranges
+from spl.config.errors import UsageError
+from spl.data.images.datasets import ImageSets
 from spl.data.loading import Images
 from spl.eval_mode import evaluating
+from spl.runs.directory import pick_device
+from spl.training.compile import compiled
 from spl.training.losses import classification
 from spl.training.schedule import learning_rate_at
 from spl.training.step import Walker, descend_together, restore
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipeConfig:
-    """How a classifier is trained: the defaults suit digits; the presets hold the papers'."""
-
-    epochs: Count = 16  # passes over the training images
-    batch_size: Annotated[int, Range(2, MOST)] = 32  # images per update
-    learning_rate: Positive = 0.1  # highest
-    schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate falls
-    milestones: tuple[Count, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
-    factor: Positive = 0.2  # by which
-    warmup_epochs: Count0 = 0  # over which the learning rate grows from 0
-    momentum: ShareBelow1 = 0.9  # of stochastic gradient descent
-    nesterov: bool = False  # momentum that looks ahead
-    weight_decay: NotNegative = 1e-3  # of all parameters
-    label_smoothing: ShareBelow1 = 0.0  # share of the target that is spread over all classes
-    ema_decay: ShareBelow1 | None = None  # judge a moving average of the weights; null: the weights
-    max_grad_norm: Positive | None = None  # clip the gradient's norm; null: leave it
-
-    def __post_init__(self) -> None:
-        check_ranges(self)  # a batch norm needs two images
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
-            )
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0, got 0")
 
 
 class Update(NamedTuple):
@@ -216,3 +191,26 @@ class Classifier:
             self.averaged.load_state_dict(state["averaged"])
         restore(self.optimizer, state["optimizer"])
         self.num_updates = int(state["num_updates"])
+
+
+def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per_epoch: int) -> Classifier:
+    """Return a fresh classifier.
+
+    Raises:
+        UsageError: if model or device do not serve.
+    """
+    model = build_model(config.model, len(sets.classes), config.seed)
+    try:
+        device = pick_device(config.device)
+        return Classifier(
+            model,
+            config.recipe,
+            updates_per_epoch=updates_per_epoch,
+            stats=(sets.mean, sets.std),
+            device=device,
+            is_bfloat16=config.precision == "bfloat16",
+            is_channels_last=config.channels_last,
+            compile_with=(lambda whole: compiled(whole, device)) if config.compile else None,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -4,15 +4,14 @@ Where both are saved and judged is decided elsewhere.
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from spl.classify.config import TransferConfig
 from spl.classify.model import Classifier, Seen, Update
 from spl.config.errors import UsageError
-from spl.config.ranges import AtLeast1, NotNegative, Range, ShareBelow1, check_ranges
 from spl.data.loading import Images
 from spl.eval_mode import borrowed
 from spl.models.resnet import ResNet
@@ -27,39 +26,6 @@ from spl.saliency.local_transfer import (
     tapped,
 )
 from spl.training.step import descend_together
-
-OF_MAPS = {"layers", "power", "grid", "overlap", "below"}  # options that kind=predictions has no use for
-
-
-Correlation = Annotated[float, Range(-1.0, 1.0, "(]")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferConfig:
-    """With whom a classifier learns together, and what each takes from the other."""
-
-    peer: str | None = None  # network that learns beside it, with weights of its own; null: it learns alone
-    attention: str = "none"  # of the peer
-    attention_per: Literal["block", "stage"] = "block"  # where its modules stand
-    attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
-    kind: Literal["maps", "predictions"] = "maps"  # what is carried over
-    weight: NotNegative = 1.0  # of its term, beside the cross-entropy's 1; 0: each learns as if alone
-    layers: tuple[str, ...] = ()  # of both, whose maps are summed; empty: all stages
-    power: AtLeast1 = 1.0  # of the features in a layer's map
-    grid: Annotated[int, Range(1, 1024)] = 4  # patches along each side of the summed map
-    overlap: ShareBelow1 = 0.0  # share of a patch that the next one has, too
-    below: Correlation | None = None  # carry over patches whose correlation is below this; null: all
-    is_joint: bool = False  # let the gradient of each one's term reach the other, too
-
-    def __post_init__(self) -> None:
-        check_ranges(self)  # with a power below 1 the gradient of a feature that is 0 has no end
-        chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
-        if self.peer is None and chosen:
-            raise ValueError(f"{', '.join(sorted(chosen))}: no peer learns beside it; name one with peer")
-        if self.kind != "maps" and chosen & OF_MAPS:
-            raise ValueError(
-                f"{', '.join(sorted(chosen & OF_MAPS))}: only kind=maps has any, not {self.kind}"
-            )
 
 
 class Mutual:

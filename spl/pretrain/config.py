@@ -1,15 +1,15 @@
-"""What describes a pretraining: its configuration, and the learner built from it."""
+"""What describes a pretraining: its configuration, the model that it names, and the means of its data."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
 from spl.config.errors import UsageError
 from spl.config.options import PathName
-from spl.config.ranges import Count, Count0, Positive, Seed, Threads, check_ranges
+from spl.config.ranges import MOST, Count, Count0, Positive, Range, Seed, ShareBelow1, Threads, check_ranges
 from spl.curriculum import CurriculumConfig
 from spl.data.audiovisual import PairSource
 from spl.data.statistics import Moments
@@ -17,9 +17,8 @@ from spl.models.autoencoder import TwoStreamAutoencoder
 from spl.models.encoder import EncoderConfig, build_encoder
 from spl.models.streams import in_units
 from spl.pretrain.data import PairsConfig
-from spl.pretrain.learner import Learner, PretrainRecipe
-from spl.pretrain.objective import Objective, ObjectiveConfig
-from spl.runs.directory import generator_of, pick_device
+from spl.pretrain.objective import ObjectiveConfig
+from spl.runs.directory import generator_of
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
 RESTARTS = "restarts.json"  # in the folder of a run with restarts that is whole: which one is kept
@@ -35,6 +34,27 @@ MAY_CHANGE = (
 )
 MOMENT_SAMPLES = 4_096  # from which means and variances are taken
 MOMENT_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe:
+    """How an autoencoder is trained."""
+
+    epochs: Count = 10  # of three views of every sample each
+    batch_size: Annotated[int, Range(3, MOST)] = 96  # views per update
+    learning_rate: Positive = 1e-3  # of Adam, highest
+    schedule: Literal["constant", "cosine"] = "cosine"  # how it falls
+    warmup_epochs: Count0 = 0  # over which it grows from 0
+    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: leave it
+    layer_epochs: Count0 = 0  # over the samples, of each dense layer alone, before the whole; 0: none
+    layer_drop: ShareBelow1 = 0.3  # share of its input that a layer alone does not see
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,24 +119,3 @@ def build_model(config: EncoderConfig, source_spec: Any, history: int, seed: int
             return TwoStreamAutoencoder(build_encoder(config, source_spec, history=history))
         except ValueError as error:
             raise UsageError(str(error)) from error
-
-
-def build_learner(
-    config: PretrainConfig, source: PairSource, moments: tuple[Moments, Moments], num_updates: int
-) -> Learner:
-    """Return a fresh learner; its model predicts the means of `measure`.
-
-    Raises:
-        UsageError: if model or device do not serve.
-    """
-    model = build_model(config.encoder, source.spec, source.history, config.seed)
-    video, audio = moments
-    model.begin_with(video.mean, audio.mean)
-    try:
-        device = pick_device(config.device)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    generator = torch.Generator()
-    generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
-    objective = Objective(config.objective, (video.variance, audio.variance), generator)
-    return Learner(model, objective, config.recipe, num_updates=num_updates, device=device)

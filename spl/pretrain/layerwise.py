@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from spl.data.audiovisual import NAMES, Pairs, PairSource
 from spl.data.statistics import Moments
 from spl.models.autoencoder import TwoStreamAutoencoder
+from spl.pretrain.config import PretrainRecipe
 from spl.pretrain.greedy_stages import Stage, greedy_stages
-from spl.pretrain.learner import PretrainRecipe
 from spl.runs.directory import generator_of
 from spl.training.step import descend, restore
 

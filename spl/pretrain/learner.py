@@ -1,38 +1,19 @@
 """An autoencoder and what trains it: one loss per view, one weight per view, one step."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from spl.config.ranges import MOST, Count, Count0, Positive, Range, ShareBelow1, check_ranges
-from spl.data.audiovisual import Pairs
+from spl.config.errors import UsageError
+from spl.data.audiovisual import Pairs, PairSource
+from spl.data.statistics import Moments
 from spl.models.autoencoder import TwoStreamAutoencoder
+from spl.pretrain.config import PretrainConfig, PretrainRecipe, build_model
 from spl.pretrain.objective import Objective, Parts
+from spl.runs.directory import generator_of, pick_device
 from spl.training.schedule import learning_rate_at
 from spl.training.step import descend, restore
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainRecipe:
-    """How an autoencoder is trained."""
-
-    epochs: Count = 10  # of three views of every sample each
-    batch_size: Annotated[int, Range(3, MOST)] = 96  # views per update
-    learning_rate: Positive = 1e-3  # of Adam, highest
-    schedule: Literal["constant", "cosine"] = "cosine"  # how it falls
-    warmup_epochs: Count0 = 0  # over which it grows from 0
-    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: leave it
-    layer_epochs: Count0 = 0  # over the samples, of each dense layer alone, before the whole; 0: none
-    layer_drop: ShareBelow1 = 0.3  # share of its input that a layer alone does not see
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
-            )
 
 
 class Learner:
@@ -111,3 +92,24 @@ class Learner:
         restore(self.optimizer, state["optimizer"])
         self.objective.generator.set_state(state["corruption"])
         self.num_updates = int(state["num_updates"])
+
+
+def build_learner(
+    config: PretrainConfig, source: PairSource, moments: tuple[Moments, Moments], num_updates: int
+) -> Learner:
+    """Return a fresh learner; its model predicts the means of `measure`.
+
+    Raises:
+        UsageError: if model or device do not serve.
+    """
+    model = build_model(config.encoder, source.spec, source.history, config.seed)
+    video, audio = moments
+    model.begin_with(video.mean, audio.mean)
+    try:
+        device = pick_device(config.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    generator = torch.Generator()
+    generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
+    objective = Objective(config.objective, (video.variance, audio.variance), generator)
+    return Learner(model, objective, config.recipe, num_updates=num_updates, device=device)

@@ -15,12 +15,12 @@ from spl.config.errors import UsageError
 from spl.data.audiovisual import NAMES, Pairs, PairSource
 from spl.data.statistics import Moments
 from spl.models.autoencoder import CONDITIONS
-from spl.pretrain.config import PretrainConfig, build_learner, measure
+from spl.pretrain.config import PretrainConfig, measure
 from spl.pretrain.curriculum import Pacing
 from spl.pretrain.data import read_ahead
 from spl.pretrain.evaluation.gallery import Gallery
 from spl.pretrain.layerwise import Layerwise
-from spl.pretrain.learner import Learner
+from spl.pretrain.learner import Learner, build_learner
 from spl.pretrain.objective import Parts
 from spl.runs import checkpoint
 from spl.runs.logger import Report

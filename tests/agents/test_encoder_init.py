@@ -26,9 +26,9 @@ from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig
 from spl.models.encoder import EncoderConfig, build_encoder
-from spl.pretrain.config import PretrainConfig
+from spl.pretrain.config import PretrainConfig, PretrainRecipe
 from spl.pretrain.data import PairsConfig
-from spl.pretrain.learner import Learner, PretrainRecipe
+from spl.pretrain.learner import Learner
 from spl.pretrain.train import pretrain_autoencoder
 from spl.records import StreamSpec
 from spl.runs import checkpoint

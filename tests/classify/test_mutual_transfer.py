@@ -13,9 +13,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from spl.classify.config import TrainClassifierConfig, build_classifier, peer_of
+from spl.classify.config import TrainClassifierConfig, peer_of
 from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier
-from spl.classify.model import Classifier
+from spl.classify.model import Classifier, build_classifier
 from spl.classify.mutual_transfer import Mutual
 from spl.classify.train import Result, train_classifier
 from spl.classify.training import Training

@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from spl.classify.config import MAY_CHANGE, TrainClassifierConfig, build_model
+from spl.classify.config import MAY_CHANGE, RecipeConfig, TrainClassifierConfig, build_model
 from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier, read_classifier
 from spl.classify.evaluation_tables import print_result
 from spl.classify.learner import Pupil
-from spl.classify.model import Classifier, RecipeConfig, evaluating
+from spl.classify.model import Classifier, evaluating
 from spl.classify.train import Result, train_classifier
 from spl.classify.training import Training
 from spl.cli.main import main

@@ -16,10 +16,9 @@ from spl.curriculum import CurriculumConfig
 from spl.data.audiovisual import Pairs
 from spl.data.mispairing import Mismatched
 from spl.data.statistics import Moments
-from spl.pretrain.config import ALIASES, PretrainConfig, measure
+from spl.pretrain.config import ALIASES, PretrainConfig, PretrainRecipe, measure
 from spl.pretrain.curriculum import Pacing, across
 from spl.pretrain.data import PairsConfig, load_pairs
-from spl.pretrain.learner import PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig, Parts
 from spl.pretrain.train import pretrain_autoencoder
 
