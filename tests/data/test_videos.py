@@ -229,7 +229,7 @@ def test_a_killed_decoding_leaves_nothing_half_and_goes_on(tmp_path):
     for number in range(3):
         film(root / f"{number}.mkv", [100] * 100)
     code = (
-        "import os, sys; from pathlib import Path; from spl import decoding\n"
+        "import os, sys; from pathlib import Path; from spl.media import video_cache as decoding\n"
         "from spl.data.videos import ClipConfig; from spl.folder_files import gather\n"
         "from spl.data.video_folders import load_clips\n"
         "decoding.BLOCK_STEPS, before, calls = 4, decoding._records, []\n"

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from spl.envs.worlds import Act
 from spl.envs.worlds.base import AudioVisualWorld
 from spl.envs.worlds.beacon import BeaconEnv
 from spl.envs.worlds.drawing import TONES_HZ, greeting_pictures, greeting_sounds
 from spl.envs.worlds.greeting import (
     CHANGES,
     VISIT_STEPS,
+    Act,
     GreetingEnv,
     Scene,
     visit_action_values,
