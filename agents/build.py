@@ -35,13 +35,18 @@ def open_fleet(config: TrainAgentConfig, resume: Path | None) -> tuple[TrainAgen
 
     Raises:
         UsageError: if the environment does not serve.
+        RunError: if it dies while it is measured.
     """
     fleet = make_fleet(config)
     if not fleet.doubts:
         return config, fleet, []
     assumed: list[str] = []
     if is_fresh(resume):
-        env, assumed = measured(config.env)
+        try:
+            env, assumed = measured(config.env, is_apart=config.is_apart)
+        except Exception:
+            fleet.close()
+            raise
     else:
         assert resume is not None
         before = read_run(resume).env

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent, play, untouched
 from spl.agents.history import Stack
+from spl.agents.parts import told_left_out
 from spl.agents.rollout import names_of_actions
 from spl.config.errors import UsageError
 from spl.config.options import PathName
@@ -19,7 +21,7 @@ from spl.config.ranges import Count, Range, Seed, check_ranges
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.runs.files import replace_text, writable
-from spl.runs.logger import Report
+from spl.runs.logger import Report, say
 from spl.saliency import METHODS, advantage, chosen
 from spl.saliency.layers import Score
 from spl.saliency.metrics import average_drop, average_increase, confidence, explained
@@ -61,7 +63,7 @@ class Told(NamedTuple):
     audio_maps: Tensor | None  # (D, M, T F) likewise
 
 
-def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
+def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | None = None) -> dict[str, Any]:
     """Play episodes of a run's newest agent, greedily, and write what it acted on.
 
     ``episode-N.png`` shows steps with their maps and both senses' shares over time. ``explanation.json`` has
@@ -79,7 +81,10 @@ def explain_agent(run: Path, config: ExplainAgentConfig) -> dict[str, Any]:
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
     env, told = make(), []
+    console = Console(stderr=True) if console is None else console
     try:
+        for sentence in told_left_out(env.describe()):
+            say(console, f"left out   {sentence}")
         for number in range(config.num_episodes):
             stacks, total = _played(agent, env, history, config.seed + number)
             drawn = _drawn_steps(len(stacks), config.num_drawn)

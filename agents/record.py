@@ -69,7 +69,7 @@ def actor_of(config: RecordConfig) -> tuple[Any, Fleet, int, list[str]]:
     assumed: list[str] = []
     if fleet.doubts and config.agent is None:
         fleet.close()
-        env, assumed = measured(env)
+        env, assumed = measured(env, is_apart=may_crash(env.id))
         fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
     if config.agent is None:
         return RandomAgent(fleet.num_actions, exploration), fleet, 1, assumed

@@ -3,34 +3,53 @@
 An option that is found so is set, so that the run says it in ``config.yaml`` and later environments agree.
 """
 
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.config.errors import RunError, UsageError
 from spl.envs.adapter import doubts_of, streams_of
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm
 from spl.envs.registry import make_raw, settle
+from spl.envs.resumable import RAISED
+from spl.envs.resumable import told as told_error
 from spl.envs.space_entries import Stream
 from spl.envs.value_ranges import Range, assumed
+from spl.envs.vector import PARTING_S, cause_of_death
+from spl.runs.signals import serve_above
 
 NUM_STEPS = 100  # at random, after a reset with seed 0
 MIN_PAIRS = 3  # of neighbouring observations that must show a stack moving on
 
 
-def measured(config: EnvConfig) -> tuple[EnvConfig, list[str]]:
+Measured = tuple[EnvConfig, list[str]]  # options, and a sentence for each that was found
+
+
+def measured(config: EnvConfig, *, is_apart: bool) -> Measured:
     """Return the options with what the environment's space leaves open, and a sentence for each.
+
+    Args:
+        config: of the environment.
+        is_apart: in a process of its own, which may then die.
 
     Raises:
         UsageError: if the environment is unknown or cannot be made.
         ValueError: if its streams do not serve.
+        RunError: if its process dies.
     """
+    return _measured_apart(config) if is_apart else _measured_here(config)
+
+
+def _measured_here(config: EnvConfig) -> Measured:
     options = settle(config)
     env = make_raw(options.id, options.kwargs)
     try:
@@ -38,6 +57,44 @@ def measured(config: EnvConfig) -> tuple[EnvConfig, list[str]]:
         return replace(config, **found), told
     finally:
         env.close()
+
+
+def _measured_apart(config: EnvConfig) -> Measured:
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    child = context.Process(target=_work, args=(config, writer))
+    child.start()
+    writer.close()
+    try:
+        wait([reader, child.sentinel])  # an engine may hold the pipe open after the child's death
+        answer: Measured | Exception | None = reader.recv() if reader.poll() else None
+    except (EOFError, ConnectionError):
+        answer = None
+    finally:
+        child.join(PARTING_S)
+        child.kill()
+        child.join()
+        reader.close()
+    if answer is None:
+        raise RunError(
+            f"{config.id} ended its process ({cause_of_death(child.exitcode)}) while what its observation "
+            f"space leaves open was measured at random: 'spl check env {config.id}' tells where it does; "
+            "what is given, such as --env.video_range LOW,HIGH, is not measured"
+        )
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _work(config: EnvConfig, writer: Connection) -> None:
+    """Measure, in the child; send what was found, or why nothing was."""
+    serve_above()
+    try:
+        writer.send(_measured_here(config))
+    except UsageError as error:
+        writer.send(error)
+    except RAISED as error:
+        writer.send(RunError(f"{config.id}: {told_error(error)}"))
 
 
 def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, Any], list[str]]:

@@ -1,5 +1,6 @@
 """Worlds as people bring them: each with a picture or sound in another form or range, or with more."""
 
+import os
 from typing import Any
 
 import gymnasium
@@ -60,6 +61,15 @@ class Unbounded(Centred):
     """The same, of a space that says nothing."""
 
     picture_space = spaces.Box(-np.inf, np.inf, (48, 48, 3), np.float32)
+
+
+class Aborts(Unbounded):
+    """The same, and it ends its process at its third step."""
+
+    def step(self, action):
+        if self.age == 2:
+            os.abort()
+        return super().step(action)
 
 
 class LoudFloats(Plain):

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +12,11 @@ from rich.console import Console
 
 from spl.agents.config import read_run
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.explain import ExplainAgentConfig, explain_agent
 from spl.agents.film.command import FilmConfig, film
 from spl.agents.record import RecordConfig, record
 from spl.agents.train import train_agent
+from spl.config.errors import UsageError
 from spl.envs.check.examine import CheckEnvConfig, examine
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
@@ -50,7 +54,7 @@ SEEN = {  # pixels of the three states, after a reset with the seeds 0, 1, 2 and
 
 @pytest.mark.parametrize(("world", "levels"), SEEN.items())
 def test_a_picture_has_the_levels_that_its_author_meant(world, levels):
-    config, _ = measured(EnvConfig(id=f"brought_worlds:{world}"))
+    config, _ = measured(EnvConfig(id=f"brought_worlds:{world}"), is_apart=False)
     env = make_env(config)
     shown = [env.reset(seed=seed)[0].video for seed in range(12)]
     assert {int(level) for picture in shown for level in np.unique(picture)} == levels
@@ -58,7 +62,7 @@ def test_a_picture_has_the_levels_that_its_author_meant(world, levels):
 
 @pytest.mark.parametrize("world", ["LoudFloats", "UnboundedLoud"])
 def test_floats_that_hold_int16_levels_are_as_loud_as_those(world):
-    config, _ = measured(EnvConfig(id=f"brought_worlds:{world}"))
+    config, _ = measured(EnvConfig(id=f"brought_worlds:{world}"), is_apart=False)
     env = make_env(config)
     env.reset(seed=0)
     assert np.abs(env.waveform).max() == pytest.approx(0.3 * 30_000 / 32_768, rel=1e-3)
@@ -66,8 +70,35 @@ def test_floats_that_hold_int16_levels_are_as_loud_as_those(world):
 
 def test_what_is_settled_is_not_measured():
     config = EnvConfig(id="brought_worlds:Plain")
-    assert measured(config) == (config, [])
-    assert measured(EnvConfig(id="spl/Beacon-v0"))[1] == []
+    assert measured(config, is_apart=False) == (config, [])
+    assert measured(EnvConfig(id="spl/Beacon-v0"), is_apart=False)[1] == []
+
+
+def test_a_process_of_its_own_measures_the_same():
+    config = EnvConfig(id="brought_worlds:Unbounded")
+    assert measured(config, is_apart=True) == measured(config, is_apart=False)
+    with pytest.raises(UsageError, match="neither registers the id Nowhere"):
+        measured(EnvConfig(id="brought_worlds:Nowhere"), is_apart=True)
+
+
+def test_an_environment_that_dies_while_it_is_measured_ends_the_command_in_one_sentence(tmp_path, request):
+    runs = (
+        "--env",
+        "brought_worlds:Aborts",
+        "--device",
+        "cpu",
+        "--num_threads",
+        "1",
+        "--runs",
+        str(tmp_path),
+    )
+    command = [sys.executable, "-m", "spl", "train", "agent", "--config", "smoke/agent", *runs]
+    ended = subprocess.run(command, cwd=request.path.parent.parent, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "brought_worlds:Aborts ended its process (SIGABRT) while what its observation" in ended.stderr
+    assert "'spl check env brought_worlds:Aborts' tells where" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "agent").exists()
 
 
 def test_training_says_what_it_leaves_out(smoke):
@@ -112,7 +143,7 @@ def test_training_and_evaluation_say_once_what_lies_beyond(smoke):
     assert console.file.getvalue().count("range      the video goes from") == 1
 
 
-def test_recording_evaluation_and_films_say_what_they_leave_out(smoke, tmp_path):
+def test_recording_evaluation_explanation_and_films_say_what_they_leave_out(smoke, tmp_path):
     _, result = told_by_training(smoke, "StateDecides")
     console = quiet()
     evaluate_agent(result.folder, EvaluateAgentConfig(num_episodes=2, num_seeds=1), console=console)
@@ -120,6 +151,9 @@ def test_recording_evaluation_and_films_say_what_they_leave_out(smoke, tmp_path)
     console = quiet()
     config = FilmConfig(out=str(tmp_path / "a.mp4"), duration_s=0.2, device="cpu", overlay=False)
     film(result.folder, config, console=console)
+    assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()
+    console = quiet()
+    explain_agent(result.folder, ExplainAgentConfig(num_drawn=1, device="cpu"), console=console)
     assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()
     console = quiet()
     env = EnvConfig(id="brought_worlds:StateDecides")
