@@ -28,14 +28,8 @@ REMEDY = "a smaller --agent.learning_rate or --agent.reward_scale may help"
 class Training:
     """An agent's training, as `spl.training.loop` drives it, from where its ``parts`` stand.
 
-    Args:
-        config: of the run.
-        parts: fresh, or as they were last saved in ``folder``.
-        folder: of the run.
-        threads: that torch computes with.
-        console: where it is shown; None: standard error.
-        faults: of environments that could not be put back to where they stood.
-        assumed: what was assumed of the environments' streams.
+    ``faults`` are of environments that could not be put back to where they stood; ``assumed`` says what was
+    assumed of their streams.
     """
 
     counted, shows_end = "step", True

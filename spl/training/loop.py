@@ -55,14 +55,7 @@ class Training(Protocol):
 
 
 class NotTaken(ArithmeticError):
-    """An update whose loss or gradient is not finite: no step was taken, so the training is whole.
-
-    Args:
-        update: number of it, from 0.
-        batch: what it would have learned from.
-        why: what is not finite.
-        remedy: what may help.
-    """
+    """An ``update``, from 0, whose loss or gradient is not finite: no step was taken; all is whole."""
 
     def __init__(self, update: int, batch: Mapping[str, Tensor], why: object, remedy: str) -> None:
         super().__init__(f"update {update + 1} was not taken: {why}")
@@ -143,11 +136,7 @@ def _closing_words(training: Training, saved: int | None, resume_with: str) -> s
 
 @contextmanager
 def resuming(folder: Path) -> Iterator[None]:
-    """Tell a user in one sentence why what was saved in ``folder`` does not serve.
-
-    Raises:
-        UsageError: for a `ValueError`, `KeyError` or `RuntimeError` within.
-    """
+    """Raise `UsageError` for what does not serve of what was saved in ``folder``."""
     try:
         yield
     except (ValueError, KeyError, RuntimeError) as error:
