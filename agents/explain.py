@@ -86,7 +86,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
         for sentence in told_left_out(env.describe()):
             say(console, f"left out   {sentence}")
         for number in range(config.num_episodes):
-            stacks, total = _played(agent, env, history, config.seed + number)
+            stacks, total = played(agent, env, history, config.seed + number)
             drawn = _drawn_steps(len(stacks), config.num_drawn)
             whole = _all_steps(model, agent, stacks, drawn, config, out)
             title = f"{run.name}, episode {number + 1}, return {total:g}, {config.method}"
@@ -119,7 +119,7 @@ def _model_of(agent: MultimodalDqn, history: int, method: str, run: Path) -> AsP
     return model
 
 
-def _played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[list[Stack], float]:
+def played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[list[Stack], float]:
     """Play one episode greedily; return what the agent was given at each step, and the return."""
     stacks: list[Stack] = []
 
