@@ -19,7 +19,8 @@ from spl.agents.loop import Collector, Progress
 from spl.agents.record import MAX_EPISODE_EDGES, RandomAgent, roll_out
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import UsageError
-from spl.data.recording_format import HEADER, trim
+from spl.data.recording_files import trim
+from spl.data.recording_format import HEADER
 from spl.data.recordings import Recordings
 from spl.envs.vector import Fleet
 from spl.pretrain.config import PretrainConfig

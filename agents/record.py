@@ -18,7 +18,7 @@ from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import RunError, UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Seed, Share, check_ranges
-from spl.data.recording_format import trim
+from spl.data.recording_files import trim
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
 from spl.envs.registry import may_crash

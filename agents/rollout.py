@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from spl.agents.decision import Reason
 from spl.agents.history import History, Stack
-from spl.envs.adapter import AudioVisualEnv, told_by
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.chosen_streams import told_by
 from spl.envs.filmed import Camera, Moment
 from spl.envs.resumable import reset_seed
 from spl.media.log_mel import LogMel

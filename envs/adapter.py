@@ -13,12 +13,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from spl.envs.api_checks import flag_of, number_of
+from spl.envs.chosen_streams import doubts_of, ear_of, eye_of, sample_rate_of, streams_of, told_by
 from spl.envs.config import EnvConfig
-from spl.envs.layouts import PictureForm, SoundForm
-from spl.envs.preprocessing import Ear, Eye
 from spl.envs.space_entries import Stream
-from spl.envs.spaces import Streams, find_streams
-from spl.envs.value_ranges import bounds_of, range_of
 from spl.media.log_mel import LogMel
 from spl.records import Observation, StreamSpec
 
@@ -28,75 +25,6 @@ MAX_REWARD = float(np.finfo(np.float32).max)  # and a reward as float32
 
 
 Frame = tuple[NDArray[Any] | None, NDArray[np.float32] | None]  # picture as it came, waveform (C, N)
-
-
-def streams_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> Streams:
-    """Return the streams that ``config`` chooses of an environment's observations.
-
-    Raises:
-        ValueError: if nothing serves, a key does not exist or does not serve, or several could be meant.
-    """
-    return find_streams(
-        env.observation_space,
-        video_key=config.video_key,
-        audio_key=config.audio_key,
-        video_layout=config.video_layout,
-        audio_layout=config.audio_layout,
-        has_rate=bool(_rates_of(env, config)),
-    )
-
-
-def doubts_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> list[str]:
-    """Return the options that neither ``config`` nor the spaces settle: they are best measured.
-
-    Raises:
-        ValueError: as :func:`streams_of`.
-    """
-    found = []
-    for stream in streams_of(env, config)[:2]:
-        if stream is None:
-            continue
-        range_name, layout_name = f"{stream.modality}_range", f"{stream.modality}_layout"
-        if getattr(config, range_name) is None and bounds_of(stream.box, stream.modality) is None:
-            found.append(range_name)
-        if getattr(config, layout_name) is None and stream.is_ambiguous:
-            found.append(layout_name)
-    return found
-
-
-def told_by(env: gymnasium.Env[Any, Any], name: str) -> Any:
-    """Return the attribute ``name`` of an environment or of one of its wrappers, None where none has it."""
-    return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
-
-
-def sample_rate_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> int:
-    """Return the sound's rate in Hz: the option's, else the environment's own word."""
-    for rate in _rates_of(env, config):
-        return int(rate)
-    raise ValueError(
-        f"{config.id} does not tell its sound's sample rate; give --env.sample_rate_hz, or set the "
-        "attribute sample_rate_hz or metadata['audio_sample_rate_hz'] of the environment"
-    )
-
-
-def _rates_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> list[Any]:
-    """Return the rates that are told of the sound, the most binding first."""
-    told = (told_by(env, "sample_rate_hz"), (env.metadata or {}).get("audio_sample_rate_hz"))
-    return [rate for rate in (config.sample_rate_hz, *told) if rate is not None]
-
-
-def eye_of(stream: Stream, config: EnvConfig, size: tuple[int, int] | None, *, grey: bool) -> Eye:
-    """Return what cuts the pictures of a stream to shape."""
-    assert isinstance(stream.form, PictureForm)
-    return Eye(stream.form, stream.box, range_of(stream.box, "video", config.video_range), size, grey=grey)
-
-
-def ear_of(stream: Stream, env: gymnasium.Env[Any, Any], config: EnvConfig, *, stereo: bool) -> Ear:
-    """Return what brings the sounds of a stream to shape; where it rests, the option says, else ``env``."""
-    assert isinstance(stream.form, SoundForm)
-    rest_level = told_by(env, "sound_rest_level") if config.rest_level is None else config.rest_level
-    found = range_of(stream.box, "audio", config.audio_range)
-    return Ear(stream.form, stream.box, found, stereo=stereo, rest_level=rest_level)
 
 
 class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
-from spl.envs.adapter import AudioVisualEnv, ear_of, eye_of, sample_rate_of, streams_of, told_by
+from spl.envs.adapter import AudioVisualEnv
 from spl.envs.api_checks import AnswerError, number_of
+from spl.envs.chosen_streams import ear_of, eye_of, sample_rate_of, streams_of, told_by
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm
 from spl.envs.registry import make_raw, settle

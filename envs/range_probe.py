@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import RunError, UsageError
-from spl.envs.adapter import doubts_of, streams_of
+from spl.envs.chosen_streams import doubts_of, streams_of
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm
 from spl.envs.registry import make_raw, settle
@@ -24,7 +24,7 @@ from spl.envs.resumable import RAISED
 from spl.envs.resumable import told as told_error
 from spl.envs.space_entries import Stream
 from spl.envs.value_ranges import Range, assumed
-from spl.envs.vector import PARTING_S, cause_of_death
+from spl.envs.workers import PARTING_S, cause_of_death
 from spl.runs.signals import serve_above
 
 NUM_STEPS = 100  # at random, after a reset with seed 0

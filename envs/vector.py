@@ -6,28 +6,29 @@ arrives as a :class:`Fault` beside the others' steps, never as a transition. Not
 
 import functools
 import multiprocessing
-import os
-import signal
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from gymnasium.vector.async_vector_env import AsyncState
 from numpy.typing import NDArray
 
 from spl.config.errors import RunError, UsageError
 from spl.envs.config import EnvConfig
 from spl.envs.resumable import Position, Seeded, digest_of, reset_seed, told
+from spl.envs.workers import (
+    LOST,
+    PARTING_S,
+    Apart,
+    cause_of_death,
+    check_alike,
+    gymnasium_quiet,
+    make_seeded,
+    one_thread_each,
+)
 from spl.records import Observation, StreamSpec
-from spl.runs.signals import serve_above
-
-PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
-LOST = (multiprocessing.TimeoutError, EOFError, ConnectionError)  # an environment that answers no more
-THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Fault(NamedTuple):
@@ -53,70 +54,8 @@ class Arrival(NamedTuple):
     faults: list[Fault]
 
 
-def _make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
-    """Make an environment, here or in a worker; that leaves signals to the process above and ends with it."""
-    serve_above()
-    return Seeded(config, seed, index)
-
-
 def _itself(env: Seeded) -> Seeded:
     return env
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes that start meanwhile compute with one thread."""
-    before = {name: os.environ.get(name) for name in THREADS_OF_LIBRARIES}
-    os.environ.update(dict.fromkeys(THREADS_OF_LIBRARIES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-class _Apart(AsyncVectorEnv):
-    """Environments in processes, held to be alike by our own sentence."""
-
-    def _check_spaces(self) -> None:
-        first = self.single_observation_space
-        try:
-            _check_alike(
-                self.get_attr("config")[0].id,
-                self.get_attr("num_actions"),
-                self.get_attr("observation_space"),
-                first,
-            )
-        except UsageError:
-            self.close(timeout=PARTING_S)
-            raise
-        except LOST:
-            self._state = AsyncState.DEFAULT  # no answer comes any more: closing must not wait for it
-            raise
-
-
-def _check_alike(name: str, num_actions: Sequence[int], spaces: Sequence[Any], first: Any) -> None:
-    """Refuse environments of one run that differ in their actions, or in what they show from ``first``.
-
-    Raises:
-        UsageError: naming one that differs, and how.
-    """
-    advice = "make all that it constructs alike, or choose --num_envs 1"
-    for env, (count, space) in enumerate(zip(num_actions, spaces, strict=True)):
-        if count != num_actions[0]:
-            raise UsageError(
-                f"the environments of a run must have the same actions, but of {name} environment 0 "
-                f"has {num_actions[0]} and environment {env} has {count}; {advice}"
-            )
-        if space != first:
-            shapes = [" and ".join(str(part.shape) for part in one[:2]) for one in (first, space)]
-            raise UsageError(
-                f"the environments of a run must show the same, but of {name} the first one made shows "
-                f"video and audio of {shapes[0]} and environment {env} of {shapes[1]}; {advice}"
-            )
 
 
 class Fleet:
@@ -157,21 +96,21 @@ class Fleet:
 
     def _make(self) -> SyncVectorEnv | AsyncVectorEnv:
         makers = [
-            functools.partial(_make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
+            functools.partial(make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
         ]
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             sys.exit(1)  # a worker that imports the script which started it: the process above tells
         if not self.is_apart:
             envs = [make() for make in makers]
             spaces = [env.observation_space for env in envs]
-            _check_alike(
+            check_alike(
                 self.config.id, [env.get_wrapper_attr("num_actions") for env in envs], spaces, spaces[0]
             )
             ready = [functools.partial(_itself, env) for env in envs]
             return SyncVectorEnv(ready, autoreset_mode=AutoresetMode.SAME_STEP)
         try:
-            with _one_thread_each(), _gymnasium_quiet():
-                return _Apart(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
+            with one_thread_each(), gymnasium_quiet():
+                return Apart(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
         except (EOFError, ConnectionError) as error:
             raise UsageError(
                 f"{self.config.id} could not be made in a process of its own: in a script, start the run "
@@ -245,14 +184,14 @@ class Fleet:
     def _step(self, actions: NDArray[np.int64]) -> Any:
         if not isinstance(self._envs, AsyncVectorEnv):
             return self._envs.step(actions)
-        with _gymnasium_quiet():
+        with gymnasium_quiet():
             self._envs.step_async(actions)
             return self._envs.step_wait(self.timeout_s)
 
     def _reset(self, num_actions: int) -> Any:
         if not isinstance(self._envs, AsyncVectorEnv):
             return self._envs.reset()
-        with _gymnasium_quiet():
+        with gymnasium_quiet():
             self._envs.reset_async()
             limit = None if self.timeout_s is None else 60.0 + self.timeout_s * (1 + num_actions)
             return self._envs.reset_wait(limit)
@@ -347,17 +286,3 @@ class Fleet:
             if pipe is not None:
                 pipe.close()
         self._envs.closed = True
-
-
-def cause_of_death(exit_code: int | None) -> str:
-    """Return what a process died of: the signal's name, or its exit code."""
-    is_signal = exit_code is not None and exit_code < 0
-    return signal.Signals(-exit_code).name if is_signal else f"exit code {exit_code}"  # type: ignore[operator]
-
-
-@contextmanager
-def _gymnasium_quiet() -> Iterator[None]:
-    """Keep from the terminal what Gymnasium says of a fault that is told in our own words."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -12,18 +12,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MOST_LINES = 300  # of a module
 MOST_LINES_OF_PACKAGE = 2_000
-TO_SPLIT = {  # modules beyond the bound, each to be divided by meaning
-    "spl.agents.replay.memory",
-    "spl.cli.main",
-    "spl.config.parse",
-    "spl.data.images.folders",
-    "spl.data.recording_format",
-    "spl.envs.adapter",
-    "spl.envs.check.examine",
-    "spl.envs.vector",
-    "spl.receptive_fields.tracing",
-    "spl.report.results",
-}
 LARGE = {"spl.agents", "spl.classify", "spl.envs"}  # their sub-packages count, not what stands beside them
 GROUND = {  # what every package may import
     "spl",
@@ -208,7 +196,7 @@ def test_inside_spl_only_the_command_line_sees_agents_and_envs():
             assert not {other for other in arrows(name) if other.startswith(outer)}
 
 
-@pytest.mark.parametrize("name", sorted(modules().keys() - TO_SPLIT))
+@pytest.mark.parametrize("name", sorted(modules()))
 def test_a_module_fits_in_the_head(name):
     assert lines_of(modules()[name]) <= MOST_LINES
 

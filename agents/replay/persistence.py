@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.data.recording_format import HEADER, Fields, Layout, create_files, live_places, open_array, sum_up
+from spl.data.recording_files import create_files, open_array
+from spl.data.recording_format import HEADER, Fields, Layout
+from spl.data.recording_places import live_places, sum_up
 from spl.runs.files import not_saved, replace_text
 
 
@@ -63,7 +65,7 @@ class Saves:
 
         Args:
             folder: made if missing.
-            header: what :func:`recording.describe` says of the memory.
+            header: what `recording_format.describe` says of the memory.
             fields: the memory's arrays.
             written: observations ever written, per environment.
             layout: of ``fields``.

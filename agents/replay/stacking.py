@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.replay.device_copy import Mirror
-from spl.data.recording_format import Fields, stacked
+from spl.data.recording_format import Fields
+from spl.data.recording_places import stacked
 from spl.records import Batch
 
 

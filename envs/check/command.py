@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from spl.config.errors import UsageError
-from spl.envs.check.examine import CheckEnvConfig, Say, examine, fingerprint, innermost
+from spl.envs.check.config import CheckEnvConfig, Say
+from spl.envs.check.examine import examine, fingerprint
+from spl.envs.check.failures import innermost
 from spl.envs.check.findings import Finding
 from spl.envs.registry import DOOM
-from spl.envs.vector import cause_of_death
+from spl.envs.workers import cause_of_death
 from spl.printable import printable
 from spl.runs.logger import print_table
 from spl.runs.signals import serve_above

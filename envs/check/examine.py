@@ -1,33 +1,29 @@
 """The examination of one environment, in this process: episodes of random actions, then the first one again.
 
-What it returned is judged in ``symptoms`` and ``hearing``; a process that may die of it is in ``doctor``.
+What it returned is judged in ``findings`` and ``sound``; a process that may die of it is in ``command``.
 """
 
 import contextlib
 import hashlib
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
 
-import spl
-import spl.envs
 from spl.config.errors import UsageError
-from spl.config.ranges import Count, Seed, Timeout, check_ranges
-from spl.envs.adapter import AudioVisualEnv, sample_rate_of, streams_of, told_by
-from spl.envs.api_checks import AnswerError, flag_of, number_of, odd_form
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.check.config import CheckEnvConfig, Say
+from spl.envs.check.episodes import play
+from spl.envs.check.failures import RAISED, EnvFailure, of_failure
 from spl.envs.check.findings import Endings, Finding, Health, Moment, difference, judge_repeats, told
 from spl.envs.check.sound import Hearing, Skipping, judge_skipping
 from spl.envs.check.usage import Usage, of_left_out
+from spl.envs.chosen_streams import sample_rate_of, streams_of, told_by
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measure
-from spl.envs.registry import ALE, DOOM, make_raw, settle
-from spl.envs.space_entries import Stream
+from spl.envs.registry import ALE, DOOM, make_raw
 from spl.envs.spaces import Streams
 from spl.envs.value_ranges import range_of
 
@@ -41,47 +37,8 @@ FIXED = {  # by our own wrappers, of what is shipped
     ALE: "sound lost to its own frame skip, and a step in its first sound; --raw true examines it so",
     DOOM: "a crash in its sound effects, a blank last picture, both end flags; --raw true examines it so",
 }
-RAISED = (Exception, SystemExit)  # whatever an environment may raise
-OURS = tuple(f"{Path(module.__path__[0]).resolve()}/" for module in (spl, spl.envs))
-LIBRARIES = ("site-packages", "dist-packages", "<frozen", str(Path(contextlib.__file__).parent))
 
-Say = Callable[[str], None]
 Make = Callable[..., gymnasium.Env[Any, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemorySize:
-    """The replay memory whose size is told."""
-
-    capacity: Count = 50_000  # observations
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckEnvConfig:
-    """Which environment is examined, and for how long."""
-
-    env: EnvConfig = field(default_factory=EnvConfig)
-    raw: bool = False  # ALE and ViZDoom as they are shipped, without our fixes
-    num_steps: Count = 2_000  # at the most, over all episodes; no action is repeated
-    num_episodes: Count = 3  # at the most
-    seed: Seed = 0  # resets and actions follow from it
-    step_timeout_s: Timeout = 60.0  # for making it, one reset or one step; what takes longer hangs
-    memory: MemorySize = field(default_factory=MemorySize)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    @property
-    def options(self) -> EnvConfig:
-        """What the environment is made with."""
-        return self.env if self.raw else settle(self.env)
-
-
-class EnvFailure(Exception):
-    """The environment raised while it was being made, reset or stepped; the cause is its error."""
 
 
 def examine(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
@@ -94,33 +51,6 @@ def examine(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[F
         yield from _examine(config, say)
     except EnvFailure as failure:
         yield of_failure(str(failure), failure.__cause__)
-
-
-def of_failure(where: str, error: BaseException | None) -> Finding:
-    """Return the fault that an environment raised ``error``, or answered in a form that cannot be used."""
-    if isinstance(error, AnswerError):
-        return Finding("interface", "fault", f"{where}: {error.what}", error.fix)
-    at = place_raised(error)
-    if isinstance(error, SystemExit):
-        what = f"{where} called exit({'' if error.code is None else repr(error.code)})"
-        fix = f"end the episode instead, with terminated or truncated, or raise an error{at}"
-        return Finding("errors", "fault", what, fix)
-    told_of = f": {error}" if str(error) else ""
-    fix = f"fix what raised it{at}"
-    return Finding("errors", "fault", f"{where} raised {type(error).__name__}{told_of}", fix)
-
-
-def place_raised(error: BaseException | None) -> str:
-    """Return `` (file, line)`` of an error: the user's innermost line, else a library's, never ours."""
-    frames = traceback.extract_tb(None if error is None else error.__traceback__)
-    return innermost([(one.filename, one.lineno or 0) for one in frames])
-
-
-def innermost(frames: list[tuple[str, int]]) -> str:
-    """Return `` (file, line)`` of the innermost of frames, last in the list, that serves as above."""
-    outside = [one for one in frames if not str(Path(one[0]).resolve()).startswith(OURS)]
-    own = [one for one in outside if not any(part in one[0] for part in LIBRARIES)]
-    return "".join(f" ({file}, line {line})" for file, line in (own or outside)[-1:])
 
 
 def fingerprint(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
@@ -292,59 +222,6 @@ def _has_room(kept: list[Moment]) -> bool:
     """Whether one more moment may be kept."""
     size = sum(part.nbytes for moment in kept[:1] for part in moment.parts.values() if part is not None)
     return len(kept) < 2 or (len(kept) < NUM_KEPT and len(kept) * size < KEPT_BYTES)
-
-
-def play(
-    env: gymnasium.Env[Any, Any], adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say
-) -> Iterator[Moment]:
-    """Yield the moments of all episodes; ``env`` is that of ``adapted`` or another one made alike.
-
-    Raises:
-        EnvFailure: if the environment raises.
-    """
-    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.num_steps)
-    actions = [adapted.first_action + int(action) for action in draws]
-    for episode in range(config.num_episodes):
-        step = 0
-        for moment in _play_episode(env, adapted.streams, actions, config.seed + episode, say):
-            step = moment.step
-            yield moment
-        actions = actions[step:]
-        if not actions:
-            return
-
-
-def _play_episode(
-    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
-) -> Iterator[Moment]:
-    """Yield the reset and then the steps, until the episode or the actions end."""
-    chosen = {"picture": streams.video, "sound": streams.audio}
-
-    def part(raw: Any, stream: Stream) -> Any:
-        with contextlib.suppress(ValueError):  # it is missing
-            return stream.part(raw)
-
-    for step in range(len(actions) + 1):
-        where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
-        say(where)
-        reward: Any = 0.0
-        terminated: Any = False
-        truncated: Any = False
-        try:
-            if step == 0:
-                raw, _ = env.reset(seed=seed)
-            else:
-                raw, reward, terminated, truncated, _ = env.step(actions[step - 1])
-            odd = odd_form(reward, terminated, truncated)
-            reward = number_of(reward)
-            terminated, truncated = flag_of("terminated", terminated), flag_of("truncated", truncated)
-        except RAISED as error:  # an author's environment may fail in any way; the finding names it
-            raise EnvFailure(where) from error
-        parts = {name: part(raw, stream) for name, stream in chosen.items() if stream is not None}
-        moment = Moment(where, step, parts, reward, terminated, truncated, odd)
-        yield moment
-        if moment.is_last:
-            return
 
 
 def _of_memory(adapted: AudioVisualEnv, capacity: int) -> Finding:

@@ -3,32 +3,29 @@
 The dataclasses live beside the functions they describe. Imports no torch, so that ``spl --help`` stays fast.
 """
 
-import contextlib
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
 import yaml
 
 from spl.config.errors import UsageError
 from spl.config.options import PATH, Option, options_of, screen_of
 from spl.config.presets import find_preset, nearest_presets, presets_of
-from spl.config.synonyms import JOINED, RENAMED, SPELLED, either, nearest_options
-from spl.config.yaml_files import Plain, UnreadableYaml, plain, read_yaml, read_yaml_file
+from spl.config.synonyms import JOINED, RENAMED, either, nearest_options
+from spl.config.values import coerce, meaning
+from spl.config.yaml_files import UnreadableYaml, plain, read_yaml_file
 
 T = TypeVar("T")
-_BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_WORDS = {"true": True, "false": False, ".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 
 
 class _Dumper(yaml.SafeDumper):
     """Quotes the strings that would come back as something else, such as ``1e5``."""
 
     def represent_scalar(self, tag: str, value: Any, style: str | None = None) -> yaml.ScalarNode:
-        is_misread = tag.endswith(":str") and not isinstance(_meaning(value), str)
+        is_misread = tag.endswith(":str") and not isinstance(meaning(value), str)
         return super().represent_scalar(tag, value, "'" if is_misread else style)
 
 
@@ -263,7 +260,7 @@ class _Reading:
             return MISSING
         try:
             is_given = name in self.given and not value == default == ""  # an empty path may be the default
-            return _coerce(value, kind) if is_given else copy.deepcopy(value)
+            return coerce(value, kind) if is_given else copy.deepcopy(value)
         except (ValueError, OverflowError):
             is_empty = PATH in noun and not str(value).strip("[]'\", \t")
             here = "; write . for the current folder" if is_empty else ""
@@ -274,49 +271,3 @@ class _Reading:
 def _clipped(text: str) -> str:
     """Return a text of at most 200 letters, its middle left out."""
     return text if len(text) <= 200 else f"{text[:100]} ... {text[-60:]}"
-
-
-def _meaning(text: str) -> Any:
-    """Return what a plain scalar is where any type will do: ``1e-4`` a float, ``off`` a string."""
-    for read in (int, float, lambda word: _WORDS[word.lower()]):
-        with contextlib.suppress(ValueError, KeyError):
-            return read(text)
-    return str(text)
-
-
-def _coerce(value: Any, kind: Any) -> Any:
-    """Return the value as the type of its field; `ValueError` if it does not fit."""
-    origin, args = get_origin(kind), get_args(kind)
-    meaning = _meaning(value) if isinstance(value, str) else value
-    if origin is Annotated:
-        found = _coerce(value, args[0])
-        if PATH in args[1:] and (not found.strip() or "\0" in found):
-            raise ValueError(found)
-        return found
-    if origin in (Union, UnionType):
-        for arg in args:
-            with contextlib.suppress(ValueError, OverflowError):
-                return _coerce(value, arg)
-    elif isinstance(value, Mapping) and (origin is dict or kind is Any):
-        return {str(key): _coerce(item, args[1] if args else Any) for key, item in value.items()}
-    elif kind is Any and not isinstance(value, Plain):
-        return [_coerce(item, Any) for item in value] if isinstance(value, list) else value
-    elif kind is Any:  # only a command line has brackets and quotes left
-        return _coerce(read_yaml(value), Any) if value[0] in "[{'\"" else meaning
-    elif origin is tuple:
-        if isinstance(value, Plain):
-            value = read_yaml(f"[{value.strip('[]()')}]")
-        if isinstance(value, list | tuple):
-            kinds = [args[0]] * len(value) if args[-1] is ... else args
-            return tuple(_coerce(item, item_kind) for item, item_kind in zip(value, kinds, strict=True))
-    elif origin is Literal:
-        words = (str(value), SPELLED.get(str(value)))
-        if (choice := next((one for one in args if str(one) in words), MISSING)) is not MISSING:
-            return choice
-    elif (kind is str and isinstance(value, str)) or (kind is NoneType and value is None):
-        return None if value is None else str(value)
-    elif kind is bool and str(value).lower() in _BOOLS:
-        return _BOOLS[str(value).lower()]
-    elif kind in (int, float) and type(meaning) in (int, float) and (kind is float or meaning % 1 == 0):
-        return kind(meaning + 0)  # a zero has no sign
-    raise ValueError(value)

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
 from spl.data.audiovisual import Pairs, samples_told, signature_of
-from spl.data.recording_format import HEADER, Fields, check_sums, flatten, open_recording, spec_of, stacked
+from spl.data.recording_files import open_recording
+from spl.data.recording_format import HEADER, Fields, spec_of
+from spl.data.recording_places import check_sums, flatten, stacked
 from spl.folder_files import LeftOut, as_json, told
 from spl.records import StreamSpec
 

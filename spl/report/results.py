@@ -1,7 +1,6 @@
-"""What runs came to: the figures that matter, and each kind's own tables and charts."""
+"""What runs came to: the tables and charts of each kind. Runs side by side are in `spl.report.comparison`."""
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,25 +9,13 @@ from spl.config.errors import UsageError
 from spl.pretrain.evaluation.tables import notes, sheets
 from spl.report.blocks import Block, Chart, Folded, Legend, Table, Words
 from spl.report.charts import MOST_SMALL, Mark, draw_confusion, draw_marks
-from spl.report.curves import Group, legend
-from spl.report.read_run import Kind, Run
+from spl.report.read_run import Run
 from spl.runs.logger import brief
 
-DRAWN = {"agent": "return", "classifier": "accuracy", "autoencoder": "error"}  # figures of one unit
 MOST_CLASSES = 20  # in the table; the others are folded away
 
 NOT_YET = Words(["No comparison yet: no cell of the grid is finished."])
 T = TypeVar("T")
-
-
-def measures(run: Run) -> dict[str, float]:
-    """Return the figures by which runs of this kind are compared, those that matter most first.
-
-    Raises:
-        UsageError: if a file of it cannot be read.
-    """
-    found = {"agent": _of_agent, "classifier": _of_classifier, "autoencoder": _of_autoencoder}
-    return read_with(found[run.kind.name], run) if run.kind.name in found else {}
 
 
 def read_with(reader: Callable[[Run], T], run: Run) -> T:
@@ -45,81 +32,6 @@ def read_with(reader: Callable[[Run], T], run: Run) -> T:
         raise UsageError(
             f"the results in {run.folder} are not as this version writes them ({error!r}): evaluate it again"
         ) from error
-
-
-def _of_agent(run: Run) -> dict[str, float]:
-    conditions = run.document("evaluation").get("conditions", {})
-    if conditions:
-        return {f"return, {name}": one["interquartile_mean"] for name, one in conditions.items()}
-    return _last(run, {"rollout/ep_rew_mean": "return in training", "train/loss": "loss"})
-
-
-def _of_classifier(run: Run) -> dict[str, float]:
-    result = run.document("result")
-    if not result:
-        return _last(run, {"test/top1": "accuracy so far", "test/loss": "loss so far"})
-    last = {"accuracy": result["last"]["top1"], "top-5 accuracy": result["last"]["top5"]}
-    return last | {"loss": result["last"]["loss"], "accuracy, best epoch": result["best"]["top1"]}
-
-
-def _of_autoencoder(run: Run) -> dict[str, float]:
-    errors = run.document("evaluation").get("reconstruction", {})
-    found = {
-        f"error, {modality} from {condition}": error
-        for condition, found in errors.items()
-        for modality, error in found.items()
-        if error is not None
-    }
-    return found or _last(run, {"train/loss": "loss"})
-
-
-def _last(run: Run, names: dict[str, str]) -> dict[str, float]:
-    """Return the last figure of each tag by its name in words."""
-    series = run.series()
-    return {name: series[tag].ys[-1] for tag, name in names.items() if tag in series}
-
-
-def comparison(kind: Kind, groups: Sequence[Group]) -> list[Block]:
-    """Return all groups side by side: the mean of each figure and its range over the seeds."""
-    found = [[measures(run) for run in group.runs] for group in groups]
-    names = {name: None for group in found for one in group for name in one}
-    if not names:
-        return []
-    rows = [
-        [name, *(_spread(name, [one[name] for one in group if name in one]) for group in found)]
-        for name in names
-    ]
-    is_spread = any(len(group.runs) > 1 for group in groups)
-    note = "Mean over the seeds, and from the lowest to the highest." if is_spread else ""
-    table = Table("", ["", *(group.label for group in groups)], rows, note)
-    return [*legend(groups), *_compared(DRAWN[kind.name], list(names), found), table]
-
-
-def _compared(word: str, names: list[str], found: list[list[dict[str, float]]]) -> list[Block]:
-    """Return a chart of the figures whose names begin with the word."""
-    drawn = [name for name in names if name.startswith(word)]
-    marks = []
-    for color, group in enumerate(found):
-        for row, name in enumerate(drawn):
-            if values := [one[name] for one in group if name in one]:
-                marks.append(Mark(color, row, statistics.fmean(values), min(values), max(values)))
-    labels = [name.removeprefix(f"{word}, ") for name in drawn]
-    title = word.capitalize()
-    is_spread = any(len(group) > 1 for group in found)
-    note = "mean over the seeds, and their range" if is_spread else ""
-    return [Chart(title, draw_marks(title, labels, marks), note)] if marks else []
-
-
-def _spread(name: str, values: list[float]) -> str:
-    if not values:
-        return "-"
-    mean = told(name, statistics.fmean(values))
-    return mean if len(values) == 1 else f"{mean} ({told(name, min(values))} … {told(name, max(values))})"
-
-
-def told(name: str, value: float) -> str:
-    """Return a figure of `measures` as it is read: accuracies in percent."""
-    return f"{value:.2%}" if "accuracy" in name else brief(value)
 
 
 def evaluation_blocks(run: Run) -> list[Block]:

@@ -13,11 +13,12 @@ from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import NotNegative, check_ranges
 from spl.report.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
+from spl.report.comparison import comparison, measures, told
 from spl.report.curves import Group, curve_blocks, flatten, group_runs
 from spl.report.explanations import explained_blocks
 from spl.report.media import Shelf, media_sections
 from spl.report.read_run import BEFORE, Kind, Run, check_run, read_folder
-from spl.report.results import comparison, evaluation_blocks, measures, told
+from spl.report.results import evaluation_blocks
 from spl.runs.files import replace_text
 from spl.runs.logger import brief, duration
 from spl.runs.machine import describe_system

@@ -11,7 +11,7 @@ from spl.classify.config import TrainClassifierConfig
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.config.parse import parse
-from spl.envs.check.examine import CheckEnvConfig
+from spl.envs.check.config import CheckEnvConfig
 from spl.pretrain.config import PretrainConfig
 from spl.runs.directory import check_resumable, read_run
 

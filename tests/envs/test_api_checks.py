@@ -19,7 +19,8 @@ from spl.cli import main as cli
 from spl.config.errors import RunError, UsageError
 from spl.envs.api_checks import flag_of, number_of
 from spl.envs.check.command import check_env
-from spl.envs.check.examine import CheckEnvConfig, examine
+from spl.envs.check.config import CheckEnvConfig
+from spl.envs.check.examine import examine
 from spl.envs.check.findings import Finding
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env

@@ -156,7 +156,7 @@ def test_colour_and_deafness_are_handed_on():
 
 def test_the_banner_is_shown_once_and_not_by_each_worker():
     code = (
-        "from spl.envs.adapter import EnvConfig\n"
+        "from spl.envs.config import EnvConfig\n"
         "from spl.envs.vector import Fleet\n"
         "if __name__ == '__main__':\n"
         f"    fleet = Fleet(EnvConfig(id='{PONG}'), num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"

@@ -17,7 +17,8 @@ from spl.agents.film.command import FilmConfig, film
 from spl.agents.record import RecordConfig, record
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError
-from spl.envs.check.examine import CheckEnvConfig, examine
+from spl.envs.check.config import CheckEnvConfig
+from spl.envs.check.examine import examine
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
 from spl.envs.registry import make_env

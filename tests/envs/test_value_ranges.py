@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from spl.envs.adapter import AudioVisualEnv, doubts_of
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.chosen_streams import doubts_of
 from spl.envs.config import EnvConfig
 from spl.envs.value_ranges import Beyond, Range, assumed, bounds_of, range_of
 from tests.envs.test_layouts import Shown

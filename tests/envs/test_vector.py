@@ -236,7 +236,7 @@ def test_workers_import_no_torch():
 def test_a_script_without_a_main_guard_is_told_in_one_sentence(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from spl.envs.adapter import EnvConfig\n"
+        "from spl.envs.config import EnvConfig\n"
         "from spl.envs.vector import Fleet\n"
         "Fleet(EnvConfig(), num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"
     )

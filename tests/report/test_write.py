@@ -14,8 +14,8 @@ from PIL import Image
 from spl.agents.config import TrainAgentConfig
 from spl.classify.config import TrainClassifierConfig
 from spl.classify.grid import AblateClassifierConfig
-from spl.cli import commands as telling
 from spl.cli import main as cli
+from spl.cli.report import run_kinds
 from spl.config.errors import UsageError
 from spl.config.parse import dump, parse
 from spl.pretrain.config import PretrainConfig
@@ -67,7 +67,7 @@ def refusal(capsys: Any, *words: Any) -> str:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_the_kind_of_a_run_is_known_by_its_options(kind: str, make: Maker) -> None:
-    run = read_folder(make("run", "--seed", "0", kind=kind), telling.run_kinds())
+    run = read_folder(make("run", "--seed", "0", kind=kind), run_kinds())
     assert run.kind.name == kind
     assert type(run.config) is CONFIGS[kind]
 
@@ -93,7 +93,7 @@ def test_a_page_says_what_was_run_and_how_to_run_it_again(make: Maker) -> None:
 
 def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
     words = [("a", "0", "0.9"), ("b", "1", "0.9"), ("c", "0", "0.8")]
-    kinds = telling.run_kinds()
+    kinds = run_kinds()
     runs = [
         read_folder(make(name, "--seed", seed, "--agent.gamma", gamma), kinds) for name, seed, gamma in words
     ]
@@ -105,8 +105,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
 
 def test_what_does_not_bear_on_learning_makes_no_group_of_its_own(make: Maker) -> None:
     runs = [
-        read_folder(make(name, "--seed", name, "--runs", f"/tmp/{name}"), telling.run_kinds())
-        for name in ("1", "2")
+        read_folder(make(name, "--seed", name, "--runs", f"/tmp/{name}"), run_kinds()) for name in ("1", "2")
     ]
     assert len(group_runs(runs)) == 1
 
@@ -299,7 +298,7 @@ def test_a_run_too_short_for_a_curve_has_no_section_of_them(make: Maker) -> None
 def test_curves_fill_the_width_of_the_text(num_plans: int, make: Maker) -> None:
     tags = ("rollout/ep_rew_mean", "train/loss", "rollout/ep_len_mean")[:num_plans]
     rows = [{"step": step, "seconds": 1.0, **dict.fromkeys(tags, 1.0)} for step in (1, 2)]
-    run = read_folder(make("run", rows=rows), telling.run_kinds())
+    run = read_folder(make("run", rows=rows), run_kinds())
     charts = [block for block in curve_blocks(run.kind, group_runs([run])) if block.kind == "chart"]
     sizes = {1: ["wide"], 2: ["half"] * 2, 3: ["wide", "half", "half"]}[num_plans]
     assert [chart.size for chart in charts] == sizes
@@ -435,7 +434,7 @@ def test_the_template_goes_with_the_package() -> None:
 
 
 def test_a_file_that_is_no_table_is_told(make: Maker) -> None:
-    run = read_folder(make("run", kind="classifier", rows=[{**ROW, "epoch": 1}]), telling.run_kinds())
+    run = read_folder(make("run", kind="classifier", rows=[{**ROW, "epoch": 1}]), run_kinds())
     (run.folder / "confusion.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"confusion.csv is empty, cut or corrupt"):
         run.table("confusion")
@@ -444,7 +443,7 @@ def test_a_file_that_is_no_table_is_told(make: Maker) -> None:
 def test_a_grid_without_its_baseline_calls_no_other_one_that(tmp_path: Path) -> None:
     columns = "variant,measure,seeds,mean,low,high,sd,difference,difference_low,difference_high"
     cells = ["variant,seed,state,error,seconds", "uniform,0,failed,,", "anti,0,finished,0.5,1"]
-    kind = next(one for one in telling.run_kinds() if one.name == "curricula")
+    kind = next(one for one in run_kinds() if one.name == "curricula")
     run = Run(tmp_path, kind, None, "", [], [], [], [], [])
 
     def differences(*summary: str) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from spl.agents.replay.memory import ReplayMemory
-from spl.data.recording_format import HEADER, Fields, trim
+from spl.data.recording_files import trim
+from spl.data.recording_format import HEADER, Fields
 from spl.records import Observation, StreamSpec, Transition
 from spl.runs import checkpoint
 from spl.runs.checkpoint import DamagedError

@@ -16,8 +16,9 @@ from torch import Tensor
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Pixels0, Range, Share, ShareInside, Workers, check_ranges
+from spl.data.images.broken import Looking
 from spl.data.images.files import colour_of, open_image
-from spl.data.images.folders import Counted, Looking, find_images
+from spl.data.images.folders import Counted, find_images
 
 FETCHED = ("cifar10", "cifar100", "stl10")  # that torchvision can download
 SPLIT = ("digits", "folder")  # that are split here by ``test_share``

@@ -5,13 +5,14 @@ Opening a picture is in `spl.data.images.files`, choosing files in `spl.folder_f
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from spl.config.errors import UsageError
+from spl.data.images.broken import Looking, refusal
 from spl.data.images.files import fault_of, open_image, picture_endings
 from spl.data.images.splits import (
     NO_PART,
@@ -25,7 +26,6 @@ from spl.data.images.splits import (
 )
 from spl.folder_files import EMPTY, HIDDEN, LeftOut, as_json, find_files, named, told
 from spl.printable import printable
-from spl.runs.logger import Report
 
 NO_CLASS, BROKEN, NO_PICTURES = "in no class folder", "broken", "a folder without pictures"
 TRAIN, HELD_OUT = 0, 1
@@ -88,28 +88,6 @@ class Found(NamedTuple):
     counted: Counted
 
 
-class Looking(NamedTuple):
-    """What is done about broken pictures."""
-
-    is_asked_for: bool = True  # look at each picture; False: a broken one is met when it is read
-    is_skipping: bool = False  # leave out what is broken instead of refusing the folder
-    skipped: Collection[str] | None = None  # what a run has left out since it began; None: it begins now
-
-    def faults(self, root: Path, names: Sequence[str]) -> dict[str, str]:
-        """Return why a picture is broken, for each that is; read to its end where it may be left out."""
-        if not self.is_asked_for:
-            return {}
-        is_thorough = self.is_skipping and self.skipped is None
-        faults: dict[str, str] = {}
-        report = Report(root, "", len(names), is_logged=False)  # never entered: plain lines, if it takes long
-        for number, name in enumerate(names):
-            if (fault := fault_of(root / name, is_thorough=is_thorough)) is not None:
-                faults[name] = fault
-            if report.is_due():
-                report.show(number + 1, {"pictures looked at": number + 1, "broken": len(faults)})
-        return faults
-
-
 def find_images(root: Path, background: str, looking: Looking) -> Found:
     """Return the pictures below ``root`` by class, and by part where it has a split of its own.
 
@@ -128,7 +106,7 @@ def find_images(root: Path, background: str, looking: Looking) -> Found:
     names = folder.pictures(set(looking.skipped or ()))
     faults = looking.faults(root, names)
     if faults and (looking.skipped is not None or not looking.is_skipping):
-        raise UsageError(_refusal(root, faults, len(names), is_running=looking.skipped is not None))
+        raise UsageError(refusal(root, faults, len(names), is_running=looking.skipped is not None))
     folder.left_out += [LeftOut(name, BROKEN) for name in faults]
     classes = folder.classes([name for name in names if name not in faults])
     return folder.found(classes, background, [*(looking.skipped or ()), *faults])
@@ -290,13 +268,3 @@ class _Folder:
             images.append(ImageFiles(self.root / prefix, names, labels, background))
         held_out = None if self.parts is None else images[HELD_OUT]
         return Found(images[TRAIN], held_out, tuple(map(printable, self.kinds)), counted)
-
-
-def _refusal(root: Path, faults: dict[str, str], count: int, *, is_running: bool) -> str:
-    """Return the sentence that refuses broken pictures, with a cure that can be followed."""
-    them = "it" if len(faults) == 1 else "them"
-    cure = f"mend or delete {them}, or leave {them} out with --data.skip_broken true"
-    if is_running:
-        cure = "put whole copies back: a run goes on with the pictures that it began with"
-    each = named([f"{printable(name)} ({fault})" for name, fault in faults.items()], len(faults))
-    return f"{len(faults):,} of {count:,} pictures in {printable(str(root))} cannot be read: {each}; {cure}"

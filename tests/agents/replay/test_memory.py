@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from spl.agents.replay.memory import ReplayMemory
-from spl.data.recording_format import HEADER, Fields, trim
+from spl.data.recording_files import trim
+from spl.data.recording_format import HEADER, Fields
 from spl.records import Batch, Observation, StreamSpec, Transition
 from spl.runs.checksums import seal
 
@@ -476,7 +477,7 @@ def test_a_kill_while_trimming_leaves_the_recording_readable(
     with monkeypatch.context() as patch:
         patch.setattr(np.lib.format, "write_array_header_1_0", die)
         if num_done == 8:
-            replace = "spl.data.recording_format.os.replace"
+            replace = "spl.data.recording_files.os.replace"
             patch.setattr(replace, lambda a, b: shutil.move(a, b) if not calls else die())
         with pytest.raises(KeyboardInterrupt):
             trim(tmp_path)

@@ -17,7 +17,8 @@ from spl.agents.replay.memory import ReplayMemory
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.envs.check.command import check_env
-from spl.envs.check.examine import CheckEnvConfig, MemorySize, examine
+from spl.envs.check.config import CheckEnvConfig, MemorySize
+from spl.envs.check.examine import examine
 from spl.envs.check.findings import Finding
 from spl.envs.check.sound import Hearing, Skipping, judge_skipping
 from spl.envs.config import EnvConfig

@@ -1,0 +1,69 @@
+"""Episodes of random actions in an environment under examination, moment by moment."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.api_checks import flag_of, number_of, odd_form
+from spl.envs.check.config import CheckEnvConfig, Say
+from spl.envs.check.failures import RAISED, EnvFailure
+from spl.envs.check.findings import Moment
+from spl.envs.space_entries import Stream
+from spl.envs.spaces import Streams
+
+
+def play(
+    env: gymnasium.Env[Any, Any], adapted: AudioVisualEnv, config: CheckEnvConfig, say: Say
+) -> Iterator[Moment]:
+    """Yield the moments of all episodes; ``env`` is that of ``adapted`` or another one made alike.
+
+    Raises:
+        EnvFailure: if the environment raises.
+    """
+    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.num_steps)
+    actions = [adapted.first_action + int(action) for action in draws]
+    for episode in range(config.num_episodes):
+        step = 0
+        for moment in _play_episode(env, adapted.streams, actions, config.seed + episode, say):
+            step = moment.step
+            yield moment
+        actions = actions[step:]
+        if not actions:
+            return
+
+
+def _play_episode(
+    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
+) -> Iterator[Moment]:
+    """Yield the reset and then the steps, until the episode or the actions end."""
+    chosen = {"picture": streams.video, "sound": streams.audio}
+
+    def part(raw: Any, stream: Stream) -> Any:
+        with contextlib.suppress(ValueError):  # it is missing
+            return stream.part(raw)
+
+    for step in range(len(actions) + 1):
+        where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
+        say(where)
+        reward: Any = 0.0
+        terminated: Any = False
+        truncated: Any = False
+        try:
+            if step == 0:
+                raw, _ = env.reset(seed=seed)
+            else:
+                raw, reward, terminated, truncated, _ = env.step(actions[step - 1])
+            odd = odd_form(reward, terminated, truncated)
+            reward = number_of(reward)
+            terminated, truncated = flag_of("terminated", terminated), flag_of("truncated", truncated)
+        except RAISED as error:  # an author's environment may fail in any way; the finding names it
+            raise EnvFailure(where) from error
+        parts = {name: part(raw, stream) for name, stream in chosen.items() if stream is not None}
+        moment = Moment(where, step, parts, reward, terminated, truncated, odd)
+        yield moment
+        if moment.is_last:
+            return

@@ -1,0 +1,100 @@
+"""Environments in processes of their own: how they are made, held to be alike, and lost.
+
+What steps them together is in `spl.envs.vector`.
+"""
+
+import multiprocessing
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
+
+from spl.config.errors import UsageError
+from spl.envs.config import EnvConfig
+from spl.envs.resumable import Seeded
+from spl.runs.signals import serve_above
+
+PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
+LOST = (multiprocessing.TimeoutError, EOFError, ConnectionError)  # an environment that answers no more
+THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
+    """Make an environment, here or in a worker; that leaves signals to the process above and ends with it."""
+    serve_above()
+    return Seeded(config, seed, index)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let processes that start meanwhile compute with one thread."""
+    before = {name: os.environ.get(name) for name in THREADS_OF_LIBRARIES}
+    os.environ.update(dict.fromkeys(THREADS_OF_LIBRARIES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class Apart(AsyncVectorEnv):
+    """Environments in processes, held to be alike by our own sentence."""
+
+    def _check_spaces(self) -> None:
+        first = self.single_observation_space
+        try:
+            check_alike(
+                self.get_attr("config")[0].id,
+                self.get_attr("num_actions"),
+                self.get_attr("observation_space"),
+                first,
+            )
+        except UsageError:
+            self.close(timeout=PARTING_S)
+            raise
+        except LOST:
+            self._state = AsyncState.DEFAULT  # no answer comes any more: closing must not wait for it
+            raise
+
+
+def check_alike(name: str, num_actions: Sequence[int], spaces: Sequence[Any], first: Any) -> None:
+    """Refuse environments of one run that differ in their actions, or in what they show from ``first``.
+
+    Raises:
+        UsageError: naming one that differs, and how.
+    """
+    advice = "make all that it constructs alike, or choose --num_envs 1"
+    for env, (count, space) in enumerate(zip(num_actions, spaces, strict=True)):
+        if count != num_actions[0]:
+            raise UsageError(
+                f"the environments of a run must have the same actions, but of {name} environment 0 "
+                f"has {num_actions[0]} and environment {env} has {count}; {advice}"
+            )
+        if space != first:
+            shapes = [" and ".join(str(part.shape) for part in one[:2]) for one in (first, space)]
+            raise UsageError(
+                f"the environments of a run must show the same, but of {name} the first one made shows "
+                f"video and audio of {shapes[0]} and environment {env} of {shapes[1]}; {advice}"
+            )
+
+
+def cause_of_death(exit_code: int | None) -> str:
+    """Return what a process died of: the signal's name, or its exit code."""
+    is_signal = exit_code is not None and exit_code < 0
+    return signal.Signals(-exit_code).name if is_signal else f"exit code {exit_code}"  # type: ignore[operator]
+
+
+@contextmanager
+def gymnasium_quiet() -> Iterator[None]:
+    """Keep from the terminal what Gymnasium says of a fault that is told in our own words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

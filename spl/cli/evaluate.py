@@ -1,0 +1,47 @@
+"""The commands that judge a run: ``spl evaluate``; each imports what it needs when it is chosen."""
+
+from spl.cli.run_arguments import OK, take_run
+from spl.config.parse import parse
+from spl.config.words import folder_of, join_paths, split_words
+
+
+def evaluate_agent(argv: list[str]) -> int:
+    """``spl evaluate agent RUN [options]``."""
+    from spl.agents.evaluate import EvaluateAgentConfig, print_evaluation
+    from spl.agents.evaluate import evaluate_agent as evaluate
+
+    run, rest = take_run(argv, "spl evaluate agent runs/agent/...")
+    config = parse(EvaluateAgentConfig, rest, prog="spl evaluate agent RUN")
+    print_evaluation(evaluate(run, config))
+    print(f"written to {run / 'evaluation.json'}")
+    return OK
+
+
+def evaluate_classifier(argv: list[str]) -> int:
+    """``spl evaluate classifier RUN [options]``."""
+    from spl.classify.evaluate import EvaluateClassifierConfig
+    from spl.classify.evaluate import evaluate_classifier as evaluate
+    from spl.classify.evaluation_tables import print_evaluation
+
+    run, rest = take_run(argv, "spl evaluate classifier runs/classifier/...")
+    config = parse(EvaluateClassifierConfig, rest, prog="spl evaluate classifier RUN")
+    print_evaluation(evaluate(run, config), run / f"{config.file}.json")
+    return OK
+
+
+def evaluate_autoencoder(argv: list[str]) -> int:
+    """``spl evaluate autoencoder RUN ... [options]``."""
+    from spl.pretrain.evaluate import ALIASES, EvaluateAutoencoderConfig
+    from spl.pretrain.evaluate import evaluate_autoencoder as evaluate
+    from spl.pretrain.evaluation.pool_seeds import pool
+    from spl.pretrain.evaluation.tables import print_evaluation
+
+    run, rest = take_run(argv, "spl evaluate autoencoder runs/autoencoder/...")
+    others, rest = split_words(rest)
+    runs = [run, *(folder_of(other, "a run") for other in others)]
+    prog = "spl evaluate autoencoder RUN ..."
+    rest = join_paths(rest, ALIASES, "data.paths")
+    config = parse(EvaluateAutoencoderConfig, rest, prog=prog, aliases=ALIASES)
+    results = [evaluate(one, config) for one in runs]
+    print_evaluation(results[0] if len(runs) == 1 else pool(results), run if len(runs) == 1 else None)
+    return OK

@@ -1,0 +1,58 @@
+"""The commands that show what decisions come from: ``spl explain``, and ``spl film``, over a video."""
+
+from spl.cli.run_arguments import INTERRUPTED, OK, take_run
+from spl.config.errors import UsageError
+from spl.config.parse import given_options, parse
+from spl.config.words import folder_of, join_paths, split_words, take_options
+
+
+def explain_agent(argv: list[str]) -> int:
+    """``spl explain agent RUN [options]``."""
+    from spl.agents.explain import ExplainAgentConfig, print_explanation
+    from spl.agents.explain import explain_agent as explain
+
+    run, rest = take_run(argv, "spl explain agent runs/agent/...")
+    print_explanation(explain(run, parse(ExplainAgentConfig, rest, prog="spl explain agent RUN")))
+    return OK
+
+
+def explain_classifier(argv: list[str]) -> int:
+    """``spl explain classifier RUN ... [--images PATH ...] [options]``."""
+    from spl.explain.classifier import ExplainClassifierConfig
+    from spl.explain.classifier import explain_classifier as explain
+    from spl.explain.tables import print_measures
+
+    run, rest = take_run(argv, "spl explain classifier runs/classifier/...")
+    others, rest = split_words(rest)
+    rest, files = take_options(rest, "--images")
+    beside = {"--images PATH ...": "files of images to draw instead of held-out ones"}
+    prog = "spl explain classifier RUN ..."
+    config = parse(ExplainClassifierConfig, rest, prog=prog, beside=beside)
+    if files and "num_drawn" in given_options(ExplainClassifierConfig, rest):
+        raise UsageError("--num_drawn is of held-out images: leave it out, or --images")
+    print_measures(explain([run, *(folder_of(other, "a run") for other in others)], config, files))
+    return OK
+
+
+def explain_autoencoder(argv: list[str]) -> int:
+    """``spl explain autoencoder RUN [options]``."""
+    from spl.explain.autoencoder import ExplainAutoencoderConfig, print_explanation
+    from spl.explain.autoencoder import explain_autoencoder as explain
+    from spl.pretrain.evaluate import ALIASES
+
+    run, rest = take_run(argv, "spl explain autoencoder runs/autoencoder/...")
+    prog, rest = "spl explain autoencoder RUN", join_paths(rest, ALIASES, "data.paths")
+    print_explanation(explain(run, parse(ExplainAutoencoderConfig, rest, prog=prog, aliases=ALIASES)))
+    return OK
+
+
+def film(argv: list[str]) -> int:
+    """``spl film RUN [options]``."""
+    from spl.agents.film.command import FilmConfig
+    from spl.agents.film.command import film as shoot
+
+    run, rest = take_run(argv, "spl film runs/agent/...")
+    done = shoot(run, parse(FilmConfig, rest, prog="spl film RUN"))
+    returns = ", ".join(f"{total:g}" for total in done["returns"])
+    print(f"{done['file']}: {done['seconds']:.1f} s, {done['frames']:,} frames, return {returns}")
+    return OK if done["is_finished"] else INTERRUPTED
