@@ -249,7 +249,7 @@ def test_a_script_without_a_main_guard_is_told_in_one_sentence(tmp_path):
 def test_workers_end_with_the_process_above_them_even_if_they_hang(request):
     code = (
         f"import os, sys; sys.path.insert(0, {str(request.path.parent)!r})\n"
-        "from test_fleet import fleet_of\n"
+        "from test_vector import fleet_of\n"
         "fleet = fleet_of('hang', num_envs=2, is_apart=True, at=1)\n"
         "fleet.start()\n"
         "fleet._envs.step_async([0, 0])\n"
