@@ -1,6 +1,7 @@
 """The packages: which may import which, how large they may grow, and that the wheel lists all of them."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -164,6 +165,15 @@ def arrows(name: str) -> set[str]:
     return {package_of(one) for path in inside for one in imports_of(path)} - {name}
 
 
+def rows_of_design() -> dict[str, set[str]]:
+    """Package -> what it may import beside the ground, as the table of docs/design.md says."""
+    rows = re.findall(
+        r"^\| `((?:spl|envs|agents)/[^`]*)` \|.*\| (.*) \|$", (ROOT / "docs/design.md").read_text(), re.M
+    )
+    names = {one.rstrip("/").replace("/", "."): set(re.findall(r"`([^`]+)`", may)) for one, may in rows}
+    return {one if one.startswith("spl.") else f"spl.{one}": may for one, may in names.items()}
+
+
 def lines_of(path: Path) -> int:
     return path.read_text().count("\n")
 
@@ -187,6 +197,14 @@ def test_the_tables_have_no_stale_row_and_no_circle():
         for name in free:
             del allowed[name]
     assert not allowed, f"a circle among {sorted(allowed)}"
+
+
+def test_the_design_document_has_the_same_table():
+    """A new package, or a new import between packages, is also written into docs/design.md."""
+    free = ("spl.cli", "spl.__main__")
+    assert {name: may for name, may in rows_of_design().items() if name not in free} == {
+        name: may for name, may in MAY_IMPORT.items() if name not in free
+    }
 
 
 def test_inside_spl_only_the_command_line_sees_agents_and_envs():

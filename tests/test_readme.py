@@ -1,5 +1,6 @@
 """The README's promises: its environment trains with one flag, its Python runs, its files exist."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -49,6 +50,34 @@ def test_every_preset_that_is_named_exists():
     for words, name in named:
         command = "spl train agent" if words.endswith("--of agent") else f"spl {words}"
         assert find_preset(name, command) is not None, (command, name)
+
+
+def test_every_path_and_module_that_is_named_exists():
+    """Paths such as ``spl/models/`` and names such as ``spl.saliency.METHODS``, in the README and in docs/."""
+    texts = [README, *(path.read_text() for path in (ROOT / "docs").glob("*.md"))]
+    paths, names = set(), set()
+    for text in texts:
+        paths |= set(re.findall(r"(?<![\w./-])(?:spl|agents|envs|tests|scripts|configs)/[\w./-]*[\w/]", text))
+        names |= set(re.findall(r"(?<![\w./])spl(?:\.[A-Za-z]\w*)+", text))
+    worlds = {path for path in paths if path.startswith("spl/") and path.endswith("-v0")}  # ids, not paths
+    assert len(paths - worlds) >= 40 and len(names) >= 5
+    assert not [path for path in sorted(paths - worlds) if not (ROOT / path).exists()]
+    for name in sorted(names):
+        assert exists(name), name
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    for cut in range(name.count("."), -1, -1):
+        parts = name.split(".")
+        try:
+            found = importlib.import_module(".".join(parts[: cut + 1]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut + 1 :]:
+            found = getattr(found, part, None)
+        return found is not None
+    return False
 
 
 def test_every_file_that_is_named_exists():
