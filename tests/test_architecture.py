@@ -167,9 +167,8 @@ def arrows(name: str) -> set[str]:
 
 def rows_of_design() -> dict[str, set[str]]:
     """Package -> what it may import beside the ground, as the table of docs/design.md says."""
-    rows = re.findall(
-        r"^\| `((?:spl|envs|agents)/[^`]*)` \|.*\| (.*) \|$", (ROOT / "docs/design.md").read_text(), re.M
-    )
+    text = (ROOT / "docs/design.md").read_text()
+    rows = re.findall(r"^\| `((?:spl|envs|agents)/(?:[^`]*/)?)` \|.*\| (.*) \|$", text, re.M)
     names = {one.rstrip("/").replace("/", "."): set(re.findall(r"`([^`]+)`", may)) for one, may in rows}
     return {one if one.startswith("spl.") else f"spl.{one}": may for one, may in names.items()}
 

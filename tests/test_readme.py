@@ -53,14 +53,15 @@ def test_every_preset_that_is_named_exists():
 
 
 def test_every_path_and_module_that_is_named_exists():
-    """Paths such as ``spl/models/`` and names such as ``spl.saliency.METHODS``, in the README and in docs/."""
+    """Paths such as ``spl/models/``, names such as ``spl.saliency.METHODS``, in README and docs."""
     texts = [README, *(path.read_text() for path in (ROOT / "docs").glob("*.md"))]
     paths, names = set(), set()
     for text in texts:
         paths |= set(re.findall(r"(?<![\w./-])(?:spl|agents|envs|tests|scripts|configs)/[\w./-]*[\w/]", text))
         names |= set(re.findall(r"(?<![\w./])spl(?:\.[A-Za-z]\w*)+", text))
     worlds = {path for path in paths if path.startswith("spl/") and path.endswith("-v0")}  # ids, not paths
-    assert len(paths - worlds) >= 40 and len(names) >= 5
+    assert len(paths - worlds) >= 40
+    assert len(names) >= 5
     assert not [path for path in sorted(paths - worlds) if not (ROOT / path).exists()]
     for name in sorted(names):
         assert exists(name), name
