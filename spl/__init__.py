@@ -1,13 +1,166 @@
 """Self-paced, reinforcement, multimodal learning: agents that see and hear.
 
-Public names are imported from the modules that own them, for example ``spl.agents.loop.train_agent``.
+The public names are attributes of ``spl``: ``spl.train_agent``, ``spl.grad_cam``. Each is imported from the
+module that owns it when it is first used, so that ``import spl`` loads neither torch nor gymnasium.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spl.agents.config import TrainAgentConfig
+    from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+    from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+    from spl.agents.explain import ExplainAgentConfig, explain_agent
+    from spl.agents.record import RecordConfig, record
+    from spl.agents.replay.memory import ReplayMemory
+    from spl.agents.train import train_agent
+    from spl.attention.insert import insert_attention
+    from spl.attention.maps import attention_maps
+    from spl.attention.plot import draw_attention
+    from spl.classify.config import TrainClassifierConfig
+    from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier
+    from spl.classify.train import train_classifier
+    from spl.curriculum.config import CurriculumConfig
+    from spl.curriculum.curriculum import Curriculum
+    from spl.envs.check.command import check_env
+    from spl.envs.check.examine import CheckEnvConfig
+    from spl.envs.config import EnvConfig
+    from spl.envs.registry import make_env
+    from spl.models.autoencoder import TwoStreamAutoencoder
+    from spl.models.encoder import EncoderConfig, TwoStreamEncoder
+    from spl.pretrain.config import PretrainConfig
+    from spl.pretrain.evaluate import EvaluateAutoencoderConfig, evaluate_autoencoder
+    from spl.pretrain.train import pretrain_autoencoder
+    from spl.records import Batch, Observation, Transition
+    from spl.saliency.cam import grad_cam, grad_cam_plus_plus, layer_cam, score_cam
+    from spl.saliency.perturbation import integrated_gradients, occlusion
+    from spl.saliency.shapley import shapley_values
+    from spl.saliency.targets import advantage, chosen, predicted, reconstruction_error
+
+    __version__: str
 
 DISTRIBUTION = "spl-multimodal"  # what is installed: "spl" belongs to others on the package index
+_OWNERS = {  # public name -> module that owns it
+    "Batch": "spl.records",
+    "CheckEnvConfig": "spl.envs.check.examine",
+    "Curriculum": "spl.curriculum.curriculum",
+    "CurriculumConfig": "spl.curriculum.config",
+    "DqnConfig": "spl.agents.dqn",
+    "EncoderConfig": "spl.models.encoder",
+    "EnvConfig": "spl.envs.config",
+    "EvaluateAgentConfig": "spl.agents.evaluate",
+    "EvaluateAutoencoderConfig": "spl.pretrain.evaluate",
+    "EvaluateClassifierConfig": "spl.classify.evaluate",
+    "ExplainAgentConfig": "spl.agents.explain",
+    "MultimodalDqn": "spl.agents.dqn",
+    "MultimodalQNetwork": "spl.agents.dqn",
+    "Observation": "spl.records",
+    "PretrainConfig": "spl.pretrain.config",
+    "RecordConfig": "spl.agents.record",
+    "ReplayMemory": "spl.agents.replay.memory",
+    "TrainAgentConfig": "spl.agents.config",
+    "TrainClassifierConfig": "spl.classify.config",
+    "Transition": "spl.records",
+    "TwoStreamAutoencoder": "spl.models.autoencoder",
+    "TwoStreamEncoder": "spl.models.encoder",
+    "advantage": "spl.saliency.targets",
+    "attention_maps": "spl.attention.maps",
+    "check_env": "spl.envs.check.command",
+    "chosen": "spl.saliency.targets",
+    "draw_attention": "spl.attention.plot",
+    "evaluate_agent": "spl.agents.evaluate",
+    "evaluate_autoencoder": "spl.pretrain.evaluate",
+    "evaluate_classifier": "spl.classify.evaluate",
+    "explain_agent": "spl.agents.explain",
+    "grad_cam": "spl.saliency.cam",
+    "grad_cam_plus_plus": "spl.saliency.cam",
+    "insert_attention": "spl.attention.insert",
+    "integrated_gradients": "spl.saliency.perturbation",
+    "layer_cam": "spl.saliency.cam",
+    "make_env": "spl.envs.registry",
+    "occlusion": "spl.saliency.perturbation",
+    "predicted": "spl.saliency.targets",
+    "pretrain_autoencoder": "spl.pretrain.train",
+    "reconstruction_error": "spl.saliency.targets",
+    "record": "spl.agents.record",
+    "score_cam": "spl.saliency.cam",
+    "shapley_values": "spl.saliency.shapley",
+    "train_agent": "spl.agents.train",
+    "train_classifier": "spl.classify.train",
+}
+__all__ = [
+    "Batch",
+    "CheckEnvConfig",
+    "Curriculum",
+    "CurriculumConfig",
+    "DqnConfig",
+    "EncoderConfig",
+    "EnvConfig",
+    "EvaluateAgentConfig",
+    "EvaluateAutoencoderConfig",
+    "EvaluateClassifierConfig",
+    "ExplainAgentConfig",
+    "MultimodalDqn",
+    "MultimodalQNetwork",
+    "Observation",
+    "PretrainConfig",
+    "RecordConfig",
+    "ReplayMemory",
+    "TrainAgentConfig",
+    "TrainClassifierConfig",
+    "Transition",
+    "TwoStreamAutoencoder",
+    "TwoStreamEncoder",
+    "__version__",
+    "advantage",
+    "attention_maps",
+    "check_env",
+    "chosen",
+    "draw_attention",
+    "evaluate_agent",
+    "evaluate_autoencoder",
+    "evaluate_classifier",
+    "explain_agent",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "insert_attention",
+    "integrated_gradients",
+    "layer_cam",
+    "make_env",
+    "occlusion",
+    "predicted",
+    "pretrain_autoencoder",
+    "reconstruction_error",
+    "record",
+    "score_cam",
+    "shapley_values",
+    "train_agent",
+    "train_classifier",
+]
 
-try:
-    __version__ = version(DISTRIBUTION)
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0.0.0"
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that owns it."""
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _OWNERS:
+        value = getattr(importlib.import_module(_OWNERS[name]), name)
+    else:
+        raise AttributeError(f"module 'spl' has no attribute {name!r}; dir(spl) lists the public names")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, and what every module has."""
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all else here
+
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0.0.0"

@@ -146,11 +146,25 @@ def package_of(name: str) -> str:
     return name if owner == "spl" else owner
 
 
+def for_types(tree: ast.Module) -> set[ast.AST]:
+    """What stands under ``if TYPE_CHECKING`` at the head of a module."""
+    heads = [one for one in tree.body if isinstance(one, ast.If) and ast.unparse(one.test) == "TYPE_CHECKING"]
+    return {node for head in heads for node in ast.walk(head)}
+
+
 def imports_of(path: Path) -> set[str]:
-    """The modules of ours that a file imports, anywhere in it."""
+    """The modules of ours that a file imports, anywhere in it.
+
+    Left out is what ``spl/__init__.py`` imports for type checkers alone: at run time it knows the owners of
+    the public names as strings, which load nothing, so that every package may still import ``spl``.
+    """
     known = modules()
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    left_out = for_types(tree) if path == ROOT / "spl" / "__init__.py" else set()
+    for node in ast.walk(tree):
+        if node in left_out:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

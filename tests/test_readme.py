@@ -4,6 +4,7 @@ import importlib
 import re
 from pathlib import Path
 
+import spl
 from spl.cli import main as cli
 from spl.config.presets import find_preset
 
@@ -31,8 +32,10 @@ def test_the_own_environment_trains_with_one_flag(tmp_path, monkeypatch, capsys)
 def test_the_python_example_names_what_exists():
     example = next(block for block in blocks("python") if "train_agent(" in block)
     compile(example, "README.md", "exec")
-    imports = [line for line in example.splitlines() if line.startswith(("from", "import"))]
-    exec("\n".join(imports))
+    assert [line for line in example.splitlines() if "import" in line] == ["import spl"]
+    names = re.findall(r"\bspl\.([A-Za-z_]+)", example)
+    assert len(names) == 5
+    assert set(names) <= set(spl.__all__)
 
 
 def test_attention_goes_into_a_network_and_is_pictured(tmp_path, monkeypatch, capsys):
