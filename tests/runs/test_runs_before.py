@@ -1,0 +1,79 @@
+"""Runs made before the packages (at c0c4608): they are resumed, evaluated and reported as they were then.
+
+``tests/data/runs_before`` holds a run of each training, stopped on the way, with what it learns from, and a
+whole grid of curricula without its checkpoints. The classifier's weights are rounded to powers of two and its
+momenta are zero, so that the archive is small. ``expected.json`` has the last row that the code of then wrote
+when it resumed each of them.
+"""
+
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from spl.cli.main import main
+
+BEFORE = Path(__file__).parent.parent / "data" / "runs_before"
+EXPECTED = json.loads((BEFORE / "expected.json").read_text())
+RESUMED = {
+    "agent": ("train agent", 22),
+    "autoencoder": ("pretrain autoencoder", 7),
+    "classifier": ("train classifier", 6),
+}
+SHORT = {"agent": ("--num_episodes", "1", "--num_seeds", "1")}
+
+
+def unpacked(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Unpack the runs of a kind, go to the folder that they were made from, and return the run."""
+    with tarfile.open(BEFORE / f"{kind}.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    (config,) = Path().glob("*/*/*/config.yaml")
+    return config.parent
+
+
+def spl(*words: str) -> None:
+    assert main([*words]) == 0
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_run_of_before_resumes_to_the_numbers_of_then(kind, tmp_path, monkeypatch, capsys):
+    run = unpacked(kind, tmp_path, monkeypatch)
+    command, step = RESUMED[kind]
+    (saved,) = (run / "checkpoints").glob("step-*")
+    assert int(saved.name.removeprefix("step-")) == step
+    rows = len((run / "metrics.jsonl").read_text().splitlines())
+    spl(*command.split(), "--resume", str(run))
+    after = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()[rows:]]
+    assert step < after[0]["step"] <= after[-1]["step"]
+    for name, value in EXPECTED[kind].items():
+        assert after[-1][name] == pytest.approx(value, rel=1e-4), name
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_run_of_before_is_evaluated_and_reported(kind, tmp_path, monkeypatch, capsys):
+    run = unpacked(kind, tmp_path, monkeypatch)
+    spl("evaluate", kind, str(run), *SHORT.get(kind, ()))
+    spl("report", str(run))
+    assert kind in (run / "report.html").read_text()
+
+
+def test_a_grid_of_before_is_reported_and_resumed(tmp_path, monkeypatch, capsys):
+    grid = unpacked("ablation", tmp_path, monkeypatch)
+    before = (grid / "summary.csv").read_text()
+    spl("report", str(grid))
+    spl("ablate", "curriculum", "--of", "autoencoder", "--resume", str(grid))
+    assert (grid / "summary.csv").read_text() == before
+
+
+@pytest.mark.parametrize("kind", [*RESUMED, "ablation"])
+def test_no_file_of_a_run_names_a_module(kind, tmp_path, monkeypatch, capsys):
+    run = unpacked(kind, tmp_path, monkeypatch)
+    if kind in RESUMED:  # what is written now as well
+        spl(*RESUMED[kind][0].split(), "--resume", str(run))
+    files = [path for path in run.rglob("*") if path.suffix in (".yaml", ".json", ".jsonl", ".csv")]
+    assert len(files) >= 5
+    for path in files:
+        assert not re.search(r"\bspl\.[a-z]", path.read_text()), path
