@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from spl.curriculum.config import CurriculumConfig
     from spl.curriculum.curriculum import Curriculum
     from spl.envs.check.command import check_env
-    from spl.envs.check.examine import CheckEnvConfig
+    from spl.envs.check.config import CheckEnvConfig
     from spl.envs.config import EnvConfig
     from spl.envs.registry import make_env
     from spl.models.autoencoder import TwoStreamAutoencoder
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "spl-multimodal"  # what is installed: "spl" belongs to others on the package index
 _OWNERS = {  # public name -> module that owns it
     "Batch": "spl.records",
-    "CheckEnvConfig": "spl.envs.check.examine",
+    "CheckEnvConfig": "spl.envs.check.config",
     "Curriculum": "spl.curriculum.curriculum",
     "CurriculumConfig": "spl.curriculum.config",
     "DqnConfig": "spl.agents.dqn",

@@ -69,7 +69,7 @@ def test_the_public_names_are_these():
 def test_a_public_name_is_there_and_says_what_it_is(name):
     found = getattr(spl, name)
     assert not isinstance(found, ModuleType)
-    assert found.__name__ == name
+    assert (found.__module__, found.__name__) == (spl._OWNERS[name], name)
     assert inspect.getdoc(found)
 
 
