@@ -248,7 +248,7 @@ def test_a_script_without_a_main_guard_is_told_in_one_sentence(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="asks /proc who is alive")
 def test_workers_end_with_the_process_above_them_even_if_they_hang(request):
     code = (
-        f"import os, sys; sys.path.insert(0, {str(request.path.parent)!r})\n"
+        f"import os, sys; sys.path[:0] = {[str(folder) for folder in request.path.parents[:2]]!r}\n"
         "from test_vector import fleet_of\n"
         "fleet = fleet_of('hang', num_envs=2, is_apart=True, at=1)\n"
         "fleet.start()\n"
