@@ -233,7 +233,11 @@ def test_a_run_that_died_with_its_environment_goes_on_with_a_worker(tmp_path, re
     argv = [*FAULTY, "--env.kwargs.kind", "abort", "--env.kwargs.after", "3", "--runs", str(tmp_path)]
     argv += ["--env.kwargs.once", str(tmp_path / "once"), "--checkpoint_every_steps", "10"]
     command = [sys.executable, "-m", "spl", "train", "agent", "--config", "smoke/agent", *argv]
-    dead = subprocess.run([*command, "--env_workers", "false"], cwd=request.path.parent, capture_output=True)
+    dead = subprocess.run(
+        [*command, "--env_workers", "false"],
+        cwd=request.path.parents[1],  # where faulty_worlds.py is
+        capture_output=True,
+    )
     assert dead.returncode == -signal.SIGABRT
     assert b"faulty_worlds.py" in dead.stderr  # where it was
     (run,) = (tmp_path / "agent").iterdir()

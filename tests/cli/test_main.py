@@ -188,7 +188,7 @@ def variables_after(tmp_path: Path, **given: str) -> dict[str, str]:
         "print(json.dumps({name: os.environ[name] for name in names if name in os.environ}))\n"
     )
     code = (
-        "import sys; from spl import cli; assert 'torch' not in sys.modules\n"
+        "import sys; from spl.cli import main as cli; assert 'torch' not in sys.modules\n"
         "cli.COMMANDS['train', 'agent'] = cli.Command(lambda argv: __import__('told') and 0, '', '')\n"
         "sys.exit(cli.main(['train', 'agent']))"
     )

@@ -95,7 +95,7 @@ def test_no_module_imports_an_optional_package_at_its_head():
         f"{path.relative_to(ROOT)} imports {name}"
         for path in files
         for name in imported_at_once(ast.parse(path.read_text()))
-        if (ALL | SLOW) & set(name.split("."))
+        if name.partition(".")[0] in ALL | SLOW
     ]
     assert not wrong
 

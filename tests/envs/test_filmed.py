@@ -47,7 +47,7 @@ class Drum(gymnasium.Env):
 def config(**options) -> EnvConfig:
     kwargs = options.pop("kwargs", {})
     return EnvConfig(
-        id="test_camera:Drum", kwargs=kwargs, rest_level=options.pop("rest_level", 128), **options
+        id=f"{__name__}:Drum", kwargs=kwargs, rest_level=options.pop("rest_level", 128), **options
     )
 
 
