@@ -106,8 +106,8 @@ class TrainAgentConfig:
     num_steps: Count = 8_000  # agent decisions in all, over all environments
     num_envs: Count = 1  # stepped together
     env_workers: bool | None = None  # each in its own process; null: several, module:..., or a time limit
-    step_timeout_s: Timeout | None = None  # an environment that takes longer for a step is begun anew
-    max_faults: Count0 = 10  # environments begun anew after a fault before the run gives up
+    step_timeout_s: Timeout | None = None  # an environment that takes longer for a step is restarted
+    max_faults: Count0 = 10  # restarts of failed environments before the run gives up
     seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
@@ -115,7 +115,7 @@ class TrainAgentConfig:
     report_every_steps: Count = 1_000  # between two rows of metrics.jsonl
     checkpoint_every_steps: Count = 10_000  # at the latest: sooner where the memory's slack is spent
     checkpoint_every_minutes: Positive = 10.0  # at the latest, too
-    save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect anew
+    save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect again
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -45,7 +45,7 @@ class ReplayCurriculumConfig:
     warmup: Share = 0.08  # share of the run's steps before, in which everything drawn is learned
     schedule: Literal["linear", "root", "geometric"] = "linear"  # of the share
     groups: Literal["reward", "action", "none"] = "reward"  # the easiest of each: by reward's sign, or action
-    rescored: Share = 0.125  # share of those drawn whose loss is computed anew, on average; 1: of all
+    rescored: Share = 0.125  # share of those drawn whose loss is recomputed, on average; 1: of all
     modality: Literal["video", "audio"] | None = None  # the pace looks at the loss with that one alone
     alpha: Share = 0.6  # of priorities: 0 draws uniformly, 1 in proportion to the error
     beta: Share = 0.4  # of importance weights at first; 1 in the end, which takes the bias away

@@ -41,7 +41,7 @@ class DqnConfig:
     epsilon_end: Share = 0.05  # and in the end
     epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start
     epsilon_decay_steps: Count0 = 4_500  # steps from start to end
-    modality_dropout: ShareBelow1 = 0.0  # share of steps at which one sense is taken away while collecting
+    modality_dropout: ShareBelow1 = 0.0  # share of steps at which one modality is hidden while collecting
     modality_dropout_steps: AtLeast1 = 8.0  # mean length of such a stretch
 
     def __post_init__(self) -> None:

@@ -80,7 +80,7 @@ def load_encoder(folder: Path, here: dict[str, Any], place: str) -> dict[str, Te
     read_pretraining(folder)
     if checkpoint.latest(folder / "checkpoints") is None:
         raise UsageError(
-            f"the run in {folder} has no checkpoint yet: let it go on with "
+            f"the run in {folder} has no checkpoint yet: resume it with "
             f"spl pretrain autoencoder --resume {folder}"
         )
     try:

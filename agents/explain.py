@@ -58,7 +58,7 @@ class Told(NamedTuple):
     values: Tensor  # (S, A) Q-values
     shapley: Shapley  # of the score, (S,) each
     full: Tensor  # (S,) confidence in the action: softmax over actions
-    masked: Tensor  # (S,) and with both senses through their maps
+    masked: Tensor  # (S,) and with both modalities through their maps
     video_maps: Tensor | None  # (D, H, W) of the steps that are drawn
     audio_maps: Tensor | None  # (D, M, T F) likewise
 
@@ -66,7 +66,7 @@ class Told(NamedTuple):
 def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | None = None) -> dict[str, Any]:
     """Play episodes of a run's newest agent, greedily, and write what it acted on.
 
-    ``episode-N.png`` shows steps with their maps and both senses' shares over time. ``explanation.json`` has
+    ``episode-N.png`` shows steps with their maps and each modality's shares. ``explanation.json`` has
     every step's action, Q-values and Shapley values, the shares of each episode, and average drop and
     increase of the maps, with a softmax over actions as the confidence.
 

@@ -23,12 +23,12 @@ def linear_epsilon(step: int, *, start: float, end: float, warmup_steps: int, de
 class ModalityDropout:
     """Takes one sense away for a stretch of steps, so that the agent learns to do without it.
 
-    A stretch begins at a step with chance ``p / (mean_steps (1 - p))`` while both senses are there, takes
+    A stretch begins at a step with chance ``p / (mean_steps (1 - p))`` while both modalities are there, takes
     video or audio with equal chance, and ends at each step with chance ``1 / mean_steps``: in the long run a
     share ``p`` of the steps lacks one sense. An episode begins a new draw.
 
     Args:
-        probability: ``p`` in ``[0, mean_steps / (mean_steps + 1)]``, as a step with both senses lies between
+        probability: ``p`` in ``[0, mean_steps / (mean_steps + 1)]``, as a step with both lies between
             two stretches; 0 draws nothing.
         mean_steps: mean length of a stretch, in steps; at least 1.
         generator: owns the draws.

@@ -87,5 +87,5 @@ def command_to_resume(folder: Path) -> str:
 def stopped_before(folder: Path, console: Console | None, again: str) -> Result:
     """Say how to go on with a run that was told to stop before its first step, and return how it ended."""
     console = Console(stderr=True) if console is None else console
-    say(console, f"stopped and saved before the first step; go on with: {again}")
+    say(console, f"stopped and saved before the first step; resume with: {again}")
     return Result(folder, 0, False, math.nan)

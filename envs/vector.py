@@ -171,7 +171,7 @@ class Fleet:
         except LOST as error:
             return self._replace_lost(error)
         except RunError as error:
-            raise RunError(f"{self.config.id} failed and could not begin anew: {error}") from error
+            raise RunError(f"{self.config.id} failed and could not be restarted: {error}") from error
         num_taken = [len(taken) for taken in self._actions]
         for taken, action in zip(self._actions, actions, strict=True):
             taken.append(int(action))

@@ -230,7 +230,7 @@ CONTENDERS: dict[str, type[Any]] = {
 
 
 def check_same_work(contender: Contender, spec: StreamSpec) -> None:
-    """Raise ``ValueError`` unless a draw holds both senses, stacked, now and next."""
+    """Raise ``ValueError`` unless a draw holds both modalities, stacked, now and next."""
     sizes = [int(np.prod(array.shape)) for array in contender.draw(32)]
     expected = [32 * HISTORY * int(np.prod(shape)) for shape in (spec.video, spec.audio)] * 2
     if sizes != expected:

@@ -1,4 +1,4 @@
-"""A toy data set with a hidden factor that both senses tell, and one more in each that the other does not."""
+"""A toy data set with one hidden factor in both modalities, and one more in each that the other lacks."""
 
 from itertools import pairwise
 from pathlib import Path

@@ -62,7 +62,7 @@ class ReplayMemory(Rings):
         self._configure(spec, capacity, num_envs, history, n_step, gamma, slack)
         if folder is not None and (folder / recording_format.HEADER).exists():
             raise ValueError(
-                f"folder {folder} already holds a recording; go on with ReplayMemory.load(..., writable=True)"
+                f"folder {folder} holds a recording; open it with ReplayMemory.load(..., writable=True)"
             )
         layout = layout_of(spec, self.slots, num_envs)
         if folder is None:
@@ -228,7 +228,7 @@ class ReplayMemory(Rings):
             if not newest - self.slots <= oldest <= count <= newest:
                 raise ValueError(
                     f"written[{env}] must lie at most the slack behind {newest}, got {count}: these are not "
-                    "the observations that were remembered then; move the memory away to collect anew"
+                    "the observations that were remembered then; move the memory away to collect again"
                 )
         if self._place is not None and (self.folder is not None or written != self._written):
             self._check_sums(self._flat, written)
@@ -245,4 +245,4 @@ class ReplayMemory(Rings):
 
 
 def _or_without(folder: Path, error: ValueError) -> ValueError:
-    return ValueError(f"{error}; or move {folder} away and go on without it")
+    return ValueError(f"{error}; or move {folder} away and resume without it")

@@ -179,7 +179,7 @@ class Grid:
         count = f"{done} of {self.cells.num_cells} cells"
         if is_finished:
             return f"finished: {count}; {self.cells.num_failed} failed"
-        return f"stopped with {count} finished; go on with: {self.task.command} --resume {path}"
+        return f"stopped with {count} finished; resume with: {self.task.command} --resume {path}"
 
 
 def place_of(folder: Path, variant: str, seed: int) -> Path:

@@ -101,7 +101,7 @@ class Learner:
         sets = self.sets
         self.notes = [
             f"Data: {config.data.name}, {len(sets.train.indices):,} images to learn from, of which "
-            f"{config.data.label_noise:.0%} are told a wrong class; {len(sets.test.indices):,} held out with "
+            f"{config.data.label_noise:.0%} have a wrong label; {len(sets.test.indices):,} held out with "
             f"their true ones, {len(sets.classes)} classes, {sets.size} x {sets.size}; {config.model.name}, "
             f"{config.recipe.epochs} epochs of {config.recipe.batch_size} images an update.",
             "Accuracy: percent of the held-out images named right after the last epoch, not the best one.",

@@ -34,7 +34,7 @@ class Moment:
 
 
 def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title: str, path: Path) -> None:
-    """Write a PNG: the moments side by side, frames above spectrograms, and both senses over time below.
+    """Write a PNG: the moments side by side, frames above spectrograms, and both modalities over time below.
 
     Args:
         moments: at least one.

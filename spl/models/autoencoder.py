@@ -1,6 +1,6 @@
 """The bimodal autoencoder: two streams, one joint code, and two decoders that mirror the streams.
 
-What of a sample is shown, both senses or one of them, is decided here too; how it is corrupted is not.
+What of a sample is shown, both modalities or one of them, is decided here too; how it is corrupted is not.
 """
 
 import math
@@ -217,7 +217,7 @@ class TwoStreamAutoencoder(nn.Module):
     ones, then beyond the joint code three hidden ones and the output.
 
     Args:
-        encoder: reads both senses; it is trained, and nothing of it is copied.
+        encoder: reads both modalities; it is trained, and nothing of it is copied.
 
     Raises:
         ValueError: if the encoder lacks a stream.
@@ -230,7 +230,7 @@ class TwoStreamAutoencoder(nn.Module):
         super().__init__()
         if encoder.video is None or encoder.audio is None:
             missing = "video" if encoder.video is None else "audio"
-            raise ValueError(f"a two-stream autoencoder needs both senses, got data without {missing}")
+            raise ValueError(f"a two-stream autoencoder needs both modalities, got data without {missing}")
         self.encoder = encoder
         is_waveform = encoder.audio.shape[2] == 1  # one band; full scale is -1..1, of all else 0..1
         self.video = decoder_of(encoder.video, encoder.features, torch.sigmoid)
@@ -253,11 +253,11 @@ class TwoStreamAutoencoder(nn.Module):
                 stream.mean.copy_(mean)
 
     def decode(self, code: Tensor) -> Reconstruction:
-        """Return both senses as ``code (B, D)`` has them."""
+        """Return both modalities as ``code (B, D)`` has them."""
         return Reconstruction(self.video(code), self.audio(code), code)
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Reconstruction:
-        """Return both senses, whichever of them was there.
+        """Return both modalities, whichever of them was there.
 
         Args:
             video: ``(B, T, C, H, W)`` uint8.

@@ -138,7 +138,7 @@ def across(parts: Parts, pairs: Pairs, moments: tuple[Moments, Moments]) -> Tens
         moments: of the data's video and audio.
 
     Returns:
-        ``(B,)``; NaN where both senses are shown or the sample lacks one.
+        ``(B,)``; NaN where both modalities are shown or the sample lacks one.
     """
     errors, conditions = parts.errors.cpu().float(), parts.conditions.cpu()
     shares = torch.full((len(conditions),), torch.nan)

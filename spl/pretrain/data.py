@@ -127,10 +127,10 @@ def _why_broken(folder: Path, config: PairsConfig) -> str | None:
 class ViewOrder:
     """Which samples are shown in which update, and which of their senses; from seed and update alone.
 
-    ``thirds``: an epoch shows every sample three times, with both senses, the video alone and the audio
+    ``thirds``: an epoch shows every sample three times, with both modalities, the video alone and the audio
     alone: exactly a third each. ``random`` draws the condition of each of as many views. ``both`` never
     hides a sense, as often. ``is_aligned`` puts the three views of a sample into one update, one after the
-    other: first all with both senses, then all with the video, then all with the audio.
+    other: first all with both modalities, then all with the video, then all with the audio.
 
     Args:
         num_samples: ``N``, of the source.

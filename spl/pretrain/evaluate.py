@@ -186,7 +186,7 @@ def _shares(looked: Looked) -> dict[str, dict[str, float | None]]:
 def _retrieval(looked: Looked, complete: NDArray[np.int64], count: int) -> dict[str, Any]:
     """Return the recalls of the sound that belongs to a video, and back, among samples evenly chosen."""
     if len(complete) < 2:
-        return {"left_out": "retrieval is left out: it needs at least 2 samples with both senses"}
+        return {"left_out": "retrieval is left out: it needs at least 2 samples with both modalities"}
     chosen = complete[_evenly(len(complete), count)]
     seen, heard = looked.codes["video"][chosen], looked.codes["audio"][chosen]
     return {
@@ -209,7 +209,7 @@ def _probes(
     classes, sizes = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         what = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}"
-        return {"left_out": f"the probe is left out: it needs 2 classes with both senses, got {what}"}
+        return {"left_out": f"the probe is left out: it needs 2 classes with both modalities, got {what}"}
     if sizes.min() < NUM_BLOCKS:
         return {
             "left_out": f"the probe is left out: it needs {NUM_BLOCKS} samples of each class, "

@@ -22,10 +22,12 @@ Views = Literal["thirds", "random", "both"]
 class ObjectiveConfig:
     """What is shown, what is hidden, and what the code should be like."""
 
-    views: Views = "thirds"  # both senses, video alone, audio alone, a third each; drawn; or always both
+    views: Views = "thirds"  # both modalities, video alone, audio alone, a third each; drawn; or always both
     video_weight: NotNegative = 1.0  # of the picture's error, where predicting the mean costs 1
     audio_weight: NotNegative = 1.0  # of the sound's error, likewise
-    alignment: Literal["none", "squared", "infonce"] = "none"  # pulls both senses' codes of a sample together
+    alignment: Literal["none", "squared", "infonce"] = (
+        "none"  # pulls both modalities' codes of a sample together
+    )
     alignment_weight: NotNegative = 1.0  # of that
     temperature: Positive = 0.1  # of infonce
     sparsity: Literal["none", "squared", "kl", "l1"] = "none"  # penalty on each unit's expected activation
@@ -86,7 +88,7 @@ class Objective:
         return Parts(losses, errors.detach(), conditions, made.code.detach().mean())
 
     def _apart(self, code: Tensor, present: Tensor) -> Tensor:
-        """Return how far the codes of both senses alone lie apart, ``(B,)``: the same for a sample's views.
+        """Return how far the codes of video alone and audio alone lie apart, ``(B,)``, equal for all views.
 
         The views come in three blocks, as the aligned order has them. A sample that lacks a sense costs 0.
         """

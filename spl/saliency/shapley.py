@@ -17,7 +17,7 @@ class Shapley(NamedTuple):
 
     video: Tensor  # (B,)
     audio: Tensor  # (B,)
-    both: Tensor  # (B,) the score with both senses
+    both: Tensor  # (B,) the score with both modalities
     none: Tensor  # (B,) and with neither
 
     @property
@@ -60,7 +60,7 @@ def shapley_values(model: nn.Module, inputs: tuple[Tensor, ...], score: Score) -
         model: called as ``model(video, audio)`` or ``model(video, audio, present)``, in evaluation mode.
         inputs: two senses ``(B, ...)``, and flags ``(B, 2)`` bool if the model takes them.
         score: from what the model gives to ``(B,)``, such as `chosen` or `advantage`; for an agent of the
-            action that it takes with both senses.
+            action that it takes with both modalities.
 
     Raises:
         ValueError: if there are other inputs.

@@ -121,17 +121,17 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
 def _set_aside(error: NotTaken, folder: Path) -> RunError:
     path = folder / error.name
     save_file(error.batch, path)
-    return RunError(f"{error}; its batch lies in {path}; {error.remedy}")
+    return RunError(f"{error}; its batch is saved in {path}; {error.remedy}")
 
 
 def _closing_words(training: Training, saved: int | None, resume_with: str) -> str:
     if saved is None:
         return "stopped; nothing was saved"
     if saved != training.done:
-        return f"stopped; the last save is of {training.counted} {saved:,}; go on with: {resume_with}"
+        return f"stopped; the last save is of {training.counted} {saved:,}; resume with: {resume_with}"
     if training.is_finished:
         return training.farewell()
-    return f"stopped and saved at {training.counted} {saved:,}; go on with: {resume_with}"
+    return f"stopped and saved at {training.counted} {saved:,}; resume with: {resume_with}"
 
 
 @contextmanager

@@ -221,7 +221,7 @@ def infonce_alignment(seen: Tensor, heard: Tensor, temperature: float) -> Tensor
 
     With ``c_ik = cos(s_i, h_k) / temperature``: ``-(log softmax_k(c_ik) + log softmax_k(c_ki)) / 2`` at
     ``k = i``, both directions alike. ``log B`` by chance, 0 for a sample without others; every sample must
-    have both senses, so choose those rows first.
+    have both modalities, so choose those rows first.
 
     Args:
         seen: ``(B, D)``, code of the video alone.

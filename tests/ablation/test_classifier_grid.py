@@ -98,7 +98,7 @@ def test_a_grid_that_was_stopped_goes_on_to_what_one_left_alone_gives(words, mon
     assert not stopped.is_finished
     told = capsys.readouterr().err
     assert (
-        f"stopped with 1 of 4 cells finished; go on with: spl ablate classifier --resume {stopped.folder}"
+        f"stopped with 1 of 4 cells finished; resume with: spl ablate classifier --resume {stopped.folder}"
         in told
     )
     assert (stopped.folder / "ablation.md").read_text().startswith("# Ablation, PARTIAL: 1 of 4 cells\n")

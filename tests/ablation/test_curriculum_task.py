@@ -54,7 +54,7 @@ def test_a_stopped_grid_goes_on_without_training_again(words, monkeypatch, capsy
     assert cli.main(["ablate", "curriculum", *words, *grid]) == 130
     (folder,) = (tmp_path / "runs" / "ablation").iterdir()
     assert (
-        f"go on with: spl ablate curriculum --resume runs/ablation/{folder.name}" in capsys.readouterr().err
+        f"resume with: spl ablate curriculum --resume runs/ablation/{folder.name}" in capsys.readouterr().err
     )
     assert cli.main(["ablate", "curriculum", "--resume", str(folder)]) == 0
     assert len(learned) == 12, "2 updates an epoch, 3 epochs alone and 2 + 1 of the restarts"
@@ -171,7 +171,7 @@ def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
         assert cli.main(["ablate", "curriculum", "--of", "agent", *words.split()]) == 130
     (folder,) = (tmp_path / "runs" / "ablation").iterdir()
     told = capsys.readouterr().err
-    assert told.count(f"go on with: spl ablate curriculum --resume runs/ablation/{folder.name}") == 2
+    assert told.count(f"resume with: spl ablate curriculum --resume runs/ablation/{folder.name}") == 2
     assert "spl train agent --resume" not in told, "a cell alone would leave the grid behind"
     assert cli.main(["ablate", "curriculum", "--resume", str(folder)]) == 0
     assert [(row["variant"], row["seed"], row["state"]) for row in rows_of(folder)] == [

@@ -257,7 +257,7 @@ def test_the_pace_can_look_at_one_sense(sense: str, absent: str) -> None:
     known = curriculum.losses
     assert known is not None
     before = known.at(drawn.places).tolist()
-    curriculum.see(drawn.places, torch.full((20,), 50.0))  # with both senses: not what the pace looks at
+    curriculum.see(drawn.places, torch.full((20,), 50.0))  # with both modalities: not what the pace looks at
     curriculum.draw(1, 0)
     assert known.at(drawn.places).tolist() == before
 

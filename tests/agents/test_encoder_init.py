@@ -232,7 +232,7 @@ def test_a_run_of_a_classifier_is_refused(begin, tiny, tmp_path):
 def test_a_run_that_saved_nothing_is_refused(begin, run, tmp_path):
     shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("checkpoints"))
     config = replace(begin(), pretrained=PretrainedConfig(run=str(tmp_path / "copy")))
-    refused(config, "has no checkpoint yet: let it go on with spl pretrain autoencoder --resume", tmp_path)
+    refused(config, "has no checkpoint yet: resume it with spl pretrain autoencoder --resume", tmp_path)
 
 
 def test_weights_that_are_not_those_of_its_configuration_are_refused(begin, run, tmp_path):
@@ -333,7 +333,7 @@ def test_a_run_stopped_in_every_stage_equals_one_that_never_was(smoke, monkeypat
         console = quiet()
         stopped = train_agent(config, console=console)
     assert (stopped.step, stopped.is_finished) == (0, False)
-    assert "go on with: spl train agent --resume" in console.file.getvalue()
+    assert "resume with: spl train agent --resume" in console.file.getvalue()
     recording = stopped.folder / "pretraining" / "recording"
     assert 14 < checkpoint.load(recording / "checkpoints")["progress"]["step"] < 20
 

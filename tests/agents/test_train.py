@@ -260,7 +260,7 @@ def test_a_run_whose_environment_fails_too_often_is_saved_and_ends_in_one_senten
         RunError, match=r"failed 3 times \(--max_faults 2\).*: RuntimeError: the motor is stuck"
     ):
         train_agent(config, console=console)
-    assert "stopped and saved at step 24; go on with" in console.file.getvalue()
+    assert "stopped and saved at step 24; resume with" in console.file.getvalue()
     run = next((Path(config.runs) / "agent").iterdir())
     assert checkpoint.load(run / "checkpoints")["progress"]["step"] == 24
 

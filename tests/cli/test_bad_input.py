@@ -121,7 +121,7 @@ BOTH: dict[str, tuple[str, Change | None, str]] = {
     "cut configuration": ("config.yaml", lambda content: content[:300], "config.yaml is empty or cut"),
     "no configuration": ("config.yaml", None, "is not the folder of a run: it has no config.yaml"),
 }
-AWAY = "memory away and go on without it"
+AWAY = "memory away and resume without it"
 RESUME: dict[str, tuple[str, Change | None, str]] = {
     "no progress": (STATE, edit(lambda d: d["state"].pop("progress")), "checkpoint/progress is missing"),
     "missing array": ("memory/age.npy", None, AWAY),
@@ -139,7 +139,7 @@ RESUME: dict[str, tuple[str, Change | None, str]] = {
     "memory of another run": (
         "memory/recording.json",
         edit(lambda d: d.update(written=[20])),
-        "these are not the observations that were remembered then; move the memory away to collect anew",
+        "these are not the observations that were remembered then; move the memory away to collect again",
     ),
 }
 CASES = {

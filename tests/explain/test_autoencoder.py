@@ -1,4 +1,4 @@
-"""``spl explain autoencoder``: maps of both senses' errors, and what each sense adds to them."""
+"""``spl explain autoencoder``: maps of both modalities' errors, and what each sense adds to them."""
 
 import io
 import json

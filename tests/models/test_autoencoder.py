@@ -229,7 +229,7 @@ def test_what_is_hidden_changes_nothing_but_the_target_stays(condition: str, sen
 
 @pytest.mark.parametrize("sense", ["video", "audio"])
 def test_an_autoencoder_of_one_sense_is_refused(sense: str) -> None:
-    with pytest.raises(ValueError, match=f"needs both senses, got data without {sense}"):
+    with pytest.raises(ValueError, match=f"needs both modalities, got data without {sense}"):
         make(SPEC._replace(**{sense: (0, 0, 0)}))
 
 

@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_and_options_are_heeded(place: Path, monkey
 def test_what_cannot_be_asked_is_left_out_with_a_sentence(place: Path):
     usual = EvaluateAutoencoderConfig(data=held_out(place, "left"))
     result = evaluate_autoencoder(run_of(place), usual)
-    sentence = "the probe is left out: it needs 2 classes with both senses, got 1 class"
+    sentence = "the probe is left out: it needs 2 classes with both modalities, got 1 class"
     assert result["probe"] == {"left_out": sentence}
     assert sentence in (run_of(place) / "evaluation.md").read_text()
     few = evaluate_autoencoder(run_of(place), replace(usual, data=held_out(place), num_measured=10))

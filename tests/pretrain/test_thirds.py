@@ -22,7 +22,7 @@ CONFIG = EncoderConfig(
 
 
 def train(views: bool, num_updates: int = 400) -> TwoStreamAutoencoder:
-    """Train on every sample in all three conditions, or on both senses alone."""
+    """Train on every sample in all three conditions, or on both modalities alone."""
     torch.manual_seed(0)
     autoencoder = TwoStreamAutoencoder(build_encoder(CONFIG, toy.SPEC, history=1))
     senses = toy.draw(1024, 0)
@@ -46,7 +46,7 @@ def train(views: bool, num_updates: int = 400) -> TwoStreamAutoencoder:
 def cross_errors(
     autoencoder: TwoStreamAutoencoder, shown: Senses, clean: tuple[Tensor, Tensor], variances: list[float]
 ) -> Tensor:
-    """The reconstruction errors ``(B, 2)`` of both senses."""
+    """The reconstruction errors ``(B, 2)`` of both modalities."""
     made = autoencoder(*shown)[:2]
     repeats = len(shown.video) // len(clean[0])
     targets = [in_units(x).repeat(repeats, 1, 1, 1, 1) for x in clean]

@@ -335,8 +335,8 @@ def test_the_best_of_several_initialisations_is_kept(small: Maker, monkeypatch: 
     said = io.StringIO()
     stopped = train(config, told=said)
     assert not stopped.is_finished
-    assert said.getvalue().count("go on with: ") == 1
-    assert said.getvalue().endswith(f"go on with: spl pretrain autoencoder --resume {stopped.folder}\n")
+    assert said.getvalue().count("resume with: ") == 1
+    assert said.getvalue().endswith(f"resume with: spl pretrain autoencoder --resume {stopped.folder}\n")
     with pytest.raises(UsageError, match="has 3 restarts that are not all trained: resume it first"):
         read_autoencoder(stopped.folder)
     monkeypatch.undo()

@@ -141,7 +141,9 @@ def test_a_bit_flipped_in_a_memory_is_noticed(name: str, tmp_path: Path) -> None
             continue
         flip(file, place)
         for options in ({}, {"mmap": True}):
-            with pytest.raises(ValueError, match=r"1 of 20 obs.*move .* away and go on without it") as raised:
+            with pytest.raises(
+                ValueError, match=r"1 of 20 obs.*move .* away and resume without it"
+            ) as raised:
                 ReplayMemory.load(tmp_path, **options)
             assert "\n" not in str(raised.value)
         going_on = ReplayMemory.load(tmp_path, mmap=True, writable=True)
@@ -206,7 +208,7 @@ def test_a_lost_cut_or_exchanged_file_of_a_memory_is_noticed(name: str, loss: st
     saved(tmp_path)
     LOSSES[loss](tmp_path / name)
     for options in ({}, {"mmap": True}, {"mmap": True, "writable": True}):
-        with pytest.raises(ValueError, match="go on without it") as raised:
+        with pytest.raises(ValueError, match="resume without it") as raised:
             ReplayMemory.load(tmp_path, **options)
         assert "\n" not in str(raised.value)
 

@@ -156,7 +156,7 @@ def test_a_signal_stops_at_the_end_of_the_unit_and_what_is_resumed_equals_one_le
     assert (toy.done, toy.is_unjudged) == (done, False), "an update is judged before it is stopped"
     assert toy.saved == toy.state_dict()
     if done < 6:
-        assert toy.last_words == f"stopped and saved at update {done}; go on with: {AGAIN}"
+        assert toy.last_words == f"stopped and saved at update {done}; resume with: {AGAIN}"
     again = Toy(toy.folder)
     assert again.go()
     assert again.saved == alone.saved
@@ -169,7 +169,7 @@ def test_a_signal_before_the_first_unit_stops_there(tmp_path: Path):
     toy.stop.stop()
     assert not toy.go()
     assert toy.done == 0
-    assert toy.last_words == f"stopped and saved at update 0; go on with: {AGAIN}"
+    assert toy.last_words == f"stopped and saved at update 0; resume with: {AGAIN}"
     assert Toy(tmp_path).go()
 
 
@@ -187,10 +187,10 @@ def test_half_a_part_is_never_saved(tmp_path: Path, at: object, error: BaseExcep
         assert toy.last_words == "stopped; nothing was saved"
     elif at == 4:
         assert toy.saved["done"] == 3
-        assert toy.last_words == f"stopped; the last save is of update 3; go on with: {AGAIN}"
+        assert toy.last_words == f"stopped; the last save is of update 3; resume with: {AGAIN}"
     else:
         assert toy.saved["is_unjudged"], "it was saved before it was judged"
-        assert toy.last_words == f"stopped and saved at update 3; go on with: {AGAIN}"
+        assert toy.last_words == f"stopped and saved at update 3; resume with: {AGAIN}"
     again = Toy(toy.folder)
     assert again.go()
     assert again.saved == alone.saved
@@ -208,7 +208,7 @@ def test_an_error_between_two_units_is_saved_first(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="cannot be read"):
         toy.go()
     assert toy.saved["done"] == 2
-    assert toy.last_words == f"stopped and saved at update 2; go on with: {AGAIN}"
+    assert toy.last_words == f"stopped and saved at update 2; resume with: {AGAIN}"
 
 
 def test_what_can_hang_is_interrupted_and_saved_and_nothing_else_is(
@@ -239,13 +239,15 @@ def test_a_batch_whose_loss_is_not_finite_is_set_aside(tmp_path: Path):
     batch = {"video": torch.arange(6.0).reshape(2, 3).T}
     toy.at[4] = failing(NotTaken(4, batch, "the loss is nan", "a smaller rate may help"))
     path = tmp_path / "batch-4.safetensors"
-    expected = f"update 5 was not taken: the loss is nan; its batch lies in {path}; a smaller rate may help"
+    expected = (
+        f"update 5 was not taken: the loss is nan; its batch is saved in {path}; a smaller rate may help"
+    )
     with pytest.raises(RunError) as caught:
         toy.go()
     assert str(caught.value) == expected
     assert torch.equal(load_file(path)["video"], batch["video"])
     assert toy.saved["done"] == 4
-    assert toy.last_words == f"stopped and saved at update 4; go on with: {AGAIN}"
+    assert toy.last_words == f"stopped and saved at update 4; resume with: {AGAIN}"
 
 
 def test_a_save_that_fails_is_not_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -262,7 +264,7 @@ def test_a_save_that_fails_is_not_said_to_be_one(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="no space left"):
         toy.go()
     assert toy.saved["done"] == 3
-    assert toy.last_words == f"stopped; the last save is of update 3; go on with: {AGAIN}"
+    assert toy.last_words == f"stopped; the last save is of update 3; resume with: {AGAIN}"
     toy = Toy(tmp_path)
     with pytest.raises(OSError, match="no space left"):
         toy.go()

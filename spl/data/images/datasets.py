@@ -44,7 +44,7 @@ class DataConfig:
     test_share: ShareInside = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
     background: str = "white"  # colour of what is transparent in a picture of imagenet or a folder
     skip_broken: bool = False  # leave broken pictures of a folder out for good, instead of refusing it
-    label_noise: Share = 0.0  # share of the training images that are told a wrong class, drawn from the seed
+    label_noise: Share = 0.0  # share of the training images that have a wrong label, drawn from the seed
     num_workers: Workers = 0  # processes that load; 0: none of their own
 
     def __post_init__(self) -> None:
@@ -137,7 +137,7 @@ def load_images(config: DataConfig, *, run: Path | None = None, is_looked_at: bo
             ) from error
         how = "pass --data.download true to fetch it, or " if config.name in FETCHED else ""
         raise UsageError(
-            f"{config.name} is not in {config.root} ({told}); {how}say where it lies with --data.root"
+            f"{config.name} is not in {config.root} ({told}); {how}name its folder with --data.root"
         ) from error
 
 

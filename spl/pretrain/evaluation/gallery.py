@@ -22,7 +22,7 @@ class Gallery:
     """Draws fixed samples at the end of an epoch, and writes a stretch of sound as it is told from the video.
 
     ``epoch-0003.png`` has a row for each sample and two panels, for the newest picture and for the sound of
-    all steps, each with what was and what is made of both senses, of the video alone and of the audio alone.
+    all steps, each with the original and the reconstructions from both modalities, from video and from audio.
     ``epoch-0003-from-video.wav`` is to be compared with ``original.wav``: both went through log-mel and back,
     and both lack the steps that a stride of videos leaves out.
 

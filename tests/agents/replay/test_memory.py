@@ -401,7 +401,7 @@ def test_storage_on_disk_equals_storage_in_ram(tmp_path: Path) -> None:
     assert_equal(in_ram.memory, ReplayMemory.load(tmp_path / "disk", mmap=True, **KEPT))
     on_disk.memory.save(tmp_path / "copy")
     assert_equal(in_ram.memory, ReplayMemory.load(tmp_path / "copy", **KEPT))
-    with pytest.raises(ValueError, match="already holds a recording"):
+    with pytest.raises(ValueError, match="holds a recording; open it with"):
         make(15, folder=tmp_path / "disk")
 
 

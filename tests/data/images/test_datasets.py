@@ -84,7 +84,7 @@ def test_stl10_is_split_7_to_3_within_each_class(monkeypatch: pytest.MonkeyPatch
         ("cifar10", r"cifar10 is not in .*nowhere.*pass --data.download true to fetch it, or say where"),
         ("cifar100", r"cifar100 is not in .*--data.download true"),
         ("stl10", r"stl10 is not in .*--data.download true"),
-        ("imagenet", r"imagenet is not in .*nowhere.*; say where it lies with --data.root"),
+        ("imagenet", r"imagenet is not in .*nowhere.*; name its folder with --data.root"),
         ("folder", r"nowhere must hold one sub-folder of images for each class"),
     ],
 )
