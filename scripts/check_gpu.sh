@@ -6,4 +6,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)
-exec "$python" scripts/check_gpu.py --device "${DEVICE:-cuda}" "$@"
+exec "$python" scripts/checks/gpu.py --device "${DEVICE:-cuda}" "$@"

@@ -12,8 +12,6 @@ import io
 import itertools
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +32,7 @@ from spl.pretrain.config import PretrainConfig, PretrainRecipe, measure
 from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs, read_ahead
 from spl.pretrain.learner import build_learner
 from spl.runs.logger import print_table
+from timing import memory_bytes, ratios, run_only, take_turns
 
 ENCODERS = {
     "convolutions": EncoderConfig(attention="none"),
@@ -85,21 +84,13 @@ def compare(source: PairSource, encoder: EncoderConfig, repetitions: int, update
         return updates * config.recipe.batch_size / (time.perf_counter() - started)
 
     rate(stream), rate(itertools.repeat(ready))
-    found: dict[str, list[float]] = {"disk": [], "ready": []}
-    for _ in range(repetitions):
-        for name in np.random.default_rng(len(found["disk"])).permutation(["disk", "ready"]).tolist():
-            found[name].append(rate(stream if name == "disk" else itertools.repeat(ready)))
-    ratio = statistics.median(one / two for one, two in zip(found["disk"], found["ready"], strict=True))
-    return [statistics.median(found["disk"]), statistics.median(found["ready"]), ratio]
+    measures = {"disk": lambda: rate(stream), "ready": lambda: rate(itertools.repeat(ready))}
+    found = take_turns(measures, repetitions)
+    compared = found["disk"], found["ready"], ratios(found["disk"], found["ready"])
+    return [statistics.median(values) for values in compared]
 
 
-def anonymous_mib() -> float:
-    """Return the memory of this process that is not pages of a file."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
-
-
-def train_and_tell(recording: Path) -> None:
+def train_and_print(recording: Path) -> None:
     """Train on a recording and print the largest anonymous memory as JSON."""
     source = load_pairs(PairsConfig(paths=(str(recording),)))
     config = PretrainConfig(encoder=ENCODERS["convolutions"], device="cpu")
@@ -107,7 +98,7 @@ def train_and_tell(recording: Path) -> None:
     peak = 0.0
     for pairs, conditions in itertools.islice(pairs_forever(source, 96), CHILD_UPDATES):
         learner.update(pairs, torch.from_numpy(conditions))
-        peak = max(peak, anonymous_mib())
+        peak = max(peak, memory_bytes("RssAnon") / 2**20)
     print(json.dumps({"samples": len(source), "peak": peak}))
 
 
@@ -124,7 +115,7 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child is not None:
-        train_and_tell(args.child)
+        train_and_print(args.child)
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -143,10 +134,9 @@ def main() -> None:
         rows = []
         for length in args.lengths:
             place = record(folder / f"recording-{length}", length)
-            command = [sys.executable, __file__, "--child", str(place)]
-            told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found = run_only([__file__, "--child", str(place)])
             on_disk = sum(path.stat().st_size for path in place.iterdir() if path.is_file()) / 2**20
-            rows.append([f"{told['samples']:,} samples", f"{on_disk:,.0f}", f"{told['peak']:,.0f}"])
+            rows.append([f"{found['samples']:,} samples", f"{on_disk:,.0f}", f"{found['peak']:,.0f}"])
         print_table("Memory in training, MiB", ["recording", "on disk", "peak, without pages of files"], rows)
 
 

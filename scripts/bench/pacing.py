@@ -2,10 +2,10 @@
 
 The same training runs under each curriculum in turn, in one process. Timed are all that is asked of the
 curriculum (whom an epoch has, what they weigh, taking in losses, keeping the round) and the epoch as a whole
-with it. Told are medians over the epochs after the first, and what the curriculum takes more than none does.
+with it. Printed are medians over the epochs after the first, and how much more a curriculum takes than none.
 
-    python scripts/bench_pacing.py --epochs 6 --options --data.image_size 16
-    python scripts/bench_pacing.py --of autoencoder --options --data recordings/pong,recordings/doom
+    python scripts/bench/pacing.py --epochs 6 --options --data.image_size 16
+    python scripts/bench/pacing.py --of autoencoder --options --data recordings/pong,recordings/doom
 """
 
 import argparse
@@ -29,6 +29,7 @@ from spl.pretrain import config as autoencoder
 from spl.pretrain import curriculum as of_autoencoder
 from spl.pretrain.train import pretrain_autoencoder
 from spl.runs.logger import print_table
+from timing import take_turns
 
 ASKED = ("stretch", "weights", "see", "hand_over", "row", "keep")
 
@@ -79,23 +80,26 @@ class Clock:
         self.began, self.seconds = now, 0.0
 
 
-def epochs_of(room: Any, train: Callable[..., Any], config: Any) -> np.ndarray[Any, Any]:
+def epochs_of(module: Any, train: Callable[..., Any], config: Any) -> np.ndarray[Any, Any]:
     """Return seconds of each epoch of a training and of its curriculum, ``(E, 2)``."""
-    clock, kept = Clock(), {name: getattr(room.Pacing, name) for name in ASKED if hasattr(room.Pacing, name)}
+    clock, kept = (
+        Clock(),
+        {name: getattr(module.Pacing, name) for name in ASKED if hasattr(module.Pacing, name)},
+    )
     for name, method in kept.items():
-        setattr(room.Pacing, name, clock.timed(method))
-    ending = room.Pacing.keep  # comes last of an epoch
+        setattr(module.Pacing, name, clock.timed(method))
+    ending = module.Pacing.keep  # comes last of an epoch
 
     def keep(*args: Any) -> None:
         ending(*args)
         clock.end_epoch()
 
-    room.Pacing.keep = keep
+    module.Pacing.keep = keep
     try:
         train(config, command=["bench"], console=Console(file=io.StringIO()))
     finally:
         for name, method in kept.items():
-            setattr(room.Pacing, name, method)
+            setattr(module.Pacing, name, method)
     return np.array(clock.epochs)
 
 
@@ -109,21 +113,22 @@ def main() -> None:
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="of the training")
     args = parser.parse_args()
     config_class: Any = classifier.TrainClassifierConfig
-    room: Any = of_classifier
+    module: Any = of_classifier
     train: Any = train_classifier
     aliases = classifier.ALIASES
     if args.of == "autoencoder":
         config_class, aliases = autoencoder.PretrainConfig, autoencoder.ALIASES
-        room, train = of_autoencoder, pretrain_autoencoder
+        module, train = of_autoencoder, pretrain_autoencoder
     torch.set_num_threads(args.threads)
-    found: dict[str, list[Any]] = {name: [] for name in args.curricula}
-    for _ in range(args.repeats):
-        for name in args.curricula:
-            with tempfile.TemporaryDirectory() as folder:
-                fixed = ["--recipe.epochs", str(args.epochs), "--num_threads", str(args.threads)]
-                words = [*fixed, "--curriculum.name", name, "--runs", folder, *args.options]
-                config = parse(config_class, words, prog="bench_pacing", aliases=aliases)
-                found[name].append(epochs_of(room, train, config)[1:])
+
+    def measure(name: str) -> np.ndarray[Any, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            fixed = ["--recipe.epochs", str(args.epochs), "--num_threads", str(args.threads)]
+            words = [*fixed, "--curriculum.name", name, "--runs", folder, *args.options]
+            config = parse(config_class, words, prog="bench_pacing", aliases=aliases)
+            return epochs_of(module, train, config)[1:]
+
+    found = take_turns({name: functools.partial(measure, name) for name in args.curricula}, args.repeats)
     medians = {name: np.median(np.concatenate(epochs), axis=0) for name, epochs in found.items()}
     least = medians[args.curricula[0]][1]
     rows = [

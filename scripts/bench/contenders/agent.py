@@ -1,4 +1,4 @@
-"""Stable-Baselines3's DQN with eye and ear, as the peer of ``bench_agent.py``. Extra: bench."""
+"""Stable-Baselines3's DQN on video and audio, the baseline of ``agent.py``. Extra: bench."""
 
 from collections import deque
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class Stacked(gymnasium.Wrapper[Any, int, Any, int]):
         return self.stacks(observation), reward, terminated, truncated, info
 
 
-class Senses(BaseFeaturesExtractor):
+class TwoStreams(BaseFeaturesExtractor):
     """Nature CNN -> 512 beside 2048-256-128, joint 512."""
 
     def __init__(self, space: spaces.Dict) -> None:
@@ -68,20 +68,20 @@ class Senses(BaseFeaturesExtractor):
         return joint
 
 
-class Told(BaseCallback):
-    """Tells steps and updates every so many steps."""
+class Progress(BaseCallback):
+    """Reports steps and updates every so many steps."""
 
-    def __init__(self, every_steps: int, tell: Callable[[int, int], None]) -> None:
+    def __init__(self, every_steps: int, report: Callable[[int, int], None]) -> None:
         super().__init__()
-        self.every_steps, self.tell = every_steps, tell
+        self.every_steps, self.report = every_steps, report
 
     def _on_step(self) -> bool:
         if self.num_timesteps % self.every_steps < self.training_env.num_envs:
-            self.tell(self.num_timesteps, self.model._n_updates)  # type: ignore[attr-defined]
+            self.report(self.num_timesteps, self.model._n_updates)  # type: ignore[attr-defined]
         return True
 
 
-def train_peer(
+def train_dqn(
     config: EnvConfig,
     *,
     num_steps: int,
@@ -90,7 +90,7 @@ def train_peer(
     num_envs: int,
     in_processes: bool,
     device: str,
-    told: Told,
+    progress: Progress,
 ) -> None:
     """Train for ``num_steps`` with one update of ``32 num_envs`` every four steps of all environments."""
     kind = SubprocVecEnv if in_processes else DummyVecEnv
@@ -108,8 +108,8 @@ def train_peer(
         exploration_initial_eps=0.1,
         exploration_final_eps=0.1,
         max_grad_norm=10.0,
-        policy_kwargs={"features_extractor_class": Senses, "net_arch": []},
+        policy_kwargs={"features_extractor_class": TwoStreams, "net_arch": []},
         device=device,
         seed=0,
     )
-    model.learn(num_steps, callback=told)
+    model.learn(num_steps, callback=progress)

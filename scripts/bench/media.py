@@ -12,8 +12,8 @@ import argparse
 import shutil
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -27,6 +27,7 @@ from spl.media.video_cache import decode, job_of
 from spl.media.video_reader import Video
 from spl.media.video_writer import write_video
 from spl.runs.logger import print_table
+from timing import seconds, take_turns
 
 SIZE, FPS, RATE_HZ, SECONDS = (84, 84), 30, 44_100, 20
 NUM_FRAMES, NUM_FILMS = FPS * SECONDS, 6
@@ -102,20 +103,17 @@ def main() -> None:
             "films, cache, one step a frame": lambda: fill_cache(many, 1 / FPS),
             "films, cache, 15 steps a second": lambda: fill_cache(many, 1 / 15),
         }
-        rates: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(args.repetitions):
-            for name in generator.permutation(list(contenders)).tolist():
-                started = time.perf_counter()
-                contenders[name]()
-                num_frames = NUM_FRAMES * (NUM_FILMS if name.startswith("films") else 1)
-                rates[name].append(num_frames / (time.perf_counter() - started))
+        times = take_turns(
+            {name: partial(seconds, call) for name, call in contenders.items()}, args.repetitions
+        )
         loaded = load_clips(gather([path.parent]), ClipConfig(num_workers=0))
-        batches = []
-        for _ in range(100):
-            started = time.perf_counter()
-            loaded.pairs(generator.integers(len(loaded), size=64))
-            batches.append(1e3 * (time.perf_counter() - started))
-    rows = [[name, f"{statistics.median(each):,.0f}"] for name, each in rates.items()]
+        batches = [
+            1e3 * seconds(lambda: loaded.pairs(generator.integers(len(loaded), size=64))) for _ in range(100)
+        ]
+    rows = []
+    for name, values in times.items():
+        num_frames = NUM_FRAMES * (NUM_FILMS if name.startswith("films") else 1)
+        rows.append([name, f"{num_frames / statistics.median(values):,.0f}"])
     print_table("360 x 640 H.264 and AAC to 84 x 84 grey", ["", "frames/s"], rows)
     print(f"a batch of 64 samples of the cache: {statistics.median(batches):.2f} ms")
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LIMITS_S = {"tests": 130.0, "bench": 210.0, "pong": 120.0}  # 460 s in all, and the start
 COLUMNS = ("steps_per_second", "updates_per_second", "gpu_busy_percent", "gpu_peak_gb", "peak_gb")
 
@@ -78,7 +78,7 @@ def run_bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Time whole training runs and a compiled update on a ready batch, their floor."""
     told = folder / "bench.json"
     steps, fill, repeats = ("250", "1000", "1") if args.quick else ("2000", "4000", "2")
-    words = ["scripts/bench_agent.py", "--device", args.device, "--json", str(told), "--num_steps", steps]
+    words = ["scripts/bench/agent.py", "--device", args.device, "--json", str(told), "--num_steps", steps]
     words += [
         "--fill",
         fill,
@@ -98,7 +98,7 @@ def run_pong(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train on Pong with sound, in a process of its own."""
     told = folder / "pong.json"
     steps = 600 if args.quick else 20_000
-    words = ["scripts/check_gpu.py", str(told), "--device", args.device, "--pong", str(steps)]
+    words = ["scripts/checks/gpu.py", str(told), "--device", args.device, "--pong", str(steps)]
     done = run_part("pong", words, folder / "pong.log")
     return done | (json.loads(told.read_text()) if told.exists() else {})
 

@@ -3,14 +3,15 @@
 A memory is filled with random pictures and sounds, each with a last loss as in the middle of a run. Each
 curriculum has an agent of its own and learns in turn, in an order drawn anew in every repetition, so that
 noise hits all alike. Between updates the memory takes in what environments would have brought, not timed.
-The share learned is held at each of ``--shares``; where everything is learned, a pace costs nothing. Told are
-medians of the updates a second, and of the ratios to uniform within a repetition.
+The share learned is held at each of ``--shares``; where everything is learned, a pace costs nothing. Printed
+are medians of the updates a second, and of the ratios to uniform within a repetition.
 
-    python scripts/bench_curriculum.py --repeats 15 --options --encoder.video_stream nature
+    python scripts/bench/curriculum.py --repeats 15 --options --encoder.video_stream nature
 """
 
 import argparse
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from spl.agents.replay.memory import ReplayMemory
 from spl.config.parse import parse
 from spl.records import Observation, StreamSpec, Transition
 from spl.runs.logger import print_table
+from timing import ratios, take_turns
 
 SPEC = StreamSpec((1, 84, 84), (1, 64, 8))
 NUM_ACTIONS, EPISODE, NUM_SEEN = 4, 200, 64
@@ -136,16 +138,11 @@ def main() -> None:
     contenders = contenders_of(config, args.shares, args.rescored, args.filled)
     for contender in contenders.values():
         contender.updates(args.warm)
-    order, found = np.random.default_rng(0), {name: [] for name in contenders}  # type: ignore[var-annotated]
-    for _ in range(args.repeats):
-        for name in order.permutation(list(contenders)):
-            found[name].append(contenders[name].updates(args.updates))
-    uniform = np.array(found["uniform"])
-    rows = []
+    measures = {name: partial(one.updates, args.updates) for name, one in contenders.items()}
+    found, rows = take_turns(measures, args.repeats), []
     for name, rates in found.items():
-        ratios = np.array(rates) / uniform
-        low, high = np.quantile(ratios, [0.25, 0.75])
-        rows.append([name, f"{np.median(rates):.1f}", f"{np.median(ratios):.2f}", f"{low:.2f} to {high:.2f}"])
+        low, middle, high = np.quantile(ratios(rates, found["uniform"]), [0.25, 0.5, 0.75])
+        rows.append([name, f"{np.median(rates):.1f}", f"{middle:.2f}", f"{low:.2f} to {high:.2f}"])
     title = (
         f"mini-buffers of {config.loop.mini_buffer}, batches of {config.loop.batch_size}, "
         f"{args.filled:,} observations, {args.threads} thread, medians of {args.repeats}"

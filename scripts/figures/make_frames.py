@@ -1,6 +1,6 @@
 """Pictures out of recordings, as a folder of images: a class for each recording, train/ and test/ apart.
 
-    python scripts/make_frames.py frames --train a/pong a/enduro --test b/pong b/enduro
+    python scripts/figures/make_frames.py frames --train a/pong a/enduro --test b/pong b/enduro
 spl train classifier --data folder --data.root frames
 """
 

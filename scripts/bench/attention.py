@@ -1,8 +1,8 @@
-"""Every attention module: time forward, time forward and backward, and peak memory, beside a peer's.
+"""Every attention module: time forward, time forward and backward, and peak memory, beside a baseline's.
 
-Peers do the same work: timm's SE, ECA and CBAM (with batch normalization, which timm's always has), position
-attention with its map written out, our CBAM for HAM. In every repetition each contender is timed in turn, in
-an order drawn anew, so that noise hits all alike; medians, and ours over the peer's (below 1 is better).
+Baselines do the same work: timm's SE, ECA and CBAM (with batch normalization, which timm's always has),
+position attention with its map written out, our CBAM for HAM. In every repetition each contender is timed in
+turn, in an order drawn anew; medians, and ours over the baseline's (below 1 is better).
 Forward alone is without gradients. Peak memory is what the process grows by (on CUDA: what torch allocates
 at most) beyond input, gradient and weights. ``--memory`` follows position attention to 128 x 128, each point
 in a process of its own; ``--network`` trains ResNet-18 with each module and without. Extra: dev, for timm.
@@ -12,12 +12,8 @@ import argparse
 import ctypes
 import json
 import os
-import random
 import shutil
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,7 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from contenders.attention import ALIKE, BASELINES
 from spl.attention import ATTENTION
+from timing import median_seconds, memory_bytes, run_only
 
 SHAPES = [(32, 64, 56, 56), (32, 256, 14, 14), (4, 256, 56, 56)]
 SIDES = [16, 32, 48, 64, 96, 128]  # of --memory, with one picture of 64 channels
@@ -34,44 +32,11 @@ MODES = ("forward", "forward+backward")
 Row = dict[str, Any]
 
 
-class WrittenOut(nn.Module):
-    """Position attention with the map: ``gamma D softmax(B^T C) + x``, a softmax over each column."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.key, self.query, self.value = (nn.Conv2d(channels, channels, 1) for _ in range(3))
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, C, H, W)``."""
-        key, query, value = (layer(x).flatten(2) for layer in (self.key, self.query, self.value))
-        attention = torch.softmax(key.transpose(1, 2) @ query, dim=1)  # (B, H W, H W)
-        out: Tensor = self.gamma * (value @ attention).reshape(x.shape) + x
-        return out
-
-
-def _timm(name: str, channels: int) -> nn.Module:
-    from timm import layers
-    from timm.layers.cbam import CbamModule
-
-    if name == "se":
-        return layers.SEModule(channels, rd_divisor=1, bias=False)
-    return layers.EcaModule(channels) if name == "eca" else CbamModule(channels)
-
-
-OPTIONS: dict[str, dict[str, Any]] = {"cbam": {"batch_norm": True}}  # what the peer has too
-PEERS: dict[str, tuple[str, Callable[[int], nn.Module]]] = {
-    **{name: ("timm", partial(_timm, name)) for name in ("se", "eca", "cbam")},
-    "sam": ("map written out", WrittenOut),
-    "ham": ("our cbam", partial(ATTENTION["cbam"], **OPTIONS["cbam"])),
-}
-
-
 def build(name: str, which: str, channels: int) -> nn.Module:
-    """Return our module, or its peer."""
+    """Return our module, or its baseline."""
     if which == "peer":
-        return PEERS[name][1](channels)
-    return ATTENTION[name](channels, **OPTIONS.get(name, {}))
+        return BASELINES[name][1](channels)
+    return ATTENTION[name](channels, **ALIKE.get(name, {}))
 
 
 def work(module: nn.Module, x: Tensor, gradient: Tensor, mode: str) -> None:
@@ -82,8 +47,6 @@ def work(module: nn.Module, x: Tensor, gradient: Tensor, mode: str) -> None:
     else:
         x.grad = None
         module(x).backward(gradient)
-    if x.is_cuda:
-        torch.cuda.synchronize()
 
 
 def inputs(shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
@@ -91,25 +54,10 @@ def inputs(shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
     return torch.randn(shape, device=device, requires_grad=True), torch.randn(shape, device=device)
 
 
-def alternate(calls: dict[str, Callable[[], Any]], args: argparse.Namespace) -> dict[str, float]:
-    """Return the median seconds of each call; at least five of each, and no more once the budget is spent.
-
-    One thread on the CPU is timed by the processor's clock, which stands while others have the processor.
-    """
-    clock = time.process_time if args.device == "cpu" and args.threads == 1 else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    order, end = [*calls], time.perf_counter() + args.budget_s
-    for repetition in range(args.repetitions):
-        if repetition >= 5 and time.perf_counter() > end:
-            break
-        random.shuffle(order)
-        for name in order:
-            start = clock()
-            calls[name]()
-            times[name].append(clock() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+def medians(calls: dict[str, Callable[[], Any]], args: argparse.Namespace) -> dict[str, float]:
+    """Return the median seconds of each call, within the budget of a row."""
+    settings = {"device": args.device, "num_threads": args.threads, "budget_s": args.budget_s}
+    return median_seconds(calls, args.repetitions, **settings)
 
 
 def peak_bytes(name: str, which: str, shape: tuple[int, ...], mode: str, device: str) -> int:
@@ -143,28 +91,22 @@ def growth(module: nn.Module, x: Tensor, gradient: Tensor, mode: str) -> int:
         return torch.cuda.max_memory_allocated() - before
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there to be used again
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
-    before = resident_peak_bytes()
+    before = memory_bytes("VmHWM")
     work(module, x, gradient, mode)
-    return resident_peak_bytes() - before
-
-
-def resident_peak_bytes() -> int:
-    """Return the largest resident size of this process since it was last reset."""
-    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+    return memory_bytes("VmHWM") - before
 
 
 def peak_in_a_process(name: str, which: str, shape: tuple[int, ...], mode: str, device: str) -> float:
     """Return `peak_bytes` in MiB, from a process of its own."""
     point = json.dumps({"name": name, "which": which, "shape": shape, "mode": mode, "device": device})
-    command = [sys.executable, __file__, "--only", point]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return int(done.stdout.splitlines()[-1]) / 2**20
+    num_bytes: int = run_only([__file__, "--only", point])
+    return num_bytes / 2**20
 
 
 def measure_module(name: str, shape: tuple[int, ...], args: argparse.Namespace) -> list[Row]:
     """Return one row for each mode, plain and compiled."""
     rows: list[Row] = []
-    contenders = ["ours", "peer"] if name in PEERS else ["ours"]
+    contenders = ["ours", "peer"] if name in BASELINES else ["ours"]
     x, gradient = inputs(shape, args.device)
     modules = {which: build(name, which, shape[1]).to(args.device) for which in contenders}
     for is_compiled in [False, True] if args.compile else [False]:
@@ -173,9 +115,9 @@ def measure_module(name: str, shape: tuple[int, ...], args: argparse.Namespace) 
             modules = {which: torch.compile(module, dynamic=False) for which, module in modules.items()}  # type: ignore[misc]
         for mode in MODES:
             calls = {which: partial(work, module, x, gradient, mode) for which, module in modules.items()}
-            seconds = alternate(calls, args)
+            seconds = medians(calls, args)
             row: Row = {"module": name, "shape": shape, "mode": mode, "is_compiled": is_compiled}
-            row |= {"peer": PEERS[name][0] if name in PEERS else None}
+            row |= {"peer": BASELINES[name][0] if name in BASELINES else None}
             row |= {f"{which}_ms": 1e3 * value for which, value in seconds.items()}
             if not is_compiled:
                 grown = {which: growth(module, x, gradient, mode) for which, module in modules.items()}
@@ -190,7 +132,12 @@ def measure_memory(args: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for side in SIDES:
         for mode in MODES:
-            row: Row = {"module": "sam", "shape": (1, 64, side, side), "mode": mode, "peer": PEERS["sam"][0]}
+            row: Row = {
+                "module": "sam",
+                "shape": (1, 64, side, side),
+                "mode": mode,
+                "peer": BASELINES["sam"][0],
+            }
             for which in ("ours", "peer"):
                 row[f"{which}_mib"] = peak_in_a_process("sam", which, row["shape"], mode, args.device)
             rows.append(row)
@@ -214,15 +161,13 @@ def measure_network(args: argparse.Namespace) -> list[Row]:
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(images), labels).backward()
             optimizer.step()
-            if images.is_cuda:
-                torch.cuda.synchronize()
 
         return update
 
     rows = []
     for name in [name for name in args.names if name != "none"]:  # with and without take turns
         calls = {"ours": updates_of(name), "peer": updates_of("none")}
-        seconds = alternate(calls, args)
+        seconds = medians(calls, args)
         rates = {f"{which}_images_per_second": args.batch_size / value for which, value in seconds.items()}
         rows.append({"module": name, "shape": tuple(images.shape), **rates})
         print(json.dumps(rows[-1]), file=sys.stderr)
@@ -236,7 +181,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def cell(row: Row, unit: str) -> list[str]:
-    """Return ours, the peer's, and ours over the peer's, as they are told."""
+    """Return ours, the baseline's, and ours over the baseline's, as they are printed."""
     ours, peer = row.get(f"ours_{unit}"), row.get(f"peer_{unit}")
     if ours is None:
         return ["", "", ""]
@@ -245,7 +190,7 @@ def cell(row: Row, unit: str) -> list[str]:
     return [f"{ours:,.1f}", f"{peer:,.1f}", f"{ours / peer:.2f}"]
 
 
-def tell(found: dict[str, list[Row]]) -> None:
+def print_found(found: dict[str, list[Row]]) -> None:
     """Print what was found as Markdown tables."""
     for title, rows in found.items():
         if title == "network":
@@ -308,7 +253,7 @@ def main() -> None:
     if args.out is not None:
         told = {"options": vars(args) | {"out": None}, "torch": torch.__version__, "found": found}
         args.out.write_text(json.dumps(told, indent=2) + "\n")
-    tell(found)
+    print_found(found)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``scripts/point_at_beacon.py``: what counts as a hit, and that its maps are those of the explanation."""
+"""``scripts/figures/point_at_beacon.py``: what counts as a hit, and that its maps are those of the explanation."""
 
 import runpy
 from pathlib import Path
@@ -13,7 +13,7 @@ from spl.agents.train import train_agent
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.saliency import advantage, grad_cam
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "point_at_beacon.py"))
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "figures" / "point_at_beacon.py"))
 
 
 def test_the_middle_of_the_highest_places_must_lie_on_the_blob():

@@ -5,13 +5,17 @@ variables once. The neighbour is a Python loop that never sleeps.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
+
+from timing import run_only, take_turns
 
 SETTINGS: dict[str, dict[str, str]] = {
     "default": {},
@@ -91,9 +95,8 @@ def alone_and_beside(num_threads: int, seconds: float) -> tuple[float, float]:
 def measure(num_threads: int, setting: dict[str, str], seconds: float) -> tuple[float, float]:
     """Return what a fresh process with these variables measures."""
     env = {name: value for name, value in os.environ.items() if name not in CONTROLLED}
-    command = [sys.executable, __file__, "--only", str(num_threads), "--seconds", str(seconds)]
-    told = subprocess.run(command, env=env | setting, check=True, capture_output=True, text=True).stdout
-    alone, beside = (float(word) for word in told.split())
+    command = [__file__, "--only", str(num_threads), "--seconds", str(seconds)]
+    alone, beside = run_only(command, env | setting)
     return alone, beside
 
 
@@ -112,15 +115,16 @@ def main() -> None:
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)  # what the processes are started with
     args = parser.parse_args()
     if args.only is not None:
-        print(*alone_and_beside(args.only, args.seconds))
+        print(json.dumps(alone_and_beside(args.only, args.seconds)))
         return
     from spl.runs.logger import print_table
 
-    kinds = [(number, name) for number in args.threads for name in args.settings]
-    found: dict[tuple[int, str], list[tuple[float, float]]] = {kind: [] for kind in kinds}
-    for _ in range(args.repeats):
-        for number, name in kinds:
-            found[number, name].append(measure(number, SETTINGS[name], args.seconds))
+    measures = {
+        (number, name): partial(measure, number, SETTINGS[name], args.seconds)
+        for number in args.threads
+        for name in args.settings
+    }
+    found = take_turns(measures, args.repeats)
     rows = []
     for (number, name), pairs in found.items():
         alone, beside = np.median(pairs, axis=0)

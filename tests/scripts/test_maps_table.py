@@ -1,4 +1,4 @@
-"""``scripts/maps_table.py``: classifiers judged by their maps, over seeds."""
+"""``scripts/figures/maps_table.py``: classifiers judged by their maps, over seeds."""
 
 import io
 import runpy
@@ -12,7 +12,7 @@ from rich.console import Console
 from spl.classify.config import TrainClassifierConfig
 from spl.classify.train import train_classifier
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "maps_table.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "figures" / "maps_table.py"
 
 
 def test_pairs_of_two_seeds_are_compared_with_the_same_alone(

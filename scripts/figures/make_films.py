@@ -1,6 +1,6 @@
 """A folder of films with sound, made on this machine: ALE games and our own worlds, one sub-folder each.
 
-    python scripts/make_films.py films --films 4 --seconds 8
+    python scripts/figures/make_films.py films --films 4 --seconds 8
 
 Four games, played at random (every frame and all of the sound that the emulator makes, at 60 frames a
 second), the two worlds of ``spl.envs.worlds``, acted in by their oracles with some mistakes (10 frames a

@@ -7,9 +7,6 @@ their ratio to the pass. Grad-CAM is to stay within 2.2 of it.
 
 import argparse
 import json
-import random
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from torch.nn import functional
 
 from spl.models.resnet import RESNETS, build_resnet
 from spl.saliency import METHODS, chosen
+from timing import median_seconds
 
 BOUND = 2.2  # of Grad-CAM to a pass forward and backward
 
@@ -28,24 +26,6 @@ def forward_and_backward(model: nn.Module, images: Tensor, labels: Tensor) -> No
     """Run one pass as training does, in evaluation mode as maps do."""
     model.zero_grad()
     functional.cross_entropy(model(images), labels).backward()
-
-
-def medians(calls: dict[str, Callable[[], Any]], args: argparse.Namespace) -> dict[str, float]:
-    """Return the median seconds of each call; one thread on the CPU by the processor's own clock."""
-    clock = time.process_time if args.device == "cpu" and args.threads == 1 else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    order = [*calls]
-    for _ in range(args.repetitions):
-        random.shuffle(order)
-        for name in order:
-            start = clock()
-            calls[name]()
-            if args.device != "cpu":
-                torch.cuda.synchronize()
-            times[name].append(clock() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:
@@ -62,7 +42,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    random.seed(0)
     torch.manual_seed(0)
     model = build_resnet(args.model, num_classes=10).to(args.device).eval()
     size, layer = RESNETS[args.model].image_size, f"layer{model.num_stages}"
@@ -71,7 +50,7 @@ def main() -> None:
     calls: dict[str, Callable[[], Any]] = {"pass": lambda: forward_and_backward(model, images, labels)}
     for name in args.methods:
         calls[name] = lambda name=name: METHODS[name](model, layer, images, chosen(labels))
-    found = medians(calls, args)
+    found = median_seconds(calls, args.repetitions, device=args.device, num_threads=args.threads)
     print(f"{args.model}, {args.batch} x 3 x {size} x {size}, {args.device}, {args.threads} threads")
     for name, seconds in found.items():
         print(f"{name:22} {1e3 * seconds:9.1f} ms   {seconds / found['pass']:6.2f} x a pass")

@@ -3,23 +3,35 @@
 The same work for both, in one run: ALE/Breakout-v5 with sound, four frames a step, 84 x 84 grey by area and
 512 bytes of sound a step, the last four of both; Nature CNN -> 512, sound 2048-256-128, joint 512, 2.57 M
 parameters; Adam 1e-4, Huber, gradient norm 10; one update of 32 every four steps (of 256 every 32 with eight
-environments), target copied every 1,000 steps, one action in ten random. The peer gets its environment from
-our adapter too, so that only the agents differ. Each stretch is a process of its own, the contenders take
-turns, medians are told. The first stretch of each fills the memory before it is timed. "others" is the
-share of the machine that other processes took meanwhile: figures count where it is small. The
-contender sb3 needs the extra bench.
+environments), target copied every 1,000 steps, one action in ten random. The baseline's environment comes
+from our adapter too, so that only the agents differ. Each stretch is a process of its own, the contenders
+take turns, medians are printed. The first stretch of each fills the memory before it is timed. "others" is
+the share of the machine that other processes took meanwhile: figures count where it is small. The contender
+sb3 needs the extra bench.
 """
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from timing import (
+    machine_cpu_s,
+    memory_bytes,
+    own_cpu_s,
+    own_processes,
+    run_only,
+    share_of_others,
+    take_turns,
+)
 
 EVERY = 250  # steps between two looks at the clocks
 CAPACITY, FULL, FEW = (
@@ -34,38 +46,9 @@ SIZES |= {"audio_features": 128, "features": 512}
 Mark = tuple[int, int, float, float, float]  # step, updates; seconds: wall, CPU of ours, CPU of all
 
 
-def processes() -> list[Path]:
-    """Return this process and its children in ``/proc``."""
-    own = Path("/proc/self")
-    children = "".join(path.read_text() for path in own.glob("task/*/children"))
-    return [own, *(Path("/proc", number) for number in children.split())]
-
-
-def cpu_s() -> float:
-    """Return the CPU seconds of this process and its environments' processes so far."""
-    ticks = 0
-    for process in processes():
-        ticks += sum(
-            int(word) for word in process.joinpath("stat").read_text().rsplit(")", 1)[1].split()[11:13]
-        )
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def machine_cpu_s() -> float:
-    """Return the CPU seconds that all processes of the machine have taken so far."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # but idle and waiting for a disk
-
-
-def peak_bytes() -> int:
-    """Return the largest resident sizes so far of this process and its environments' processes, added up."""
-    told = [process.joinpath("status").read_text() for process in processes()]
-    return sum(1024 * int(text.split("VmHWM:")[1].split()[0]) for text in told)
-
-
 def mark(marks: list[Mark], step: int, num_updates: int) -> None:
     """Note the clocks."""
-    marks.append((step, num_updates, time.perf_counter(), cpu_s(), machine_cpu_s()))
+    marks.append((step, num_updates, time.perf_counter(), own_cpu_s(), machine_cpu_s()))
 
 
 def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
@@ -126,16 +109,16 @@ def loop_of(num_envs: int) -> dict[str, Any]:
 
 def run_sb3(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
     """Train Stable-Baselines3's DQN and return the marks of its callback."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our adapter's; its spinning would slow the peer
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our adapter's; its spinning would slow the baseline
     import torch
-    from peer_sb3 import Told, train_peer
 
+    from contenders.agent import Progress, train_dqn
     from spl.agents.config import TrainAgentConfig
     from spl.config.parse import parse
 
     torch.set_num_threads(args.threads)
     marks: list[Mark] = []
-    train_peer(
+    train_dqn(
         parse(TrainAgentConfig, ENV, prog="bench_agent").env,
         num_steps=num_steps,
         learning_starts=fill,
@@ -143,7 +126,7 @@ def run_sb3(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
         num_envs=args.num_envs,
         in_processes=args.peer_envs == "subproc",
         device=args.device,
-        told=Told(EVERY, functools.partial(mark, marks)),
+        progress=Progress(EVERY, functools.partial(mark, marks)),
     )
     return marks
 
@@ -207,23 +190,36 @@ def run_one(args: argparse.Namespace) -> dict[str, float]:
     run = run_sb3 if args.only == "sb3" else run_ours
     marks = [one for one in run(args, args.fill, num_steps) if one[0] >= first]
     steps, updates, wall, cpu, all_cpu = (end - start for start, end in zip(marks[0], marks[-1], strict=True))
-    told: dict[str, float] = {
+    figures: dict[str, float] = {
         "steps_per_second": steps / wall,
         "updates_per_second": updates / wall,
         "cpu_ms_per_step": 1e3 * cpu / steps,
-        "peak_gb": peak_bytes() / 1e9,
-        "others_percent": 100 * max(0.0, all_cpu - cpu) / (wall * (os.cpu_count() or 1)),
+        "peak_gb": sum(memory_bytes("VmHWM", process) for process in own_processes()) / 1e9,
+        "others_percent": 100 * share_of_others(wall, cpu, all_cpu),
     }
     if busy is not None:
         busy.terminate()
         samples = [float(line) for line in busy.communicate()[0].split()]
         kept = samples[-max(1, int(wall * 5)) :]
-        told["gpu_busy_percent"] = sum(kept) / len(kept)
+        figures["gpu_busy_percent"] = sum(kept) / len(kept)
     if args.device.startswith("cuda") and args.only != "sb3":
         import torch
 
-        told["gpu_peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
-    return told
+        figures["gpu_peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    return figures
+
+
+def stretches_of(name: str, fill: int) -> Callable[[], dict[str, float]]:
+    """Return what measures a contender's next stretch; only the first fills the memory as far as ``fill``."""
+    stretches = enumerate(itertools.chain([fill], itertools.repeat(FEW)), start=1)
+
+    def measure() -> dict[str, float]:
+        number, filled = next(stretches)
+        figures: dict[str, float] = run_only([*sys.argv, "--only", name, "--fill", str(filled)])
+        print(f"{number} {name}: {figures}", file=sys.stderr)
+        return figures
+
+    return measure
 
 
 def main() -> None:
@@ -250,22 +246,15 @@ def main() -> None:
         print(json.dumps(run_one(args)))
         return
     contenders = args.contenders or CONTENDERS[: 5 if args.device.startswith("cuda") else 3]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-    for repeat in range(args.repeats):
-        for name in contenders:
-            fill = str(FEW if repeat else args.fill)
-            command = [sys.executable, *sys.argv, "--only", name, "--fill", fill]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"{repeat + 1} {name}: {found[name][-1]}", file=sys.stderr)
+    found = take_turns({name: stretches_of(name, args.fill) for name in contenders}, args.repeats)
     if args.json is not None:
         args.json.write_text(
             json.dumps({"options": vars(args) | {"json": None}, "found": found}, indent=2) + "\n"
         )
-    tell(args, found)
+    print_found(args, found)
 
 
-def tell(args: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> None:
+def print_found(args: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> None:
     """Print medians (peak memory: the largest) and the ratios of steps a second to the first contender's."""
     import numpy as np
 

@@ -1,33 +1,17 @@
-"""Our replay memory beside three others: bytes per transition, time to add, time to draw.
+"""The replay memories of other libraries, beside which ``memory.py`` measures ours. Extra: bench."""
 
-The same work for all: 84 x 84 grey bytes and 512 bytes of sound (or 64 x 8 float16 log-mel), both as stacks
-of 4 with the next stacks, episodes of 500 steps. Each peer is set up as sparingly as it can be. In every
-repetition each memory is timed in turn, in an order drawn anew, so that noise hits all alike; medians, and in
-brackets theirs over ours. Extra: bench, without constraints.txt: Tianshou wants an older filelock.
-
-What is not the same: Stable-Baselines3's and cpprb's ``add`` are given finished stacks, whose making is not
-timed. cpprb hands out its stacks with the history as the last axis. Tianshou keeps no last observation of an
-episode: the one before it stands in. cpprb does not show its arrays: its bytes are what the process grew by.
-"""
-
-import argparse
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import cpprb
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictReplayBuffer
 
-from spl.agents.replay.memory import ReplayMemory
-from spl.records import Observation, StreamSpec, Transition
-from spl.runs.logger import print_table
+from spl.records import StreamSpec
+from timing import memory_bytes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports are old
@@ -35,11 +19,6 @@ with warnings.catch_warnings():
     from tianshou.data import ReplayBuffer as TianshouBuffer
 
 HISTORY, EPISODE, NUM_SEEN = 4, 500, 16
-SPECS = {
-    "waveform": StreamSpec((1, 84, 84), (1, 1, 512), "int8"),
-    "log_mel": StreamSpec((1, 84, 84), (1, 64, 8)),
-}
-ADDS_PER_REPETITION = 10
 Seen = list[dict[str, NDArray[Any]]]  # a few observations in turn, so that making them is not timed
 
 
@@ -69,11 +48,6 @@ def stacks_of(seen: Seen, axis: int) -> Seen:
     ]
 
 
-def resident_bytes() -> int:
-    """Return the bytes of RAM that this process has touched."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
 class Contender:
     """A memory under test; ``step`` counts what was added."""
 
@@ -96,30 +70,6 @@ class Contender:
     def bytes_per_transition(self) -> float:
         """Return what was taken, divided by what can be drawn."""
         raise NotImplementedError
-
-
-class Ours(Contender):
-    """Each observation stored once; stacks and next observations put together when drawn."""
-
-    def __init__(self, spec: StreamSpec, capacity: int) -> None:
-        super().__init__()
-        self.seen = [Observation(*one.values(), np.array([True, True])) for one in look(spec)]  # type: ignore[arg-type]
-        self.memory = ReplayMemory(spec, capacity, history=HISTORY)
-        self.generator = np.random.default_rng(0)
-
-    def add(self) -> None:
-        observation, following = self.seen[self.step % NUM_SEEN], self.seen[(self.step + 1) % NUM_SEEN]
-        if self.step % EPISODE == 0:
-            self.memory.begin(observation)
-        self.memory.add(Transition(observation, 1, 0.5, self.ends, False, following))
-        self.step += 1
-
-    def draw(self, size: int) -> list[Any]:
-        batch = self.memory.sample(size, self.generator)
-        return [batch.video, batch.audio, batch.next_video, batch.next_audio]
-
-    def bytes_per_transition(self) -> float:
-        return self.memory.bytes_per_transition
 
 
 class StableBaselines3(Contender):
@@ -189,7 +139,7 @@ class Cpprb(Contender):
     def __init__(self, spec: StreamSpec, capacity: int) -> None:
         super().__init__()
         self.stacks, self.capacity = stacks_of(look(spec), -1), capacity
-        self.bytes_before = resident_bytes()
+        self.bytes_before = memory_bytes("VmRSS")
         streams = {
             "video": {"shape": (*spec.video, HISTORY), "dtype": np.uint8},
             "audio": {"shape": (*spec.audio, HISTORY), "dtype": np.dtype(spec.audio_dtype).type},
@@ -218,76 +168,4 @@ class Cpprb(Contender):
         return [samples[key] for key in ("video", "audio", "next_video", "next_audio")]
 
     def bytes_per_transition(self) -> float:
-        return (resident_bytes() - self.bytes_before) / self.capacity
-
-
-CONTENDERS: dict[str, type[Any]] = {
-    "spl": Ours,
-    "stable-baselines3": StableBaselines3,
-    "tianshou": Tianshou,
-    "cpprb": Cpprb,
-}
-
-
-def check_same_work(contender: Contender, spec: StreamSpec) -> None:
-    """Raise ``ValueError`` unless a draw holds both modalities, stacked, now and next."""
-    sizes = [int(np.prod(array.shape)) for array in contender.draw(32)]
-    expected = [32 * HISTORY * int(np.prod(shape)) for shape in (spec.video, spec.audio)] * 2
-    if sizes != expected:
-        raise ValueError(f"{type(contender).__name__} must draw {expected} values, got {sizes}")
-
-
-def time_us(call: Callable[[], object]) -> float:
-    """Return the time of one call in microseconds."""
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1e6
-
-
-def measure(spec: StreamSpec, num_steps: int, repetitions: int) -> dict[str, list[float]]:
-    """Return per memory its bytes a transition and median microseconds per add, draw of 32, draw of 256."""
-    contenders: dict[str, Contender] = {}
-    num_bytes = {}
-    for name, make in CONTENDERS.items():
-        contenders[name] = make(spec, num_steps)
-        for _ in range(num_steps + EPISODE):  # once around the ring: every page is touched
-            contenders[name].add()
-        num_bytes[name] = contenders[name].bytes_per_transition()
-        check_same_work(contenders[name], spec)
-    times: dict[str, tuple[list[float], ...]] = {name: ([], [], []) for name in contenders}
-    generator = np.random.default_rng(0)
-    for _ in range(repetitions):
-        for name in generator.permutation([*contenders]):  # each follows each of the others
-            contender, (adds, few, many) = contenders[name], times[name]
-            adds.extend(time_us(contender.add) for _ in range(ADDS_PER_REPETITION))
-            few.append(time_us(lambda contender=contender: contender.draw(32)))
-            many.append(time_us(lambda contender=contender: contender.draw(256)))
-    return {name: [num_bytes[name], *(float(np.median(one)) for one in times[name])] for name in contenders}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--num_steps", type=int, default=20_000, help="capacity, and what is added before timing"
-    )
-    parser.add_argument("--repetitions", type=int, default=200)
-    parser.add_argument("--audio", choices=SPECS, default="waveform")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    found = measure(SPECS[args.audio], args.num_steps, args.repetitions)
-    names = ["bytes per transition", "us per add", "us per draw of 32", "us per draw of 256"]
-    rows = []
-    for row, name in enumerate(names):
-        figures = [values[row] for values in found.values()]
-        ratios = [f" ({figure / figures[0]:.2f})" for figure in figures[1:]]
-        rows.append(
-            [name, *(f"{figure:,.1f}{ratio}" for figure, ratio in zip(figures, ["", *ratios], strict=True))]
-        )
-    title = f"Replay memory, {args.audio}, {args.num_steps:,} transitions, one thread"
-    print_table(title, ["", "spl", *(f"{name} {version(name)}" for name in [*found][1:])], rows)
-
-
-if __name__ == "__main__":
-    main()
+        return (memory_bytes("VmRSS") - self.bytes_before) / self.capacity

@@ -3,11 +3,10 @@
 An untrained agent of the default size at 84 x 84 plays; everything is drawn. Greeting decides at every frame,
 Pong at every fourth. Wall and CPU time from the first frame to the last; loading is not counted. "others" is
 the share of the machine that other processes took meanwhile: figures count where it is small. With --hours,
-the resident size is told after each tenth of such a film. Extra: atari.
+the resident size is printed after each tenth of such a film. Extra: atari.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,20 +19,9 @@ from numpy.typing import NDArray
 from spl.agents.film import command as filming
 from spl.cli import main as cli
 from spl.runs.logger import print_table
+from timing import machine_cpu_s, memory_bytes, share_of_others
 
 SHORT = ["--memory.min_size", "40", "--num_steps", "60", "--checkpoint_every_steps", "60"]
-
-
-def machine_cpu_s() -> float:
-    """Return the CPU seconds that all processes of the machine have taken so far."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # but idle and waiting for a disk
-
-
-def resident_mib() -> float:
-    """Return the resident size of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Watch:
@@ -49,7 +37,7 @@ class Watch:
             if number == 0:
                 self.begun = time.perf_counter(), time.process_time(), machine_cpu_s()
             if number % self.every == 0:
-                self.sizes.append(resident_mib())
+                self.sizes.append(memory_bytes("VmRSS") / 2**20)
             yield frame
 
 
@@ -71,7 +59,7 @@ def shoot(run: Path, folder: Path, seconds: float, frame_rate_hz: int) -> tuple[
             (time.perf_counter(), time.process_time(), machine_cpu_s()), watch.begun, strict=True
         )
     )
-    others = max(0.0, machine - ours) / (wall * (os.cpu_count() or 1))
+    others = share_of_others(wall, ours, machine)
     frames = done["frames"]
     size = (folder / "a.mp4").stat().st_size / 2**20 / seconds * 60
     row = [
@@ -88,7 +76,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of film")
-    parser.add_argument("--hours", type=float, default=0.0, help="of a film of Greeting whose memory is told")
+    parser.add_argument(
+        "--hours", type=float, default=0.0, help="of a film of Greeting whose memory is printed"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows = []

@@ -1,6 +1,6 @@
 """Draw training returns of our runs and of ``baseline_sb3.py`` against steps, with a random agent's level.
 
-python scripts/plot_returns.py --ours RUN/metrics.jsonl --sb3 FOLDER/episodes.jsonl --out docs/images/pong.png
+python scripts/figures/plot_returns.py --ours RUN/metrics.jsonl --sb3 FOLDER/episodes.jsonl --out pong.png
 """
 
 import argparse
