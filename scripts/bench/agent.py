@@ -58,20 +58,21 @@ def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
     calm_threads()
     from rich.console import Console
 
-    from spl.agents import train
     from spl.agents.config import TrainAgentConfig
+    from spl.agents.train import train_agent
     from spl.config.parse import parse
     from spl.runs.logger import Report
 
     marks: list[Mark] = []
 
-    class Marked(Report):
-        def row(self, step: int, values: Any) -> None:
-            super().row(step, values)
-            if "train/n_updates" in values:
-                mark(marks, step, int(values["train/n_updates"]))
+    plain = Report.row
 
-    train.Report = Marked  # type: ignore[misc]
+    def row(report: Report, step: int, values: Any) -> None:
+        plain(report, step, values)
+        if "train/n_updates" in values:
+            mark(marks, step, int(values["train/n_updates"]))
+
+    Report.row = row  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         words = {**{f"encoder.{key}": value for key, value in SIZES.items()}, **loop_of(args.num_envs)}
         words |= {
@@ -96,7 +97,7 @@ def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
         }
         options = [word for name, value in words.items() for word in (f"--{name}", str(value))]
         config = parse(TrainAgentConfig, [*ENV, *options], prog="bench_agent")
-        train.train_agent(config, command=sys.argv, console=Console(file=nowhere))
+        train_agent(config, command=sys.argv, console=Console(file=nowhere))
     return marks
 
 

@@ -5,7 +5,7 @@ must all be equal, times aside.
 
     python scripts/checks/kill_and_resume.py --kills 20 -- --config smoke/agent --num_steps 2000
     python scripts/checks/kill_and_resume.py --of autoencoder --kills 10 -- --data.paths recordings/demo
-    python scripts/checks/kill_and_resume.py --of classifier --kills 10 -- --data.name folder --data.root pictures
+    python scripts/checks/kill_and_resume.py --of classifier --kills 10 -- --data folder --data.root pictures
 """
 
 import argparse

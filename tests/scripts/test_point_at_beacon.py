@@ -1,4 +1,4 @@
-"""``scripts/figures/point_at_beacon.py``: what counts as a hit, and that its maps are those of the explanation."""
+"""``scripts/figures/point_at_beacon.py``: what counts as a hit, and whose maps it takes."""
 
 import runpy
 from pathlib import Path
