@@ -92,6 +92,22 @@ def test_an_overwritten_ring_gives_only_whole_histories(tmp_path: Path):
     assert [seen(source, index) for index in range(len(source))] == [[8, 9, 10], [9, 10, 11], [10, 11, 12]]
 
 
+@pytest.mark.parametrize(("capacity", "kept"), [(4, 2), (5, 3), (6, 3)])
+def test_a_ring_of_two_environments_gives_each_half_of_its_capacity_rounded_up(tmp_path, capacity, kept):
+    memory = ReplayMemory(SPEC, capacity, num_envs=2, history=1)
+    memory.meta = META
+    for env in range(2):
+        last = observation(10 * env + 1)
+        memory.begin(last, env)
+        for number in range(10 * env + 2, 10 * env + 10):  # 9 in all
+            last, before = observation(number), last
+            memory.add(Transition(before, 0, 0.0, False, False, last), env)
+    memory.save(tmp_path / "two")
+    source = Recordings([tmp_path / "two"], history=1)
+    shown = [seen(source, index)[0] for index in range(len(source))]
+    assert shown == [*range(10 - kept, 10), *range(20 - kept, 20)]
+
+
 def test_several_recordings_are_labelled_by_their_folder(tmp_path: Path):
     folders = [record(tmp_path / "pong", [3]), record(tmp_path / "enduro", [4], first=50)]
     source = Recordings(folders, history=2)

@@ -292,6 +292,30 @@ def test_a_large_array_that_is_neither_is_a_fault_by_name(entry, words):
     assert why.startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("space", "is_fault", "is_hinted"),
+    [
+        (spaces.Box(0, 1, (2, 32)), True, False),  # as many numbers as the smallest picture has
+        (spaces.Box(0, 1, (3, 21)), False, False),
+        (spaces.Box(0, 1, (1_024,)), True, False),
+        (spaces.Box(0, 1, (1_023,)), False, True),
+        (spaces.Box(0, 1, (64,)), False, True),  # as long as the shortest sound
+        (spaces.Box(0, 1, (63,)), False, False),
+    ],
+)
+def test_what_is_left_out_at_the_bounds_of_its_size(space, is_fault, is_hinted):
+    ((why, is_found_fault),) = left_out(camera=PICTURE, hidden=space).values()
+    assert (is_found_fault, "if it is a sound, name it" in why) == (is_fault, is_hinted)
+
+
+def test_a_layout_may_name_the_smallest_picture_and_the_shortest_sound():
+    assert (PictureForm("HW", (8, 8)).rows, PictureForm("HW", (8, 8)).columns) == (8, 8)
+    with pytest.raises(ValueError, match="at least 8 rows and columns, got 8 x 7"):
+        PictureForm("HW", (8, 7))
+    assert SoundForm("NC", (64, 8)).num_samples == 64
+    assert SoundForm("TN", (2, 32)).num_samples == 64  # of all chunks
+
+
 def test_states_are_left_out_without_a_fault():
     found = left_out(
         image=PICTURE,

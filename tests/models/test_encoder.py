@@ -132,6 +132,14 @@ def test_sizes_must_be_positive(name: str) -> None:
 DENSE: dict[str, Any] = {"video_stream": "dense", "audio_stream": "dense", "attention": "none"}
 
 
+def test_sizes_and_widths_may_be_one() -> None:
+    ones: dict[str, Any] = {"video_features": 1, "audio_features": 1, "features": 1}
+    config = EncoderConfig(**DENSE, **ones, video_widths=(1,), audio_widths=(1,))
+    assert build_encoder(config, SPEC, history=2).features == 1
+    with pytest.raises(ValueError, match=r"video_widths must all be at least 1, got 0"):
+        EncoderConfig(**DENSE, video_widths=(0, 1))
+
+
 @pytest.mark.parametrize("spec", [SPEC, WAVEFORM, SPEC._replace(video=(3, 7, 5), audio=(2, 16, 1))])
 def test_dense_streams_read_every_sense(spec: StreamSpec) -> None:
     torch.manual_seed(0)
