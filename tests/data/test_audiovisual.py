@@ -106,5 +106,8 @@ def test_a_sample_that_differs_from_the_first_and_a_label_that_is_none_of_the_cl
         ValueError, match=r"sample 1: video must be uint8 of shape \(3, 1, 4, 5\).*\(3, 1, 4, 6\)"
     ):
         DatasetPairs([sample(0), other]).pairs(np.array([1]))
-    with pytest.raises(ValueError, match=r"a label must be in 0..1, got 7"):
-        DatasetPairs([(*sample(0)[:2], 7)], classes=("a", "b")).labels()
+    for label in (-1, 2):
+        with pytest.raises(ValueError, match=rf"a label must be in 0..1, got {label}"):
+            DatasetPairs([(*sample(0)[:2], label)], classes=("a", "b")).labels()
+    labels = DatasetPairs([(*sample(0)[:2], label) for label in (1, 0)], classes=("a", "b")).labels()
+    assert labels.tolist() == [1, 0]

@@ -151,6 +151,18 @@ def test_gradient_of_sparsity(name: str) -> None:
     assert torch.autograd.gradcheck(lambda h: SPARSITY[name](h, 0.1), (activations.requires_grad_(),))
 
 
+def test_the_kl_penalty_takes_activations_from_0_to_1() -> None:
+    ends = torch.tensor([[0.0], [1.0]], dtype=torch.float64)  # their mean is 0.5
+    expected = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    assert kl_sparsity(ends, 0.25).tolist() == pytest.approx([expected] * 2, abs=1e-12)
+    for beyond in ([0.1, 1.2], [-0.1, 0.8]):
+        with pytest.raises(ValueError, match="the KL penalty needs activations in"):
+            kl_sparsity(torch.tensor(beyond)[:, None], 0.25)
+    for mean in (0.0, 1.0):
+        with pytest.raises(ValueError, match="the KL penalty needs activations in"):
+            kl_sparsity(torch.full((2, 1), mean), 0.25)
+
+
 def test_only_l1_tells_samples_apart() -> None:
     activations = torch.tensor(SPARSE["h"])
     torch.testing.assert_close(l1_sparsity(-activations), torch.tensor([1.2, 1.2, 0.9, 1.1]))

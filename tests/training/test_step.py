@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.training.step import NonFiniteError, descend
+from spl.training.step import NonFiniteError, descend, restore
 
 
 def parameter() -> nn.Parameter:
@@ -97,3 +97,24 @@ def test_what_is_not_finite_is_refused_before_the_step(
     with pytest.raises(NonFiniteError, match=r"its gradient's norm (nan|inf)"):
         descend(losses, torch.ones(2), sgd, [weight], max_grad_norm=max_grad_norm)
     assert weight.tolist() == [1.0, 2.0]
+
+
+def test_a_restored_moment_is_laid_out_in_memory_as_its_parameter_is() -> None:
+    def make() -> tuple[nn.Parameter, torch.optim.Adam]:
+        weight = torch.arange(48.0).reshape(2, 3, 2, 4).to(memory_format=torch.channels_last)
+        parameter = nn.Parameter(weight)
+        return parameter, torch.optim.Adam([parameter], lr=0.1)
+
+    parameter, optimizer = make()
+    parameter.square().sum().backward()
+    optimizer.step()
+    expected = optimizer.state[parameter]["exp_avg"].clone()
+    state = optimizer.state_dict()
+    for name in ("exp_avg", "exp_avg_sq"):
+        state["state"][0][name] = state["state"][0][name].contiguous()  # as a file has it
+    other, restored = make()
+    restore(restored, state)
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert restored.state[other][name].stride() == other.stride()
+    assert torch.equal(restored.state[other]["exp_avg"], expected)
+    assert restored.state[other]["step"].item() == 1
