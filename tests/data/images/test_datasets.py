@@ -81,7 +81,10 @@ def test_stl10_is_split_7_to_3_within_each_class(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("cifar10", r"cifar10 is not in .*nowhere.*pass --data.download true to fetch it, or name its folder"),
+        (
+            "cifar10",
+            r"cifar10 is not in .*nowhere.*pass --data.download true to fetch it, or name its folder",
+        ),
         ("cifar100", r"cifar100 is not in .*--data.download true"),
         ("stl10", r"stl10 is not in .*--data.download true"),
         ("imagenet", r"imagenet is not in .*nowhere.*; name its folder with --data.root"),
