@@ -1,7 +1,7 @@
 """The packages: which may import which, how large they may grow, and that the wheel lists all of them."""
 
-import ast
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PICTURE = runpy.run_path(str(ROOT / "scripts" / "figures" / "packages.py"))
 MOST_LINES = 300  # of a module
 MOST_LINES_OF_PACKAGE = 2_000
 LARGE = {"spl.agents", "spl.classify", "spl.envs"}  # their sub-packages count, not what stands beside them
@@ -123,14 +124,7 @@ WITHIN_GROUND: dict[str, set[str]] = {
 @cache
 def modules() -> dict[str, Path]:
     """Every module of ours by its installed name."""
-    found = {}
-    for folder in ("spl", "envs", "agents"):
-        for path in (ROOT / folder).rglob("*.py"):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            parts = parts if folder == "spl" else ("spl", *parts)
-            if folder != "spl" or parts[1] not in ("envs", "agents"):  # the links
-                found[".".join(parts).removesuffix(".__init__")] = path
-    return found
+    return PICTURE["modules_of"](ROOT)
 
 
 def packages() -> set[str]:
@@ -140,37 +134,12 @@ def packages() -> set[str]:
 
 def package_of(name: str) -> str:
     """The package that a module belongs to; a module beside them in ``spl/`` is its own."""
-    if name in packages():
-        return name
-    owner = name.rpartition(".")[0]
-    return name if owner == "spl" else owner
-
-
-def for_types(tree: ast.Module) -> set[ast.AST]:
-    """What stands under ``if TYPE_CHECKING`` at the head of a module."""
-    heads = [one for one in tree.body if isinstance(one, ast.If) and ast.unparse(one.test) == "TYPE_CHECKING"]
-    return {node for head in heads for node in ast.walk(head)}
+    return PICTURE["package_of"](name, modules())
 
 
 def imports_of(path: Path) -> set[str]:
-    """The modules of ours that a file imports, anywhere in it.
-
-    Left out is what ``spl/__init__.py`` imports for type checkers alone: at run time it knows the owners of
-    the public names as strings, which load nothing, so that every package may still import ``spl``.
-    """
-    known = modules()
-    found: set[str] = set()
-    tree = ast.parse(path.read_text())
-    left_out = for_types(tree) if path == ROOT / "spl" / "__init__.py" else set()
-    for node in ast.walk(tree):
-        if node in left_out:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            inside = {f"{node.module}.{alias.name}" for alias in node.names} & known.keys()
-            found |= inside or {node.module}
-    return found & known.keys()
+    """The modules of ours that a file imports, anywhere in it, as the picture of the packages shows them."""
+    return PICTURE["imports_of"](path, modules())
 
 
 def arrows(name: str) -> set[str]:

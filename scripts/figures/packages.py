@@ -31,38 +31,51 @@ def modules_of(root: Path) -> dict[str, Path]:
     return found
 
 
-def imports_of(path: Path, known: Mapping[str, Path]) -> set[str]:
-    """Return the modules of ours that a file imports, anywhere in it but for type checkers alone."""
-    tree = ast.parse(path.read_text())
-    tree.body = [
-        one for one in tree.body if not (isinstance(one, ast.If) and ast.unparse(one.test) == "TYPE_CHECKING")
-    ]
+def package_of(name: str, modules: Mapping[str, Path]) -> str:
+    """Return the package that a module belongs to; a module beside them in ``spl/`` is its own."""
+    if modules[name].name == "__init__.py":
+        return name
+    owner = name.rpartition(".")[0]
+    return name if owner == "spl" else owner
+
+
+def for_types(tree: ast.Module) -> set[ast.AST]:
+    """Return what stands under ``if TYPE_CHECKING`` at the head of a module."""
+    heads = [one for one in tree.body if isinstance(one, ast.If) and ast.unparse(one.test) == "TYPE_CHECKING"]
+    return {node for head in heads for node in ast.walk(head)}
+
+
+def imports_of(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """Return those of ``modules`` that a file imports, anywhere in it.
+
+    Left out is what ``spl/__init__.py`` imports for type checkers alone: at run time it knows the owners of
+    the public names as strings, which load nothing, so that every package may still import ``spl``.
+    """
     found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    left_out = for_types(tree) if path == modules["spl"] else set()
     for node in ast.walk(tree):
+        if node in left_out:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            inside = {f"{node.module}.{alias.name}" for alias in node.names} & known.keys()
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
             found |= inside or {node.module}
-    return found & known.keys()
+    return found & modules.keys()
 
 
 def graph_of(root: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
     """Return the lines of each package of a checkout, and the packages that it imports."""
     modules = modules_of(root)
-    packages = {name for name, path in modules.items() if path.name == "__init__.py"} - {"spl"}
-
-    def package_of(name: str) -> str:
-        owner = name if name in packages else name.rpartition(".")[0]
-        return owner if owner in packages else name
-
     lines: Counter[str] = Counter()
     arrows: dict[str, set[str]] = defaultdict(set)
     for name, path in modules.items():
         if name in ("spl", "spl.__main__"):
             continue
-        lines[package_of(name)] += path.read_text().count("\n")
-        arrows[package_of(name)] |= {package_of(one) for one in imports_of(path, modules) if one != "spl"}
+        package = package_of(name, modules)
+        lines[package] += path.read_text().count("\n")
+        arrows[package] |= {package_of(one, modules) for one in imports_of(path, modules) if one != "spl"}
     return dict(lines), {name: arrows[name] - {name} for name in lines}
 
 
@@ -95,8 +108,8 @@ def draw(root: Path, out: Path) -> None:
     for height, row in enumerate(rows):
         for number, name in enumerate(row):
             places[name] = ((number + 0.5) * MOST / len(row), height + 0.5)
-    for name, others in arrows.items():
-        for other in others:
+    for name in sorted(arrows):
+        for other in sorted(arrows[name]):  # in an order, so that the picture is the same each time
             (x, y), (low_x, low_y) = places[name], places[other]
             axes.plot([x, low_x], [y - 0.2, low_y + 0.2], color=FAINT, alpha=0.35, linewidth=0.8, zorder=1)
     for name, (x, y) in places.items():
