@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spl.agents.checkpoint import Parts
 from spl.agents.config import TrainAgentConfig, build_agent, check_ram, create_run, read_run, slack_of
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
@@ -16,8 +17,8 @@ from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_network
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector, Progress
-from spl.agents.parts import Meter, Parts
 from spl.agents.replay.memory import ReplayMemory
+from spl.agents.throughput import Meter
 from spl.config.errors import UsageError
 from spl.data.recordings import signature_told
 from spl.envs.range_probe import measured

@@ -19,11 +19,11 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
 from spl.agents.history import History
-from spl.agents.parts import told_left_out
 from spl.agents.protocol import Agent
 from spl.config.errors import UsageError
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.envs.adapter import AudioVisualEnv
+from spl.envs.chosen_streams import describe_left_out
 from spl.envs.registry import make_env
 from spl.envs.resumable import reset_seed
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
@@ -220,7 +220,7 @@ def evaluate_agent(
     seeds = range(config.seed, config.seed + config.num_seeds)
     policy = policy_of(agent, config.epsilon)
     console = Console(stderr=True) if console is None else console
-    for sentence in told_left_out(envs[0].describe()):
+    for sentence in describe_left_out(envs[0].describe()):
         say(console, f"left out   {sentence}")
 
     def outcome(policy: Policy, spoil: Spoil, name: str) -> Outcome:

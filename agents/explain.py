@@ -13,11 +13,11 @@ from torch import Tensor
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent, play, untouched
 from spl.agents.history import Stack
-from spl.agents.parts import told_left_out
 from spl.agents.rollout import names_of_actions
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Range, Seed, check_ranges
+from spl.envs.chosen_streams import describe_left_out
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.runs.files import replace_text, writable
@@ -83,7 +83,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
     env, told = make(), []
     console = Console(stderr=True) if console is None else console
     try:
-        for sentence in told_left_out(env.describe()):
+        for sentence in describe_left_out(env.describe()):
             say(console, f"left out   {sentence}")
         for number in range(config.num_episodes):
             stacks, total = played(agent, env, history, config.seed + number)

@@ -5,6 +5,7 @@ Both lie in ``pretraining`` of the agent's run, which is itself a run of ``spl p
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from spl.agents.encoder_init import PRETRAINING
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector, Progress
-from spl.agents.record import MAX_EPISODE_EDGES, RandomAgent, roll_out
+from spl.agents.record import MAX_EPISODE_EDGES, RandomAgent, report_faults, roll_out, save_recording
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import UsageError
 from spl.data.recording_files import trim
@@ -178,21 +179,20 @@ class _Recorder:
         )
         with report, StopSignals() as stop:
             report.say(f"recording  {num_steps:,} steps at random into {self.folder}")
-            for fault in self.faults:
-                report.say(f"fault      {fault}; it begins a new episode")
-            while self.progress.step < num_steps and not stop.has_come():
-                until = min(num_steps, self.progress.step + config.checkpoint_every_steps)
-                try:
-                    roll_out(self.collector, until, report, stop, max_faults=config.max_faults)
-                finally:
-                    with stop.patience():
-                        self._save(config.seed)
+            report_faults(self.faults, report)
+            roll_out(
+                self.collector,
+                num_steps,
+                report,
+                stop,
+                save=partial(self._save, config.seed),
+                save_every_steps=config.checkpoint_every_steps,
+                max_faults=config.max_faults,
+            )
         return self.progress.step >= num_steps
 
     def _save(self, seed: int) -> None:
-        told = {"actor": "random", "seed": seed, "steps": self.progress.step}
-        self.memory.meta = {**self.fleet.streams, **told}
-        self.memory.save(self.folder)
+        save_recording(self.collector, self.folder, actor="random", seed=seed)
         state = {
             "memory": self.memory.state_dict(),
             "progress": self.progress.state_dict(),

@@ -1,7 +1,9 @@
 """``spl record``: an environment rolled out, by chance or by a trained agent, into a recording."""
 
 import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,16 @@ from spl.agents.evaluate import load_agent
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, Progress
-from spl.agents.parts import told_left_out
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import RunError, UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.data.recording_files import trim
+from spl.envs.chosen_streams import describe_left_out
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
 from spl.envs.registry import may_crash
-from spl.envs.vector import Fleet
+from spl.envs.vector import Fault, Fleet
 from spl.records import StreamSpec
 from spl.runs.directory import generator_of
 from spl.runs.logger import Report
@@ -63,14 +65,12 @@ class RandomAgent:
 
 def actor_of(config: RecordConfig) -> tuple[Any, Fleet, int, list[str]]:
     """Return who acts, the environment, the actor's history and what was assumed."""
-    exploration = generator_of(config.seed, "exploration")
-    env = config.env if config.agent is None else read_run(Path(config.agent)).env
+    exploration, assumed = generator_of(config.seed, "exploration"), list[str]()
+    if config.agent is None:
+        env, assumed = measured(config.env, is_apart=may_crash(config.env.id))
+    else:
+        env = read_run(Path(config.agent)).env
     fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
-    assumed: list[str] = []
-    if fleet.doubts and config.agent is None:
-        fleet.close()
-        env, assumed = measured(env, is_apart=may_crash(env.id))
-        fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
     if config.agent is None:
         return RandomAgent(fleet.num_actions, exploration), fleet, 1, assumed
     agent, _, history, _ = load_agent(Path(config.agent))
@@ -95,25 +95,57 @@ def open_memory(folder: Path, spec: StreamSpec, num_steps: int, history: int) ->
 
 
 def roll_out(
-    collector: Collector, num_steps: int, report: Report, stop: StopSignals, *, max_faults: int = MAX_FAULTS
+    collector: Collector,
+    num_steps: int,
+    report: Report,
+    stop: StopSignals,
+    *,
+    save: Callable[[], None],
+    save_every_steps: int | None = None,
+    max_faults: int = MAX_FAULTS,
 ) -> None:
     """Let ``collector`` take steps until there are ``num_steps``, or fewer when told to stop.
+
+    Whatever ends it, ``save`` is called last; and before, every ``save_every_steps``.
 
     Raises:
         RunError: if the environment fails too often.
     """
-    progress, num_faults = collector.progress, 0
-    while progress.step < num_steps and not stop.has_come():
-        faults = collector.step().faults
-        for sentence in collector.fleet.take_news():
-            report.say(f"range      {sentence}")
-        for fault in faults:
-            report.say(f"fault      {fault}; it begins a new episode")
-            num_faults += 1
+    progress, num_faults, saved_step = collector.progress, 0, -1
+    every = num_steps if save_every_steps is None else save_every_steps
+    due_step = progress.step + every
+    try:
+        while progress.step < num_steps and not stop.has_come():
+            faults = collector.step().faults
+            for sentence in collector.fleet.take_news():
+                report.say(f"range      {sentence}")
+            report_faults(faults, report)
+            num_faults += len(faults)
             if num_faults > max_faults:
-                raise RunError(f"the environment failed {num_faults} times, the last time in {fault}")
-        if report.is_due():
-            report.show(progress.step, {"steps/s": progress.step / report.elapsed_s})
+                raise RunError(f"the environment failed {num_faults} times, the last time in {faults[-1]}")
+            if progress.step >= due_step:
+                with stop.patience():
+                    save()
+                saved_step, due_step = progress.step, progress.step + every
+            if report.is_due():
+                report.show(progress.step, {"steps/s": progress.step / report.elapsed_s})
+    finally:
+        if progress.step != saved_step:
+            with stop.patience():
+                save()
+
+
+def save_recording(collector: Collector, folder: Path, *, actor: str, seed: int) -> None:
+    """Write what was remembered so far, and who acted."""
+    told = {"actor": actor, "seed": seed, "steps": collector.progress.step}
+    collector.memory.meta = {**collector.fleet.streams, **told}
+    collector.memory.save(folder)
+
+
+def report_faults(faults: Sequence[Fault], report: Report) -> None:
+    """Say what went wrong in environments."""
+    for fault in faults:
+        report.say(f"fault      {fault}; it begins a new episode")
 
 
 def record(config: RecordConfig, *, console: Console | None = None) -> dict[str, Any]:
@@ -140,18 +172,16 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
     collector.begin(begun)
     title = f"spl record · {fleet.config.id} · seed {config.seed}"
     report = Report(folder, title, config.num_steps, console=console, is_logged=False)
+    save = partial(save_recording, collector, folder, actor=config.agent or "random", seed=config.seed)
     try:
         with contextlib.closing(fleet), report, StopSignals() as stop:
-            for sentence in told_left_out(fleet.streams):
+            for sentence in describe_left_out(fleet.streams):
                 report.say(f"left out   {sentence}")
             for sentence in assumed:
                 report.say(f"assumed    {sentence}")
-            roll_out(collector, config.num_steps, report, stop)
+            roll_out(collector, config.num_steps, report, stop, save=save)
     finally:
-        actor = {"actor": config.agent or "random", "seed": config.seed}
-        memory.meta = {**fleet.streams, **actor, "steps": progress.step}
-        memory.save(folder)
-        del memory, collector
+        del memory, collector, save
         if progress.step:
             trim(folder)
     is_finished = progress.step >= config.num_steps

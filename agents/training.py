@@ -11,11 +11,12 @@ import numpy as np
 from rich.console import Console
 from torch import Tensor
 
+from spl.agents.checkpoint import Parts, save
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import PRETRAINING
 from spl.agents.loop import Collected, NonFiniteBatch, learn
-from spl.agents.parts import Parts, save, told_left_out, told_streams
 from spl.config.errors import RunError
+from spl.envs.chosen_streams import describe_left_out, describe_streams
 from spl.envs.vector import Fault
 from spl.runs.logger import Report, brief
 from spl.runs.signals import StopSignals
@@ -195,8 +196,8 @@ class Training:
     def summary(self) -> Iterator[str]:
         """Yield what was chosen."""
         config, fleet, agent = self.config, self.fleet, self.parts.agent
-        yield f"streams    {told_streams(fleet.spec_of_streams, fleet.streams)}"
-        for sentence in told_left_out(fleet.streams):
+        yield f"streams    {describe_streams(fleet.spec_of_streams, fleet.streams)}"
+        for sentence in describe_left_out(fleet.streams):
             yield f"left out   {sentence}"
         if fleet.num_envs > 1 or fleet.is_apart:
             each = ", each" if fleet.num_envs > 1 else ","

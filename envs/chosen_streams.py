@@ -1,4 +1,4 @@
-"""The streams that an `EnvConfig` chooses of an environment, and what brings them to shape."""
+"""The streams that an `EnvConfig` chooses of an environment: what shapes them, and how they are reported."""
 
 from typing import Any
 
@@ -10,6 +10,9 @@ from spl.envs.preprocessing import Ear, Eye
 from spl.envs.space_entries import Stream
 from spl.envs.spaces import Streams, find_streams
 from spl.envs.value_ranges import bounds_of, range_of
+from spl.records import StreamSpec
+
+USUAL_RANGES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0), (-32_768.0, 32_767.0))  # not worth a word
 
 
 def streams_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> Streams:
@@ -79,3 +82,46 @@ def ear_of(stream: Stream, env: gymnasium.Env[Any, Any], config: EnvConfig, *, s
     rest_level = told_by(env, "sound_rest_level") if config.rest_level is None else config.rest_level
     found = range_of(stream.box, "audio", config.audio_range)
     return Ear(stream.form, stream.box, found, stereo=stereo, rest_level=rest_level)
+
+
+def describe_streams(spec: StreamSpec, chosen: dict[str, Any]) -> str:
+    """Return a sentence that says which streams were ``chosen`` (as an environment describes itself)."""
+    words = []
+    if spec.has_video:
+        words.append(
+            f"video {_key(chosen['video'])}{_shape(chosen['video']['from'])}{_taken(chosen['video'])} -> "
+            f"{_shape(spec.video)}"
+        )
+    if spec.has_audio:
+        audio = chosen["audio"]
+        source = f"{_key(audio)}{_shape(audio['from'])} at {audio['sample_rate_hz']:,} Hz{_taken(audio)}"
+        warning = f" ({audio['warning']})" if "warning" in audio else ""
+        words.append(f"audio {source} -> {_shape(spec.audio)}{warning}")
+    return ", ".join(words)
+
+
+def describe_left_out(chosen: dict[str, Any]) -> list[str]:
+    """Return a sentence for each entry of the observation that the agent does not get."""
+    fault = ", which 'spl check env' calls a fault"
+    return [
+        f"{one['key']!r}, {one['what']}: {one['why']}{fault if one['is_fault'] else ''}"
+        for one in chosen.get("left_out", ())
+    ]
+
+
+def _taken(chosen: dict[str, Any]) -> str:
+    """Return what is taken of a stream that is more than one picture or chunk, and its range if unusual."""
+    words = [chosen["taken"]] if chosen["taken"] else []
+    low, high = chosen["range"]
+    if (low, high) not in USUAL_RANGES:
+        words.append(f"{low:,.5g} to {high:,.5g}")
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _key(chosen: dict[str, Any]) -> str:
+    return "" if chosen["key"] is None else f"'{chosen['key']}' "
+
+
+def _shape(shape: Any) -> str:
+    sides = shape[0] if isinstance(shape[0], list) else shape
+    return " x ".join(str(side) for side in sides)

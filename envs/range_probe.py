@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import RunError, UsageError
+from spl.envs.api_checks import AnswerError
 from spl.envs.chosen_streams import doubts_of, streams_of
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm
@@ -39,24 +40,28 @@ def measured(config: EnvConfig, *, is_apart: bool) -> Measured:
 
     Args:
         config: of the environment.
-        is_apart: in a process of its own, which may then die.
+        is_apart: what steps it is a process of its own, which may then die.
 
     Raises:
-        UsageError: if the environment is unknown or cannot be made.
-        ValueError: if its streams do not serve.
+        UsageError: if the environment is unknown or cannot be made, or its streams do not serve.
         RunError: if its process dies.
     """
-    return _measured_apart(config) if is_apart else _measured_here(config)
-
-
-def _measured_here(config: EnvConfig) -> Measured:
     options = settle(config)
-    env = make_raw(options.id, options.kwargs)
     try:
-        found, told = measure(env, options)
-        return replace(config, **found), told
+        env = make_raw(options.id, options.kwargs)
+    except AnswerError as error:
+        raise UsageError(f"{config.id}: {error}") from error
+    try:
+        if not doubts_of(env, options):
+            return config, []
+        if not is_apart:
+            found, told = measure(env, options)
+            return replace(config, **found), told
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     finally:
         env.close()
+    return _measured_apart(config)
 
 
 def _measured_apart(config: EnvConfig) -> Measured:
@@ -90,7 +95,7 @@ def _work(config: EnvConfig, writer: Connection) -> None:
     """Measure, in the child; send what was found, or why nothing was."""
     serve_above()
     try:
-        writer.send(_measured_here(config))
+        writer.send(measured(config, is_apart=False))
     except UsageError as error:
         writer.send(error)
     except RAISED as error:

@@ -20,12 +20,12 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent
 from spl.agents.film.frame import Screen, View
 from spl.agents.film.sound_strip import Strip
-from spl.agents.parts import told_left_out
 from spl.agents.rollout import Player, Shot, names_of_actions
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Positive, Scale, Seed, check_ranges
 from spl.envs.adapter import AudioVisualEnv
+from spl.envs.chosen_streams import describe_left_out
 from spl.envs.filmed import Camera, Moment, make_filmed
 from spl.explain.two_streams import looked_at
 from spl.media.video_writer import CODECS, write_video
@@ -211,7 +211,7 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     try:
         for note in notes_of(agent, env.spec_of_streams, config):
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
-        for sentence in told_left_out(env.describe()):
+        for sentence in describe_left_out(env.describe()):
             say(console, f"left out   {sentence}")
         decide = partial(reason_of, agent, with_maps=config.overlay)
         absent = ABSENT[config.modalities]

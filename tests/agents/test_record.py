@@ -1,11 +1,13 @@
 """Recordings: what lies in the folder, and that it is what the environment showed."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from spl.agents import record as module
 from spl.agents.record import RecordConfig, record
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import RunError, UsageError
@@ -65,6 +67,62 @@ def test_an_environment_that_cannot_be_reset_leaves_no_folder_behind(tmp_path, m
     with pytest.raises(RunError, match="no reset today"):
         record(RecordConfig(env=env, num_steps=50, out=str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[str]:
+    """Return the ids of the vectorised environments that are made meanwhile."""
+    ids: list[str] = []
+
+    class Counted(module.Fleet):
+        def __init__(self, config, **options):
+            ids.append(config.id)
+            super().__init__(config, **options)
+
+    monkeypatch.setattr(module, "Fleet", Counted)
+    return ids
+
+
+@pytest.mark.parametrize("world", ["Unbounded", "Plain"])
+def test_environments_are_made_once_whether_or_not_their_range_is_measured(
+    tmp_path, monkeypatch, request, made, world
+):
+    monkeypatch.syspath_prepend(request.path.parent.parent)
+    console = quiet()
+    config = RecordConfig(
+        env=EnvConfig(id=f"brought_worlds:{world}"), num_steps=10, out=str(tmp_path / "rec")
+    )
+    record(config, console=console)
+    assert made == [config.env.id]
+    assert ("assumed    video_range -1 to 1: " in console.file.getvalue()) == (world == "Unbounded")
+    assert "video" in ReplayMemory.load(tmp_path / "rec").meta
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "observation_space = gymnasium.spaces.Box(-1, 1, (4,))",
+            "no picture and no sound in the",
+        ),
+        ("def reset(self): return 0", "unfit:Unfit: the reset of Unfit takes no seed"),
+    ],
+)
+def test_an_environment_that_does_not_serve_is_refused_before_any_is_made(
+    tmp_path, monkeypatch, made, source, message
+):
+    (tmp_path / "unfit.py").write_text(
+        "import gymnasium\n"
+        "class Unfit(gymnasium.Env):\n"
+        "    action_space = gymnasium.spaces.Discrete(3)\n"
+        f"    {source}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "unfit", raising=False)
+    with pytest.raises(UsageError, match=message):
+        record(RecordConfig(env=EnvConfig(id="unfit:Unfit"), out=str(tmp_path / "rec")), console=quiet())
+    assert not made
+    assert not (tmp_path / "rec").exists()
 
 
 def test_ranges():

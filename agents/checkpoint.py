@@ -1,0 +1,61 @@
+"""What an agent's run is made of, and how it is saved and restored."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from spl.agents.curriculum import ReplayCurriculum
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.loop import Collector, Progress
+from spl.agents.replay.memory import ReplayMemory
+from spl.agents.throughput import Meter
+from spl.envs.vector import Fault
+from spl.runs import checkpoint
+from spl.training.step import restore
+
+
+class Parts(NamedTuple):
+    """What a run is made of; together with the memory's arrays, everything that a checkpoint holds."""
+
+    agent: MultimodalDqn
+    optimizer: torch.optim.Optimizer
+    memory: ReplayMemory
+    progress: Progress
+    collector: Collector
+    curriculum: ReplayCurriculum  # draws from the memory
+    meter: Meter
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every part."""
+        return {
+            "agent": self.agent.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "memory": self.memory.state_dict(),
+            "progress": self.progress.state_dict(),
+            "collector": self.collector.state_dict(),
+            "generator": self.curriculum.generator.bit_generator.state,
+            "curriculum": self.curriculum.state_dict(),
+            "meter": self.meter.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
+        """Go on from :meth:`state_dict`; return the environments that had to begin an episode anew."""
+        self.agent.load_state_dict(state["agent"])
+        restore(self.optimizer, state["optimizer"])
+        self.progress.load_state_dict(state["progress"])
+        if not len(self.memory):  # it was not saved, so nothing that was drawn from it can be learned
+            self.progress.replays_due = 0
+            self.progress.forget_drawn()
+        self.curriculum.generator.bit_generator.state = state["generator"]
+        self.curriculum.load_state_dict(state["curriculum"])
+        self.meter.load_state_dict(state["meter"], self.agent.device)
+        self.meter.first_step = self.meter.row_step = self.progress.step
+        return self.collector.load_state_dict(state["collector"])
+
+
+def save(parts: Parts, folder: Path, *, with_memory: bool) -> None:
+    """Write a checkpoint: the memory's new observations first, then all else."""
+    if with_memory or parts.memory.folder is not None:
+        parts.memory.save(folder / "memory")
+    checkpoint.save(folder / "checkpoints", parts.state_dict(), step=parts.progress.step)
