@@ -114,7 +114,7 @@ def groups_of(config: TrainAgentConfig, agent: MultimodalDqn) -> list[dict[str, 
         return [{"params": [weight for weight in agent.network.parameters() if weight.requires_grad]}]
     return [
         {"params": list(agent.network.encoder.parameters()), "lr": rate},
-        {"params": list(agent.network.heads.parameters())},
+        {"params": agent.network.parameters_of_heads()},
     ]
 
 

@@ -155,20 +155,24 @@ def build_agent(
     config: TrainAgentConfig, spec: StreamSpec, num_actions: int, device: torch.device
 ) -> MultimodalDqn:
     """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before."""
-
-    def build_network() -> MultimodalQNetwork:
-        encoder = build_encoder(config.encoder, spec, history=config.memory.history)
-        if config.pretrained.mode == "frozen":
-            encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
-        network = MultimodalQNetwork(
-            encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion
-        )
-        return network.to(memory_format=torch.channels_last)
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network, target = build_network(), build_network()
+        network, target = (
+            build_network(config, spec, num_actions).to(memory_format=torch.channels_last) for _ in range(2)
+        )
     return MultimodalDqn(network, target, config.agent, generator_of(config.seed, "exploration"), device)
+
+
+def build_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) -> MultimodalQNetwork:
+    """Return the network of ``config``, its weights drawn from torch's generator.
+
+    Raises:
+        ValueError: if such a network cannot be built.
+    """
+    encoder = build_encoder(config.encoder, spec, history=config.memory.history)
+    if config.pretrained.mode == "frozen":
+        encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
+    return MultimodalQNetwork(encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion)
 
 
 def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> Path:

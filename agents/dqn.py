@@ -1,6 +1,6 @@
 """The multimodal deep Q-network: a two-stream encoder, Q-values, and the losses it learns from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.agents.exploration import ModalityDropout, linear_epsilon
+from spl.agents.heads import HEADS, Fusion
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
 from spl.config.ranges import AtLeast1, Count, Count0, Positive, Share, ShareBelow1, check_ranges
@@ -32,7 +33,7 @@ class DqnConfig:
     reward_scale: Positive = 1.0  # rewards are multiplied by this before they are remembered
     reward_clip: Positive | None = None  # and then cut to [-c, c]; null leaves them
     huber: bool = True  # clip each sample's gradient at 1
-    fusion: Literal["joint", "mdqn"] = "joint"  # one code, or each stream's own Q-values averaged
+    fusion: Fusion = "joint"  # one code, or each stream's own Q-values averaged
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
     compile: bool = False  # the losses, by torch.compile: half a minute at the start
     target_every_updates: Count = 250  # between copies into the target network
@@ -47,8 +48,9 @@ class DqnConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
-        if self.fusion == "mdqn" and self.dueling:
-            raise ValueError("fusion=mdqn has one head per stream: set --agent.dueling false")
+        reason = HEADS[self.fusion].no_dueling
+        if self.dueling and reason is not None:
+            raise ValueError(f"fusion={self.fusion} {reason}: set --agent.dueling false")
 
     def epsilon_at(self, step: int) -> float:
         """Return the chance of a random action at ``step``."""
@@ -66,79 +68,23 @@ class DqnConfig:
         return scaled if self.reward_clip is None else min(max(scaled, -self.reward_clip), self.reward_clip)
 
 
-class QHead(nn.Module):
-    """Q-values of one code: a linear layer, or value plus centred advantages.
-
-    Dueling: ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)``.
-
-    Source: Wang et al. (2016), Dueling network architectures, equation 9.
-    """
-
-    def __init__(self, features: int, num_actions: int, *, dueling: bool) -> None:
-        super().__init__()
-        self.advantage = nn.Linear(features, num_actions)
-        self.value = nn.Linear(features, 1) if dueling else None
-
-    def forward(self, code: Tensor) -> Tensor:
-        """Return ``(B, A)`` for ``code (B, D)``, in the precision of the weights."""
-        code = code.to(self.advantage.weight.dtype)
-        advantage: Tensor = self.advantage(code)  # (B, A)
-        if self.value is None:
-            return advantage
-        return self.value(code) + advantage - advantage.mean(dim=1, keepdim=True)  # type: ignore[no-any-return]
-
-
-def fuse_normalised(values: Sequence[Tensor], present: Tensor) -> Tensor:
-    """Average the streams' Q-values, each divided by its sum over actions.
-
-    ``Q = sum_s w_s Q_s / sum_a Q_s(a)``, with ``w_s`` equal over the streams that are present (over all
-    where none is). The original divides by sums that may be zero or negative and so flip the order: there
-    the smallest value is subtracted first, and equal values give equal shares.
-
-    Args:
-        values: per stream ``(B, A)``.
-        present: ``(B, S)`` flags in the order of ``values``.
-
-    Returns:
-        ``(B, A)``; each row sums to 1.
-
-    Source: Qureshi et al. (2016), Robot gains social intelligence through multimodal deep reinforcement
-    learning, section III.
-    """
-    stacked = torch.stack(list(values), dim=1)  # (B, S, A)
-    is_positive = stacked.sum(dim=2, keepdim=True) > 1e-6
-    shifted = torch.where(is_positive, stacked, stacked - stacked.amin(dim=2, keepdim=True))
-    total = shifted.sum(dim=2, keepdim=True)
-    shares = torch.where(total > 1e-6, shifted / total.clamp(min=1e-6), 1.0 / stacked.shape[2])  # (B, S, A)
-    weights = present.to(stacked.dtype)  # (B, S)
-    weights = torch.where(weights.sum(dim=1, keepdim=True) > 0, weights, torch.ones_like(weights))
-    return (shares * (weights / weights.sum(dim=1, keepdim=True))[:, :, None]).sum(dim=1)  # (B, A)
-
-
 class MultimodalQNetwork(nn.Module):
-    """Q-values from sight and sound.
+    """Q-values from video and audio: an encoder, and the heads of `HEADS` that ``fusion`` names."""
 
-    With ``fusion="joint"`` one head reads the joint code; with ``"mdqn"`` each stream has a head of its own,
-    is trained on its own, and the heads are fused only to act (:func:`fuse_normalised`).
-    """
-
-    def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool, fusion: str) -> None:
+    def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool, fusion: Fusion) -> None:
         super().__init__()
         self.encoder = encoder
-        self.fusion = fusion
-        if fusion == "mdqn":
-            self.built = [stream for stream, size in enumerate(encoder.stream_features) if size]
-            sizes = [encoder.stream_features[stream] for stream in self.built]
-        else:
-            sizes = [encoder.features]
-        self.heads = nn.ModuleList(QHead(size, num_actions, dueling=dueling) for size in sizes)
+        self.heads = HEADS[fusion](encoder, num_actions, dueling=dueling)
+        self.num_actions = num_actions
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
-        """Return the ``(B, A)`` that are trained: one, or one per stream."""
-        if self.fusion == "joint":
-            return [self.heads[0](self.encoder(video, audio, present))]
-        streams = [part for part in self.encoder.streams(video, audio, present) if part is not None]
-        return [head(part) for head, part in zip(self.heads, streams, strict=True)]
+        """Return the ``(B, A)`` that are trained: one per head."""
+        streams = self.encoder.streams(video, audio, present)
+        return self.heads.values(self.encoder, streams, present)
+
+    def counting(self, present: Tensor) -> Tensor:
+        """Return ``(B, n)``, by which the loss of each of :meth:`values` counts."""
+        return self.heads.counting(present)
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
         """Return the ``(B, A)`` that are acted on.
@@ -148,8 +94,11 @@ class MultimodalQNetwork(nn.Module):
             audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
             present: ``(B, 2)`` flags of video and audio.
         """
-        values = self.values(video, audio, present)
-        return values[0] if self.fusion == "joint" else fuse_normalised(values, present[:, self.built])
+        return self.heads.fused(self.values(video, audio, present), present)
+
+    def parameters_of_heads(self) -> list[nn.Parameter]:
+        """Return all parameters but the encoder's."""
+        return list(self.heads.parameters())
 
 
 class MultimodalDqn:
@@ -176,7 +125,7 @@ class MultimodalDqn:
         self.config = config
         self.generator = generator
         self.device = device
-        self.num_actions = int(network.heads[0].advantage.out_features)  # type: ignore[union-attr, arg-type]
+        self.num_actions = network.num_actions
         self.num_updates = 0
         self._low: tuple[LowPrecision, LowPrecision] | None = None  # of network and target
         if config.precision == "bfloat16":
@@ -201,8 +150,8 @@ class MultimodalDqn:
         """Return ``(B,)``: the temporal-difference loss of each transition, in float32.
 
         ``delta = R + discount * Q_target(s', a*) - Q(s, a)``, where ``discount`` is ``gamma^m`` or 0 after
-        the task's end, and ``a*`` maximises ``Q_target(s', .)``, or with ``double`` ``Q(s', .)``. With
-        ``fusion="mdqn"`` the streams' losses are added, an absent sense's counting 0.
+        the task's end, and ``a*`` maximises ``Q_target(s', .)``, or with ``double`` ``Q(s', .)``. Where
+        there are several heads, their losses are added, each as much as `Heads.counting` says.
 
         Source: Mnih et al. (2015), Methods; van Hasselt et al. (2016), Deep RL with double Q-learning, eq. 4.
         """
@@ -224,15 +173,14 @@ class MultimodalDqn:
             rated = rating.values(*following)
             chosen = choosing.values(*following) if self.config.double else rated
         values = trained(batch.video, batch.audio, batch.present)
+        counting = self.network.counting(batch.present)  # (B, n)
         total = torch.zeros_like(batch.reward)
-        for stream, (value, rate, choice) in enumerate(zip(values, rated, chosen, strict=True)):
+        for head, (value, rate, choice) in enumerate(zip(values, rated, chosen, strict=True)):
             best = rate.gather(1, choice.argmax(dim=1, keepdim=True)).squeeze(1)  # (B,)
             target = batch.reward + batch.discount * best
             taken = value.gather(1, batch.action[:, None]).squeeze(1)  # (B,)
             loss = temporal_difference(taken, target, huber=self.config.huber)
-            if self.config.fusion == "mdqn":
-                loss = loss * batch.present[:, self.network.built[stream]]
-            total = total + loss
+            total = total + loss * counting[:, head]
         return total
 
     def _refresh(self) -> None:

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import torch
 
-from spl.agents.config import GIB, TrainAgentConfig, ram_bytes, slack_of
-from spl.agents.dqn import MultimodalQNetwork
+from spl.agents.config import GIB, TrainAgentConfig, build_network, ram_bytes, slack_of
 from spl.config.errors import UsageError
-from spl.models.encoder import build_encoder
 from spl.records import StreamSpec
 from spl.runs.threads import allowed_cores
 
@@ -113,8 +111,5 @@ def num_parameters(config: TrainAgentConfig, spec: StreamSpec, num_actions: int)
         ValueError: if such a network cannot be built.
     """
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        encoder = build_encoder(config.encoder, spec, history=config.memory.history)
-        network = MultimodalQNetwork(
-            encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion
-        )
+        network = build_network(config, spec, num_actions)
     return sum(parameter.numel() for parameter in network.parameters())

@@ -112,7 +112,11 @@ class TwoStreamEncoder(nn.Module):
             audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
             present: ``(B, 2)`` flags of video and audio.
         """
-        parts = [part for part in self.streams(video, audio, present) if part is not None]
+        return self.code(self.streams(video, audio, present), present)
+
+    def code(self, streams: tuple[Tensor | None, Tensor | None], present: Tensor) -> Tensor:
+        """Return the code ``(B, D)`` of what :meth:`streams` returned for ``present (B, 2)``."""
+        parts = [part for part in streams if part is not None]
         joint = torch.cat([*parts, present.to(self.fuse.weight.dtype)], dim=1)  # (B, Dv + Da + 2)
         return ACTIVATIONS[self.code_activation](self.fuse(joint))  # (B, D)
 

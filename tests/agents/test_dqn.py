@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork, QHead, fuse_normalised
+from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+from spl.agents.heads import fuse_normalised
 from spl.agents.history import Stack
 from spl.agents.replay.memory import ReplayMemory
 from spl.models.encoder import TwoStreamEncoder
@@ -27,13 +28,15 @@ class Table(nn.Module):
     def __init__(self, *tables: list[list[float]]) -> None:
         super().__init__()
         self.tables = nn.ParameterList(torch.tensor(table) for table in tables)
-        self.heads = nn.ModuleList(QHead(1, len(tables[0][0]), dueling=False) for _ in tables)
-        self.built = list(range(len(tables)))
+        self.num_actions = len(tables[0][0])
         self.num_calls = 0
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
         self.num_calls += 1
         return [table[video[:, -1, 0, 0, 0].long()] for table in self.tables]
+
+    def counting(self, present: Tensor) -> Tensor:
+        return present if len(self.tables) == 2 else torch.ones_like(present[:, :1])
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
         values = self.values(video, audio, present)
@@ -146,20 +149,6 @@ def test_gamma_and_n_step_reach_the_target_through_the_memory(n_step: int, expec
     assert (2 * agent.losses(batch)).sqrt().tolist() == pytest.approx(expected)
 
 
-def test_dueling_centres_the_advantages() -> None:
-    head = QHead(2, 3, dueling=True)
-    with torch.no_grad():
-        head.advantage.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]]))
-        head.advantage.bias.zero_()
-        head.value.weight.copy_(torch.tensor([[10.0, 0.0]]))
-        head.value.bias.fill_(1.0)
-        # V = 11, A = 1, 4, 5 with mean 10/3
-        values = head(torch.tensor([[1.0, 2.0]]))
-        assert values.tolist()[0] == pytest.approx([11 + 1 - 10 / 3, 11 + 4 - 10 / 3, 11 + 5 - 10 / 3])
-        head.advantage.bias.fill_(100.0)  # the same for all actions: centred away
-        torch.testing.assert_close(head(torch.tensor([[1.0, 2.0]])), values)
-
-
 @pytest.mark.parametrize("dueling", [False, True])
 def test_a_head_has_a_value_only_with_dueling(dueling: bool) -> None:
     network = network_of(dueling=dueling)
@@ -167,41 +156,6 @@ def test_a_head_has_a_value_only_with_dueling(dueling: bool) -> None:
     assert network(*observations()).shape == (3, 4)
     network(*observations()).square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
-
-
-def test_fusion_by_hand() -> None:
-    case = CASES["fusion_sum"]
-    values = [torch.tensor([case["q_y"]]), torch.tensor([case["q_depth"]])]
-    fused = fuse_normalised(values, torch.ones(1, 2, dtype=torch.bool))
-    torch.testing.assert_close(fused, torch.tensor([case["fused"]]))
-    assert fused.argmax().item() == case["action"]
-
-
-HAZARDS = [
-    CASES["fusion_hazard"]["q"],
-    [-4.0, -3.0, -2.0, -1.0],
-    [1.0, -1.0, 2.0, -2.0],
-    [0.0, 0.0, 0.0, 0.0],
-    [-5.0, -5.0, -5.0, -5.0],
-]
-
-
-@pytest.mark.parametrize("values", HAZARDS, ids=str)
-def test_fusion_keeps_the_order_where_the_sum_is_not_positive(values: list[float]) -> None:
-    q = torch.tensor([values])
-    fused = fuse_normalised([q], torch.ones(1, 1, dtype=torch.bool))
-    assert torch.isfinite(fused).all()
-    assert fused.sum().item() == pytest.approx(1.0)
-    signs = (q[0, :, None] - q[0]).sign()
-    assert torch.equal((fused[0, :, None] - fused[0]).sign(), signs)
-
-
-@pytest.mark.parametrize("present", [[True, False], [False, True], [True, True], [False, False]])
-def test_an_absent_stream_has_no_vote(present: list[bool]) -> None:
-    shares = torch.tensor([[0.2, 0.8], [0.6, 0.4]])
-    fused = fuse_normalised([shares[:1] * 5, shares[1:] * 3], torch.tensor([present]))
-    votes = shares[torch.tensor(present)] if any(present) else shares  # none present: all are asked
-    torch.testing.assert_close(fused[0], votes.mean(dim=0))
 
 
 def test_mdqn_trains_each_stream_on_its_own_and_acts_on_both() -> None:

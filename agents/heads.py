@@ -1,0 +1,152 @@
+"""Q-heads: how Q-values are made of an encoder's streams, trained and fused. Targets are not here.
+
+A new one is a class here, its row in `HEADS`, and its name in `Fusion`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from spl.models.encoder import TwoStreamEncoder
+
+Fusion = Literal["joint", "mdqn"]
+Streams = tuple[Tensor | None, Tensor | None]  # features (B, D) of video and audio, zero where absent
+
+
+class QHead(nn.Module):
+    """Q-values of one code: a linear layer, or value plus centred advantages.
+
+    Dueling: ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)``.
+
+    Source: Wang et al. (2016), Dueling network architectures, equation 9.
+    """
+
+    def __init__(self, features: int, num_actions: int, *, dueling: bool) -> None:
+        super().__init__()
+        self.advantage = nn.Linear(features, num_actions)
+        self.value = nn.Linear(features, 1) if dueling else None
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return ``(B, A)`` for ``code (B, D)``, in the precision of the weights."""
+        code = code.to(self.advantage.weight.dtype)
+        advantage: Tensor = self.advantage(code)  # (B, A)
+        if self.value is None:
+            return advantage
+        return self.value(code) + advantage - advantage.mean(dim=1, keepdim=True)  # type: ignore[no-any-return]
+
+
+class Heads(nn.ModuleList):
+    """What every row of `HEADS` is: ``n`` heads, each trained on its own target, and their fusion to act.
+
+    Args:
+        encoder: whose streams or code they read; it stays the network's own.
+        num_actions: ``A``.
+        dueling: value and advantages apart; refused where `no_dueling` says why.
+    """
+
+    no_dueling: ClassVar[str | None] = None
+
+    def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool) -> None:
+        super().__init__(QHead(size, num_actions, dueling=dueling) for size in self.sizes(encoder))
+
+    @abstractmethod
+    def sizes(self, encoder: TwoStreamEncoder) -> list[int]:
+        """Return how many features each of the ``n`` heads reads."""
+
+    @abstractmethod
+    def values(self, encoder: TwoStreamEncoder, streams: Streams, present: Tensor) -> list[Tensor]:
+        """Return the ``n`` times ``(B, A)`` that are trained, for ``present (B, 2)``."""
+
+    @abstractmethod
+    def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
+        """Return the ``(B, A)`` that are acted on, of ``values`` and ``present (B, 2)``."""
+
+    @abstractmethod
+    def counting(self, present: Tensor) -> Tensor:
+        """Return ``(B, n)``, by which each head's loss counts in that of a transition."""
+
+
+class JointHead(Heads):
+    """One head that reads the joint code, ``heads.0``."""
+
+    def sizes(self, encoder: TwoStreamEncoder) -> list[int]:
+        """Return the width of the joint code."""
+        return [encoder.features]
+
+    def values(self, encoder: TwoStreamEncoder, streams: Streams, present: Tensor) -> list[Tensor]:
+        """Return the head's ``(B, A)``."""
+        return [self[0](encoder.code(streams, present))]
+
+    def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
+        """Return the head's ``(B, A)``."""
+        return values[0]
+
+    def counting(self, present: Tensor) -> Tensor:
+        """Return ones ``(B, 1)``."""
+        return torch.ones_like(present[:, :1])
+
+
+class StreamHeads(Heads):
+    """A head per stream, ``heads.0`` and ``heads.1``, each trained on its own and fused only to act.
+
+    An absent stream's loss counts 0. Source: Qureshi et al. (2016), as in :func:`fuse_normalised`.
+    """
+
+    no_dueling = "has one head per stream"
+
+    def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool) -> None:
+        super().__init__(encoder, num_actions, dueling=dueling)
+        self.built = [stream for stream, size in enumerate(encoder.stream_features) if size]  # in ``present``
+
+    def sizes(self, encoder: TwoStreamEncoder) -> list[int]:
+        """Return the width of each stream that is built."""
+        return [size for size in encoder.stream_features if size]
+
+    def values(self, encoder: TwoStreamEncoder, streams: Streams, present: Tensor) -> list[Tensor]:
+        """Return ``(B, A)`` of each stream that is built."""
+        built = [part for part in streams if part is not None]
+        return [head(part) for head, part in zip(self, built, strict=True)]
+
+    def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
+        """Return the normalised mean ``(B, A)``."""
+        return fuse_normalised(values, present[:, self.built])
+
+    def counting(self, present: Tensor) -> Tensor:
+        """Return the flags ``(B, n)`` of the streams that are built."""
+        return present[:, self.built]
+
+
+def fuse_normalised(values: Sequence[Tensor], present: Tensor) -> Tensor:
+    """Average the streams' Q-values, each divided by its sum over actions.
+
+    ``Q = sum_s w_s Q_s / sum_a Q_s(a)``, with ``w_s`` equal over the streams that are present (over all
+    where none is). The original divides by sums that may be zero or negative and so flip the order: there
+    the smallest value is subtracted first, and equal values give equal shares.
+
+    Args:
+        values: per stream ``(B, A)``.
+        present: ``(B, S)`` flags in the order of ``values``.
+
+    Returns:
+        ``(B, A)``; each row sums to 1.
+
+    Source: Qureshi et al. (2016), Robot gains social intelligence through multimodal deep reinforcement
+    learning, section III.
+    """
+    stacked = torch.stack(list(values), dim=1)  # (B, S, A)
+    is_positive = stacked.sum(dim=2, keepdim=True) > 1e-6
+    shifted = torch.where(is_positive, stacked, stacked - stacked.amin(dim=2, keepdim=True))
+    total = shifted.sum(dim=2, keepdim=True)
+    shares = torch.where(total > 1e-6, shifted / total.clamp(min=1e-6), 1.0 / stacked.shape[2])  # (B, S, A)
+    weights = present.to(stacked.dtype)  # (B, S)
+    weights = torch.where(weights.sum(dim=1, keepdim=True) > 0, weights, torch.ones_like(weights))
+    return (shares * (weights / weights.sum(dim=1, keepdim=True))[:, :, None]).sum(dim=1)  # (B, A)
+
+
+HEADS: dict[Fusion, type[Heads]] = {
+    "joint": JointHead,
+    "mdqn": StreamHeads,
+}
