@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from spl.ablation.curriculum_task import check_grid, needs
+from spl.ablation.comparison import Measure, Panel
+from spl.ablation.curriculum_options import GROWS, GridOptions, check_grid
+from spl.ablation.curriculum_task import needs
 from spl.ablation.grid import Place
-from spl.ablation.measures import Measure, Panel
 from spl.agents import config as run
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum import ReplayCurriculumConfig
@@ -21,27 +22,22 @@ from spl.config.ranges import Count
 from spl.runs.directory import generator_of
 
 ALIASES = {name: run.ALIASES[name] for name in ("env", "pretrained", "encoder")}
-MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), "variants", "seeds")  # a grid may grow
+MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), *GROWS)
 RETURN = Measure("return", "return", 2, "mean return of a run's episodes with all modalities")
 PANEL = Panel("rollout/ep_rew_mean", "step", 1.0, "return while training, with exploration")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurriculaConfig(TrainAgentConfig):
+class CurriculaConfig(GridOptions, TrainAgentConfig):
     """Everything that describes ``spl ablate curriculum --of agent``: a training, and what is varied."""
 
-    unlisted: ClassVar[tuple[str, ...]] = (  # that a grid decides
-        "of",
-        "seed",
-        "curriculum.name",
+    of: Literal["agent"] = "agent"
+    variants: tuple[Literal["uniform", "prioritized", "self-paced", "spl-to-per"], ...] = (
+        "uniform",
+        "prioritized",
+        "self-paced",
+        "spl-to-per",
     )
-
-    of: Literal["agent"] = "agent"  # learns: classifier, autoencoder or agent; each has its options
-    variants: tuple[Literal["uniform", "prioritized", "self-paced", "spl-to-per"], ...] = field(
-        default=("uniform", "prioritized", "self-paced", "spl-to-per"),
-        metadata={"help": "curricula; the first is the baseline"},
-    )
-    seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
     num_episodes: Count = 100  # that judge a run at its end
     curriculum: ReplayCurriculumConfig = field(
         default_factory=lambda: ReplayCurriculumConfig(name="spl-to-per")

@@ -187,10 +187,7 @@ def load_agent(
     path = checkpoint.latest(run / "checkpoints")
     if path is None:
         raise UsageError(f"{run} has no checkpoint yet: let it train for longer")
-    try:
-        device = pick_device(device_name)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    device = pick_device(device_name)
     env = make_env(config.env)
     try:
         check_environment(read_environment(run), env.describe(), run)

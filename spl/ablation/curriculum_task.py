@@ -5,28 +5,19 @@ What is learned, and how it is judged, belongs to a `Subject`: the classifier, t
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from spl.ablation.figures import draw_measures
-from spl.ablation.grid import Place
-from spl.ablation.measures import Entry, Measure, Measures, Outcome, Panel
+from spl.ablation.comparison import Comparison, Entry, Measure, Outcome, Panel
+from spl.ablation.curriculum_options import RESTARTS
+from spl.ablation.grid import Place, rows_of
 from spl.ablation.statistics import read_seeds
-from spl.ablation.tables import write_measures
+from spl.ablation.tables import by_measure
 from spl.config.errors import RunError, UsageError
-from spl.config.words import folder_of, take_option
-from spl.config.yaml_files import read_yaml_file
 from spl.runs.files import hold, replace_text
 from spl.runs.logger import say
 from spl.training.restarts import Restarts, train_each
 
-T = TypeVar("T")
-SUBJECTS = ("classifier", "autoencoder", "agent")
-OF = {"--of NAME": f"what learns: {', '.join(SUBJECTS)}; each has its own options"}
-RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
-RESTARTS = "restarts"  # the variant without a curriculum of which the best initialisation counts
-APART = 1_000_000  # between the seeds of restarts: no other cell has them
 OUTCOME = "outcome.json"  # in the folder of a run of a grid that is whole
 
 
@@ -60,9 +51,8 @@ class Curricula:
         self.subject, self.config, self.documents = subject, subject.config, subject.documents
         entries = [Entry(name, name) for name in self.config.variants]
         notes = [*subject.notes, *notes_on(self.config, subject.measures[0])]
-        self.comparison = Measures(
-            entries, read_seeds(self.config.seeds), subject.measures, subject.panels, notes
-        )
+        seeds, layout = read_seeds(self.config.seeds), by_measure("curriculum", subject.measures)
+        self.comparison = Comparison(entries, seeds, subject.measures, subject.panels, notes, layout)
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run in ``folder`` came to its end, and is judged."""
@@ -127,105 +117,10 @@ class Curricula:
             )
         return outcome
 
-    def write(self, folder: Path) -> None:
-        """Write the comparison so far: ``ablation.md``, ``.csv`` and ``.png``, and ``summary.csv``."""
-        if self.comparison.num_finished:
-            draw_measures(self.comparison, folder / "ablation.png")
-        write_measures(self.comparison, folder)
-
-    def told(self, outcome: Outcome) -> str:
-        """Return an outcome in a few words."""
-        measure = self.subject.measures[0]
-        return f"{measure.name} {outcome.values[measure.name]:.{measure.digits}f}"
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of the finished run in ``folder``.
-
-    Raises:
-        UsageError: if they cannot be read.
-    """
-    path = folder / "metrics.jsonl"
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if not rows:
-            raise ValueError("no rows")
-        return rows
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is missing, empty or cut: {error!r}; copy it again") from error
-
 
 def curve_of(rows: Sequence[dict[str, Any]], panel: Panel) -> list[tuple[float, float]]:
     """Return how a figure went, over what the panel counts by."""
     return [(row[panel.clock], panel.scale * row[panel.tag]) for row in rows if panel.tag in row]
-
-
-def runs_of(config_class: type[T], config: Any, variant: str, seed: int) -> list[T]:
-    """Return what describes the runs of a cell of epochs, as if each had been started alone.
-
-    The restarts share the epochs of one run: as many updates in all.
-    """
-    values = {one.name: getattr(config, one.name) for one in fields(config_class)}  # type: ignore[arg-type]
-    if variant != RESTARTS:
-        difficulty = config.difficulty if variant == "predefined" else None
-        values |= {"curriculum": config.curriculum.named(variant, difficulty), "restarts": 1, "seed": seed}
-        return [config_class(**values)]
-    values |= {"curriculum": config.curriculum.named("uniform"), "restarts": 1}
-    each, more = divmod(config.recipe.epochs, config.restarts)
-    return [
-        config_class(
-            **{
-                **values,
-                "recipe": replace(config.recipe, epochs=each + (number < more)),
-                "seed": seed + APART * number,
-            }
-        )
-        for number in range(config.restarts)
-    ]
-
-
-def check_grid(config: Any, standard: str) -> None:
-    """Refuse what a grid of curricula decides itself, and variants that cannot be trained.
-
-    Raises:
-        ValueError: in one sentence.
-    """
-    if config.curriculum.name != standard:
-        raise ValueError(
-            "--variants names the curricula of a grid: leave curriculum.name out, "
-            f"got {config.curriculum.name!r}"
-        )
-    if config.seed != 0:
-        raise ValueError(f"--seeds names the seeds of a grid: leave seed out, got {config.seed}")
-    if not config.variants:
-        raise ValueError("--variants must name at least one curriculum, got none")
-    if twice := [name for name in config.variants if config.variants.count(name) > 1]:
-        raise ValueError(f"--variants must name each curriculum once, got {twice[0]} twice")
-    read_seeds(config.seeds)
-
-
-def check_epochs(config: Any, config_class: type) -> None:
-    """Refuse restarts that have no epoch each, and a file of difficulties without its variant.
-
-    Raises:
-        ValueError: in one sentence.
-    """
-    check_grid(config, "self-paced")
-    if RESTARTS in config.variants and not 2 <= config.restarts <= config.recipe.epochs:
-        raise ValueError(
-            f"restarts must be in 2..recipe.epochs ({config.recipe.epochs}), which they share, "
-            f"got {config.restarts}"
-        )
-    if ("predefined" in config.variants) != (config.difficulty is not None):
-        raise ValueError(
-            "--variants predefined and --difficulty FILE need each other: give both, or neither; "
-            f"got {','.join(config.variants)} and {config.difficulty}"
-        )
-    for variant in config.variants:
-        try:
-            runs_of(config_class, config, variant, max(read_seeds(config.seeds)))
-        except ValueError as error:
-            raise ValueError(f"the variant {variant} cannot be trained: {error}") from error
 
 
 def notes_on(config: Any, measure: Measure) -> list[str]:
@@ -246,29 +141,6 @@ def notes_on(config: Any, measure: Measure) -> list[str]:
             "all; the one with the lowest loss over its last epoch counts."
         )
     return notes
-
-
-def subject_of(argv: list[str]) -> tuple[str, list[str]]:
-    """Return what learns, as ``--of NAME`` says or the grid to ``--resume``, and the other words.
-
-    Raises:
-        UsageError: if there is no such learner, or the folder is no grid of curricula.
-    """
-    rest, of = take_option(argv, "--of")
-    _, run = take_option(rest, "--resume")
-    if run is not None:
-        path = folder_of(run, "--resume") / "config.yaml"
-        try:
-            there = str(read_yaml_file(path)["of"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise UsageError(f"{run} is not a grid of curricula: {path} does not say of what") from error
-        if of not in (None, there):
-            raise UsageError(f"{run} is a grid of the {there}, got --of {of}; leave --of out")
-        of = there
-    of = "classifier" if of is None else of
-    if of not in SUBJECTS:
-        raise UsageError(f"--of must be one of {', '.join(SUBJECTS)}, got {of!r}")
-    return of, rest
 
 
 def needs(values: dict[str, float], folder: Path) -> dict[str, float]:

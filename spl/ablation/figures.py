@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from spl.ablation.measures import Entry, Measures, Panel
+from spl.ablation.comparison import Comparison, Entry, Panel
 from spl.ablation.statistics import interval
 from spl.plotting.tiles import save
 
-WIDTH, ROW, LEAST = 12.0, 0.42, 4.2  # inches: of a picture, of one variant, of a picture's height
+WIDTH, ROW, LEAST = 6.0, 0.42, 4.2  # inches: of a panel, of one variant, of a picture's height
+FIRST_SHARE = 0.2  # of a run is left out of a logarithmic scale, as all variants begin with chance
 
 
-def colors(count: int) -> list[Any]:
+def _colors(count: int) -> list[Any]:
     """Return a colour for each variant, the baseline's black."""
     from matplotlib import colormaps
 
@@ -21,7 +22,7 @@ def colors(count: int) -> list[Any]:
     return ["black", *(palette[number % len(palette)] for number in range(count - 1))]
 
 
-def draw_dots(axes: Any, values: Sequence[float], position: int, color: Any) -> None:
+def _draw_dots(axes: Any, values: Sequence[float], position: int, color: Any) -> None:
     """Draw the runs of a variant in its row, with their mean and its interval."""
     places = position + np.linspace(-0.25, 0.25, len(values) + 2)[1:-1]
     axes.scatter(values, places, s=22, color=color, alpha=0.6, linewidths=0)
@@ -31,19 +32,20 @@ def draw_dots(axes: Any, values: Sequence[float], position: int, color: Any) -> 
     axes.plot([mean, mean], [position - 0.3, position + 0.3], color=color, linewidth=2.4)
 
 
-def finish_dots(axes: Any, labels: Sequence[str], values: Sequence[float], least: float) -> None:
+def _finish_dots(axes: Any, labels: Sequence[str], values: Sequence[float], least: float) -> None:
     """Scale the axis to the dots, with a margin of at least ``least``: the interval of two or three seeds
-    may be far wider.
+    may be far wider. Where no value is negative, little below 0 is shown.
     """
     margin = max(least, 0.4 * (max(values) - min(values)))
-    axes.set_xlim(min(values) - margin, max(values) + margin)
+    left, right = min(values) - margin, max(values) + margin
+    axes.set_xlim(left if min(values) < 0 else max(left, -0.1 * right), right)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_title("each seed; mean and its 95 % interval")
     axes.grid(axis="x", alpha=0.3)
 
 
-def draw_band(axes: Any, xs: Any, ys: Any, color: Any, *, is_dashed: bool, label: str) -> None:
+def _draw_band(axes: Any, xs: Any, ys: Any, color: Any, *, is_dashed: bool, label: str) -> None:
     """Draw the mean and the standard deviation of ``ys``, runs x places."""
     mean = ys.mean(axis=0)
     mark = "o" if len(xs) == 1 else None
@@ -54,23 +56,23 @@ def draw_band(axes: Any, xs: Any, ys: Any, color: Any, *, is_dashed: bool, label
         axes.fill_between(xs, mean - sd, mean + sd, color=color, alpha=0.12, linewidth=0)
 
 
-def draw_measures(comparison: Measures, path: Path) -> None:
+def draw_comparison(comparison: Comparison, path: Path) -> None:
     """Write a PNG of at least one run: left the first measure of each run, then the panels."""
     from matplotlib.figure import Figure
 
-    entries, measure = comparison.entries, comparison.measures[0]
+    entries, measure, num_panels = comparison.entries, comparison.measures[0], 1 + len(comparison.panels)
     height = max(LEAST, 1.6 + ROW * len(entries))
-    figure = Figure(figsize=(0.5 * WIDTH * (1 + len(comparison.panels)), height), layout="constrained")
-    dots, *others = figure.subplots(1, 1 + len(comparison.panels), squeeze=False)[0]
-    palette = colors(len(entries))
+    figure = Figure(figsize=(WIDTH * num_panels, height), layout="constrained")
+    dots, *others = figure.subplots(1, num_panels, squeeze=False)[0]
+    palette = _colors(len(entries))
     values = [list(entry.values(measure).values()) for entry in entries]
     for position, (found, color) in enumerate(zip(values, palette, strict=True)):
         if found:
-            draw_dots(dots, found, position, color)
+            _draw_dots(dots, found, position, color)
     if values[0]:
         dots.axvline(float(np.mean(values[0])), color="black", linewidth=0.8, linestyle=":", zorder=0)
     whole = [value for found in values for value in found]
-    finish_dots(dots, [entry.label for entry in entries], whole, 10.0**-measure.digits)
+    _finish_dots(dots, [entry.label for entry in entries], whole, 10.0**-measure.digits)
     dots.set_xlabel(measure.axis)
     for axes, panel in zip(others, comparison.panels, strict=True):
         _draw_panel(axes, panel, entries, palette)
@@ -84,14 +86,29 @@ def _draw_panel(axes: Any, panel: Panel, entries: Sequence[Entry], palette: Sequ
     """Draw a figure of each variant over the run, where all of its seeds have it."""
     from matplotlib.ticker import MaxNLocator
 
+    means = []
     for number, (entry, color) in enumerate(zip(entries, palette, strict=True)):
         curves = [dict(one.curves[panel.tag]) for one in entry.outcomes.values()]
         xs = sorted(set.intersection(*map(set, curves))) if curves else []
         if xs:
             ys = np.array([[curve[x] for x in xs] for curve in curves])
-            draw_band(axes, xs, ys, color, is_dashed=number == 0, label=entry.label)
+            _draw_band(axes, xs, ys, color, is_dashed=number == 0, label=entry.label)
+            means.append(ys.mean(axis=0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=panel.clock, ylabel=panel.axis, title="mean ± standard deviation over seeds")
-    axes.grid(alpha=0.3)
+    if means and panel.is_log:
+        _scale_by_factors(axes, np.concatenate([mean[int(FIRST_SHARE * len(mean)) :] for mean in means]))
+    axes.grid(alpha=0.3, which="both")
     if axes.lines:
         axes.legend(frameon=False, fontsize="small")
+
+
+def _scale_by_factors(axes: Any, values: Any) -> None:
+    """Scale the axis to the values, logarithmic where all of them are positive."""
+    from matplotlib.ticker import ScalarFormatter
+
+    if values.min() > 0.0:
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(values.min() / 1.15, values.max() * 1.15)
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(ScalarFormatter())

@@ -3,6 +3,7 @@
 What a run learns and how it is judged belongs to the task.
 """
 
+import json
 import shlex
 import shutil
 import sys
@@ -12,12 +13,15 @@ from typing import Any, NamedTuple, Protocol
 
 from rich.console import Console
 
-from spl.ablation.statistics import Cells, Entry, seconds_left
+from spl.ablation.comparison import Comparison, Entry, Outcome
+from spl.ablation.tables import write_comparison
 from spl.config.errors import RunError, UsageError
 from spl.runs.directory import describe_run, new_run
 from spl.runs.files import hold
 from spl.runs.logger import duration, say
 from spl.runs.signals import StopSignals
+
+RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
 
 
 class Place(NamedTuple):
@@ -39,13 +43,13 @@ class Task(Protocol):
     command: str  # that makes it: spl ablate classifier
     shape: str  # what its rows and columns are: networks x seeds
     config: Any
-    comparison: Any  # Cells, to which the runner adds outcomes and failures
+    comparison: Comparison  # to which the runner adds outcomes and failures
     documents: Mapping[str, Any]  # by name, what the grid's folder keeps of the data that it began with
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run in ``folder`` came to its end."""
 
-    def read(self, folder: Path) -> Any:
+    def read(self, folder: Path) -> Outcome:
         """Return the outcome of the finished run in ``folder``; `UsageError` if it cannot be compared."""
 
     def train(self, place: Place, variant: str, seed: int) -> bool:
@@ -54,19 +58,13 @@ class Task(Protocol):
         It holds its folder meanwhile.
         """
 
-    def write(self, folder: Path) -> None:
-        """Write the comparison so far."""
-
-    def told(self, outcome: Any) -> str:
-        """Return an outcome in a few words."""
-
 
 class Ablation(NamedTuple):
     """How a grid ended."""
 
     folder: Path
     is_finished: bool  # False: it was told to stop, and can be resumed
-    comparison: Any
+    comparison: Comparison
 
 
 def ablate(
@@ -104,7 +102,7 @@ class Grid:
 
     def __init__(self, task: Task, console: Console) -> None:
         self.task, self.console = task, console
-        self.cells: Cells = task.comparison
+        self.cells = task.comparison
 
     def _all(self) -> Iterator[tuple[Entry, int]]:
         """Yield every run, the first seed of all variants first: so a part of the grid can be compared."""
@@ -124,7 +122,7 @@ class Grid:
             with StopSignals() as stop:
                 is_finished = self._train_cells(folder, stop)
                 with stop.patience():
-                    self.task.write(folder)
+                    write_comparison(self.cells, folder)
         finally:
             self.say(self._closing_words(folder, is_finished))
         return is_finished
@@ -136,7 +134,7 @@ class Grid:
             if stop.has_come() or not self._train_cell(folder, entry, seed):
                 return False
             with stop.patience():
-                self.task.write(folder)
+                write_comparison(self.cells, folder)
             self._tell(entry, seed)
         return True
 
@@ -169,8 +167,9 @@ class Grid:
         cells, outcome = self.cells, entry.outcomes.get(seed)
         ended = "failed"
         if outcome is not None:
-            ended = f"{self.task.told(outcome)} in {duration(outcome.seconds)}"
-        done, left = cells.num_finished + cells.num_failed, seconds_left(cells)
+            measure = cells.measures[0]
+            ended = f"{measure.told(outcome.values[measure.name])} in {duration(outcome.seconds)}"
+        done, left = cells.num_finished + cells.num_failed, cells.seconds_left()
         told = "?" if left is None else f"about {duration(left)}"
         self.say(f"cell       {done} of {cells.num_cells}: {entry.label}, seed {seed}: {ended}; {told} left")
 
@@ -185,3 +184,19 @@ class Grid:
 def place_of(folder: Path, variant: str, seed: int) -> Path:
     """Return the folder of one run of a grid."""
     return folder / "cells" / variant / f"seed-{seed}"
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of the finished run in ``folder``.
+
+    Raises:
+        UsageError: if they cannot be read.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not rows:
+            raise ValueError("no rows")
+        return rows
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is missing, empty or cut: {error!r}; copy it again") from error

@@ -1,13 +1,10 @@
-"""Runs of several variants over the same seeds: which are there, means with intervals, paired differences.
-
-How a run came about and how a comparison is shown is not here.
-"""
+"""Statistics over seeds: which seeds, means with intervals, paired differences."""
 
 import math
 import re
 import statistics
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 SHARE = 0.95  # of such intervals hold the true mean
 MOST_SEEDS = 1_000  # in one range
@@ -19,52 +16,6 @@ class Interval(NamedTuple):
     mean: float
     low: float | None  # None where there is only one value
     high: float | None
-
-
-class Entry(Protocol):
-    """One variant of a comparison."""
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-
-    @property
-    def label(self) -> str:
-        """How tables name it."""
-
-    @property
-    def cost(self) -> float:
-        """What a run of it takes, in any unit that is the same for all."""
-
-    @property
-    def outcomes(self) -> dict[int, Any]:
-        """How its runs ended, by seed; each has ``seconds``."""
-
-    @property
-    def failures(self) -> dict[int, str]:
-        """Why there is no outcome, by seed."""
-
-
-class Cells:
-    """What is to be counted of a comparison: variants, the first of which is the baseline, and seeds."""
-
-    entries: Sequence[Any]
-    seeds: Sequence[int]  # that each is to be trained with
-
-    @property
-    def num_cells(self) -> int:
-        """Number of runs that make it whole."""
-        return len(self.entries) * len(self.seeds)
-
-    @property
-    def num_finished(self) -> int:
-        """Number of runs with an outcome."""
-        return sum(len(entry.outcomes) for entry in self.entries)
-
-    @property
-    def num_failed(self) -> int:
-        """Number of runs that broke off."""
-        return sum(len(entry.failures) for entry in self.entries)
 
 
 def paired(values: dict[int, float], baseline: dict[int, float]) -> Interval | None:
@@ -96,46 +47,6 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def headline(cells: Cells) -> str:
-    """Return the title of a comparison, which says whether it is whole."""
-    count = f"{cells.num_finished} of {cells.num_cells} cells"
-    if cells.num_failed:
-        count += f", {cells.num_failed} failed"
-    is_whole = cells.num_finished == cells.num_cells
-    return "Ablation" if is_whole else f"Ablation, PARTIAL: {count}"
-
-
-def failed(cells: Cells) -> list[str]:
-    """Return a sentence for each run that broke off."""
-    return [
-        f"Failed: {entry.label}, seed {seed}: {reason}"
-        for entry in cells.entries
-        for seed, reason in sorted(entry.failures.items())
-    ]
-
-
-def seconds_left(cells: Cells) -> float | None:
-    """Return how long the missing runs take, by those that are finished; None while none is.
-
-    A variant takes what its own runs took. One without any takes the mean of the others, by its cost.
-    """
-    means = [
-        (entry, statistics.fmean(outcome.seconds for outcome in entry.outcomes.values()))
-        for entry in cells.entries
-        if entry.outcomes
-    ]
-    if not means:
-        return None
-    per_cost = sum(seconds for _, seconds in means) / max(1, sum(entry.cost for entry, _ in means))
-    known = {entry.name: seconds for entry, seconds in means}
-    left: float = sum(
-        known.get(entry.name, per_cost * entry.cost)
-        * (len(cells.seeds) - len(entry.outcomes) - len(entry.failures))
-        for entry in cells.entries
-    )
-    return left
-
-
 def read_seeds(text: str) -> list[int]:
     """Return the seeds that ``0-4`` or ``0,3,7`` names, in that order.
 
@@ -152,3 +63,14 @@ def read_seeds(text: str) -> list[int]:
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
         raise ValueError(f"seeds must name each seed once, got {twice[0]} twice in {text!r}")
     return seeds
+
+
+def check_seeds(config: Any) -> None:
+    """Refuse a grid's ``seeds`` that are none, and a ``seed`` beside them.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if config.seed != 0:
+        raise ValueError(f"--seeds names the seeds of a grid: leave seed out, got {config.seed}")
+    read_seeds(config.seeds)

@@ -1,6 +1,5 @@
 """``spl ablate classifier``: a training for each attention module and seed, and the papers' tables of it."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -9,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from spl.ablation.grid import Ablation, Place, ablate
+from spl.ablation.comparison import Comparison, Entry, Outcome
+from spl.ablation.grid import Ablation, Place, ablate, rows_of
 from spl.ablation.statistics import read_seeds
-from spl.classify.comparison import Comparison, Entry, Outcome
 from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.grid import AblateClassifierConfig, Variant, variants_of
-from spl.classify.tables import notes_on, write_comparison
+from spl.classify.tables import MEASURES, PANEL, notes_on, papers_layout
 from spl.classify.train import documents_of, read_result, train_once
 from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, check_same, described, load_images
@@ -62,19 +61,19 @@ class Modules:
         self.documents: Mapping[str, Any] = documents_of(sets)
         self.images = described(sets)
         self.variants = {variant.name: variant for variant in variants_of(config)}
-        try:
-            pick_device(config.device)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        pick_device(config.device)  # refuses now what no run could begin with
         seeds = read_seeds(config.seeds)
         entries = [self._entry(variant) for variant in self.variants.values()]
         notes = notes_on(config, sets, seeds, entries[0].label)
-        self.comparison = Comparison(entries, seeds, len(sets.classes), notes)
+        self.comparison = Comparison(
+            entries, seeds, MEASURES, (PANEL,), notes, papers_layout(len(sets.classes))
+        )
 
     def _entry(self, variant: Variant) -> Entry:
         model = build_model(self._cell(variant, 0).model, len(self.sets.classes), 0)
         cost = macs(model, (1, 3, self.sets.size, self.sets.size))
-        return Entry(variant.name, variant.label(self.config.model.name), num_parameters(model), cost)
+        facts = {"parameters": num_parameters(model), "macs": cost}
+        return Entry(variant.name, variant.label(self.config.model.name), facts, cost)
 
     def _cell(self, variant: Variant, seed: int) -> TrainClassifierConfig:
         """Return what describes one run of the grid, as if it had been started alone."""
@@ -103,20 +102,14 @@ class Modules:
 
     def train(self, place: Place, variant: str, seed: int) -> bool:
         """Train one run, on from where it was stopped; return whether it is finished."""
-        sets = flip_labels(self.sets, self.config.data.label_noise, seed)
-        cell = self._cell(self.variants[variant], seed)
-        with hold(place.folder):
-            return train_once(
-                place.folder, cell, sets, place.command, place.console, place.go_on_with
-            ).is_finished
+        return train_cell(place.folder, self._cell(self.variants[variant], seed), self.sets, seed, place)
 
-    def write(self, folder: Path) -> None:
-        """Write the comparison so far."""
-        write_comparison(self.comparison, folder)
 
-    def told(self, outcome: Outcome) -> str:
-        """Return an outcome in a few words."""
-        return f"error {outcome.error:.2f} %"
+def train_cell(folder: Path, config: TrainClassifierConfig, sets: ImageSets, seed: int, place: Place) -> bool:
+    """Train a run, on from where it stopped; return whether it is finished; wrong labels are the seed's."""
+    sets = flip_labels(sets, config.data.label_noise, seed)
+    with hold(folder):
+        return train_once(folder, config, sets, place.command, place.console, place.go_on_with).is_finished
 
 
 def read_outcome(folder: Path) -> Outcome:
@@ -125,19 +118,18 @@ def read_outcome(folder: Path) -> Outcome:
     Raises:
         UsageError: if its files cannot be read.
     """
-    scores, path = read_result(folder), folder / "metrics.jsonl"
+    scores, rows = read_result(folder), rows_of(folder)
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return Outcome(
-            error=percent_wrong(scores["last"]["top1"]),
-            top5_error=percent_wrong(scores["last"]["top5"]),
-            best_epoch=scores["best"]["epoch"],
-            best_epoch_error=percent_wrong(scores["best"]["top1"]),
-            seconds=rows[-1]["seconds"],
-            curve=tuple(percent_wrong(row["test/top1"]) for row in rows),
-        )
-    except (OSError, ValueError, LookupError) as error:
-        raise UsageError(f"{path} is missing, empty or cut: {error!r}; copy it again") from error
+        values = {
+            "error": percent_wrong(scores["last"]["top1"]),
+            "top5_error": percent_wrong(scores["last"]["top5"]),
+            "best_epoch": scores["best"]["epoch"],
+            "best_epoch_error": percent_wrong(scores["best"]["top1"]),
+        }
+        curve = [(epoch, percent_wrong(row[PANEL.tag])) for epoch, row in enumerate(rows, 1)]
+        return Outcome(values, rows[-1]["seconds"], {PANEL.tag: curve})
+    except LookupError as error:
+        raise UsageError(f"the files of {folder} are empty or cut: {error!r}; copy them again") from error
 
 
 def percent_wrong(share_right: float) -> float:

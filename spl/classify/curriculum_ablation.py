@@ -2,25 +2,21 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from spl.ablation.curriculum_task import check_epochs, needs, runs_of
+from spl.ablation.comparison import Measure, Panel
+from spl.ablation.curriculum_options import GROWS, EpochOptions, check_epochs, runs_of
+from spl.ablation.curriculum_task import needs
 from spl.ablation.grid import Place
-from spl.ablation.measures import Measure, Panel
 from spl.classify import config as run
+from spl.classify.ablate import train_cell
 from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.curriculum import Pacing
-from spl.classify.train import documents_of, train_once
-from spl.config.errors import UsageError
-from spl.config.options import PathName
-from spl.config.ranges import Count
-from spl.curriculum import CurriculumConfig
+from spl.classify.train import documents_of
 from spl.data.images.datasets import described, load_images
-from spl.data.labels import flip_labels
 from spl.runs.directory import pick_device
-from spl.runs.files import hold
 
 ALIASES = {
     "data": "data.name",
@@ -28,7 +24,7 @@ ALIASES = {
     "attention": "model.attention",
     "label_noise": "data.label_noise",
 }
-MAY_CHANGE = (*run.MAY_CHANGE, "variants", "seeds")  # a grid may grow
+MAY_CHANGE = (*run.MAY_CHANGE, *GROWS)
 WRONG = "curriculum/flipped_share"
 ACCURACY = Measure("accuracy", "accuracy %", 2, "held-out images named right after the last epoch, %")
 FLIPPED = (
@@ -40,31 +36,10 @@ WRONG_PANEL = Panel(WRONG, "epoch", 100.0, "learned samples with a wrong label, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurriculaConfig(TrainClassifierConfig):
+class CurriculaConfig(EpochOptions, TrainClassifierConfig):
     """Everything that describes ``spl ablate curriculum --of classifier``: a training, and what is varied."""
 
-    unlisted: ClassVar[tuple[str, ...]] = (  # that a grid decides
-        "of",
-        "seed",
-        "curriculum.name",
-        "curriculum.difficulty",
-    )
-
-    of: Literal["classifier"] = "classifier"  # learns: classifier, autoencoder or agent; each has its options
-    variants: tuple[Literal["uniform", "self-paced", "anti", "random", "predefined", "restarts"], ...] = (
-        field(
-            default=("uniform", "self-paced", "anti", "random", "restarts"),
-            metadata={"help": "curricula; the first is the baseline"},
-        )
-    )
-    seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
-    curriculum: CurriculumConfig = field(
-        default_factory=lambda: CurriculumConfig(name="self-paced")
-    )  # the options that all variants have in common
-    restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
-    difficulty: PathName | None = (
-        None  # .npy or .csv of the variant predefined, one number a sample, easy is low
-    )
+    of: Literal["classifier"] = "classifier"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,10 +64,7 @@ class Learner:
         self.documents = documents_of(self.sets)
         self.data: dict[str, Any] = described(self.sets)
         build_model(config.model, len(self.sets.classes), 0)
-        try:
-            pick_device(config.device)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        pick_device(config.device)
         for variant in config.variants:
             Pacing(self.runs(variant, 0)[0], self.sets)  # refuses now what no run of it could begin with
         is_noisy = config.data.label_noise > 0
@@ -120,11 +92,7 @@ class Learner:
 
     def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
         """Train a run; its wrong labels are those of the seed."""
-        sets = flip_labels(self.sets, config.data.label_noise, seed)
-        with hold(folder):
-            return train_once(
-                folder, config, sets, place.command, place.console, place.go_on_with
-            ).is_finished
+        return train_cell(folder, config, self.sets, seed, place)
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Return accuracy and wrong labels, in percent."""

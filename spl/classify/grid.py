@@ -3,17 +3,15 @@
 import inspect
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from spl.ablation.statistics import read_seeds
+from spl.ablation.statistics import check_seeds
 from spl.attention import ATTENTION
 from spl.classify import config as run
 from spl.classify.config import TrainClassifierConfig
 from spl.config.ranges import ShareInside
 from spl.models.resnet import lookup
 
-RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
 ALIASES = {
     "data": "data.name",
     "model": "model.name",
@@ -44,8 +42,6 @@ class AblateClassifierConfig(TrainClassifierConfig):
                 "--attention names the modules of a grid: leave model.attention out, or at none, "
                 f"got {self.model.attention!r}"
             )
-        if self.seed != 0:
-            raise ValueError(f"--seeds names the seeds of a grid: leave seed out, got {self.seed}")
         if self.restarts != 1:
             raise ValueError(
                 "restarts keep what is best on the held-out images, which no comparison may: "
@@ -60,7 +56,7 @@ class AblateClassifierConfig(TrainClassifierConfig):
         ):
             if twice := [value for value in values if values.count(value) > 1]:
                 raise ValueError(f"--{name} must name each value once, got {twice[0]} twice")
-        read_seeds(self.seeds)
+        check_seeds(self)
         variants_of(self)
 
 

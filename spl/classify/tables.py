@@ -1,18 +1,65 @@
-"""A comparison as a user reads it: a table on the terminal, the same as Markdown, and files of numbers."""
+"""What ``spl ablate classifier`` measures, and its table in the papers' layout."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from spl.ablation.statistics import failed, headline
-from spl.ablation.tables import as_csv, as_table, print_cells, signed
-from spl.classify.comparison import Comparison, Entry
+from spl.ablation.comparison import Column, Comparison, Entry, Layout, Measure, Panel, Rows
+from spl.ablation.tables import decimal, difference, spread
 from spl.classify.config import TrainClassifierConfig
-from spl.classify.figures import draw_comparison
 from spl.config.parse import to_dict
 from spl.data.images.datasets import ImageSets
-from spl.runs.files import replace_text
 
 MIN_CLASSES_FOR_TOP5 = 11  # with ten, as in CIFAR-10, half of all guesses are among the top 5
+ERROR = Measure("error", "error %", 2, "error on held-out images after the last epoch, %")
+TOP5_ERROR = Measure("top5_error", "top-5 error %", 2, "class not among the five highest, %")
+MEASURES = (
+    ERROR,  # of images whose class has not the highest score, after the last epoch
+    TOP5_ERROR,
+    Measure("best_epoch", "best epoch", 0, "epoch"),
+    Measure("best_epoch_error", "error % of the best epoch", 2, "chosen on the held-out images: optimistic"),
+)
+PANEL = Panel("test/top1", "epoch", 100.0, "error on held-out images, %", is_log=True)
+
+
+def papers_layout(num_classes: int) -> Layout:
+    """Return architecture, what it costs, its errors; and summaries of a row a network."""
+    columns = [
+        Column("parameters", lambda _, entry: f"{entry.facts['parameters'] / 1e6:.3f} M"),
+        Column("MACs", lambda _, entry: _giga(entry.facts["macs"])),
+        spread(ERROR),
+        Column("best", _best),
+        *([Column(TOP5_ERROR.title, _top5)] if num_classes >= MIN_CLASSES_FOR_TOP5 else []),
+        difference(ERROR),
+    ]
+    return Layout("architecture", columns, _summary_rows)
+
+
+def _giga(macs: int) -> str:
+    return f"{macs / 1e9:.2f} G" if macs >= 1e9 else f"{macs / 1e6:.1f} M"
+
+
+def _best(comparison: Comparison, entry: Entry) -> str:
+    summary = comparison.summary(entry, ERROR)
+    return "-" if summary is None else f"{summary.best:.2f}"
+
+
+def _top5(comparison: Comparison, entry: Entry) -> str:
+    summary = comparison.summary(entry, TOP5_ERROR)
+    return "-" if summary is None else f"{summary.mean.mean:.2f}"
+
+
+def _summary_rows(comparison: Comparison) -> Rows:
+    """Return a row for each network."""
+    columns = "variant,architecture,parameters,macs,seeds,error,error_low,error_high,sd,best,top5_error"
+    rows: Rows = [[*columns.split(","), "difference", "difference_low", "difference_high"]]
+    for entry in comparison.entries:
+        error, top5 = (comparison.summary(entry, measure) for measure in (ERROR, TOP5_ERROR))
+        numbers: list[float | None] = [None] * 9
+        if error is not None and top5 is not None:
+            numbers = [*error.mean, error.sd, error.best, top5.mean.mean]
+            numbers += error.difference or (None, None, None)
+        row = [entry.name, entry.label, *entry.facts.values(), len(entry.outcomes)]
+        rows.append([*row, *map(decimal, numbers)])
+    return rows
 
 
 def notes_on(
@@ -40,86 +87,3 @@ def notes_on(
         "interval by Student's t over these pairs; nothing is corrected for there being several.",
         "MACs: multiply-accumulates of one image, without pooling and scaling; FLOPs are twice as many.",
     ]
-
-
-def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write ``ablation.md``, ``.csv`` (a row a run) and ``.png``, and ``summary.csv`` (a row a network)."""
-    replace_text(folder / "ablation.csv", as_csv(_cell_rows(comparison)))
-    replace_text(folder / "summary.csv", as_csv(_summary_rows(comparison)))
-    if comparison.num_finished:
-        draw_comparison(comparison, folder / "ablation.png")
-    replace_text(folder / "ablation.md", _as_markdown(comparison))
-
-
-def print_comparison(comparison: Comparison, folder: Path) -> None:
-    """Print the table, its notes, and where it is written."""
-    print_cells(comparison, *table_of(comparison), comparison.notes, folder)
-
-
-def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows in the papers' layout: architecture, what it costs, its errors."""
-    has_top5 = comparison.num_classes >= MIN_CLASSES_FOR_TOP5
-    columns = ["architecture", "parameters", "MACs", "error %", "best"]
-    columns += ["top-5 error %"] if has_top5 else []
-    columns += ["difference [95 %]", "seeds"]
-    return columns, [_table_row(comparison, entry, has_top5) for entry in comparison.entries]
-
-
-def _table_row(comparison: Comparison, entry: Entry, has_top5: bool) -> list[str]:
-    row = [entry.label, f"{entry.num_parameters / 1e6:.3f} M", _giga(entry.macs)]
-    summary = comparison.summary(entry)
-    if summary is None:
-        row += ["-"] * (4 if has_top5 else 3)
-    else:
-        spread = "" if summary.sd is None else f" ± {summary.sd:.2f}"
-        row += [f"{summary.error.mean:.2f}{spread}", f"{summary.best:.2f}"]
-        row += [f"{summary.top5_error:.2f}"] if has_top5 else []
-        row += ["baseline" if entry is comparison.entries[0] else signed(summary.difference, 2)]
-    done, total = len(entry.outcomes), len(comparison.seeds)
-    return [*row, str(done) if done == total else f"{done} of {total}"]
-
-
-def _giga(macs: int) -> str:
-    return f"{macs / 1e9:.2f} G" if macs >= 1e9 else f"{macs / 1e6:.1f} M"
-
-
-def _as_markdown(comparison: Comparison) -> str:
-    lines = [f"# {headline(comparison)}", "", *as_table(*table_of(comparison)), ""]
-    lines += [f"- {sentence}" for sentence in (*comparison.notes, *failed(comparison))]
-    if comparison.num_finished:
-        lines += ["", "![Errors of each run, and test errors over epochs](ablation.png)"]
-    return "\n".join(lines) + "\n"
-
-
-def _cell_rows(comparison: Comparison) -> list[list[object]]:
-    """Return a row for each run that there is to be; what is not there yet is empty."""
-    columns = "variant,architecture,seed,state,parameters,macs,error,top5_error,best_epoch,best_epoch_error"
-    rows: list[list[object]] = [[*columns.split(","), "seconds"]]
-    for entry in comparison.entries:
-        for seed in comparison.seeds:
-            outcome = entry.outcomes.get(seed)
-            state = "failed" if seed in entry.failures else "missing" if outcome is None else "finished"
-            row = [entry.name, entry.label, seed, state, entry.num_parameters, entry.macs]
-            rows.append([*row, *([""] * 5 if outcome is None else map(_decimal, outcome[:-1]))])
-    return rows
-
-
-def _summary_rows(comparison: Comparison) -> list[list[object]]:
-    """Return a row for each network."""
-    columns = "variant,architecture,parameters,macs,seeds,error,error_low,error_high,sd,best,top5_error"
-    rows: list[list[object]] = [[*columns.split(","), "difference", "difference_low", "difference_high"]]
-    for entry in comparison.entries:
-        row = [entry.name, entry.label, entry.num_parameters, entry.macs, len(entry.outcomes)]
-        summary = comparison.summary(entry)
-        if summary is None:
-            rows.append([*row, *[""] * 9])
-            continue
-        difference = summary.difference or (None, None, None)
-        numbers = [*summary.error, summary.sd, summary.best, summary.top5_error, *difference]
-        rows.append([*row, *map(_decimal, numbers)])
-    return rows
-
-
-def _decimal(value: float | None) -> object:
-    """Return a number with as many digits as its unit, percent or seconds, may need; empty for None."""
-    return "" if value is None else round(value, 4)

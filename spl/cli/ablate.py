@@ -1,31 +1,30 @@
 """The commands that train a grid and compare: ``spl ablate``; each imports what it needs when chosen."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spl.cli.run_arguments import FAILURE, INTERRUPTED, OK, parse_run
 from spl.config.words import join_paths
 
+if TYPE_CHECKING:
+    from spl.ablation.grid import Ablation
+
 
 def ablate_classifier(argv: list[str]) -> int:
     """``spl ablate classifier [--resume RUN] [options]``."""
+    from spl.ablation.grid import RUNS
     from spl.classify.ablate import ablate_classifier as ablate
-    from spl.classify.grid import ALIASES, MAY_CHANGE, RUNS, AblateClassifierConfig
-    from spl.classify.tables import print_comparison
+    from spl.classify.grid import ALIASES, MAY_CHANGE, AblateClassifierConfig
 
     prog = "spl ablate classifier"
     config, resume = parse_run(AblateClassifierConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
-    folder, is_finished, comparison = ablate(config, resume=resume)
-    if not is_finished:
-        return INTERRUPTED
-    print_comparison(comparison, folder)
-    return FAILURE if comparison.num_failed else OK
+    return _compared(ablate(config, resume=resume))
 
 
 def ablate_curriculum(argv: list[str]) -> int:
     """``spl ablate curriculum [--of classifier|autoencoder|agent] [--resume RUN] [options]``."""
-    from spl.ablation.curriculum_task import OF, RUNS, Curricula, subject_of
-    from spl.ablation.grid import ablate
-    from spl.ablation.tables import print_measures
+    from spl.ablation.curriculum_options import OF, subject_of
+    from spl.ablation.curriculum_task import Curricula
+    from spl.ablation.grid import RUNS, ablate
     from spl.agents import curriculum_ablation as agent
     from spl.classify import curriculum_ablation as classifier
     from spl.pretrain import curriculum_ablation as autoencoder
@@ -39,8 +38,14 @@ def ablate_curriculum(argv: list[str]) -> int:
         subjects.CurriculaConfig, rest, prog, subjects.ALIASES, subjects.MAY_CHANGE, RUNS, OF
     )
     subject = subjects.Learner(config) if of == "agent" else subjects.Learner(config, resume)
-    folder, is_finished, comparison = ablate(Curricula(subject), subject.name, resume=resume)
-    if not is_finished:
+    return _compared(ablate(Curricula(subject), subject.name, resume=resume))
+
+
+def _compared(ablation: "Ablation") -> int:
+    """Print the comparison of a grid that is whole, and return the exit code."""
+    from spl.ablation.tables import print_comparison
+
+    if not ablation.is_finished:
         return INTERRUPTED
-    print_measures(comparison, folder)
-    return FAILURE if comparison.num_failed else OK
+    print_comparison(ablation.comparison, ablation.folder)
+    return FAILURE if ablation.comparison.num_failed else OK

@@ -4,14 +4,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from spl.ablation.curriculum_task import check_epochs, needs, runs_of
+from spl.ablation.comparison import Measure, Panel
+from spl.ablation.curriculum_options import GROWS, EpochOptions, check_epochs, runs_of
+from spl.ablation.curriculum_task import needs
 from spl.ablation.grid import Place
-from spl.ablation.measures import Measure, Panel
-from spl.config.options import PathName
-from spl.config.ranges import Count, Count0
-from spl.curriculum import CurriculumConfig
+from spl.config.ranges import Count0
 from spl.data.mispairing import Mismatched
 from spl.pretrain import config as run
 from spl.pretrain.config import PretrainConfig
@@ -23,7 +22,7 @@ from spl.pretrain.train import train_once
 from spl.runs.files import hold
 
 ALIASES = {**run.PATHS, "test": "test.paths", "test.recordings": "test.paths", "test.films": "test.paths"}
-MAY_CHANGE = (*run.MAY_CHANGE, "variants", "seeds")  # a grid may grow
+MAY_CHANGE = (*run.MAY_CHANGE, *GROWS)
 NUM_JUDGED = 1_024  # samples, evenly over the data
 WRONG = "curriculum/mismatched_share"
 ERRORS = (
@@ -39,32 +38,11 @@ WRONG_PANEL = Panel(WRONG, "epoch", 100.0, "learned samples with a wrong sound, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurriculaConfig(PretrainConfig):
+class CurriculaConfig(EpochOptions, PretrainConfig):
     """Everything that describes ``spl ablate curriculum --of autoencoder``: a pretraining, what is varied."""
 
-    unlisted: ClassVar[tuple[str, ...]] = (  # that a grid decides
-        "of",
-        "seed",
-        "curriculum.name",
-        "curriculum.difficulty",
-    )
-
-    of: Literal["autoencoder"] = "autoencoder"  # learns: classifier, autoencoder or agent
-    variants: tuple[Literal["uniform", "self-paced", "anti", "random", "predefined", "restarts"], ...] = (
-        field(
-            default=("uniform", "self-paced", "anti", "random", "restarts"),
-            metadata={"help": "curricula; the first is the baseline"},
-        )
-    )
-    seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
+    of: Literal["autoencoder"] = "autoencoder"
     test: HeldOutConfig = field(default_factory=HeldOutConfig)  # samples to judge by
-    curriculum: CurriculumConfig = field(
-        default_factory=lambda: CurriculumConfig(name="self-paced")
-    )  # the options that all variants have in common
-    restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
-    difficulty: PathName | None = (
-        None  # .npy or .csv of the variant predefined, one number a sample, easy is low
-    )
     num_drawn: Count0 = 0  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
 
     def __post_init__(self) -> None:

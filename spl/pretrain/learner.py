@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spl.config.errors import UsageError
 from spl.data.audiovisual import Pairs, PairSource
 from spl.data.statistics import Moments
 from spl.models.autoencoder import TwoStreamAutoencoder
@@ -105,10 +104,7 @@ def build_learner(
     model = build_model(config.encoder, source.spec, source.history, config.seed)
     video, audio = moments
     model.begin_with(video.mean, audio.mean)
-    try:
-        device = pick_device(config.device)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    device = pick_device(config.device)
     generator = torch.Generator()
     generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))
     objective = Objective(config.objective, (video.variance, audio.variance), generator)

@@ -27,7 +27,7 @@ def pick_device(name: str) -> torch.device:
     """Return the device of that name; ``auto`` is CUDA where there is one.
 
     Raises:
-        ValueError: if there is no such device.
+        UsageError: if there is no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -35,7 +35,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
+        raise UsageError(
             f"device must be cpu, cuda, cuda:N or auto, got {name!r}, which is not here"
         ) from error
     return device

@@ -107,8 +107,8 @@ def test_a_grid_that_was_stopped_goes_on_to_what_one_left_alone_gives(words, mon
     assert resumed.is_finished
     assert rows_of(resumed.folder) == rows_of(alone.folder)
     assert rows_of(resumed.folder, "summary.csv") == rows_of(alone.folder, "summary.csv")
-    assert [entry.outcomes[3].curve for entry in resumed.comparison.entries] == [
-        entry.outcomes[3].curve for entry in alone.comparison.entries
+    assert [entry.outcomes[3].curves for entry in resumed.comparison.entries] == [
+        entry.outcomes[3].curves for entry in alone.comparison.entries
     ]
     assert num_learned[0] == 4 * 4, "what was finished is not trained again"
 

@@ -5,21 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from spl.ablation.statistics import interval, seconds_left
-from spl.classify.comparison import Comparison, Entry, Outcome
-from spl.classify.tables import print_comparison, table_of, write_comparison
+from spl.ablation.comparison import Comparison, Entry, Measure, Outcome, Panel
+from spl.ablation.figures import draw_comparison
+from spl.ablation.statistics import interval
+from spl.ablation.tables import by_measure, print_comparison, table_of, write_comparison
+from spl.classify.tables import ERROR, MEASURES, PANEL, TOP5_ERROR, papers_layout
 
 
 def entry(name: str, errors: dict[int, float], *, macs: int = 1_000_000, seconds: float = 10.0) -> Entry:
     outcomes = {
-        seed: Outcome(error, error / 2, 1, error, seconds, (90.0, 2 * error, error))
+        seed: Outcome(
+            {"error": error, "top5_error": error / 2, "best_epoch": 1, "best_epoch_error": error},
+            seconds,
+            {PANEL.tag: [(1, 90.0), (2, 2 * error), (3, error)]},
+        )
         for seed, error in errors.items()
     }
-    return Entry(name, f"resnet20 + {name}", 272_474, macs, outcomes)
+    facts = {"parameters": 272_474, "macs": macs}
+    return Entry(name, f"resnet20 + {name}", facts, macs, outcomes)
 
 
 def comparison(*entries: Entry, seeds: tuple[int, ...] = (0, 1, 2), num_classes: int = 10) -> Comparison:
-    return Comparison(entries, seeds, num_classes, ["Made by hand."])
+    return Comparison(entries, seeds, MEASURES, (PANEL,), ["Made by hand."], papers_layout(num_classes))
 
 
 def test_of_one_value_there_is_no_interval():
@@ -43,38 +50,38 @@ def test_of_two_and_of_three_values_by_hand():
 def test_differences_are_taken_over_the_seeds_that_both_have():
     baseline, other = entry("none", {0: 5.0, 1: 7.0, 2: 6.0}), entry("se", {2: 3.0, 0: 4.0, 1: 5.0, 9: 99.0})
     whole = comparison(baseline, other)
-    summary = whole.summary(other)
+    summary = whole.summary(other, ERROR)
     # pairs -1, -2, -3
     half = 4.302653 / math.sqrt(3)
     assert summary.difference == pytest.approx((-2.0, -2.0 - half, -2.0 + half), abs=1e-5)
-    assert whole.summary(baseline).difference is None
-    assert whole.summary(baseline).sd == pytest.approx(1.0)
-    assert whole.summary(baseline).best == 5.0
-    assert whole.summary(baseline).error.mean == 6.0
-    assert whole.summary(baseline).top5_error == 3.0
+    assert whole.summary(baseline, ERROR).difference is None
+    assert whole.summary(baseline, ERROR).sd == pytest.approx(1.0)
+    assert whole.summary(baseline, ERROR).best == 5.0
+    assert whole.summary(baseline, ERROR).mean.mean == 6.0
+    assert whole.summary(baseline, TOP5_ERROR).mean.mean == 3.0
 
 
 def test_what_is_missing_has_no_summary_no_spread_and_no_difference():
     baseline, one, none = entry("none", {0: 5.0}), entry("se", {1: 4.0}), entry("eca", {})
     partial = comparison(baseline, one, none)
-    assert partial.summary(none) is None
-    assert partial.summary(one).sd is None
-    assert partial.summary(one).difference is None
+    assert partial.summary(none, ERROR) is None
+    assert partial.summary(one, ERROR).sd is None
+    assert partial.summary(one, ERROR).difference is None
     assert (partial.num_cells, partial.num_finished) == (9, 2)
     pair = comparison(baseline, entry("se", {0: 4.0}))
-    assert pair.summary(pair.entries[1]).difference == (-1.0, None, None)
+    assert pair.summary(pair.entries[1], ERROR).difference == (-1.0, None, None)
 
 
 def test_time_left_is_by_what_each_network_took_else_by_its_operations():
-    assert seconds_left(comparison(entry("none", {}))) is None
+    assert comparison(entry("none", {})).seconds_left() is None
     slow = entry("csm", {0: 1.0}, seconds=30.0, macs=2_000_000)
     fast = entry("none", {0: 1.0, 1: 1.0}, seconds=10.0, macs=2_000_000)
     # 2 more of 30 s, 1 more of 10 s, and 3 of 10 s per million
-    assert seconds_left(comparison(fast, slow, entry("se", {}))) == pytest.approx(60 + 10 + 30)
+    assert comparison(fast, slow, entry("se", {})).seconds_left() == pytest.approx(60 + 10 + 30)
     fast.failures[2] = "nan"
-    assert seconds_left(comparison(fast, slow)) == pytest.approx(60)
+    assert comparison(fast, slow).seconds_left() == pytest.approx(60)
     whole = comparison(entry("none", {0: 1.0}), seeds=(0,))
-    assert seconds_left(whole) == 0.0
+    assert whole.seconds_left() == 0.0
 
 
 def test_the_table_is_in_the_papers_layout():
@@ -122,3 +129,86 @@ def test_a_comparison_without_any_outcome_is_written_too(tmp_path: Path):
     write_comparison(comparison(entry("none", {})), tmp_path)
     assert "PARTIAL: 0 of 3 cells" in (tmp_path / "ablation.md").read_text()
     assert not (tmp_path / "ablation.png").exists()
+
+
+ACCURACY = Measure("accuracy", "accuracy %", 2, "named right, %")
+WRONG = Measure("flipped", "wrong labels %", 1, "wrong, %")
+
+
+def curricula() -> Comparison:
+    outcomes = {
+        "uniform": {0: (50.0, 20.0), 1: (60.0, 20.0)},
+        "self-paced": {0: (52.0, 10.0), 1: (64.0, 12.0)},
+        "anti": {},
+    }
+    entries = [
+        Entry(
+            name,
+            name,
+            outcomes={
+                seed: Outcome({"accuracy": right, "flipped": wrong}, 10.0, {"loss": [(1, 2.0), (2, 1.0)]})
+                for seed, (right, wrong) in found.items()
+            },
+        )
+        for name, found in outcomes.items()
+    ]
+    panels = (Panel("loss", "epoch", 1.0, "loss"),)
+    measures = (ACCURACY, WRONG)
+    return Comparison(entries, (0, 1), measures, panels, [], by_measure("curriculum", measures))
+
+
+def test_a_layout_by_measure_has_a_column_for_each_and_long_summaries(tmp_path: Path):
+    columns, rows = table_of(curricula())
+    assert columns == ["curriculum", "accuracy %", "difference [95 %]", "wrong labels %", "seeds"]
+    # pairs 2 and 4: mean 3, s = sqrt(2), half = 12.7062
+    assert rows == [
+        ["uniform", "55.00 ± 7.07", "baseline", "20.0 ± 0.0", "2"],
+        ["self-paced", "58.00 ± 8.49", "+3.00 [-9.71, +15.71]", "11.0 ± 1.4", "2"],
+        ["anti", "-", "-", "-", "0 of 2"],
+    ]
+    write_comparison(curricula(), tmp_path)
+    assert (tmp_path / "ablation.csv").read_text().splitlines() == [
+        "variant,seed,state,accuracy,flipped,seconds",
+        "uniform,0,finished,50.0,20.0,10.0",
+        "uniform,1,finished,60.0,20.0,10.0",
+        "self-paced,0,finished,52.0,10.0,10.0",
+        "self-paced,1,finished,64.0,12.0,10.0",
+        "anti,0,missing,,,",
+        "anti,1,missing,,,",
+    ]
+    told = (tmp_path / "summary.csv").read_text().splitlines()
+    assert told[0] == "variant,measure,seeds,mean,low,high,sd,difference,difference_low,difference_high"
+    assert told[3].startswith("self-paced,accuracy,2,58.0,")
+    assert told[3].endswith(",8.485281,3.0,-9.706205,15.706205")
+    assert told[5:] == ["anti,accuracy,0,,,,,,,", "anti,flipped,0,,,,,,,"]
+
+
+def test_a_measure_is_told_with_its_unit():
+    assert ACCURACY.told(51.237) == "accuracy 51.24 %"
+    assert Measure("return", "return", 1, "mean return").told(-3.0) == "return -3.0"
+
+
+def test_a_logarithmic_panel_is_scaled_to_the_curves_without_their_beginning(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("spl.ablation.figures.save", lambda figure, path: drawn.append(figure))
+    draw_comparison(comparison(entry("none", {0: 5.0, 1: 7.0}), entry("se", {})), tmp_path / "none.png")
+    draw_comparison(comparison(entry("none", {0: 0.0})), tmp_path / "none.png")
+    draw_comparison(curricula(), tmp_path / "none.png")
+    dots, curves = drawn[0].axes
+    assert curves.get_yscale() == "log"
+    # the means are 90, 12, 6; a fifth of three epochs is none
+    assert curves.get_ylim() == pytest.approx((6 / 1.15, 90 * 1.15))
+    assert dots.get_xlim() == pytest.approx((5.0 - 0.8, 7.0 + 0.8))
+    assert [axes.get_yscale() for figure in drawn[1:] for axes in figure.axes] == ["linear"] * 4
+    assert drawn[1].axes[0].get_xlim()[0] == pytest.approx(-0.1 * 0.01), "an error is never negative"
+
+
+def test_of_a_long_run_a_fifth_is_left_out_of_the_logarithmic_scale(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("spl.ablation.figures.save", lambda figure, path: drawn.append(figure))
+    long = entry("none", {0: 5.0})
+    long.outcomes[0] = long.outcomes[0]._replace(
+        curves={PANEL.tag: [(1, 90.0), (2, 40.0), (3, 20.0), (4, 10.0), (5, 5.0)]}
+    )
+    draw_comparison(comparison(long), tmp_path / "none.png")
+    assert drawn[0].axes[1].get_ylim() == pytest.approx((5 / 1.15, 40 * 1.15))

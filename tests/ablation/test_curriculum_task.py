@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import seen_and_heard as toy
 
-from spl.ablation.curriculum_task import APART, Curricula, subject_of
+from spl.ablation.curriculum_options import APART, subject_of
+from spl.ablation.curriculum_task import Curricula
 from spl.agents.curriculum_ablation import CurriculaConfig as OfAgent
 from spl.agents.curriculum_ablation import Learner as Agent
 from spl.agents.training import Training

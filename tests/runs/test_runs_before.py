@@ -1,11 +1,12 @@
 """Runs made before the packages (at c0c4608): they are resumed, evaluated and reported as they were then.
 
 ``tests/data/runs_before`` holds a run of each training, stopped on the way, with what it learns from, and a
-whole grid of curricula without its checkpoints. The classifier's weights are rounded to powers of two and its
-momenta are zero, so that the archive is small. ``expected.json`` has the last row that the code of then wrote
-when it resumed each of them.
+whole grid of curricula and one of attention modules (at fc4ca16), both without checkpoints. The classifier's
+weights are rounded to powers of two and its momenta are zero, so that the archive is small. ``expected.json``
+has the last row that the code of then wrote when it resumed each run.
 """
 
+import csv
 import json
 import re
 import tarfile
@@ -68,7 +69,35 @@ def test_a_grid_of_before_is_reported_and_resumed(tmp_path, monkeypatch, capsys)
     assert (grid / "summary.csv").read_text() == before
 
 
-@pytest.mark.parametrize("kind", [*RESUMED, "ablation"])
+def test_a_grid_of_modules_of_before_is_reported_and_resumed(tmp_path, monkeypatch, capsys):
+    grid = unpacked("modules", tmp_path, monkeypatch)
+    files = [grid / name for name in ("summary.csv", "ablation.csv")]
+    before = [list(csv.DictReader(path.read_text().splitlines())) for path in files]
+    table = table_in(grid)
+    assert table[-1].startswith("| resnet20 + se | 0.272 M | 40.6 M | 50.14 ± 8.27 | 44.29 | +31.06 [")
+    spl("report", str(grid))
+    page = (grid / "report.html").read_text()
+    assert all(cell in page for line in table for cell in line.strip("| ").split(" | "))
+    spl("ablate", "classifier", "--resume", str(grid))
+    for path, rows in zip(files, before, strict=True):
+        for row, now in zip(rows, csv.DictReader(path.read_text().splitlines()), strict=True):
+            assert [*now] == [*row], "the columns"
+            assert [*row.values()] == [shortened(value) for value in now.values()]
+    assert table_in(grid) == table
+
+
+def table_in(grid: Path) -> list[str]:
+    """Return the lines of a grid's table but for the rule."""
+    lines = (grid / "ablation.md").read_text().splitlines()
+    return [line for line in lines if line.startswith("| ") and ":--" not in line]
+
+
+def shortened(text: str) -> str:
+    """Return a number with the four digits behind the point that it had before, and others as they are."""
+    return str(round(float(text), 4)) if "." in text else text
+
+
+@pytest.mark.parametrize("kind", [*RESUMED, "ablation", "modules"])
 def test_no_file_of_a_run_names_a_module(kind, tmp_path, monkeypatch, capsys):
     run = unpacked(kind, tmp_path, monkeypatch)
     if kind in RESUMED:  # what is written now as well

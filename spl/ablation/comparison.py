@@ -1,0 +1,163 @@
+"""Runs of several variants over the same seeds: what they are measured by, and what they come to.
+
+How a run came about is not here; how a comparison is shown is in `tables` and `figures`.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from spl.ablation.statistics import Interval, interval, paired
+
+Rows = list[list[object]]  # of a file of numbers, the names of its columns first
+
+
+class Measure(NamedTuple):
+    """A number that a run ends with."""
+
+    name: str  # of its column in files
+    title: str  # of its column in tables
+    digits: int  # behind the point
+    axis: str  # what it is, for a picture
+
+    def told(self, value: float) -> str:
+        """Return a value with its name, and its unit where that is percent."""
+        return f"{self.name} {value:.{self.digits}f}{' %' if self.title.endswith(' %') else ''}"
+
+
+class Panel(NamedTuple):
+    """A figure of a run's rows that is drawn over the run."""
+
+    tag: str  # of the rows
+    clock: str  # epoch or step
+    scale: float  # by which it is multiplied
+    axis: str
+    is_log: bool = False  # it falls from chance by factors: how it begins is left out of the scale
+
+
+class Outcome(NamedTuple):
+    """How one run ended."""
+
+    values: Mapping[str, float]  # by the name of the measure
+    seconds: float
+    curves: Mapping[str, Sequence[tuple[float, float]]]  # by the tag of the panel
+
+
+class Summary(NamedTuple):
+    """What the runs of one variant come to, in one measure."""
+
+    mean: Interval
+    sd: float | None  # over seeds; None for a single one
+    best: float  # the lowest of the seeds
+    difference: Interval | None  # to the baseline, over the seeds that both have; None where there are none
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One variant."""
+
+    name: str  # of its folder
+    label: str  # as tables name it
+    facts: Mapping[str, int] = field(default_factory=dict)  # what is known of it before any run, for files
+    cost: float = 1.0  # what a run of it takes, in any unit that is the same for all
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by seed
+    failures: dict[int, str] = field(default_factory=dict)  # by seed: why there is no outcome
+
+    def values(self, measure: Measure) -> dict[int, float]:
+        """Return a measure of each run, by seed."""
+        return {seed: outcome.values[measure.name] for seed, outcome in sorted(self.outcomes.items())}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variants, the first of which is the baseline, and what they are measured by."""
+
+    entries: Sequence[Entry]
+    seeds: Sequence[int]  # that each is to be trained with
+    measures: Sequence[Measure]  # the first is what differences are taken of
+    panels: Sequence[Panel]
+    notes: Sequence[str]  # sentences that say how it was made
+    layout: "Layout"
+
+    @property
+    def num_cells(self) -> int:
+        """Number of runs that make it whole."""
+        return len(self.entries) * len(self.seeds)
+
+    @property
+    def num_finished(self) -> int:
+        """Number of runs with an outcome."""
+        return sum(len(entry.outcomes) for entry in self.entries)
+
+    @property
+    def num_failed(self) -> int:
+        """Number of runs that broke off."""
+        return sum(len(entry.failures) for entry in self.entries)
+
+    @property
+    def headline(self) -> str:
+        """Its title, which says whether it is whole."""
+        count = f"{self.num_finished} of {self.num_cells} cells"
+        if self.num_failed:
+            count += f", {self.num_failed} failed"
+        return "Ablation" if self.num_finished == self.num_cells else f"Ablation, PARTIAL: {count}"
+
+    @property
+    def sentences(self) -> list[str]:
+        """How it was made, and a sentence for each run that broke off."""
+        failed = [
+            f"Failed: {entry.label}, seed {seed}: {reason}"
+            for entry in self.entries
+            for seed, reason in sorted(entry.failures.items())
+        ]
+        return [*self.notes, *failed]
+
+    def summary(self, entry: Entry, measure: Measure) -> Summary | None:
+        """Return what the runs of ``entry`` come to so far, None before the first."""
+        values, baseline = entry.values(measure), self.entries[0]
+        if not values:
+            return None
+        found = list(values.values())
+        return Summary(
+            mean=interval(found),
+            sd=statistics.stdev(found) if len(found) > 1 else None,
+            best=min(found),
+            difference=None if entry is baseline else paired(values, baseline.values(measure)),
+        )
+
+    def seconds_left(self) -> float | None:
+        """Return how long the missing runs take, by those that are finished; None while none is.
+
+        A variant takes what its own runs took. One without any takes the mean of the others, by its cost.
+        """
+        means = [
+            (entry, statistics.fmean(outcome.seconds for outcome in entry.outcomes.values()))
+            for entry in self.entries
+            if entry.outcomes
+        ]
+        if not means:
+            return None
+        per_cost = sum(seconds for _, seconds in means) / max(1, sum(entry.cost for entry, _ in means))
+        known = {entry.name: seconds for entry, seconds in means}
+        left: float = sum(
+            known.get(entry.name, per_cost * entry.cost)
+            * (len(self.seeds) - len(entry.outcomes) - len(entry.failures))
+            for entry in self.entries
+        )
+        return left
+
+
+class Column(NamedTuple):
+    """A column of the table."""
+
+    title: str
+    cell: Callable[[Comparison, Entry], str]
+
+
+class Layout(NamedTuple):
+    """How a comparison is laid out."""
+
+    heading: str  # of the variants: curriculum, architecture
+    columns: Sequence[Column]  # of the table, between the variant and its number of seeds
+    summary: Callable[[Comparison], Rows]  # what ``summary.csv`` holds
