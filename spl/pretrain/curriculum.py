@@ -21,7 +21,7 @@ from spl.pretrain.data import ViewOrder
 from spl.pretrain.objective import Parts
 from spl.training.losses import reconstruction
 
-LEAST_OWN = 0.01  # added to what the mean costs on a sample: one that is all mean has no share
+SOFTENING = 0.01  # added to both errors of a share: a sample that is all mean has no share of its own
 HIDDEN = {1: 1, 2: 0}  # by condition the sense that is not shown
 
 
@@ -126,11 +126,13 @@ def ordered(config: PretrainConfig, source: PairSource) -> tuple[Curriculum, Vie
 
 
 def across(parts: Parts, pairs: Pairs, moments: tuple[Moments, Moments]) -> Tensor:
-    """Return how wrong each view's hidden sense is made from the one shown.
+    """Return how wrong each view's hidden modality is made from the one shown.
 
-    The squared error as a share of what predicting the data's mean would cost on that very sample (plus
-    `LEAST_OWN`, where it costs 1 on average): 0 is perfect, 1 no better than the mean, and above 1 the shown
-    sense misleads, as when a picture has another's sound.
+    ``(error + c) / (own + c)``, where ``own`` is what predicting the data's mean would cost on that very
+    sample (1 on average over the data) and ``c`` is `SOFTENING`. Near 0 is perfect, 1 no better than the
+    mean, and above 1 the shown modality misleads, as when a picture has another's sound. The mean predictor
+    gets 1 on every sample: with ``c`` below the line only, it would get less on quiet samples than on loud
+    ones, and the quietest would come first.
 
     Args:
         parts: what became of the views.
@@ -147,7 +149,7 @@ def across(parts: Parts, pairs: Pairs, moments: tuple[Moments, Moments]) -> Tens
         if is_meant.any():
             clean, one = in_units(pairs[sense][is_meant]), moments[sense]
             own = reconstruction(one.mean.expand_as(clean), clean, variance=one.variance)
-            shares[is_meant] = errors[is_meant, sense] / (own + LEAST_OWN)
+            shares[is_meant] = (errors[is_meant, sense] + SOFTENING) / (own + SOFTENING)
     return shares
 
 

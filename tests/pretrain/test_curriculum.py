@@ -91,10 +91,27 @@ def test_across_by_hand():
     found = across(Parts(errors.sum(1), errors, torch.tensor([1, 1, 2, 1]), errors.mean()), pairs, moments)
     # Silence 0 lies 1 from the mean, which costs 1; a sound at the mean costs nothing but what is added; a
     # white picture lies 1/2 from the mean, which costs 1; a sample without video has no view across.
-    assert found[:3].tolist() == pytest.approx([0.5 / 1.01, 0.6 / 0.01, 0.4 / 1.01])
+    assert found[:3].tolist() == pytest.approx([0.51 / 1.01, 0.61 / 0.01, 0.41 / 1.01])
     assert torch.isnan(found[3])
     both = across(Parts(errors.sum(1), errors, torch.zeros(4).long(), errors.mean()), pairs, moments)
     assert torch.isnan(both).all()
+
+
+def test_across_finds_the_mean_predictor_as_wrong_on_quiet_samples_as_on_loud_ones():
+    moments = Moments(), Moments()
+    moments[0].add(torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1, 1))
+    moments[1].add(torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1, 1))  # mean 1, variance 1
+    audio = torch.tensor([1.0, 1.125, 1.5, 4.0]).reshape(4, 1, 1, 1, 1)  # exact in half precision
+    pairs = Pairs(
+        torch.zeros(4, 1, 1, 1, 1, dtype=torch.uint8),
+        audio.half(),
+        torch.ones(4, 2, dtype=torch.bool),
+        torch.zeros(4),
+        torch.arange(4),
+    )
+    errors = torch.stack([torch.zeros(4), (audio.flatten() - 1) ** 2], dim=1)  # of predicting the mean
+    found = across(Parts(errors.sum(1), errors, torch.ones(4).long(), errors.mean()), pairs, moments)
+    assert found.tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0])
 
 
 def test_what_is_seen_with_both_senses_alone_is_not_seen_yet(recordings: list[str]):
