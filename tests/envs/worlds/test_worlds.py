@@ -10,13 +10,13 @@ from gymnasium.utils.env_checker import check_env
 from spl.envs.worlds.base import AudioVisualWorld
 from spl.envs.worlds.beacon import BeaconEnv
 from spl.envs.worlds.drawing import TONES_HZ, greeting_pictures, greeting_sounds
-from spl.envs.worlds.greeting import (
+from spl.envs.worlds.greeting import GreetingEnv
+from spl.envs.worlds.greeting_optimum import visit_action_values
+from spl.envs.worlds.greeting_rules import (
     CHANGES,
     VISIT_STEPS,
     Act,
-    GreetingEnv,
     Scene,
-    visit_action_values,
     visit_outcome,
 )
 
