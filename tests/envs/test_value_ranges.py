@@ -155,6 +155,7 @@ def test_bounds_that_say_nothing(low, high, dtype, modality, expected):
         ("video", 0, INF, (2, 900), (0, 900)),  # an end that is declared stays
         ("video", -INF, 10, (-3, 4), (-3, 10)),
         ("video", 0, 0, (0, 0), (0, 1)),
+        ("video", 10, INF, (2, 5), (2, 5)),  # an end that the values contradict does not
         ("video", -INF, INF, (700, 700), (700, 701)),
         ("audio", -INF, INF, (-0.3, 0.9), (-1, 1)),
         ("audio", -INF, INF, (0, 0), (-1, 1)),
@@ -167,6 +168,20 @@ def test_bounds_that_say_nothing(low, high, dtype, modality, expected):
 )
 def test_what_is_assumed_of_values(modality, low, high, went, expected):
     assert assumed(spaces.Box(low, high, (64,), np.float32), modality, *went) == expected
+
+
+def bounded(dtype: Any, low: Any, first_low: Any, high: Any, first_high: Any) -> spaces.Box:
+    """Return a space whose first element alone has bounds of its own."""
+    lows, highs = np.full(SIDES, low, dtype), np.full(SIDES, high, dtype)
+    lows[0, 0], highs[0, 0] = first_low, first_high
+    return spaces.Box(lows, highs, dtype=dtype)
+
+
+def test_an_end_is_declared_by_all_elements_or_by_none():
+    assert assumed(bounded(np.float32, 0, 0, INF, 10), "video", 2, 900) == (0, 900)
+    assert assumed(bounded(np.float32, -INF, 0, 10, 10), "video", -3, 4) == (-3, 10)
+    signed = bounded(np.int16, -32_768, 0, 32_767, 100)  # spans all of its type, one element excepted
+    assert assumed(signed, "video", 3, 200) == (0, 255)
 
 
 def test_without_a_measurement_floats_are_taken_as_before():
