@@ -10,10 +10,9 @@ from spl.pretrain.evaluation.tables import notes, sheets
 from spl.report.blocks import Block, Chart, Folded, Legend, Table, Words
 from spl.report.charts import MOST_SMALL, Mark, draw_confusion, draw_marks
 from spl.report.read_run import Run
-from spl.runs.logger import brief
 
 MOST_CLASSES = 20  # in the table; the others are folded away
-
+COSTS = ("parameters", "macs")  # of a network, before the measures of its runs
 NOT_YET = Words(["No comparison yet: no cell of the grid is finished."])
 T = TypeVar("T")
 
@@ -45,7 +44,7 @@ def evaluation_blocks(run: Run) -> list[Block]:
         "classifier": _classifier,
         "autoencoder": _autoencoder,
         "grid": _grid,
-        "curricula": _curricula,
+        "curricula": _grid,
     }
     return read_with(found[run.kind.name], run)
 
@@ -142,87 +141,21 @@ def _autoencoder(run: Run) -> list[Block]:
 
 
 def _grid(run: Run) -> list[Block]:
-    summary = _dicts(run.table("summary"))
-    if not summary:
+    """Return what a grid wrote of itself: each run as a mark, its table, its sentences."""
+    header, *lines = run.table("ablation") or [[]]
+    cells = [dict(zip(header, line, strict=True)) for line in lines]
+    finished = [cell for cell in cells if cell["state"] == "finished"]
+    if not finished:
         return [NOT_YET]
-    rows, marks, cells = [], [], _dicts(run.table("ablation"))
-    for number, one in enumerate(summary):
-        spread = f" ± {float(one['sd']):.2f}" if one["sd"] else ""
-        error = f"{float(one['error']):.2f}{spread}" if one["error"] else "-"
-        costs = [f"{int(one['parameters']) / 1e6:.3f} M", f"{int(one['macs']) / 1e6:.1f} M"]
-        best = f"{float(one['best']):.2f}" if one["best"] else "-"
-        difference = "baseline" if number == 0 else _difference(one, ".2f")
-        rows.append([one["architecture"], *costs, error, best, difference, one["seeds"]])
-        marks += [
-            Mark(0, number, float(cell["error"]), None, None)
-            for cell in cells
-            if cell["variant"] == one["variant"] and cell["error"]
-        ]
-    columns = ["architecture", "parameters", "MACs", "error %", "best", "difference [95 %]", "seeds"]
-    chart = draw_marks("Error in percent of each run", [one["architecture"] for one in summary], marks)
+    title, *text = run.lines("ablation.md")
+    columns, _, *rows = [line.strip("| ").split(" | ") for line in text if line.startswith("| ")]
+    measure = next(name for name in header[header.index("state") + 1 :] if name not in COSTS)
+    variants = list(dict.fromkeys(cell["variant"] for cell in cells))
+    marks = [Mark(0, variants.index(cell["variant"]), float(cell[measure]), None, None) for cell in finished]
+    chart = draw_marks(f"{measure.capitalize()} of each run", [row[0] for row in rows], marks)
+    made = [line.removeprefix("- ") for line in text if line.startswith("- ")]
     return [
-        Chart("Error of each seed", chart, "percent of the held-out images"),
-        Table(_partial(run), columns, rows),
-        _made(run),
+        Chart(f"{measure.capitalize()} of each seed", chart, "percent" if f"{measure} %" in columns else ""),
+        Table(title.removeprefix("# Ablation").removeprefix(", "), columns, rows),
+        Words(made),
     ]
-
-
-def _curricula(run: Run) -> list[Block]:
-    told = _dicts(run.table("summary"))
-    summary = [one for one in told if one["mean"]]
-    if not summary:
-        return [NOT_YET]
-    baseline = told[0]["variant"]
-    names = list(dict.fromkeys(one["measure"] for one in summary))
-    variants = list(dict.fromkeys(one["variant"] for one in summary))
-    found = {(one["variant"], one["measure"]): one for one in summary}
-    rows = [
-        [
-            variant,
-            *(_mean(found[variant, name]) for name in names),
-            "baseline" if variant == baseline else _difference(found[variant, names[0]], ".4g"),
-            found[variant, names[0]]["seeds"],
-        ]
-        for variant in variants
-    ]
-    marks = [
-        Mark(0, variants.index(cell["variant"]), float(cell[names[0]]), None, None)
-        for cell in _dicts(run.table("ablation"))
-        if cell[names[0]]
-    ]
-    chart = draw_marks(f"{names[0].capitalize()} of each run", variants, marks)
-    return [
-        Chart(f"{names[0].capitalize()} of each seed", chart),
-        Table(_partial(run), ["curriculum", *names, "difference [95 %]", "seeds"], rows),
-        _made(run),
-    ]
-
-
-def _dicts(lines: list[list[str]]) -> list[dict[str, str]]:
-    """Return the rows of a table by the names of its columns."""
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
-
-
-def _partial(run: Run) -> str:
-    """Return how much of a comparison is there; nothing where all of it is."""
-    (title, *_) = run.lines("ablation.md") or [""]
-    return title.removeprefix("# Ablation").removeprefix(", ")
-
-
-def _made(run: Run) -> Words:
-    """Return the sentences that say how a comparison was made."""
-    return Words([line.removeprefix("- ") for line in run.lines("ablation.md") if line.startswith("- ")])
-
-
-def _mean(one: dict[str, str]) -> str:
-    return brief(float(one["mean"])) + (f" ± {brief(float(one['sd']))}" if one["sd"] else "")
-
-
-def _difference(one: dict[str, str], form: str) -> str:
-    """Return the difference to the baseline with its interval; a dash where no seed has both."""
-    if not one["difference"]:
-        return "-"
-    told = f"{float(one['difference']):+{form}}"
-    if one["difference_low"]:
-        told += f" [{float(one['difference_low']):+{form}}, {float(one['difference_high']):+{form}}]"
-    return told

@@ -440,18 +440,30 @@ def test_a_file_that_is_no_table_is_told(make: Maker) -> None:
         run.table("confusion")
 
 
-def test_a_grid_without_its_baseline_calls_no_other_one_that(tmp_path: Path) -> None:
-    columns = "variant,measure,seeds,mean,low,high,sd,difference,difference_low,difference_high"
+def test_a_grid_shows_its_own_table_and_a_mark_for_each_run_that_is_finished(tmp_path: Path) -> None:
     cells = ["variant,seed,state,error,seconds", "uniform,0,failed,,", "anti,0,finished,0.5,1"]
+    text = """# Ablation, PARTIAL: 1 of 2 cells, 1 failed
+
+| curriculum | error | difference [95 %] | seeds |
+| :-- | --: | --: | --: |
+| uniform | - | baseline | 0 of 1 |
+| anti | 0.5000 | - | 1 |
+
+- Seeds: 0.
+- Failed: uniform, seed 0: the loss is nan
+"""
     kind = next(one for one in run_kinds() if one.name == "curricula")
     run = Run(tmp_path, kind, None, "", [], [], [], [], [])
-
-    def differences(*summary: str) -> list[str]:
-        (tmp_path / "summary.csv").write_text("\n".join([columns, *summary]) + "\n")
-        (tmp_path / "ablation.csv").write_text("\n".join(cells) + "\n")
-        table = next(one for one in evaluation_blocks(run) if one.kind == "table")
-        return [row[-2] for row in table.rows]
-
-    assert differences("uniform,error,0,,,,,,,", "anti,error,1,0.5,,,,,,") == ["-"]
-    whole = ("uniform,error,2,0.51,,,,,,", "anti,error,2,0.5,,,,-0.0123,-0.0234,-0.0012")
-    assert differences(*whole) == ["baseline", "-0.0123 [-0.0234, -0.0012]"]
+    (tmp_path / "ablation.md").write_text(text)
+    (tmp_path / "ablation.csv").write_text("\n".join(cells[:2]) + "\n")
+    (block,) = evaluation_blocks(run)
+    assert block.lines == ["No comparison yet: no cell of the grid is finished."]
+    (tmp_path / "ablation.csv").write_text("\n".join(cells) + "\n")
+    chart, table, words = evaluation_blocks(run)
+    assert "Error of each run. anti: 0.5" in chart.svg
+    assert (table.title, table.columns) == (
+        "PARTIAL: 1 of 2 cells, 1 failed",
+        ["curriculum", "error", "difference [95 %]", "seeds"],
+    )
+    assert table.rows == [["uniform", "-", "baseline", "0 of 1"], ["anti", "0.5000", "-", "1"]]
+    assert words.lines == ["Seeds: 0.", "Failed: uniform, seed 0: the loss is nan"]
