@@ -12,14 +12,11 @@ from spl.agents.config import TrainAgentConfig, read_run
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import UsageError
 from spl.curriculum.figures import Points, Tile, draw_replay, draw_tiles
-from spl.curriculum.report import Told
-from spl.curriculum.rounds import FOLDER
-from spl.models.streams import in_units
-from spl.plotting.tiles import as_tile
+from spl.curriculum.report import MOST_TOLD, NUM_TILES, Told
+from spl.curriculum.rounds import FOLDER, chosen
+from spl.pretrain.learned_samples import pair_tiles
 from spl.runs import checkpoint
 
-NUM_TILES = 10  # transitions in a row
-MOST_TOLD = 12  # rows of the table
 GROUPS = {
     "share of what is drawn": {
         "learned": "share",
@@ -78,19 +75,10 @@ def curves_of(rows: list[dict[str, Any]]) -> Mapping[str, Mapping[str, Points]]:
 def told_rows(rows: list[dict[str, Any]]) -> list[list[str]]:
     """Return at most ``MOST_TOLD`` rows of a table, evenly chosen."""
     told = [row for row in rows if "curriculum/share" in row]
-    if not told:
-        return []
-    tags = ("share", "hardness", "mean_loss", "mean_loss_of_drawn")
-    shown = np.unique(np.linspace(0, len(told) - 1, MOST_TOLD).round().astype(np.int64))
+    tags = [f"curriculum/{name}" for name in ("share", "hardness", "mean_loss", "mean_loss_of_drawn")]
     return [
-        [
-            f"{told[place]['step']:,}",
-            *(
-                f"{value:.3g}" if (value := told[place].get(f"curriculum/{tag}")) is not None else "-"
-                for tag in tags
-            ),
-        ]
-        for place in shown
+        [f"{row['step']:,}", *(f"{row[tag]:.3g}" if row.get(tag) is not None else "-" for tag in tags)]
+        for row in (told[place] for place in chosen(len(told), MOST_TOLD))
     ]
 
 
@@ -121,12 +109,10 @@ def _extremes(folder: Path, config: TrainAgentConfig) -> tuple[dict[str, list[Ti
 
 
 def _tiles(memory: ReplayMemory, places: NDArray[np.int64], values: NDArray[Any]) -> list[Tile]:
-    """Return how transitions look: the newest picture above the sound of the whole history."""
+    """Return how transitions look, with their actions, rewards and ``values``."""
     batch = memory.at(places)
-    seen, heard = in_units(batch.video), in_units(batch.audio)
-    return [
-        Tile(as_tile(one, other), f"{int(action)}, {float(reward):.3g}\n{values[place]:.2g}")
-        for one, other, action, reward, place in zip(
-            seen, heard, batch.action, batch.reward, places, strict=True
-        )
+    captions = [
+        f"{int(action)}, {float(reward):.3g}\n{value:.2g}"
+        for action, reward, value in zip(batch.action, batch.reward, values[places], strict=True)
     ]
+    return pair_tiles(batch.video, batch.audio, captions)

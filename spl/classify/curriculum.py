@@ -12,7 +12,7 @@ from torch import Tensor
 from spl.classify.config import TrainClassifierConfig
 from spl.config.errors import UsageError
 from spl.curriculum import Curriculum, read_difficulty
-from spl.curriculum.rounds import keep_round
+from spl.curriculum.rounds import keep_round, row_of
 from spl.data.images.datasets import ImageSets
 from spl.data.labels import told_labels, true_labels
 from spl.data.loading import Order
@@ -84,12 +84,10 @@ class Pacing:
 
     def row(self, epoch: int) -> dict[str, float]:
         """Return what to tell of an epoch, from 0."""
-        told: dict[str, float] = {}
-        if not self.curriculum.is_uniform:
-            told = self.curriculum.begin(epoch).report
+        shares = {}
         if self.is_flipped is not None:
-            told = {**told, "flipped_share": float(self.is_flipped[self.order.places_of_epoch(epoch)].mean())}
-        return {f"curriculum/{name}": value for name, value in told.items()}
+            shares["flipped_share"] = float(self.is_flipped[self.order.places_of_epoch(epoch)].mean())
+        return row_of(self.curriculum, epoch, **shares)
 
     def keep(self, folder: Path, epoch: int) -> None:
         """Keep what an epoch, from 0, was drawn from and what was lost, in the run's folder."""

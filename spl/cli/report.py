@@ -66,15 +66,15 @@ def _learned_from(run: Path, kind: str) -> "tuple[Path, Samples]":
 
     if kind == "classifier":
         from spl.classify import config as classifier
-        from spl.classify.learned_samples import LearnedImages
+        from spl.classify.learned_samples import learned_images
 
         folder, images = kept_run(classifier.TrainClassifierConfig, run, classifier.RUNS, "result.json")
-        return folder, LearnedImages(images, folder)
+        return folder, learned_images(images, folder)
     from spl.pretrain import config as autoencoder
-    from spl.pretrain.learned_samples import LearnedPairs
+    from spl.pretrain.learned_samples import learned_pairs
 
     folder, pairs = kept_run(autoencoder.PretrainConfig, run, autoencoder.RUNS, autoencoder.RESTARTS)
-    return folder, LearnedPairs(pairs, folder)
+    return folder, learned_pairs(pairs, folder)
 
 
 def run_kinds() -> "list[Kind]":

@@ -2,16 +2,16 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
 from spl.curriculum.figures import Marks, Tile, draw_rounds, draw_tiles
-from spl.curriculum.rounds import FOLDER, Rounds, read_rounds
+from spl.curriculum.rounds import FOLDER, Rounds, chosen, read_rounds
 from spl.runs.files import replace_text
 
 NUM_TILES = 10  # samples in a row
@@ -19,17 +19,13 @@ NUM_STAGES = 3  # rows of samples by when they came in
 MOST_TOLD = 12  # rounds in the table
 
 
-class Samples(Protocol):
+class Samples(NamedTuple):
     """What was learned from."""
 
     num_samples: int  # N
     marks: Marks | None  # of all of them
-
-    def tiles(self, indices: NDArray[np.int64]) -> list[Tile]:
-        """Return how samples look."""
-
-    def write_sounds(self, indices: NDArray[np.int64], path: Path) -> bool:
-        """Write how samples sound, one after the other; return whether they sound at all."""
+    tiles: Callable[[NDArray[np.int64]], list[Tile]]  # how samples look
+    write_sounds: Callable[[NDArray[np.int64], Path], None] | None = None  # one after the other; None: silent
 
 
 class Told(NamedTuple):
@@ -68,10 +64,10 @@ def report_rounds(folder: Path, samples: Samples, title: str) -> Told:
     draw_tiles(rows, place / "samples.png", f"{title}: above each its last loss")
     replace_text(place / "samples.csv", _as_csv(rounds, marks))
     written = [place / name for name in ("rounds.png", "samples.png", "samples.csv")]
-    for name in ("easiest", "hardest"):
-        path = place / f"{name}.wav"
-        if samples.write_sounds(rounds.samples[shown[name]], path):
-            written.append(path)
+    if samples.write_sounds is not None:
+        for name in ("easiest", "hardest"):
+            written.append(place / f"{name}.wav")
+            samples.write_sounds(rounds.samples[shown[name]], written[-1])
     columns = ["round", "included", "hardest loss"]
     if marks is not None:
         columns.append(f"{marks.name}, of the included")
@@ -103,9 +99,8 @@ def _spread(places: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def told_rounds(rounds: Rounds, marks: Marks | None) -> list[list[str]]:
     """Return a row for at most ``MOST_TOLD`` rounds: number, share included, hardest loss, share marked."""
-    shown = np.unique(np.linspace(0, len(rounds.numbers) - 1, MOST_TOLD).round().astype(np.int64))
     rows = []
-    for row in shown:
+    for row in chosen(len(rounds.numbers), MOST_TOLD):
         is_in, losses = rounds.is_included[row], rounds.losses[row]
         known = losses[is_in & np.isfinite(losses)]
         told = [

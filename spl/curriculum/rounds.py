@@ -55,6 +55,12 @@ def chosen(total: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.int64))
 
 
+def row_of(curriculum: Curriculum, number: int, **shares: float) -> dict[str, float]:
+    """Return a row's numbers on a round, from 0: how it chose, if it does, and ``shares`` of its samples."""
+    told = {} if curriculum.is_uniform else curriculum.begin(number).report
+    return {f"curriculum/{name}": value for name, value in {**told, **shares}.items()}
+
+
 def keep_round(folder: Path, curriculum: Curriculum, number: int) -> None:
     """Write a round at its end to ``folder``, a run's; nothing of a curriculum that makes no choice."""
     kept = chosen(curriculum.num_rounds, MOST_ROUNDS)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spl.config.errors import UsageError
 from spl.curriculum import Curriculum, read_difficulty
-from spl.curriculum.rounds import keep_round
+from spl.curriculum.rounds import keep_round, row_of
 from spl.data.audiovisual import Pairs, PairSource
 from spl.data.mispairing import Mismatched
 from spl.data.statistics import Moments
@@ -67,12 +67,10 @@ class Pacing:
 
     def row(self, epoch: int) -> dict[str, float]:
         """Return what to tell of an epoch, from 0."""
-        told: dict[str, float] = {}
-        if not self.curriculum.is_uniform:
-            told = dict(self.curriculum.begin(epoch).report)
+        shares = {}
         if self.is_mismatched is not None:
-            told["mismatched_share"] = float(self.is_mismatched[self.order.samples_of(epoch)].mean())
-        return {f"curriculum/{name}": value for name, value in told.items()}
+            shares["mismatched_share"] = float(self.is_mismatched[self.order.samples_of(epoch)].mean())
+        return row_of(self.curriculum, epoch, **shares)
 
     def keep(self, folder: Path, epoch: int) -> None:
         """Keep what an epoch, from 0, was drawn from and what was lost, in the run's folder."""

@@ -78,14 +78,11 @@ def test_bins_hold_every_loss():
     )
 
 
-class Silent:
-    num_samples, marks = 51, None
+def silent_tiles(indices: np.ndarray) -> list[report.Tile]:
+    return [report.Tile(np.full((4, 6, 3), index / 50), f"sample {index}") for index in indices]
 
-    def tiles(self, indices):
-        return [report.Tile(np.full((4, 6, 3), index / 50), f"sample {index}") for index in indices]
 
-    def write_sounds(self, indices, path):
-        return False
+SILENT = report.Samples(51, None, silent_tiles)
 
 
 def test_samples_that_were_thinned_out_keep_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -98,7 +95,7 @@ def test_samples_that_were_thinned_out_keep_their_numbers(tmp_path: Path, monkey
         paced.begin(number)
         paced.see(np.arange(51), np.arange(51, dtype=np.float32) + 1)
         keep_round(tmp_path, paced, number)
-    told = report_rounds(tmp_path, Silent(), "a run")
+    told = report_rounds(tmp_path, SILENT, "a run")
     assert told.note is not None
     lines = list(csv.DictReader((tmp_path / "curriculum" / "samples.csv").read_text().splitlines()))
     assert [line["sample"] for line in lines] == ["0", "10", "20", "30", "40", "50"]
@@ -113,7 +110,7 @@ def test_data_that_are_others_by_now_are_refused(tmp_path: Path):
     paced.see(np.arange(60), np.ones(60, np.float32))
     keep_round(tmp_path, paced, 0)
     with pytest.raises(UsageError, match="learned from 60 samples, and its data have 51 now"):
-        report_rounds(tmp_path, Silent(), "a run")
+        report_rounds(tmp_path, SILENT, "a run")
 
 
 def test_a_tile_has_what_there_is():
