@@ -15,10 +15,9 @@ from spl.config.ranges import (
     check_ranges,
 )
 from spl.curriculum.pace import Schedule
-from spl.curriculum.weights import SCHEMES
+from spl.curriculum.weights import SCHEMES, SchemeName
 
 Name = Literal["uniform", "self-paced", "anti", "random", "predefined"]
-SchemeName = Literal["hard", "linear", "logarithmic", "mixture", "polynomial", "logistic", "spld"]
 
 
 Power = Annotated[float, Range(1.0, LARGEST, "(]")]

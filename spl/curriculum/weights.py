@@ -7,7 +7,7 @@ one for each sample. When a sample is scored and how the pace grows is not here.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -222,7 +222,8 @@ class Scheme(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-SCHEMES: dict[str, Scheme] = {
+SchemeName = Literal["hard", "linear", "logarithmic", "mixture", "polynomial", "logistic", "spld"]
+SCHEMES: dict[SchemeName, Scheme] = {
     "hard": Scheme(hard, hard_regulariser),
     "linear": Scheme(linear, linear_regulariser),
     "logarithmic": Scheme(logarithmic, logarithmic_regulariser),

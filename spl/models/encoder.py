@@ -7,13 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from spl.attention.table import StreamAttention
 from spl.config.ranges import Count, check_ranges
 from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 from spl.records import StreamSpec
 
-# Without ham, whose batch norm would see blanked pictures too and differ between acting and learning, and
-# without shared, which is for the stages of a residual net.
-StreamAttention = Literal["csm", "none", "se", "eca", "cbam", "rcca", "cam", "sam"]
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 

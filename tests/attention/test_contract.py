@@ -178,8 +178,9 @@ def test_copies_train_apart_in_threads(name: str) -> None:
     module = build(name)
 
     def gradients(replica: nn.Module, x: Tensor) -> list[Tensor]:
+        x = x.clone().requires_grad_()
         replica(x).square().sum().backward()
-        return [parameter.grad for parameter in replica.parameters()]
+        return [x.grad, *(parameter.grad for parameter in replica.parameters())]
 
     pictures = [picture(2, 64, 5 + number, 6) for number in range(4)]
     expected = [gradients(copy.deepcopy(module), x) for x in pictures]

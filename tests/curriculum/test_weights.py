@@ -2,14 +2,14 @@
 
 import itertools
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from spl.curriculum import weights as forms
-from spl.curriculum.weights import SCHEMES
+from spl.curriculum.weights import SCHEMES, SchemeName
 
 L = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 1.5], dtype=torch.float64)
 OPTIONS: dict[str, dict[str, float]] = {"mixture": {"inner": 0.4}, "polynomial": {"power": 3.0}}
@@ -25,6 +25,10 @@ def weigh(name: str, losses: Tensor, pace: float, **options: Any) -> Tensor:
 
 def regularise(name: str, weights: Tensor, pace: float) -> Tensor:
     return SCHEMES[name].regulariser(weights, pace, **OPTIONS.get(name, {}))
+
+
+def test_every_name_of_the_option_has_its_row():
+    assert set(get_args(SchemeName)) == set(SCHEMES)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def refusal(env_id: str, **kwargs) -> str:
 
 
 def test_our_worlds_are_found_and_take_arguments():
-    assert our_ids() == ["spl/Beacon-v0", "spl/Greeting-v0"]
+    assert {"spl/Beacon-v0", "spl/Greeting-v0"} <= set(our_ids())
     for env_id in our_ids():
         env = make_env(EnvConfig(id=env_id))
         assert env.spec_of_streams == ((1, 84, 84), (1, 64, 8), "float16")
@@ -241,9 +241,7 @@ def test_ales_own_frame_skip_is_a_mistake_of_the_user():
     assert "use --env.frame_skip instead" in refusal("ALE/Pong-v5", frameskip=4)
 
 
-OUR_ROWS = [
-    [name, "4", "64 x 64 uint8", "1600 int16", "16,000 Hz"] for name in ("spl/Beacon-v0", "spl/Greeting-v0")
-]
+OUR_ROWS = [[name, "4", "64 x 64 uint8", "1600 int16", "16,000 Hz"] for name in our_ids()]
 
 
 def test_rows_of_the_environments_asked_for(world):
@@ -251,7 +249,7 @@ def test_rows_of_the_environments_asked_for(world):
     tone = f"{world}:Tone"
     assert describe_envs([tone, "spl/Greeting-v0"]) == [
         [tone, "5", "-", "800 float32", "8,000 Hz"],
-        OUR_ROWS[1],
+        OUR_ROWS[our_ids().index("spl/Greeting-v0")],
     ]
     with pytest.raises(UsageError, match="there is no environment spl/Becon-v0"):
         describe_envs(["spl/Becon-v0"])

@@ -1,12 +1,14 @@
 """The beacon and the greeting world: contract, determinism, what each sense tells, the known best return."""
 
 from collections.abc import Callable
+from functools import partial
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from spl.envs.registry import our_ids
 from spl.envs.worlds.base import AudioVisualWorld
 from spl.envs.worlds.beacon import BeaconEnv
 from spl.envs.worlds.drawing import TONES_HZ, greeting_pictures, greeting_sounds
@@ -20,11 +22,18 @@ from spl.envs.worlds.greeting_rules import (
     visit_outcome,
 )
 
+
+def made(env_id: str) -> AudioVisualWorld:
+    """Return a registered world without the wrappers of Gymnasium."""
+    return gymnasium.make(env_id).unwrapped  # type: ignore[return-value]
+
+
 WORLDS: dict[str, Callable[[], AudioVisualWorld]] = {
     "eye": lambda: BeaconEnv("eye"),
     "ear": lambda: BeaconEnv("ear"),
     "both": lambda: BeaconEnv("both"),
     "greeting": lambda: GreetingEnv(num_visits=2),
+    **{env_id: partial(made, env_id) for env_id in our_ids()},
 }
 every_world = pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS.keys())
 
@@ -60,7 +69,10 @@ def put(env: GreetingEnv, clock: int, scene: Scene, is_greeting: bool = False) -
 
 @pytest.mark.parametrize(
     ("env_id", "arguments"),
-    [*(("spl/Beacon-v0", {"sense": sense}) for sense in BeaconEnv.SENSES), ("spl/Greeting-v0", {})],
+    [
+        *(("spl/Beacon-v0", {"sense": sense}) for sense in BeaconEnv.SENSES),
+        *((name, {}) for name in our_ids()),
+    ],
 )
 @pytest.mark.parametrize("render_mode", [None, "rgb_array"])
 def test_gymnasium_accepts_the_world(env_id, arguments, render_mode):
