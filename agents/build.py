@@ -1,4 +1,4 @@
-"""How a run begins, or goes on from where it was saved: its environments, its memory, its parts."""
+"""How a run begins or resumes: its environments, memory and components."""
 
 import shutil
 from dataclasses import replace

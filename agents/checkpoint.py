@@ -1,4 +1,4 @@
-"""What an agent's run is made of, and how it is saved and restored."""
+"""The components of an agent's run, and how they are saved and restored."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

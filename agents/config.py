@@ -1,4 +1,4 @@
-"""What describes a run of an agent: its configuration, its folder, and the agent built from them."""
+"""The configuration of an agent's run, its directory, and the agent built from it."""
 
 import os
 from dataclasses import dataclass, field
@@ -35,11 +35,11 @@ ALIASES = {
 class MemoryConfig:
     """What is remembered."""
 
-    capacity: Count = 50_000  # observations
+    capacity: Count = 50_000  # observations to keep
     min_size: Count = 500  # transitions before the first update
-    history: Count = 4  # steps stacked
-    on_disk: bool = False  # keep the arrays in the run's folder instead of in RAM
-    on_device: bool = False  # keep pictures and sounds on the device as well, and stack them there
+    history: Count = 4  # steps stacked in an observation
+    on_disk: bool = False  # keep the arrays in the run directory instead of RAM
+    on_device: bool = False  # keep video and audio on the device too, and stack them there
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -51,9 +51,9 @@ class MemoryConfig:
 class LoopConfig:
     """The two phases: how long each is."""
 
-    collect_steps: Count = 2  # steps of the first phase
-    replays: Count = 1  # mini-buffers drawn in the second
-    mini_buffer: Count = 32  # transitions drawn at a time from the memory
+    collect_steps: Count = 2  # steps to collect before each learning phase
+    replays: Count = 1  # mini-buffers sampled per learning phase
+    mini_buffer: Count = 32  # transitions sampled from the memory at a time
     batch_size: Count = 32  # transitions per update
 
     def __post_init__(self) -> None:
@@ -68,11 +68,9 @@ class LoopConfig:
 class PretrainedConfig:
     """Whose encoder the network begins with, and how that goes on."""
 
-    run: PathName | None = (
-        None  # folder of a run of spl pretrain autoencoder, whose encoder options are taken
-    )
-    mode: Literal["fine-tune", "frozen"] = "fine-tune"  # learn on with the heads, or stay as it is
-    learning_rate: Positive | None = None  # of the encoder; null: the agent's
+    run: PathName | None = None  # run directory of spl pretrain autoencoder; sets the encoder's options
+    mode: Literal["fine-tune", "frozen"] = "fine-tune"  # train the encoder with the heads, or keep it fixed
+    learning_rate: Positive | None = None  # learning rate of the encoder; null: the agent's
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -98,24 +96,24 @@ class TrainAgentConfig:
     agent: DqnConfig = field(default_factory=DqnConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
-    pretrain_steps: Count0 = 0  # random steps recorded first, on which the encoder is pretrained
+    pretrain_steps: Count0 = 0  # random steps to record and pretrain the encoder on first
     pretrain: PretrainingConfig = field(default_factory=PretrainingConfig)  # how, on those
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     curriculum: ReplayCurriculumConfig = field(default_factory=ReplayCurriculumConfig)
     num_steps: Count = 8_000  # agent decisions in all, over all environments
-    num_envs: Count = 1  # stepped together
-    env_workers: bool | None = None  # each in its own process; null: several, module:..., or a time limit
-    step_timeout_s: Timeout | None = None  # an environment that takes longer for a step is restarted
-    max_faults: Count0 = 10  # restarts of failed environments before the run gives up
+    num_envs: Count = 1  # environments stepped together
+    env_workers: bool | None = None  # a process per environment; null: if several, module:..., or a timeout
+    step_timeout_s: Timeout | None = None  # restart an environment whose step takes longer
+    max_faults: Count0 = 10  # restarts of failed environments before the run ends
     seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
+    num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
-    report_every_steps: Count = 1_000  # between two rows of metrics.jsonl
-    checkpoint_every_steps: Count = 10_000  # at the latest: sooner where the memory's slack is spent
-    checkpoint_every_minutes: Positive = 10.0  # at the latest, too
-    save_memory: bool = True  # with each checkpoint, so that a resumed run need not collect again
+    report_every_steps: Count = 1_000  # steps between rows of metrics.jsonl
+    checkpoint_every_steps: Count = 10_000  # between checkpoints; sooner when the memory's slack is spent
+    checkpoint_every_minutes: Positive = 10.0  # minutes between checkpoints, at most
+    save_memory: bool = True  # save the memory with each checkpoint, so that a resumed run has it
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""Which transitions the replay learns from: all alike, the easy ones first, the hard ones more often.
+"""Curricula for replay: which transitions are learned: all alike, easy ones first, hard ones more often.
 
 One rule for all four names. Of ``num / share`` candidates, drawn uniformly or by priority, the ``num``
 easiest are learned, easy to hard. So the number of updates never depends on the pace.
@@ -38,17 +38,17 @@ _NUM_SCORED_AT_ONCE = 256  # transitions, which bounds the RAM of a large mini-b
 class ReplayCurriculumConfig:
     """Which transitions of the memory are learned, and how much each counts."""
 
-    name: Name = "uniform"  # easy first, hard first
-    start: ShareAbove0 = 0.5  # share of the transitions drawn that is learned as the pace begins, the easiest
-    end: ShareAbove0 = 1.0  # and once it has grown
-    over: ShareAbove0 = 0.5  # share of the run's steps over which it grows
-    warmup: Share = 0.08  # share of the run's steps before, in which everything drawn is learned
-    schedule: Literal["linear", "root", "geometric"] = "linear"  # of the share
-    groups: Literal["reward", "action", "none"] = "reward"  # the easiest of each: by reward's sign, or action
-    rescored: Share = 0.125  # share of those drawn whose loss is recomputed, on average; 1: of all
-    modality: Literal["video", "audio"] | None = None  # the pace looks at the loss with that one alone
-    alpha: Share = 0.6  # of priorities: 0 draws uniformly, 1 in proportion to the error
-    beta: Share = 0.4  # of importance weights at first; 1 in the end, which takes the bias away
+    name: Name = "uniform"  # which transitions are learned first
+    start: ShareAbove0 = 0.5  # easiest share of the sampled transitions learned at first
+    end: ShareAbove0 = 1.0  # easiest share learned at the end
+    over: ShareAbove0 = 0.5  # share of the steps over which it grows
+    warmup: Share = 0.08  # share of the steps, at the start, that learn everything sampled
+    schedule: Literal["linear", "root", "geometric"] = "linear"  # how the share grows
+    groups: Literal["reward", "action", "none"] = "reward"  # share within each reward sign, or action
+    rescored: Share = 0.125  # mean share of sampled transitions whose loss is recomputed
+    modality: Literal["video", "audio"] | None = None  # whose loss alone is the difficulty
+    alpha: Share = 0.6  # exponent of priorities: 0 is uniform, 1 proportional to the error
+    beta: Share = 0.4  # initial exponent of importance weights; it grows to 1
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""``spl ablate curriculum``, of the agent: what replay makes of the same steps under each curriculum."""
+"""``spl ablate curriculum`` of the agent: replay under each curriculum, with the same steps."""
 
 import statistics
 from collections.abc import Sequence

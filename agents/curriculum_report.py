@@ -1,4 +1,4 @@
-"""``spl report curriculum`` of an agent: how its replay went, and the easiest and hardest of its memory."""
+"""``spl report curriculum`` of an agent: its replay over the run, the easiest and hardest transitions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ GROUPS = {
     "share of what is drawn": {
         "learned": "share",
         "drawn by priority": "hardness",
-        "scored anew": "rescored",
+        "rescored": "rescored",
     },
     "loss": {"hardest learned": "threshold", "learned": "mean_loss", "drawn": "mean_loss_of_drawn"},
     "importance": {"beta": "beta", "mean priority": "mean_priority"},

@@ -1,4 +1,4 @@
-"""Why an agent acts as it does: its values, where in picture and sound the reason lies, each sense's part."""
+"""One decision of an agent: its values, saliency over video and audio, and each modality's contribution."""
 
 from typing import NamedTuple
 

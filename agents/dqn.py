@@ -23,27 +23,27 @@ from spl.training.losses import temporal_difference
 class DqnConfig:
     """How the Q-network learns and explores."""
 
-    learning_rate: Positive = 5e-4  # Adam
+    learning_rate: Positive = 5e-4  # learning rate of Adam
     adam_epsilon: Positive = 1.5e-4  # added to Adam's denominator
-    max_grad_norm: Positive | None = 10.0  # of the whole gradient; null leaves it
+    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: off
     gamma: Share = 0.95  # discount per step
     n_step: Count = 1  # rewards summed before the bootstrap
-    double: bool = True  # the network chooses, the target network rates
-    dueling: bool = True  # value and advantages apart
-    reward_scale: Positive = 1.0  # rewards are multiplied by this before they are remembered
-    reward_clip: Positive | None = None  # and then cut to [-c, c]; null leaves them
+    double: bool = True  # double Q-learning: the target network evaluates the network's choice
+    dueling: bool = True  # separate value and advantages
+    reward_scale: Positive = 1.0  # factor of the rewards before they are stored
+    reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
     huber: bool = True  # clip each sample's gradient at 1
-    fusion: Fusion = "joint"  # one code, or each stream's own Q-values averaged
+    fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
-    compile: bool = False  # the losses, by torch.compile: half a minute at the start
-    target_every_updates: Count = 250  # between copies into the target network
-    target_tau: Share = 1.0  # share copied each time; 1 copies all
-    epsilon_start: Share = 1.0  # chance of a random action at first
-    epsilon_end: Share = 0.05  # and in the end
+    compile: bool = False  # compile the losses with torch.compile: half a minute at the start
+    target_every_updates: Count = 250  # updates between copies to the target network
+    target_tau: Share = 1.0  # share copied to the target network each time; 1 copies all
+    epsilon_start: Share = 1.0  # probability of a random action at the start
+    epsilon_end: Share = 0.05  # probability of a random action at the end
     epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start
-    epsilon_decay_steps: Count0 = 4_500  # steps from start to end
+    epsilon_decay_steps: Count0 = 4_500  # steps from epsilon_start to epsilon_end
     modality_dropout: ShareBelow1 = 0.0  # share of steps at which one modality is hidden while collecting
-    modality_dropout_steps: AtLeast1 = 8.0  # mean length of such a stretch
+    modality_dropout_steps: AtLeast1 = 8.0  # mean length of a hidden stretch
 
     def __post_init__(self) -> None:
         check_ranges(self)

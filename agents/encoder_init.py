@@ -1,4 +1,4 @@
-"""The encoder that a network begins with: of which run it is, its options, and whether it fits.
+"""The pretrained encoder of a network: its run, its options, and whether it fits the environment.
 
 How an autoencoder is trained on the way to an agent is told in ``spl.agents.pretraining``.
 """

@@ -1,4 +1,4 @@
-"""What a run's folder says of its environment, and whether an environment is still as it was described."""
+"""The description of an environment in a run directory, and the check that the environment still matches."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def check_environment(before: dict[str, Any], now: dict[str, Any], owner: Path) 
     if told:
         raise UsageError(
             f"the environment {now['id']} is not the one that {owner} was made with: {', '.join(told)}; "
-            "bring that one back, or start a new run"
+            "use that one again, or start a new run"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a run takes of the machine, estimated before it is allocated: processes, files, network, batches."""
+"""Estimates of a run's resources before it allocates them: processes, open files, network, batches."""
 
 import resource
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""``spl evaluate agent``: returns with all modalities, with one, with noise on one, with a failing one."""
+"""``spl evaluate agent``: returns with all modalities, one alone, noise on one, and one failing midway."""
 
 import json
 import time
@@ -45,9 +45,9 @@ class EvaluateAgentConfig:
     """How long and how an agent is evaluated."""
 
     num_episodes: Count = 20  # per seed and condition
-    num_seeds: Count = 5  # sets of episodes, the same for every condition
-    epsilon: Share = 0.0  # chance of a random action
-    seed: Seed = 1_000_000  # of the first set; training uses small ones
+    num_seeds: Count = 5  # sets of episodes; every condition plays the same
+    epsilon: Share = 0.0  # probability of a random action
+    seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""``spl explain agent``: what an agent looks at and listens to, and which sense it acts on, step by step."""
+"""``spl explain agent``: saliency over video and audio, and each modality's contribution, step by step."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -36,14 +36,14 @@ OF_AGENTS = tuple(name for name in METHODS if name != "attention")  # a stream's
 class ExplainAgentConfig:
     """Which episodes of a trained agent are explained, and how."""
 
-    num_episodes: Count = 1  # that are played
-    method: str = "grad-cam"  # of those that spl.saliency has, but for attention
-    score: Literal["advantage", "q-value"] = "advantage"  # of the chosen action: what is explained
-    num_drawn: Annotated[int, Range(1, MOST_DRAWN)] = 8  # steps of each episode that are drawn, evenly spread
-    seed: Seed = 1_000_000  # of the first episode; training uses small ones
+    num_episodes: Count = 1  # episodes to play
+    method: str = "grad-cam"  # saliency methods
+    score: Literal["advantage", "q-value"] = "advantage"  # what is explained, of the chosen action
+    num_drawn: Annotated[int, Range(1, MOST_DRAWN)] = 8  # steps of each episode to draw, evenly spread
+    seed: Seed = 1_000_000  # of the first episode; differs from those of training
     batch_size: Count = 32  # steps at a time
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    out: PathName | None = None  # folder that is written; null: explanation/ in the run's folder
+    out: PathName | None = None  # output folder; null: explanation/ in the run directory
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -228,5 +228,5 @@ def print_explanation(result: dict[str, Any]) -> None:
         told = f"average drop {one['average_drop']:.1f} %, increase {one['average_increase']:.1f} %"
         print(f"episode {number}: {played}; {acted}; {told}")
     print(f"shares are of the {result['score']} of the chosen action: exact Shapley values of both streams")
-    print(f"drop and increase are of its {result['confidence']}, with both streams seen through their maps")
+    print(f"drop and increase are of its {result['confidence']}, with both streams multiplied by their maps")
     print(f"written to   {result['out']}")

@@ -1,4 +1,4 @@
-"""When to act at random and when to act blind or deaf: schedules and blackouts, no network."""
+"""Exploration: schedules of random actions, and modality dropout; no network."""
 
 from typing import Any
 

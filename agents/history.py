@@ -1,4 +1,4 @@
-"""The last ``T`` observations of each environment, stacked as a model takes them while acting."""
+"""The last ``T`` observations of each environment, stacked for acting."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""The two phases: collect with frozen weights, and learn from the memory without an environment.
+"""The two phases: collect with frozen weights, and learn from the memory without stepping the environment.
 
 Everything that decides what comes next has a state: a run that is saved between two environment steps, or
 between two updates, goes on from there to the bit.

@@ -1,4 +1,4 @@
-"""Computing in bfloat16 with weights that stay float32: cast with a graph to learn, copied once to act.
+"""bfloat16 computation with float32 weights: differentiable casts for learning, one copy for acting.
 
 The heads stay in float32: with eight bits, Q-values that differ by less than 1/256 would be equal, and the
 choice among them arbitrary.

@@ -1,4 +1,4 @@
-"""What comes before an agent where it is asked for: steps taken at random, and an autoencoder of them.
+"""Pretraining within an agent's run: record random steps, then train an autoencoder on them.
 
 Both lie in ``pretraining`` of the agent's run, which is itself a run of ``spl pretrain autoencoder``.
 """
@@ -43,7 +43,7 @@ def open_run(config: TrainAgentConfig, fleet: Fleet, folder: Path | None, comman
     """
     if not (fleet.spec_of_streams.has_video and fleet.spec_of_streams.has_audio):
         raise UsageError(
-            f"pretrain_steps needs an environment that is seen and heard, and {config.env.id} lacks "
+            f"pretrain_steps needs an environment with video and audio, and {config.env.id} lacks "
             f"{'sound' if fleet.spec_of_streams.has_video else 'a picture'}: leave it out"
         )
     new_agent(config, fleet)  # what would not train is told before anything is recorded
@@ -156,7 +156,7 @@ class _Recorder:
         try:
             return ReplayMemory.load(self.folder, history=1, mmap=True, writable=True)
         except ValueError as error:
-            raise UsageError(f"the recording cannot be gone on with: {error}") from error
+            raise UsageError(f"the recording cannot be resumed: {error}") from error
 
     def _restore(self) -> list[Any]:
         try:
@@ -167,7 +167,7 @@ class _Recorder:
             return list(self.collector.load_state_dict(state["collector"]))
         except (ValueError, KeyError) as error:
             raise UsageError(
-                f"the recording cannot be gone on with: {error}; delete {self.folder} to begin it anew"
+                f"the recording cannot be resumed: {error}; delete {self.folder} to record again"
             ) from error
 
     def go(self, config: TrainAgentConfig, console: Console | None) -> bool:

@@ -1,4 +1,4 @@
-"""What the loop asks of an agent: six methods and a network."""
+"""The interface that the loop expects of an agent: six methods and a network."""
 
 from typing import Any, Protocol
 

@@ -1,4 +1,4 @@
-"""``spl record``: an environment rolled out, by chance or by a trained agent, into a recording."""
+"""``spl record``: roll out an environment, at random or with a trained agent, into a recording."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -39,11 +39,11 @@ class RecordConfig:
     """What is recorded, and where to."""
 
     env: EnvConfig = field(default_factory=EnvConfig)  # not with agent, which brings its own
-    agent: PathName | None = None  # folder of a run whose agent acts; null: at random
-    epsilon: Share = 0.05  # the agent's chance of a random action
+    agent: PathName | None = None  # run directory whose agent acts; null: random actions
+    epsilon: Share = 0.05  # the agent's probability of a random action
     num_steps: Count = 20_000  # agent decisions
     seed: Seed = 0  # everything random follows from it
-    out: PathName = "recordings/new"  # folder of the recording
+    out: PathName = "recordings/new"  # output folder
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""An agent at work, decision by decision, with the frames and the sound between them. Drawing is not here."""
+"""A rollout of an agent, decision by decision, with the frames and sound between. Drawing is not here."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""How fast a run is and what it loses, between two rows of its report."""
+"""Throughput of a run, and where its time goes, between two rows of its log."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""The training of an agent in its folder: when it collects, learns and is saved, and what it tells."""
+"""The training of an agent in its run directory: when it collects, learns, saves, and what it logs."""
 
 import shlex
 import time

@@ -1,4 +1,4 @@
-"""Environments: the adapter that makes any Gymnasium environment seen and heard, and worlds of our own.
+"""Environments: the adapter from any Gymnasium environment to video and audio, and worlds of our own.
 
 Importing registers our ids by string and builds nothing.
 """

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment with discrete actions, made into observations that are seen and heard.
+"""Adapter from any Gymnasium environment with discrete actions to observations of video and audio.
 
 Cutting the streams to shape and skipping frames without losing sound live here.
 """

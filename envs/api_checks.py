@@ -1,4 +1,4 @@
-"""What an environment returns from ``reset`` and ``step``, held to Gymnasium's form: how many, what kinds.
+"""Checks of what ``reset`` and ``step`` return against Gymnasium's interface: how many values, which types.
 
 What can be meant in one way only is taken; anything else is refused in one sentence.
 

@@ -1,4 +1,4 @@
-"""The names of ALE's games, and which one an old or short name means. Their streams are in ``atari``."""
+"""Names of ALE's games, and which one an old or short name means. Their streams are in ``atari``."""
 
 import difflib
 import re

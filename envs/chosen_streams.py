@@ -1,4 +1,4 @@
-"""The streams that an `EnvConfig` chooses of an environment: what shapes them, and how they are reported."""
+"""The streams that an `EnvConfig` chooses from an environment: their processing, and how they are shown."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def sample_rate_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> int:
     for rate in _rates_of(env, config):
         return int(rate)
     raise ValueError(
-        f"{config.id} does not tell its sound's sample rate; give --env.sample_rate_hz, or set the "
+        f"{config.id} does not declare its audio's sample rate; give --env.sample_rate_hz, or set the "
         "attribute sample_rate_hz or metadata['audio_sample_rate_hz'] of the environment"
     )
 

@@ -1,4 +1,4 @@
-"""What describes an environment: which one, and how its streams are chosen, read and cut to shape."""
+"""The configuration of an environment: which one, and how its streams are chosen and processed."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -15,23 +15,23 @@ class EnvConfig:
     """Which environment, and how its two streams are cut to shape."""
 
     id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
-    kwargs: dict[str, Any] = field(default_factory=dict)  # passed to the environment
-    video_key: str | None = None  # key of the picture in a Dict; null finds it
-    audio_key: str | None = None  # key of the sound in a Dict; null finds it
-    video_layout: str | None = None  # a letter per axis: HWC, CHW, SHW (S: stacked frames); null finds it
-    audio_layout: str | None = None  # likewise: N, NC, CN, TN (T: chunks end to end); null finds it
-    video_range: tuple[Finite, Finite] | None = None  # values of black and white; null: the space's bounds
+    kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments for the environment
+    video_key: str | None = None  # key of the video in a Dict; null: found by name
+    audio_key: str | None = None  # key of the audio in a Dict; null: found by name
+    video_layout: str | None = None  # a letter per axis: HWC, CHW, SHW (S: stacked frames); null: inferred
+    audio_layout: str | None = None  # a letter per axis: N, NC, CN, TN (T: chunks); null: inferred
+    video_range: tuple[Finite, Finite] | None = None  # of black and white; null: the bounds of the space
     audio_range: tuple[Finite, Finite] | None = None  # values at full scale; null: the bounds of the space
-    sample_rate_hz: SampleRate | None = None  # of the sound; null asks the environment
-    video_size: tuple[Side, Side] = (84, 84)  # rows, columns after resizing by area
-    grey: bool = True  # one channel instead of three
-    audio_features: Literal["log_mel", "waveform"] = "log_mel"  # or the newest frame's samples as they are
-    num_mels: Mels = 64  # mel bands; not of a waveform
-    audio_frames: Frames = 8  # log-mel frames per step; not of a waveform
-    rest_level: Finite | None = None  # of an unsigned sound; null asks the environment, else finds it
-    stereo: bool = False  # keep left and right apart
-    frame_skip: Skip | None = None  # frames an action is repeated; null: 4 for ALE, else 1
-    max_pool: bool | None = None  # brightest of the last two frames; null: true for ALE, else false
+    sample_rate_hz: SampleRate | None = None  # of the audio; null: as the environment declares
+    video_size: tuple[Side, Side] = (84, 84)  # rows and columns after resizing
+    grey: bool = True  # greyscale instead of colour
+    audio_features: Literal["log_mel", "waveform"] = "log_mel"  # log-mel, or raw samples
+    num_mels: Mels = 64  # mel bands of the log-mel
+    audio_frames: Frames = 8  # log-mel frames per step
+    rest_level: Finite | None = None  # of unsigned audio; null: as the environment declares, else inferred
+    stereo: bool = False  # two audio channels instead of their mean
+    frame_skip: Skip | None = None  # frames per action; null: 4 for ALE, else 1
+    max_pool: bool | None = None  # maximum of the last two frames; null: true for ALE, else false
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""ViZDoom scenarios with their sound: no abort by its sound effects, and straight episode ends."""
+"""ViZDoom scenarios with sound: no crash from sound effects, and consistent ends of episodes."""
 
 import ctypes.util
 from typing import Any

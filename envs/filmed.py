@@ -1,4 +1,4 @@
-"""An environment that is filmed: each of its frames with its whole sound, before anything is cut or skipped.
+"""A wrapper that keeps every frame of an environment with its whole sound, before preprocessing.
 
 What an agent is given of them is the adapter's work, which stands around the camera.
 """

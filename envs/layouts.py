@@ -1,4 +1,4 @@
-"""Forms of pictures and sounds: which axis of an array is what; made into ``(C, H, W)`` and ``(C, N)``.
+"""Layouts of images and sound: which axis of an array means what; conversion to ``(C, H, W)`` and ``(C, N)``.
 
 A layout has a letter for each axis. Picture: ``H`` rows, ``W`` columns, ``C`` colours (of
 stacked frames: three for each), ``A`` colours with alpha behind them, ``D`` red, green, blue and a depth,

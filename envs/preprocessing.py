@@ -1,4 +1,4 @@
-"""Cutting one environment's pictures and sounds to shape: grey, area, rest level, channels."""
+"""Preprocessing of video and audio of one environment: grey, resizing, rest level, channels."""
 
 from typing import Any, Literal
 
@@ -86,7 +86,7 @@ class Ear:
         self.shape = (1 if self.mixes else min(2, self.num_channels), self.num_samples)
         self.rest = rest_level if self.swing.is_unsigned else 0.0  # None: found in the first sound heard
         if self.rest is not None and not found.low <= self.rest <= self.swing.top:
-            raise ValueError(f"the sound's rest level must lie in its range of {found}, got {self.rest:g}")
+            raise ValueError(f"the audio's rest level must be in its range of {found}, got {self.rest:g}")
         is_bytes = box.dtype == np.uint8 and found == (0.0, 255.0)
         self.kept_dtype: Literal["float16", "int8"] = "int8" if is_bytes else "float16"
 

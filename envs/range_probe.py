@@ -1,4 +1,4 @@
-"""What a space leaves open of its picture and sound, found in what an environment of its own shows at random.
+"""Probing an environment with random actions for the ranges and layouts that its space leaves open.
 
 An option that is found so is set, so that the run says it in ``config.yaml`` and later environments agree.
 """
@@ -82,8 +82,8 @@ def _measured_apart(config: EnvConfig) -> Measured:
         reader.close()
     if answer is None:
         raise RunError(
-            f"{config.id} ended its process ({cause_of_death(child.exitcode)}) while what its observation "
-            f"space leaves open was measured at random: 'spl check env {config.id}' tells where it does; "
+            f"{config.id} ended its process ({cause_of_death(child.exitcode)}) while the ranges that its "
+            f"observation space leaves open were measured: 'spl check env {config.id}' shows where; "
             "what is given, such as --env.video_range LOW,HIGH, is not measured"
         )
     if isinstance(answer, Exception):
@@ -130,8 +130,8 @@ def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, 
         if range_ in doubts and (went := _span(seen)) is not None:
             found[range_] = tuple(assumed(stream.box, stream.modality, *went))
             told.append(
-                f"{range_} {Range(*found[range_])}: the bounds of its space say nothing, and "
-                f"{sum(map(len, seen)):,} observations went from {went} (--env.{range_} LOW,HIGH overrules)"
+                f"{range_} {Range(*found[range_])}: the bounds of its space are uninformative, and "
+                f"{sum(map(len, seen)):,} observations went from {went} (--env.{range_} LOW,HIGH overrides)"
             )
     return found, told
 

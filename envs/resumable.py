@@ -1,4 +1,4 @@
-"""One environment that seeds itself, can be sent to where another one stood, and outlives what it raises."""
+"""An environment that seeds itself, can be restored to another's state, and survives its own exceptions."""
 
 import zlib
 from contextlib import suppress
@@ -16,8 +16,8 @@ from spl.records import Observation
 SEED_EVERY_STEPS = 1_000  # at the least; what a resumed run steps again is that and an episode
 RAISED = (Exception, SystemExit)  # whatever an environment raises; a closed window often calls sys.exit
 UNREPEATED = (
-    "does not repeat with the same seed and actions, so its episode under way is given up; "
-    "'spl check env' tells where it differs"
+    "does not repeat with the same seed and actions, so its current episode is abandoned; "
+    "'spl check env' shows where it differs"
 )
 
 

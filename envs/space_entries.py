@@ -1,4 +1,4 @@
-"""The entries of an observation space, however deep they lie, and which could be a picture or a sound."""
+"""The entries of an observation space, at any depth, and which could be video or audio."""
 
 import re
 from collections.abc import Iterator

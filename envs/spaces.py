@@ -1,4 +1,4 @@
-"""Which entries of an observation space are a picture and a sound, by form and name; and what is left out."""
+"""Which entries of an observation space are video and audio, by form and name; and which are left out."""
 
 from typing import Any, NamedTuple
 
@@ -91,7 +91,7 @@ class _Choice:
                 )
             leaf = known[self.wanted]
             if form_of(leaf, self.modality, self.stack, self.layout) is None:
-                raise ValueError(f"{option}={self.wanted} is {leaf.told}, which does not serve: {SERVES}")
+                raise ValueError(f"{option}={self.wanted} is {leaf.told}, which cannot be used: {SERVES}")
             return leaf
         fitting = [leaf for leaf in self.leaves if self.fits(leaf)]
         named = [leaf for leaf in fitting if leaf.is_named(names)]

@@ -1,4 +1,4 @@
-"""Which values of a stream are black and white, or full scale: by the bounds of its space, else its values.
+"""Values of a stream that are black, white or full scale: from the bounds of its space, else observed.
 
 Bounds that say nothing (infinite, equal, wider than any picture or sound) are replaced by what was measured.
 """
@@ -148,7 +148,7 @@ class Beyond:
             return ""
         went = Range(self.lowest, self.highest)
         return (
-            f"the {modality} goes from {went}, beyond its range of {self.found}: what lies beyond is cut; "
+            f"the {modality} goes from {went}, beyond its range of {self.found}: values outside are clipped; "
             f"correct the bounds of its space, or give --env.{modality}_range LOW,HIGH"
         )
 

@@ -1,4 +1,4 @@
-"""Several environments stepped together, each of which can be put back to where it stood.
+"""Several environments stepped together, each of which can be restored to an earlier state.
 
 Built on Gymnasium's vector environments with same-step autoreset. What goes wrong inside an environment
 arrives as a :class:`Fault` beside the others' steps, never as a transition. Not here: memory, agents, saving.

@@ -1,4 +1,4 @@
-"""Environments in processes of their own: how they are made, held to be alike, and lost.
+"""Environments in separate processes: creating them, checking that they are alike, and losing them.
 
 What steps them together is in `spl.envs.vector`.
 """

@@ -1,4 +1,4 @@
-"""Self-paced, reinforcement, multimodal learning: agents that see and hear.
+"""Multimodal reinforcement learning, pretraining and classification with self-paced curricula.
 
 The public names are attributes of ``spl``: ``spl.train_agent``, ``spl.grad_cam``. Each is imported from the
 module that owns it when it is first used, so that ``import spl`` loads neither torch nor gymnasium.

@@ -1,4 +1,4 @@
-"""Lending a model to whoever looks into it: whatever they change is given back, on every path."""
+"""Running a model in evaluation mode and restoring its state afterwards, on every path."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""Which files of a folder are data: regular files, each once; what is left out is told with its reason.
+"""Which files of a folder are data: regular files, each once; files left out are reported with a reason.
 
 Whether a file can be read as a picture or a video is not known here: whoever knows says so with `sift`.
 """
@@ -14,7 +14,7 @@ from spl.config.errors import UsageError
 from spl.printable import printable
 
 NUM_NAMED = 5  # files that one sentence names
-HIDDEN = "hidden, or left behind by a program"
+HIDDEN = "hidden, or left by a program"
 UNFINISHED = "not written to its end"
 EMPTY = "empty"
 REPEATED = "a link to what is read already"

@@ -1,4 +1,4 @@
-"""Packages that are imported where they are used, and the one advice for when such a package is missing."""
+"""Optional packages, imported where they are used, and the advice when one is missing."""
 
 import importlib
 import re

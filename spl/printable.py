@@ -1,4 +1,4 @@
-"""How a name that somebody else chose is shown: on one line, with nothing that a terminal would obey."""
+"""Foreign names made safe to print: on one line, without terminal control characters."""
 
 JOINERS = "\u200c\u200d"  # invisible, and part of words in several scripts and of emoji
 

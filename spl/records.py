@@ -1,4 +1,4 @@
-"""What travels between environment, memory and model: three named tuples and the spec of a stream.
+"""The records passed between environment, memory and model: three named tuples and the spec of a stream.
 
 No computation lives here beyond blanking a sense.
 """

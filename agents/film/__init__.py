@@ -1,1 +1,1 @@
-"""``spl film``: a trained agent at work as a video with its sound."""
+"""``spl film``: a video, with sound, of a trained agent playing."""

@@ -1,4 +1,4 @@
-"""``spl film``: a trained agent at work, as a video with its whole sound and what it acted on laid over."""
+"""``spl film``: a video of a trained agent playing, with its whole sound and saliency overlays."""
 
 import errno
 import os
@@ -45,14 +45,14 @@ class FilmConfig:
     """What is filmed, and what is shown of it."""
 
     out: PathName | None = (
-        None  # the film, its suffix chooses the codecs; null: agent.mp4 in the run's folder
+        None  # output file; its suffix sets the codecs; null: agent.mp4 in the run directory
     )
-    num_episodes: Count = 1  # at the most
-    duration_s: Positive = 120.0  # of film at the most
-    modalities: Literal["both", "video", "audio"] = "both"  # what the agent is given; the film has all
-    overlay: bool = True  # maps of where in picture and sound the reason lies
-    scale: Scale | None = None  # pixels a side for each of the environment's; null: about 400 rows in all
-    seed: Seed = 1_000_000  # of the first episode; training uses small ones
+    num_episodes: Count = 1  # at most
+    duration_s: Positive = 120.0  # of the film at most
+    modalities: Literal["both", "video", "audio"] = "both"  # given to the agent; the film shows all
+    overlay: bool = True  # saliency maps over video and audio
+    scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
+    seed: Seed = 1_000_000  # of the first episode; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
@@ -182,7 +182,7 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
     if config.modalities != "both" and not all(has.values()):
         only = "video" if spec.has_video else "audio"
         raise UsageError(f"the agent has {only} alone, got --modalities {config.modalities}: leave it out")
-    notes = [] if spec.has_audio else ["the environment has no sound: the film is silent"]
+    notes = [] if spec.has_audio else ["the environment has no audio: the film is silent"]
     for name, layer in zip(has, looked_at(agent.network.encoder), strict=True):
         if config.overlay and has[name] and layer is None:
             notes.append(f"the {name} stream has no convolutions: no map of what it attends to")

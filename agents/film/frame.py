@@ -1,4 +1,4 @@
-"""One picture of an agent at work: what it sees, hears and values, why, and what it does."""
+"""One frame of the film: the agent's observation, Q-values, saliency and action."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -40,7 +40,7 @@ class View(NamedTuple):
     picture: Picture | None  # (H, W, 3)
     seen: NDArray[np.float32] | None  # (h, w) in 0..1: where in the picture the reason lies
     levels: NDArray[np.float32] | None  # (M, L) in 0..1, the newest last
-    heard: NDArray[np.float32] | None  # (M, L) in 0..1: where in the sound the reason lies
+    heard: NDArray[np.float32] | None  # (M, L) in 0..1: saliency over the audio
     values: NDArray[np.float32] | None  # (A,)
     value_range: tuple[float, float]  # between which the bars stretch
     action: int | None
@@ -192,5 +192,5 @@ class Screen:
             page[top : top + TRACK_HEIGHT, MARGIN : MARGIN + width] = painted(
                 heard, palette(*HEAT), TRACK_HEIGHT, width
             )
-        told = "where in the sound the reason lies" if heard is not None else "no map of the sound"
+        told = "saliency over the audio" if heard is not None else "no map of the sound"
         say(page, told, top + TRACK_HEIGHT + 4, MARGIN, size=SMALL, colour=FAINT)

@@ -1,4 +1,4 @@
-"""The last seconds of a sound as levels, and where in them the reasons of decisions lay."""
+"""The last seconds of sound as a spectrogram strip, with the saliency of decisions over it."""
 
 import numpy as np
 from numpy.typing import NDArray

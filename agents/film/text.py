@@ -1,4 +1,4 @@
-"""Words, bars and heat put straight onto pictures of bytes: quick enough for every frame of a film.
+"""Text, bars and heat maps drawn directly into byte images: fast enough for every frame of a film.
 
 Pictures are ``(H, W, 3)`` uint8. Writing and filling change them in place; what lies outside is cut.
 """
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from spl.plotting.fonts import PLAIN, font_of_all
 
 Picture = NDArray[np.uint8]
-Levels = NDArray[np.float32]  # in 0..1; what lies beyond is cut
+Levels = NDArray[np.float32]  # in 0..1; values outside are clipped
 Colour = tuple[int, int, int]
 Colours = tuple[str, float]  # a colour map of Matplotlib's, and how far it is used
 NUM_KEPT = 512  # words, and areas, that are kept as they were drawn

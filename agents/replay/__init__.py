@@ -1,1 +1,1 @@
-"""The replay memory: what was observed, stored once, stacked when it is sampled, saved beside the run."""
+"""The replay memory: each observation stored once, stacked when sampled, saved with the run."""

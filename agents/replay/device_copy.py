@@ -1,4 +1,4 @@
-"""The memory's pictures and sounds on a device as well, where stacks are put together without the host."""
+"""A copy of the memory's video and audio on the device, where stacks are assembled without the host."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The loss that each place of the memory had last, and the easiest of a mini-buffer by it; no network."""
+"""The most recent loss of each place in the memory, and the easiest of a mini-buffer by it; no network."""
 
 from typing import Any
 

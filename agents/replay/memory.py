@@ -227,8 +227,8 @@ class ReplayMemory(Rings):
             oldest = max(0, count - self.usable)
             if not newest - self.slots <= oldest <= count <= newest:
                 raise ValueError(
-                    f"written[{env}] must lie at most the slack behind {newest}, got {count}: these are not "
-                    "the observations that were remembered then; move the memory away to collect again"
+                    f"written[{env}] must be at most the slack behind {newest}, got {count}: these are not "
+                    "the observations that were saved; move the memory away to collect again"
                 )
         if self._place is not None and (self.folder is not None or written != self._written):
             self._check_sums(self._flat, written)

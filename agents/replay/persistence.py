@@ -1,4 +1,4 @@
-"""What a memory has left in folders, and the writing of what changed since: the arrays, then the header.
+"""Saving the memory: the files in its folder, and writing what changed: the arrays, then the header.
 
 How a folder is laid out is the recording's.
 """

@@ -1,4 +1,4 @@
-"""Prioritised replay: a sum-tree over the memory's places, and the priorities that it holds.
+"""Prioritized replay: a sum tree over the memory's places, and the priorities it holds.
 
 Which places can be sampled at all is the memory's to say; no batch and no network is seen here.
 """

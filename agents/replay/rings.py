@@ -1,4 +1,4 @@
-"""The rings of a replay memory: how what happened is written, and which transitions of it can be sampled.
+"""The rings of a replay memory: how steps are written, and which transitions can be sampled.
 
 Drawing from them and their files are the memory's.
 """

@@ -1,4 +1,4 @@
-"""What surrounds a slot of the memory: the history before it, the rewards and the observation after it."""
+"""Neighbours of a slot in the memory: the history before it, rewards and next observation after it."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Which places of a memory can be sampled, and the uniform draw among them. What lies there: the memory."""
+"""Which places of a memory can be sampled, and uniform sampling of them. The contents are the memory's."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""``spl check env``, the environment checker: the examination in a process that may die, and the table."""
+"""``spl check env``, the environment checker: runs the checks in a process that may die, prints the table."""
 
 import faulthandler
 import multiprocessing
@@ -144,7 +144,7 @@ def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, last_words: Pa
     if config.env.id.startswith(DOOM):
         cure = DOOM_FIX
     cure += "; until then only an episode is lost where it has a process of its own (--env_workers true)"
-    return Finding("process", "fault", f"the whole process died of {by} at {doing}{said}", cure)
+    return Finding("process", "fault", f"the process died of {by} at {doing}{said}", cure)
 
 
 def _place_of_death(trace: Path) -> str:

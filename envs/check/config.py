@@ -1,4 +1,4 @@
-"""What describes an examination: which environment, and for how long."""
+"""The configuration of a check: which environment, and for how long."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Say = Callable[[str], None]
 class MemorySize:
     """The replay memory whose size is told."""
 
-    capacity: Count = 50_000  # observations
+    capacity: Count = 50_000  # observations to keep
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -25,11 +25,11 @@ class CheckEnvConfig:
     """Which environment is examined, and for how long."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
-    raw: bool = False  # ALE and ViZDoom as they are shipped, without our fixes
-    num_steps: Count = 2_000  # at the most, over all episodes; no action is repeated
-    num_episodes: Count = 3  # at the most
-    seed: Seed = 0  # resets and actions follow from it
-    step_timeout_s: Timeout = 60.0  # for making it, one reset or one step; what takes longer hangs
+    raw: bool = False  # check ALE and ViZDoom as shipped, without spl's fixes
+    num_steps: Count = 2_000  # at most, over all episodes; no action is repeated
+    num_episodes: Count = 3  # at most
+    seed: Seed = 0  # of resets and actions
+    step_timeout_s: Timeout = 60.0  # limit for creating it, one reset or one step
     memory: MemorySize = field(default_factory=MemorySize)
 
     def __post_init__(self) -> None:

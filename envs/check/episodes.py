@@ -1,4 +1,4 @@
-"""Episodes of random actions in an environment under examination, moment by moment."""
+"""Episodes of random actions in the checked environment, step by step."""
 
 import contextlib
 from collections.abc import Iterator

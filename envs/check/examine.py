@@ -1,4 +1,4 @@
-"""The examination of one environment, in this process: episodes of random actions, then the first one again.
+"""The checks of one environment, in this process: episodes of random actions, then the first one again.
 
 What it returned is judged in ``findings`` and ``sound``; a process that may die of it is in ``command``.
 """

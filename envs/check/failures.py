@@ -1,4 +1,4 @@
-"""What an environment raised, and the user's line where it did."""
+"""What an environment raised, and at which of the user's lines."""
 
 import contextlib
 import traceback

@@ -1,4 +1,4 @@
-"""What an environment's answers show of its faults: drift, NaN, zeros at the end, both end flags, no repeat.
+"""Findings from what an environment returned: changed shapes, NaN, zeros at the end, both end flags.
 
 Judged from what resets and steps returned. Sound is judged in ``hearing``; ``checkup`` plays.
 """
@@ -12,7 +12,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 MAX_REWARD = float(np.finfo(np.float32).max)
-NOT_SEEN = "not seen: no observation came"
+NOT_SEEN = "not checked: no observation came"
 Verdict = Literal["ok", "note", "warning", "fault"]
 
 
@@ -141,7 +141,7 @@ class Endings:
     def findings(self) -> Iterator[Finding]:
         """Yield what was seen of end flags and of last observations."""
         if not self.num_terminated + self.num_truncated:
-            what = "no episode ended, so that no end was seen; more --num_steps may show one"
+            what = "no episode ended; more --num_steps may reach an end"
             yield Finding("endings", "note", what)
             return
         if self.both:

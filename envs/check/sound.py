@@ -1,4 +1,4 @@
-"""Whether a sound is alive, lies at its rest level and is whole: judged from chunks and from figures told."""
+"""Whether audio varies, matches its rest level and is complete: checked on chunks and sample rates."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -50,37 +50,35 @@ class Hearing:
         """Yield what is wrong with the sound, or that it is to be heard."""
         num_chunks = len(self.chunks)
         if not self.chunks:
-            yield Finding("hearing", "note", "not heard: no chunk came in the form that the space promises")
+            yield Finding("signal", "note", "not checked: no chunk came in the form that the space declares")
         elif num_chunks == 1:
-            yield Finding(
-                "hearing", "note", "not judged: one chunk was heard, and a sound is told by its changes"
-            )
+            yield Finding("signal", "note", "not checked: only one chunk came, and changes need two")
         elif self.low == self.high:
             yield self._of_one_level(num_chunks)
         elif self.is_stuck:
             yield Finding(
-                "hearing",
+                "signal",
                 "fault",
                 f"constant: all {num_chunks:,} chunks are the same",
                 "return the samples of the step that was just made: the buffer is never written to",
             )
         else:
             yield self._of_rest() or Finding(
-                "hearing", "ok", f"heard: from {self.low:,.5g} to {self.high:,.5g} in {num_chunks:,} chunks"
+                "signal", "ok", f"varies: from {self.low:,.5g} to {self.high:,.5g} in {num_chunks:,} chunks"
             )
 
     def _of_one_level(self, num_chunks: int) -> Finding:
         silences = (0.0, self.swing.low, self.swing.middle, self.rest_level) if self.is_unsigned else (0.0,)
         if self.low in silences:
             return Finding(
-                "hearing",
+                "signal",
                 "fault",
                 f"silent: every sample of {num_chunks:,} chunks is {self.low:.4g}",
                 "return the samples that the step made: switch the sound on, install its library (ViZDoom: "
                 "OpenAL, Debian: libopenal1); if its sounds are only rare, give more --num_steps",
             )
         return Finding(
-            "hearing",
+            "signal",
             "fault",
             f"constant: every sample of {num_chunks:,} chunks is {self.low:.4g}",
             "return the waveform of the step: a level that never changes is no sound",
@@ -96,20 +94,21 @@ class Hearing:
         if self.begins_at is not None and abs(self.begins_at - rests_at) > NEAR * self.scale:
             step = abs(self.begins_at - rests_at) / self.scale
             return Finding(
-                "hearing",
+                "signal",
                 "fault",
-                f"begins at {self.begins_at:.4g}, rests at {rests_at:.4g}: a step of {step:.2f} (1 is full)",
-                f"let reset return a chunk at {rests_at:.4g}; if it rests at {self.begins_at:.4g}, say so: "
-                f"--env.rest_level {self.begins_at:.4g}, or the attribute sound_rest_level",
+                f"begins at {self.begins_at:.4g}, rest level {rests_at:.4g}: a step of {step:.2f} "
+                "(1 is full)",
+                f"let reset return a chunk at {rests_at:.4g}; if it rests at {self.begins_at:.4g}, declare "
+                f"it: --env.rest_level {self.begins_at:.4g}, or the attribute sound_rest_level",
             )
         # pulses from the rest level to one side, as game consoles make them, are no offset
         beside = [0.0 if rests_at in (low, high) else mean - rests_at for low, mean, high in self.chunks]
         offset = float(np.median(beside)) / self.scale
         if abs(offset) > NEAR:
             return Finding(
-                "hearing",
+                "signal",
                 "warning",
-                f"offset: lies {offset:+.2f} of full scale beside its rest level {rests_at:.4g}",
+                f"offset: {offset:+.2f} of full scale from its rest level {rests_at:.4g}",
                 self._fix_of_offset(rests_at + offset * self.scale),
             )
         return None
@@ -118,7 +117,7 @@ class Hearing:
         if not self.is_unsigned:
             return "subtract its mean in the environment: a sound swings about 0"
         told = f"--env.rest_level {level:.0f}, or the attribute sound_rest_level"
-        return f"tell the level at which it rests: {told}; or let it swing about {self.rest_level or 128:.4g}"
+        return f"declare its rest level: {told}; or centre it at {self.rest_level or 128:.4g}"
 
 
 class Skipping(NamedTuple):
@@ -151,7 +150,7 @@ def judge_skipping(told_of: Skipping) -> Finding:
     if skip == 1 and (rate_hz is None or frame_rate_hz is None):
         return Finding("frame skip", "ok", "a step is one frame")
     if rate_hz is None or frame_rate_hz is None:
-        what = "cannot be told whether sound is lost: "
+        what = "unknown whether sound is lost: "
         what += "no sample rate" if rate_hz is None else "no metadata['render_fps']"
         return Finding("frame skip", "note", what)
     heard_frames = num_samples / rate_hz * frame_rate_hz
@@ -163,6 +162,6 @@ def judge_skipping(told_of: Skipping) -> Finding:
     what = f"{lasts} in a step of {1_000 * num_frames / frame_rate_hz:.4g} ms"
     if skip is None or heard_frames >= WHOLE:  # render_fps may be a rate of steps, or made up
         what += f" (if render_fps {frame_rate_hz:g} is right)"
-        cure = "return the sound of the whole step, or correct metadata['render_fps'], the frames in a second"
+        cure = "return the sound of the whole step, or correct metadata['render_fps'], frames per second"
         return Finding("frame skip", "warning", f"may be lost: {what}", cure)
     return Finding("frame skip", "fault", f"{1 - heard_frames / num_frames:.0%} is lost: {what}", cure)

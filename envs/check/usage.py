@@ -1,4 +1,4 @@
-"""How much of its range a stream uses, and which entries of an observation are not used at all."""
+"""How much of its range a stream uses, and which entries of an observation are unused."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -42,7 +42,7 @@ class Usage:
         option = f"--env.{self.modality}_range LOW,HIGH"
         used, whole = self.high - self.low, self.range.high - self.range.low
         if self.slips:
-            cure = f"correct the bounds of its space, or give {option}: what lies beyond is cut off"
+            cure = f"correct the bounds of its space, or give {option}: values outside are clipped"
             yield Finding("range", "fault", first_of(self.slips), cure)
         elif 0.0 < used < FAINT[self.name] * whole:
             what = f"{self.name} goes from {Range(self.low, self.high)} only, of {self.range}"

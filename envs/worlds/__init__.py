@@ -1,1 +1,1 @@
-"""Worlds of our own that must be seen and heard, each with an oracle and a known best return."""
+"""Worlds of our own that need video and audio, each with an oracle and a known best return."""

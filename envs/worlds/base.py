@@ -1,4 +1,4 @@
-"""What all worlds of ours share: their spaces, their noise, and how an episode goes.
+"""The base of all our worlds: their spaces, noise, and the course of an episode.
 
 The rules of each are in a module of its own, looks and sounds in ``drawing``.
 """
@@ -69,7 +69,7 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
     def step(self, action: Any) -> tuple[WorldObservation, float, bool, bool, dict[str, Any]]:
         """Act once; raise ``ValueError`` for an unknown action and ``ResetNeeded`` where no episode runs."""
         if not self.action_space.contains(action):
-            raise ValueError(f"action must be a whole number in 0..3, got {action!r}")
+            raise ValueError(f"action must be an integer in 0..3, got {action!r}")
         if self._is_over:
             raise gymnasium.error.ResetNeeded("the episode is over or has not begun; call reset() first")
         reward, self._is_over = self._advance(int(action))

@@ -1,4 +1,4 @@
-"""The beacon world: where to go is seen or heard, with an oracle and a known best return."""
+"""The beacon world: the direction is seen or heard; with an oracle and a known best return."""
 
 from spl.envs.worlds.base import AudioVisualWorld, Scenery
 from spl.envs.worlds.drawing import beacon_pictures, beacon_tones

@@ -1,4 +1,4 @@
-"""What the worlds look and sound like: drawings of ellipses and int16 sounds, all plain numpy.
+"""Rendering for the worlds: images of ellipses and int16 sound, all plain NumPy.
 
 Which of them a state shows, where it stands and the noise on top belong to each world.
 """

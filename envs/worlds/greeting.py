@@ -1,4 +1,4 @@
-"""The greeting world: whom to greet is seen and heard, with an oracle and a known best return."""
+"""The greeting world: whom to greet is seen and heard; with an oracle and a known best return."""
 
 from spl.envs.worlds.base import AudioVisualWorld, Scenery
 from spl.envs.worlds.drawing import greeting_pictures, greeting_sounds

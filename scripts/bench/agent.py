@@ -1,4 +1,4 @@
-"""A whole training run of ours beside Stable-Baselines3's DQN: steps and updates a second, CPU time, memory.
+"""A whole training run of ours against Stable-Baselines3's DQN: steps and updates a second, CPU time, memory.
 
 The same work for both, in one run: ALE/Breakout-v5 with sound, four frames a step, 84 x 84 grey by area and
 512 bytes of sound a step, the last four of both; Nature CNN -> 512, sound 2048-256-128, joint 512, 2.57 M

@@ -1,4 +1,4 @@
-"""Every attention module: time forward, time forward and backward, and peak memory, beside a baseline's.
+"""Every attention module: time forward, time forward and backward, and peak memory, against a baseline.
 
 Baselines do the same work: timm's SE, ECA and CBAM (with batch normalization, which timm's always has),
 position attention with its map written out, our CBAM for HAM. In every repetition each contender is timed in

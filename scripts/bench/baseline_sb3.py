@@ -1,4 +1,4 @@
-"""Train Stable-Baselines3's DQN on an ALE game, as the peer our agent is compared with.
+"""Train Stable-Baselines3's DQN on an ALE game, as the baseline for our agent.
 
 Hyperparameters are RL Baselines3 Zoo's for Atari; the two that presuppose ten million steps
 (``learning_starts``, the exploration fraction's 1M steps) are scaled to short runs.

@@ -1,4 +1,4 @@
-"""What a curriculum costs the replay: updates a second of each beside uniform, in the same process.
+"""The cost of a curriculum in replay: updates a second of each against uniform, in the same process.
 
 A memory is filled with random pictures and sounds, each with a last loss as in the middle of a run. Each
 curriculum has an agent of its own and learns in turn, in an order drawn anew in every repetition, so that

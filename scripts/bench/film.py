@@ -1,4 +1,4 @@
-"""Films of an agent: frames of film a second, and what memory a long one takes beside a short one.
+"""Films of an agent: frames a second, and the memory for a long film against a short one.
 
 An untrained agent of the default size at 84 x 84 plays; everything is drawn. Greeting decides at every frame,
 Pong at every fourth. Wall and CPU time from the first frame to the last; loading is not counted. "others" is

@@ -1,4 +1,4 @@
-"""Decoding films to steps beside a plain loop of PyAV: frames a second of the same file.
+"""Decoding videos to steps, against a plain loop of PyAV: frames a second of the same file.
 
 The plain loop decodes the pictures with FFmpeg's own threads and brings each to 84 x 84 grey; it neither
 hears nor keeps a time axis. Ours does the same and the sound to 16 kHz (`steps`), and all that a cache of

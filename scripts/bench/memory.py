@@ -1,4 +1,4 @@
-"""Our replay memory beside three others: bytes per transition, time to add, time to draw.
+"""Our replay memory against three others: bytes per transition, time to add, time to sample.
 
 The same work for all: 84 x 84 grey bytes and 512 bytes of sound (or 64 x 8 float16 log-mel), both as stacks
 of 4 with the next stacks, episodes of 500 steps. Each baseline is set up as sparingly as it can be. In every

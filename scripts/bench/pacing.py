@@ -1,4 +1,4 @@
-"""What a curriculum costs a training of classifier or autoencoder: its share of an epoch's time.
+"""The cost of a curriculum in training a classifier or autoencoder: its share of an epoch's time.
 
 The same training runs under each curriculum in turn, in one process. Timed are all that is asked of the
 curriculum (whom an epoch has, what they weigh, taking in losses, keeping the round) and the epoch as a whole

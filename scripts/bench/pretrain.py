@@ -1,4 +1,4 @@
-"""What pretraining pays for its data: views a second beside the same step on a batch that lies ready.
+"""The cost of loading in pretraining: views a second against the same step on a preloaded batch.
 
 Streams, recording and films are those of `spl/Beacon-v0` at 84 x 84 (the films: written to H.264 and
 AAC, decoded once into the cache of clips). Every repetition takes some updates as the command does, from disk

@@ -1,4 +1,4 @@
-"""What a map costs: each method of a batch beside one pass forward and backward of the same batch.
+"""The cost of a map: each method on a batch against one forward and backward pass of the same batch.
 
 The pass beside it is that of training without the step: forward, backward to all weights. In every
 repetition each contender is timed in turn, in an order drawn anew, so that noise hits all alike; medians, and

@@ -1,4 +1,4 @@
-"""Kills a run with SIGKILL at random moments, resumes it each time, and compares it with one left alone.
+"""Kills a run with SIGKILL at random moments, resumes it each time, and compares it with an undisturbed one.
 
 Everything in the last checkpoint, the rows of ``metrics.jsonl``, an agent's memory and a classifier's result
 must all be equal, times aside.

@@ -1,4 +1,4 @@
-"""A folder of films with sound, made on this machine: ALE games and our own worlds, one sub-folder each.
+"""A folder of videos with sound, made on this machine: ALE games and our own worlds, one sub-folder each.
 
     python scripts/figures/make_films.py films --films 4 --seconds 8
 

@@ -1,4 +1,4 @@
-"""Pictures out of recordings, as a folder of images: a class for each recording, train/ and test/ apart.
+"""Frames of recordings as a folder of images: a class per recording, train/ and test/ separate.
 
     python scripts/figures/make_frames.py frames --train a/pong a/enduro --test b/pong b/enduro
 spl train classifier --data folder --data.root frames

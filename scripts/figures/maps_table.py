@@ -1,4 +1,4 @@
-"""Judge classifiers by their maps over seeds: attention modules, or training alone, mutual and with transfer.
+"""Evaluate classifiers' maps over seeds: attention modules, or training alone, mutual and with transfer.
 
 Give the folders of runs of ``spl train classifier``, such as the cells of ``spl ablate classifier``, or runs
 with ``--transfer.peer``, of which both networks are judged; with ``--transfer.weight 0`` both learn as if

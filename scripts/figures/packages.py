@@ -1,4 +1,4 @@
-"""The packages and what they import, as one picture: read from the imports, so that it cannot lie.
+"""The packages and their imports as one picture, drawn from the imports themselves.
 
     python scripts/figures/packages.py docs/images/packages.png
     python scripts/figures/packages.py before.png --root ANOTHER_CHECKOUT

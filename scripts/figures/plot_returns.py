@@ -1,4 +1,4 @@
-"""Draw training returns of our runs and of ``baseline_sb3.py`` against steps, with a random agent's level.
+"""Plot training returns of our runs and of ``baseline_sb3.py`` against steps, with a random agent's level.
 
 python scripts/figures/plot_returns.py --ours RUN/metrics.jsonl --sb3 FOLDER/episodes.jsonl --out pong.png
 """

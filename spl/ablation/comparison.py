@@ -1,4 +1,4 @@
-"""Runs of several variants over the same seeds: what they are measured by, and what they come to.
+"""Comparison of several variants over the same seeds: their measures, and the summary of each.
 
 How a run came about is not here; how a comparison is shown is in `tables` and `figures`.
 """

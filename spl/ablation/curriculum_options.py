@@ -13,7 +13,7 @@ from spl.curriculum import CurriculumConfig
 
 T = TypeVar("T")
 SUBJECTS = ("classifier", "autoencoder", "agent")
-OF = {"--of NAME": f"what learns: {', '.join(SUBJECTS)}; each has its own options"}
+OF = {"--of NAME": f"training to compare: {', '.join(SUBJECTS)}; each has its own options"}
 GROWS = ("variants", "seeds")  # options in which a resumed grid may differ from before
 RESTARTS = "restarts"  # the variant without a curriculum of which the best initialisation counts
 APART = 1_000_000  # between the seeds of restarts: no other cell has them
@@ -25,9 +25,9 @@ class GridOptions:
 
     unlisted: ClassVar[tuple[str, ...]] = ("of", "seed", "curriculum.name")  # that a grid decides
 
-    of: str  # what learns; each has its options
+    of: str  # classifier, autoencoder or agent; each has its own options
     variants: tuple[str, ...]  # curricula; the first is the baseline
-    seeds: str = "0-4"  # of the runs of each: 0-4, or 0,3,7
+    seeds: str = "0-4"  # seeds for each variant: 0-4, or 0,3,7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,8 @@ class EpochOptions(GridOptions):
     curriculum: CurriculumConfig = field(
         default_factory=lambda: CurriculumConfig(name="self-paced")
     )  # the options that all variants have in common
-    restarts: Count = 5  # initialisations of the variant restarts, which share the epochs of one run
-    difficulty: PathName | None = (
-        None  # .npy or .csv of the variant predefined, one number a sample, easy is low
-    )
+    restarts: Count = 5  # initialisations of the variant restarts; they share the epochs of one run
+    difficulty: PathName | None = None  # for predefined: .npy or .csv, a number per sample, low is easy
 
 
 def runs_of(config_class: type[T], config: Any, variant: str, seed: int) -> list[T]:

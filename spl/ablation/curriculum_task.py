@@ -1,4 +1,4 @@
-"""The task of ``spl ablate curriculum``: the same learner under each curriculum, whatever it learns.
+"""The task of ``spl ablate curriculum``: the same learner under each curriculum.
 
 What is learned, and how it is judged, belongs to a `Subject`: the classifier, the autoencoder, the agent.
 """

@@ -1,4 +1,4 @@
-"""Pictures of comparisons: every run as a dot with the mean of its variant, and curves over the run."""
+"""Figures of comparisons: every run as a dot with the mean of its variant, and curves over the run."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The grid runner: every variant with every seed, one after the other, stopped and gone on with.
+"""The grid runner: every variant with every seed, one after the other; can be stopped and resumed.
 
 What a run learns and how it is judged belongs to the task.
 """

@@ -1,4 +1,4 @@
-"""A comparison as a user reads it: on the terminal, as Markdown, and as files of numbers."""
+"""Tables of a comparison: on the terminal, as Markdown, and as files of numbers."""
 
 import csv
 import io
@@ -101,7 +101,7 @@ def _as_markdown(comparison: Comparison) -> str:
     lines = [f"# {comparison.headline}", "", *as_table(*table_of(comparison)), ""]
     lines += [f"- {sentence}" for sentence in comparison.sentences]
     if comparison.num_finished:
-        lines += ["", "![Measures of each run, and how they went](ablation.png)"]
+        lines += ["", "![Measures of each run, and their curves](ablation.png)"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""CBAM: a gate for each channel, then one for each position, both from means and maxima.
+"""CBAM: a gate per channel, then one per position, both from means and maxima.
 
 Source: Woo, Park, Lee, Kweon (2018), CBAM: convolutional block attention module.
 """

@@ -1,4 +1,4 @@
-"""Where the channels of a module's output are, and how many: read off the module or seen in a pass.
+"""Where the channels of a module's output are, and how many: read off the module or traced in a pass.
 
 Four axes may be ``(B, C, H, W)`` or, as in Swin and inside ConvNeXt, ``(B, H, W, C)``. Sizes do not tell:
 rows, columns and channels may be equally many. The rows and columns of the input, followed through, do.
@@ -81,7 +81,7 @@ def _agreed(name: str, layer: nn.Module, passes: list[list[Output]]) -> tuple[in
     known = reached or next((runs for runs in passes if all(run.axes for run in runs)), None)
     if known is None:
         raise ValueError(
-            f"which axis of {name!r} is that of its channels cannot be told: it gives {runs[0].shape}, and "
+            f"the channel axis of {name!r} is ambiguous: it gives {runs[0].shape}, and "
             "rows and columns of the example do not run along two of the axes; choose another place"
         )
     found = [(run.shape[run.axes[0]], run.axes) for run in known if run.axes is not None]

@@ -1,4 +1,4 @@
-"""Efficient channel attention (ECA): a gate for each channel from its neighbours' means, with ``k`` weights.
+"""Efficient channel attention (ECA): a gate per channel from its neighbours' means, with ``k`` weights.
 
 Source: Wang, Wu, Zhu, Li, Zuo, Hu (2020), ECA-Net: efficient channel attention for deep CNNs.
 """

@@ -1,4 +1,4 @@
-"""Hybrid attention (HAM): gates of channels, then a map of positions for the more important and the rest.
+"""Hybrid attention (HAM): channel gates, then a spatial map for the important channels and one for the rest.
 
 Source: Li, Fang, Zha, Gao, Zheng (2022), "HAM: Hybrid attention module in deep convolutional neural networks
 for image classification", Pattern Recognition 129; equation numbers are theirs.

@@ -1,4 +1,4 @@
-"""Attention put into networks that others built: in every residual block, at every stage, or anywhere.
+"""Inserting attention into any network: in every residual block, after every stage, or anywhere.
 
 The network is changed in place and keeps the keys of its ``state_dict``. What the modules compute is in their
 own files, which there are in ``spl.attention.table``, and where they can stand in ``spl.attention.locate``.
@@ -89,7 +89,7 @@ def _attend(name: str, channels: int, axes: Axes, place: nn.Module, inputs: Any,
     """
     if output.ndim != 4 or output.shape[axes[0]] != channels:
         raise ValueError(
-            f"the attention behind {name!r} was made for {channels} channels on axis {axes[0]} of four, got "
+            f"the attention after {name!r} was made for {channels} channels on axis {axes[0]} of four, got "
             f"{tuple(output.shape)}; pass insert_attention an input of the model as example, to measure them"
         )
     picture = output if axes == FIRST else output.permute(0, *axes)  # (B, C, H, W)
@@ -153,7 +153,7 @@ def insert_attention(
     if name == "shared":
         if where != "block":
             raise ValueError(
-                f"'shared' stands in every block of a stage: where must be 'block', got {where!r}"
+                f"'shared' goes into every block of a stage: where must be 'block', got {where!r}"
             )
         modules = _shared(model, places, options)
     else:

@@ -1,4 +1,4 @@
-"""Where attention can stand in a network, and how many channels there are: nothing here changes a network."""
+"""Where attention can be inserted in a network, and with how many channels; changes nothing."""
 
 import re
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ def find_places(
         count, axes = measured.get(name, (_known_channels(named[name]), FIRST))
         if count is None:
             raise ValueError(
-                f"the channels behind {name!r} ({type(named[name]).__name__}) cannot be told from it; "
+                f"the channels after {name!r} ({type(named[name]).__name__}) cannot be inferred from it; "
                 "pass an input of the model to measure them: example=torch.zeros(1, 3, 64, 64)"
             )
         places.append(Place(name, named[name], count, stage, _free_child(named[name]), axes))
@@ -88,7 +88,7 @@ def _in_blocks(model: nn.Module, named: dict[str, nn.Module], *, is_stage: bool)
         known = [name for name in named if name and _known_channels(named[name]) is not None]
         raise ValueError(
             f"{type(model).__name__} has no residual block (a norm after its last convolution, and a "
-            f"downsample or shortcut); it has {children}: name modules to stand behind"
+            f"downsample or shortcut); it has {children}: name modules to insert after"
             + (f", such as where={known[-1]!r}" if known else "")
         )
     stages = {name: name.rpartition(".")[0] for name in blocks}
@@ -113,7 +113,7 @@ def _matching(model: nn.Module, named: dict[str, nn.Module], patterns: list[str]
             )
         chosen |= {_end(name, named[name]) for name in matched}
     if not chosen:
-        raise ValueError("where names no module: pass 'block', 'stage', or names of modules to stand behind")
+        raise ValueError("where names no module: pass 'block', 'stage', or names of modules to insert after")
     return [name for name in named if name in chosen]
 
 

@@ -1,4 +1,4 @@
-"""Looking at attention maps while a model computes them: no second forward, nothing kept in a model."""
+"""Collecting attention maps while a model computes them: no second forward, nothing kept in the model."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Attention maps as one picture: what `attention_maps` collected, in a PNG file."""
+"""Attention maps as one figure: what `attention_maps` collected, in a PNG file."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Means and maxima that attention gates are computed from: the usual values, with cheaper gradients."""
+"""Means and maxima for attention gates: the usual values, with cheaper gradients."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Recurrent criss-cross attention (RCCA): each position gathers from its row and column, and again.
+"""Recurrent criss-cross attention (RCCA): each position attends to its row and column, twice.
 
 Source: Huang et al. (2019), "CCNet: Criss-cross attention for semantic segmentation", and its public code.
 """

@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation (SE): a gate for each channel from the means of all channels.
+"""Squeeze-and-excitation (SE): a gate per channel from the means of all channels.
 
 Source: Hu, Shen, Sun (2018), Squeeze-and-excitation networks.
 """

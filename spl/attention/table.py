@@ -1,4 +1,4 @@
-"""The attention modules by name; what they compute is in their own files."""
+"""The attention modules by name; their code is in their own files."""
 
 import inspect
 import math
@@ -42,7 +42,7 @@ ATTENTION: dict[str, Callable[..., nn.Module]] = {
 StreamAttention = Literal["csm", "none", "se", "eca", "cbam", "rcca", "cam", "sam"]
 
 KINDS = {
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     bool: "True or False",
     str: "a text",
@@ -69,7 +69,7 @@ def check_options(name: str, module: Callable[..., nn.Module], options: Mapping[
 
 
 def _is(value: object, kind: type) -> bool:
-    """Whether ``value`` is of ``kind``: True is no number, a whole number is a number, infinity is none."""
+    """Whether ``value`` is of ``kind``: True is no number, an integer is a number, infinity is none."""
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -1,1 +1,1 @@
-"""Classifiers: networks that name images, trained, restarted, judged and compared."""
+"""Image classifiers: training, restarts, evaluation and comparison."""

@@ -1,4 +1,4 @@
-"""``spl ablate classifier``: a training for each attention module and seed, and the papers' tables of it."""
+"""``spl ablate classifier``: a training per attention module and seed, and the papers' tables."""
 
 import shlex
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def ablate_classifier(
     if resume is not None and (resume / "metrics.jsonl").exists():
         raise UsageError(
             f"{resume} is the run of one classifier, expected a grid of them: "
-            f"go on with spl train classifier --resume {shlex.quote(str(resume))}"
+            f"resume it with spl train classifier --resume {shlex.quote(str(resume))}"
         )
     modules = Modules(config, load_images(config.data, run=resume))
     name = f"{config.data.name}-{config.model.name}"

@@ -1,4 +1,4 @@
-"""What describes a run of a classifier: its configuration, and the network that it names."""
+"""The configuration of a classifier's run, and the network built from it."""
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -56,24 +56,24 @@ Correlation = Annotated[float, Range(-1.0, 1.0, "(]")]
 class TransferConfig:
     """With whom a classifier learns together, and what each takes from the other."""
 
-    peer: str | None = None  # network that learns beside it, with weights of its own; null: it learns alone
-    attention: str = "none"  # of the peer
-    attention_per: Literal["block", "stage"] = "block"  # where its modules stand
+    peer: str | None = None  # second network for mutual learning; null: train one alone
+    attention: str = "none"  # attention of the peer
+    attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
-    kind: Literal["maps", "predictions"] = "maps"  # what is carried over
-    weight: NotNegative = 1.0  # of its term, beside the cross-entropy's 1; 0: each learns as if alone
-    layers: tuple[str, ...] = ()  # of both, whose maps are summed; empty: all stages
-    power: AtLeast1 = 1.0  # of the features in a layer's map
+    kind: Literal["maps", "predictions"] = "maps"  # what the two learn from each other
+    weight: NotNegative = 1.0  # weight of the transfer term; 0: each learns as if alone
+    layers: tuple[str, ...] = ()  # layers of both whose maps are summed; empty: all stages
+    power: AtLeast1 = 1.0  # exponent of the features in a layer's map
     grid: Annotated[int, Range(1, 1024)] = 4  # patches along each side of the summed map
-    overlap: ShareBelow1 = 0.0  # share of a patch that the next one has, too
-    below: Correlation | None = None  # carry over patches whose correlation is below this; null: all
-    is_joint: bool = False  # let the gradient of each one's term reach the other, too
+    overlap: ShareBelow1 = 0.0  # overlap of neighbouring patches, as a share of a patch
+    below: Correlation | None = None  # transfer only patches whose correlation is below this; null: all
+    is_joint: bool = False  # let the gradient of each one's term reach the other too
 
     def __post_init__(self) -> None:
         check_ranges(self)  # with a power below 1 the gradient of a feature that is 0 has no end
         chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
         if self.peer is None and chosen:
-            raise ValueError(f"{', '.join(sorted(chosen))}: no peer learns beside it; name one with peer")
+            raise ValueError(f"{', '.join(sorted(chosen))} need a peer; name one with peer")
         if self.kind != "maps" and chosen & OF_MAPS:
             raise ValueError(
                 f"{', '.join(sorted(chosen & OF_MAPS))}: only kind=maps has any, not {self.kind}"
@@ -86,17 +86,17 @@ class RecipeConfig:
 
     epochs: Count = 16  # passes over the training images
     batch_size: Annotated[int, Range(2, MOST)] = 32  # images per update
-    learning_rate: Positive = 0.1  # highest
-    schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate falls
-    milestones: tuple[Count, ...] = (60, 120, 160)  # epochs at which schedule=step multiplies it
-    factor: Positive = 0.2  # by which
-    warmup_epochs: Count0 = 0  # over which the learning rate grows from 0
+    learning_rate: Positive = 0.1  # peak learning rate
+    schedule: Literal["step", "cosine", "constant"] = "cosine"  # how the learning rate decays
+    milestones: tuple[Count, ...] = (60, 120, 160)  # epochs at which schedule=step applies factor
+    factor: Positive = 0.2  # factor of schedule=step
+    warmup_epochs: Count0 = 0  # epochs over which the learning rate grows from 0
     momentum: ShareBelow1 = 0.9  # of stochastic gradient descent
-    nesterov: bool = False  # momentum that looks ahead
+    nesterov: bool = False  # Nesterov momentum
     weight_decay: NotNegative = 1e-3  # of all parameters
-    label_smoothing: ShareBelow1 = 0.0  # share of the target that is spread over all classes
-    ema_decay: ShareBelow1 | None = None  # judge a moving average of the weights; null: the weights
-    max_grad_norm: Positive | None = None  # clip the gradient's norm; null: leave it
+    label_smoothing: ShareBelow1 = 0.0  # share of the target spread over all classes
+    ema_decay: ShareBelow1 | None = None  # evaluate an exponential moving average of the weights; null: off
+    max_grad_norm: Positive | None = None  # clip the gradient's norm; null: off
 
     def __post_init__(self) -> None:
         check_ranges(self)  # a batch norm needs two images
@@ -114,7 +114,7 @@ class ModelConfig:
 
     name: str = "resnet20"  # one of those that spl models lists
     attention: str = "none"  # none, se, eca, cbam, rcca, ham, csm, cam, sam or shared
-    attention_per: Literal["block", "stage"] = "block"  # where its modules stand
+    attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the attention module
 
     @property
@@ -138,12 +138,12 @@ class TrainClassifierConfig:
     seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     precision: Literal["float32", "bfloat16"] = "float32"  # of the network; weights and losses stay float32
-    channels_last: bool = False  # keep the channels of a pixel together in memory
-    compile: bool = False  # let torch.compile translate the model first
-    debug_anomaly: bool = False  # name the module that makes the first NaN; slow
-    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
+    channels_last: bool = False  # use the channels-last memory format
+    compile: bool = False  # compile the model with torch.compile
+    debug_anomaly: bool = False  # name the module that produces the first NaN; slow
+    num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
-    checkpoint_every_minutes: Positive = 10.0  # at the latest, besides the end of each epoch
+    checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""The curriculum of a classifier: which images an update has, what they weigh, and what was lost on them."""
+"""The curriculum of a classifier: the images of an update, their weights, and their recorded losses."""
 
 from collections.abc import Iterator
 from pathlib import Path

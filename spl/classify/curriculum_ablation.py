@@ -1,4 +1,4 @@
-"""``spl ablate curriculum``, of the classifier: what it learns when some of its labels are wrong."""
+"""``spl ablate curriculum`` of the classifier: training with some wrong labels under each curriculum."""
 
 import statistics
 from collections.abc import Sequence

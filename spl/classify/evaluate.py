@@ -21,7 +21,7 @@ from spl.runs.files import replace_text
 class MovedConfig:
     """Where the images of a run are now."""
 
-    root: PathName | None = None  # folder of the images; null: as in training
+    root: PathName | None = None  # folder of the data set; null: as in training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A classifier's scores as a user reads them."""
+"""Tables of a classifier's scores."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What describes a grid of classifiers: a training, and the attention modules and seeds it is varied by."""
+"""The configuration of a grid of classifiers: a training, and the attention modules and seeds to vary."""
 
 import inspect
 import itertools
@@ -30,10 +30,10 @@ class AblateClassifierConfig(TrainClassifierConfig):
 
     unlisted: ClassVar[tuple[str, ...]] = ("model.attention", "seed", "restarts")  # that a grid decides
 
-    attention: tuple[str, ...] = ("none", "sam", "cam", "csm")  # modules; the first is the baseline
-    seeds: str = "0-4"  # of the runs of each module: 0-4, or 0,3,7
-    order: tuple[Literal["cam-sam", "sam-cam"], ...] = ()  # try the modules that have an order (csm) in each
-    separation: tuple[ShareInside, ...] = ()  # try the modules with a separation rate (ham) with each
+    attention: tuple[str, ...] = ("none", "sam", "cam", "csm")  # attention modules; the first is the baseline
+    seeds: str = "0-4"  # seeds for each module: 0-4, or 0,3,7
+    order: tuple[Literal["cam-sam", "sam-cam"], ...] = ()  # orders to try, for modules that have one (csm)
+    separation: tuple[ShareInside, ...] = ()  # separation rates to try, for modules that have one (ham)
 
     def __post_init__(self) -> None:
         super().__post_init__()

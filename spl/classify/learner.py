@@ -1,4 +1,4 @@
-"""A classifier that learns in a run, and what is counted, judged and written of it in its folder."""
+"""A classifier in training: what it counts, evaluates and writes in its run directory."""
 
 import json
 import math

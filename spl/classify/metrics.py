@@ -1,4 +1,4 @@
-"""What a classifier gets right: accuracies, each class, and who is taken for whom, as table and picture."""
+"""A classifier's metrics: accuracies, per class, and the confusion matrix, as table and figure."""
 
 import csv
 from collections.abc import Sequence

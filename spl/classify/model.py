@@ -1,4 +1,4 @@
-"""A network that names images: one loss per sample, one weight per sample, one step; and its scores."""
+"""A classification network: one loss per sample, one weight per sample, one step; and its scores."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

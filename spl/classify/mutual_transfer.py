@@ -1,4 +1,4 @@
-"""Two classifiers that learn from the same batches, each drawn towards what the other looks at or says.
+"""Two classifiers trained on the same batches, each towards the other's maps or predictions.
 
 Where both are saved and judged is decided elsewhere.
 """

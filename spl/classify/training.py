@@ -1,4 +1,4 @@
-"""One classification in its folder: which batches it learns from, when it is judged, what it tells."""
+"""The training of a classifier in its run directory: its batches, when it is evaluated, what it logs."""
 
 import shlex
 import time
@@ -212,7 +212,7 @@ class Training:
         yield f"model      {self.pupil}"
         for peer in self.pupils[1:]:
             transfer = config.transfer
-            yield f"peer       {peer}; {transfer.kind} carried over with weight {transfer.weight:g}"
+            yield f"peer       {peer}; {transfer.kind} transferred with weight {transfer.weight:g}"
         yield f"device     {self.classifier.device}, {config.precision}"
         yield f"threads    {self.threads}"
 

@@ -1,4 +1,4 @@
-"""The commands that train a grid and compare: ``spl ablate``; each imports what it needs when chosen."""
+"""``spl ablate``: the commands that train and compare a grid; each imports what it needs when chosen."""
 
 from typing import TYPE_CHECKING, Any
 

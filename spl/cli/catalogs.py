@@ -1,4 +1,4 @@
-"""The commands that list what there is to choose: ``spl models`` and ``spl presets``."""
+"""The commands that list choices: ``spl models`` and ``spl presets``."""
 
 from spl.cli.run_arguments import OK
 from spl.config.errors import UsageError
@@ -19,7 +19,7 @@ def models(argv: list[str]) -> int:
 def presets(argv: list[str]) -> int:
     """``spl presets``."""
     if argv == ["--help"]:
-        print("usage: spl presets\n\nlists the files of options that come with spl, for --config NAME")
+        print("usage: spl presets\n\nlist the option files that come with spl, for --config NAME")
         return OK
     if argv:
         raise UsageError(f"spl presets takes no words, got {argv[0]}")

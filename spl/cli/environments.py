@@ -28,7 +28,7 @@ def envs(argv: list[str]) -> int:
     if unknown:
         raise UsageError(f"spl envs takes names of environments only, got {unknown[0]}")
     if "--help" in argv:
-        print("usage: spl envs [ENV ...]\n\nlists spl's own environments and installed games, or those given")
+        print("usage: spl envs [ENV ...]\n\nlist spl's own environments and installed games, or those given")
         return OK
     columns = ["environment", "actions", "picture", "sound", "rate"]
     print_table("Environments", columns, describe_envs(argv))

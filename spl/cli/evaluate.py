@@ -1,4 +1,4 @@
-"""The commands that judge a run: ``spl evaluate``; each imports what it needs when it is chosen."""
+"""``spl evaluate``: the commands that evaluate a run; each imports what it needs when it is chosen."""
 
 from spl.cli.run_arguments import OK, take_run
 from spl.config.parse import parse

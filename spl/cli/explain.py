@@ -1,4 +1,4 @@
-"""The commands that show what decisions come from: ``spl explain``, and ``spl film``, over a video."""
+"""``spl explain`` and ``spl film``: the commands that explain decisions."""
 
 from spl.cli.run_arguments import INTERRUPTED, OK, take_run
 from spl.config.errors import UsageError
@@ -25,7 +25,7 @@ def explain_classifier(argv: list[str]) -> int:
     run, rest = take_run(argv, "spl explain classifier runs/classifier/...")
     others, rest = split_words(rest)
     rest, files = take_options(rest, "--images")
-    beside = {"--images PATH ...": "files of images to draw instead of held-out ones"}
+    beside = {"--images PATH ...": "image files to draw instead of held-out ones"}
     prog = "spl explain classifier RUN ..."
     config = parse(ExplainClassifierConfig, rest, prog=prog, beside=beside)
     if files and "num_drawn" in given_options(ExplainClassifierConfig, rest):

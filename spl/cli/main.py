@@ -1,4 +1,4 @@
-"""The command line: the table of commands, how words choose one, and what its errors end with.
+"""The command line: the table of commands, how words select one, and how errors end.
 
 The commands are functions in the modules beside it, each of which imports what it needs when it is chosen.
 """
@@ -20,8 +20,8 @@ from spl.runs.signals import end_at_second_ctrl_c, leave
 
 HEAD = "spl: reinforcement learning, pretraining and classification on video and audio\n"
 FOOT = """
---help behind a command lists its options and defaults; behind a first word, the commands that begin with it.
-Options are --a.b VALUE, on top of --config FILE.yaml or a preset. --debug shows the traceback of a mistake.
+--help after a command lists its options and defaults; after a first word, the commands that begin with it.
+Options are --a.b VALUE and override --config FILE.yaml or a preset. --debug shows the traceback of an error.
 --version shows the version.
 """
 HELP = ("--help", "-h", "help")
@@ -36,7 +36,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "learn a joint audio-visual representation",
     ),
     ("evaluate", "agent"): Command(
-        evaluate.evaluate_agent, "RUN", "returns with both modalities, one alone, noise, a failing one"
+        evaluate.evaluate_agent, "RUN", "returns with both modalities, one alone, noisy or failing"
     ),
     ("evaluate", "classifier"): Command(
         evaluate.evaluate_classifier, "RUN", "scores on held-out images, overall and by class"
@@ -63,9 +63,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         report.report, "RUN ...", "write one HTML page of a run, or of several side by side"
     ),
     ("report", "curriculum"): Command(
-        report.report_curriculum, "RUN", "which samples were learned when, easiest and hardest"
+        report.report_curriculum, "RUN", "when each sample was learned; easiest and hardest"
     ),
-    ("film",): Command(explain.film, "RUN", "film an agent at work, with its sound and saliency maps"),
+    ("film",): Command(explain.film, "RUN", "film an agent playing, with its sound and saliency maps"),
     ("record",): Command(
         environments.record, "[ENV]", "record an environment's video and audio into a folder"
     ),
@@ -74,7 +74,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("envs",): Command(environments.envs, "[ENV ...]", "list environments and their streams"),
     ("check", "env"): Command(environments.check_env, "ENV", "diagnose an environment and suggest fixes"),
-    ("presets",): Command(catalogs.presets, "", "list the files of options that come with spl, for --config"),
+    ("presets",): Command(catalogs.presets, "", "list the option files that come with spl, for --config"),
 }
 
 

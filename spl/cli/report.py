@@ -1,4 +1,4 @@
-"""The commands that report on runs, ``spl report``, and what sorts of runs there are."""
+"""``spl report``: the commands that report on runs, and the kinds of runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def report(argv: list[str]) -> int:
 
     runs, words = split_words(argv)
     if not runs and words != ["--help"]:
-        raise UsageError("give the folder of a run, or of several: spl report runs/agent/...")
+        raise UsageError("give one run directory or several: spl report runs/agent/...")
     config = parse(ReportConfig, words, prog="spl report RUN ...")
     written = write_report([folder_of(run, "a run") for run in runs], config, run_kinds())
     for note in written.notes:
@@ -35,9 +35,7 @@ def report_curriculum(argv: list[str]) -> int:
 
     run, rest = take_run(argv, "spl report curriculum runs/classifier/...")
     if rest == ["--help"]:
-        print(
-            "usage: spl report curriculum RUN\n\nshows which samples were learned when, easiest and hardest"
-        )
+        print("usage: spl report curriculum RUN\n\nshow when each sample was learned; easiest and hardest")
         return OK
     if rest:
         raise UsageError(f"spl report curriculum RUN takes one run and no options, got {rest[0]}")

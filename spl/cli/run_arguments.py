@@ -1,4 +1,4 @@
-"""The run that a command line names, and the exit codes of every command."""
+"""The run named on a command line, and the exit codes of every command."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ T = TypeVar("T")
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 
-RESUME = {"--resume RUN": "continue the run in this folder, with its options"}
+RESUME = {"--resume RUN": "resume the run in this directory, with its options"}
 
 
 def parse_run(
@@ -53,5 +53,5 @@ def take_run(argv: list[str], example: str) -> tuple[Path, list[str]]:
     if "--help" in argv:
         return Path(), ["--help"]
     if not argv or argv[0].startswith("-"):
-        raise UsageError(f"give the folder of the run: {example}")
+        raise UsageError(f"give the run directory: {example}")
     return folder_of(argv[0], "the run"), argv[1:]

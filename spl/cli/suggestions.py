@@ -1,4 +1,4 @@
-"""Lists of commands as help shows them, and the command that mistyped words may mean."""
+"""Lists of commands for help, and suggestions for mistyped ones."""
 
 import difflib
 import textwrap

@@ -1,4 +1,4 @@
-"""What options a dataclass has: names, types in plain words, comments and defaults, and the screen of them.
+"""The options of a dataclass: names, types in plain words, comments and defaults, and the help text.
 
 What a user sets them to is read in ``spl.config.parse``.
 """

@@ -1,4 +1,4 @@
-"""Configuration: a frozen dataclass <- YAML files <- ``--a.b value``, with all mistakes told at once.
+"""Configuration: a frozen dataclass <- YAML files <- ``--a.b value``; all errors are reported at once.
 
 The dataclasses live beside the functions they describe. Imports no torch, so that ``spl --help`` stays fast.
 """

@@ -1,4 +1,4 @@
-"""Presets: files of options that travel with the package, found by name in whatever folder one works."""
+"""Presets: option files that travel with the package, found by name from any working directory."""
 
 import difflib
 from pathlib import Path

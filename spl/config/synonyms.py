@@ -1,4 +1,4 @@
-"""The words of the command line beside the names of options: what users call them, and what they were called.
+"""Other names of options: what users of other programs call them, and former names.
 
 Which options a command has is said by its dataclass; the tables here are the same for all commands.
 """

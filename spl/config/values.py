@@ -1,4 +1,4 @@
-"""What a value that the user wrote is, as the type of the field that it is for."""
+"""Conversion of a user's value to the type of its field."""
 
 import contextlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The words of a command line before they are options: values without a name, lists, folders."""
+"""The words of a command line that are not yet options: values without a name, lists, folders."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def name_first(argv: list[str], option: str, full: str, *, is_list: bool = False
         return argv
     given = {word.partition("=")[0] for word in rest}
     if named := sorted(given & {f"--{option}", f"--{full}"}):
-        raise UsageError(f"{words[0]!r} stands first and {named[0]} is given too: leave one out")
+        raise UsageError(f"{words[0]!r} comes first and {named[0]} is given too: leave one out")
     if len(words) > 1 and not is_list:
         raise UsageError(f"unexpected argument {words[1]!r}; write options as --name value")
     return [f"--{option}", *words, *rest] if is_list else [f"--{option}={words[0]}", *rest]

@@ -1,4 +1,4 @@
-"""YAML as a file of options may be: plain, of one document, and small once its aliases are written out.
+"""Reading option files: plain YAML, one document, and small once its aliases are expanded.
 
 What the options mean is told in ``spl.config.parse``.
 """

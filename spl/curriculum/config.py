@@ -1,4 +1,4 @@
-"""What describes a curriculum over a fixed set of samples: the options of a command line."""
+"""The configuration of a curriculum over a fixed set of samples."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
@@ -27,33 +27,31 @@ Power = Annotated[float, Range(1.0, LARGEST, "(]")]
 class CurriculumConfig:
     """Which samples are learned from, and when."""
 
-    name: Name = (
-        "uniform"  # all, or first the easy ones, the hard ones (anti), drawn ones, or a file's easy ones
-    )
-    scheme: SchemeName = "hard"  # how much an included sample counts: fully, or less the harder it is
-    pace: Literal["quantile", "absolute"] = "quantile"  # the share of samples grows, or the loss allowed
+    name: Name = "uniform"  # all samples; or first the easy, the hard (anti), random, or by a file
+    scheme: SchemeName = "hard"  # weight of an included sample: 1 (hard), or less the harder it is
+    pace: Literal["quantile", "absolute"] = "quantile"  # a share that grows, or a loss threshold
     start: ShareAbove0 = 0.3  # share included after the warm-up
-    end: ShareAbove0 = 0.55  # share included at last; above that of clean samples the noise is learned too
-    over: ShareAbove0 = 0.5  # share of the updates after which that is so
-    schedule: Schedule = "linear"  # how the share grows between
-    root: Positive = 2.0  # of schedule=root: 1 is linear, more is faster at first
-    threshold: Positive = 1.0  # of pace=absolute: the loss allowed after the warm-up
-    growth: Positive = 1.3  # of pace=absolute: its factor each round
-    warmup: ShareBelow1 = 0.08  # share of the updates over everything, before the first choice
-    groups: bool = True  # choose within each label, so that none is lost
-    order: Literal["shuffled", "easy-first"] = "shuffled"  # of the samples in a round
-    unseen: Literal["include", "exclude"] = "include"  # samples that have no loss yet
-    inner: ShareInside = 0.5  # of scheme=mixture: below this share of the pace a sample counts fully
-    power: Power = 3.0  # of scheme=polynomial: 2 is linear, more is nearer to hard
-    gamma: NotNegative = 1.0  # of scheme=spld: what the easiest of a group gains, in the unit of the loss
-    difficulty: PathName | None = None  # of predefined: .npy or .csv, one number a sample, easy is low
+    end: ShareAbove0 = 0.55  # share included at the end; above the clean share, noise is learned too
+    over: ShareAbove0 = 0.5  # share of the updates after which end is reached
+    schedule: Schedule = "linear"  # how the share grows
+    root: Positive = 2.0  # of schedule=root: 1 is linear, larger is faster at first
+    threshold: Positive = 1.0  # of pace=absolute: highest loss included after the warm-up
+    growth: Positive = 1.3  # of pace=absolute: the threshold's factor per round
+    warmup: ShareBelow1 = 0.08  # share of the updates that use every sample first
+    groups: bool = True  # choose within each label, so that every label keeps its share
+    order: Literal["shuffled", "easy-first"] = "shuffled"  # order of the samples in a round
+    unseen: Literal["include", "exclude"] = "include"  # what to do with samples that have no loss yet
+    inner: ShareInside = 0.5  # of scheme=mixture: weight 1 below this share of the threshold
+    power: Power = 3.0  # of scheme=polynomial: 2 is linear, larger is closer to hard
+    gamma: NotNegative = 1.0  # of scheme=spld: loss taken off the easiest sample of each group
+    difficulty: PathName | None = None  # for predefined: .npy or .csv, a number per sample, low is easy
 
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.start > self.end:
-            raise ValueError(f"end must lie between start ({self.start}) and 1, got {self.end}")
+            raise ValueError(f"end must be between start ({self.start}) and 1, got {self.end}")
         if self.warmup >= self.over:
-            raise ValueError(f"over must lie between warmup ({self.warmup}) and 1, got {self.over}")
+            raise ValueError(f"over must be between warmup ({self.warmup}) and 1, got {self.over}")
         for name, is_used in _used(self.name, self.scheme, self.pace, self.schedule).items():
             default = next(field.default for field in fields(self) if field.name == name)
             if not is_used and getattr(self, name) != default:

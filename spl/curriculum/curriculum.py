@@ -1,4 +1,4 @@
-"""The curriculum of a run over a fixed set of samples: what each round is drawn from.
+"""The curriculum over a fixed set of samples: which samples each round includes.
 
 A round is as many updates as an epoch without a curriculum. No model and no data are known here.
 """

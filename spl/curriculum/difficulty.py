@@ -1,4 +1,4 @@
-"""Difficulties that a user gives: one number for each sample, read from a file."""
+"""Difficulties given by the user: a number per sample, read from a file."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pictures of a curriculum: who was in when, what was lost, and the samples themselves."""
+"""Figures of a curriculum: when each sample was included, the losses, and the samples themselves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

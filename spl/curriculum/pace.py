@@ -1,4 +1,4 @@
-"""How fast harder samples come in: the share or the loss that is allowed, and who is under it.
+"""The pace of a curriculum: the share or the loss threshold, and which samples are below it.
 
 All are pure functions. A share is met exactly, by rank: of equal losses those that come first are easier.
 """
@@ -72,7 +72,7 @@ def threshold(losses: Tensor, share: float) -> float:
 
 def _count(losses: Tensor, share: float) -> int:
     if not 0.0 < share <= 1.0:
-        raise ValueError(f"the share must lie in (0, 1], got {share}")
+        raise ValueError(f"the share must be in (0, 1], got {share}")
     return min(len(losses), max(1, round(share * len(losses))))
 
 

@@ -1,4 +1,4 @@
-"""``spl report curriculum``: what was chosen, from the rounds that a run kept; whatever it learned."""
+"""``spl report curriculum``: the choices of a run, from its recorded rounds, for any kind of learner."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What a run keeps of its rounds, to be looked at later: who was included, and what was lost on each.
+"""The record of a run's rounds: which samples were included, and the loss of each.
 
 Three arrays in ``RUN/curriculum``, a row each round, so that a round that is run again is written again.
 """

@@ -82,7 +82,7 @@ def _check_logarithm(pace: Pace) -> None:
     is_inside = bool(((pace > 0) & (pace < 1)).all()) if isinstance(pace, Tensor) else 0 < pace < 1
     if not is_inside:
         told = pace.max().item() if isinstance(pace, Tensor) else pace
-        raise ValueError(f"the pace of the logarithmic form must lie between 0 and 1, got {told:g}")
+        raise ValueError(f"the pace of the logarithmic form must be between 0 and 1, got {told:g}")
 
 
 def mixture(losses: Tensor, pace: Pace, inner: float) -> Tensor:
@@ -112,7 +112,7 @@ def mixture_regulariser(weights: Tensor, pace: Pace, inner: float) -> Tensor:
 
 def _check_inner(inner: float) -> None:
     if not 0.0 < inner < 1.0:
-        raise ValueError(f"inner must lie between 0 and 1, got {inner}")
+        raise ValueError(f"inner must be between 0 and 1, got {inner}")
 
 
 def polynomial(losses: Tensor, pace: Pace, power: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a denoising autoencoder is shown of a sample: noise in it, a hole, a shift in time, lost values.
+"""Corruptions for denoising: noise, a blanked block, a shift in time, dropped values.
 
 Pure functions of a sense ``(B, T, C, H, W)`` or ``(B, T, C, M, F)``, which keeps its dtype and range. They
 draw on the device of their generator, so that one on the CPU gives the same on every device.

@@ -1,4 +1,4 @@
-"""Labels of images without reading the images; and wrong ones told on purpose, with the truth kept beside."""
+"""Labels of images without reading the images; and label noise, with the true labels kept."""
 
 from typing import Any
 

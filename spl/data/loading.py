@@ -1,4 +1,4 @@
-"""Images varied, ordered and put into batches.
+"""Images augmented, ordered and batched.
 
 A sample is a pure function of the seed, the epoch and its index, and a batch of the seed and the update:
 whoever knows the update can go on, whatever the number of workers.
@@ -188,7 +188,7 @@ def batches(
     for batch in loader:
         if isinstance(batch, Broken):
             raise UsageError(
-                f"{batch.reason}; put a whole copy of it back, or start a new run without it "
+                f"{batch.reason}; restore an intact copy, or start a new run without it "
                 "(--data.skip_broken true)"
             )
         yield cast(Images, batch)

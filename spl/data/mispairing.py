@@ -1,4 +1,4 @@
-"""Pairs that do not belong together, on purpose: what a curriculum should find by itself."""
+"""Mismatched pairs, on purpose: what a curriculum should find by itself."""
 
 from typing import Any
 

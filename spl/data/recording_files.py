@@ -1,4 +1,4 @@
-"""The files of a recording: created, reserved, opened and checked, and cut to what is in use.
+"""The files of a recording: created, reserved, opened and checked, and truncated to what is used.
 
 What a header and its arrays must hold is in `spl.data.recording_format`.
 """
@@ -176,7 +176,7 @@ def open_array(
         check_regular(path)
         array = np.lib.format.open_memmap(path, mode="r")  # r+ would lengthen a cut file
     except (ValueError, OSError, SyntaxError, TokenError) as error:
-        raise ValueError(f"{path} must be a whole .npy file without pickles, got: {error}") from error
+        raise ValueError(f"{path} must be an intact .npy file without pickles, got: {error}") from error
     if array.dtype != dtype or not array.flags.c_contiguous:
         raise ValueError(
             f"{path} must hold dtype {dtype.str} in C order, got {array.dtype.str}; record it again"

@@ -1,4 +1,4 @@
-"""The folder of a recording: one ``.npy`` file per field of a memory, and a JSON header that speaks last.
+"""The format of a recording: one ``.npy`` file per field of a memory, and a JSON header written last.
 
 What the fields mean for sampling is the memory's; the files of the arrays are in `spl.data.recording_files`.
 """

@@ -1,4 +1,4 @@
-"""What lies at the places of a recording's rings: their order, their checksums, stacks around them.
+"""The places of a recording's rings: their order, their checksums, and the stacks around them.
 
 A place is ``slot * num_envs + env``. How the arrays are kept as files is in `spl.data.recording_files`.
 """

@@ -1,4 +1,4 @@
-"""Recordings as a source of pairs: read from disk as they are asked for, whoever left them there.
+"""Recordings as a source of pairs, read from disk on demand.
 
 The layout of their folder is in ``spl.data.recording_format``; drawing transitions from it is the memory's.
 """

@@ -1,4 +1,4 @@
-"""The mean and the variance of a data set that is seen batch by batch."""
+"""Mean and variance of a data set that is read batch by batch."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Files to samples: which of them are videos is found by looking, and each video is decoded once."""
+"""From files to samples: which of them are videos, by content; each video is decoded once."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

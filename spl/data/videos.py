@@ -1,4 +1,4 @@
-"""Decoded videos as a source of pairs: cut to samples, labelled by sub-folder, read step by step.
+"""Decoded videos as a source of pairs: cut into samples, labelled by sub-folder, read step by step.
 
 Which files are videos, and that they are decoded, is seen to in `spl.data.video_folders`.
 """
@@ -27,19 +27,17 @@ CACHE = ".clips"  # behind the name of a folder of videos: where what was decode
 class ClipConfig:
     """How videos are cut to samples; the defaults are those of an agent."""
 
-    cache: PathName | None = (
-        None  # folder of decoded videos; null: that of the videos, its name followed by .clips
-    )
-    video_size: tuple[Side, Side] = (84, 84)  # rows, columns after resizing by area
-    grey: bool = True  # one channel instead of three
-    sample_rate_hz: SampleRate = 16_000  # to which every sound is brought
-    stereo: bool = False  # keep left and right apart
-    step_s: Annotated[float, Range(0.001, 60.0)] = 1 / 15  # seconds from one step to the next
+    cache: PathName | None = None  # folder of decoded videos; null: the videos' folder with .clips appended
+    video_size: tuple[Side, Side] = (84, 84)  # rows and columns after resizing
+    grey: bool = True  # greyscale instead of colour
+    sample_rate_hz: SampleRate = 16_000  # to which all audio is resampled
+    stereo: bool = False  # two audio channels instead of their mean
+    step_s: Annotated[float, Range(0.001, 60.0)] = 1 / 15  # seconds per step
     num_mels: Count = 64  # mel bands
     audio_frames: Count = 8  # log-mel frames per step
     history: Count = 4  # steps in a sample
-    stride: Count = 1  # steps from one sample to the next
-    num_workers: Workers = 2  # processes that decode; 0: none of their own
+    stride: Count = 1  # steps between samples
+    num_workers: Workers = 2  # decoding processes; 0 decodes in the main process
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -161,7 +159,7 @@ class Clips:
         ]
         if self._loose and len(self._loose) < len(self.videos):
             those = named(map(printable, self._loose), len(self._loose))
-            lines.append(f"no classes, as not every video lies in a sub-folder: {those}")
+            lines.append(f"no classes, as not every video is in a sub-folder: {those}")
         lines += told(self.left_out)
         noted = [video for video in self.videos if video.notes]
         lines += [f"{printable(video.name)}: {'; '.join(video.notes)}" for video in noted[:NUM_NAMED]]

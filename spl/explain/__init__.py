@@ -1,1 +1,1 @@
-"""``spl explain``: what a trained model looked at, drawn and measured."""
+"""``spl explain``: saliency maps of trained models, drawn and measured."""

@@ -1,4 +1,4 @@
-"""``spl explain autoencoder``: from where in picture and sound its errors come, or its success."""
+"""``spl explain autoencoder``: where in video and audio its reconstruction errors come from."""
 
 import json
 from collections.abc import Sequence
@@ -40,12 +40,12 @@ class ExplainAutoencoderConfig:
     """Which samples a trained autoencoder is asked about, and how."""
 
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
-    num_drawn: Count = 6  # samples, evenly over the data
-    method: str = "occlusion"  # of those that spl.saliency has, but for attention
-    score: Literal["error", "fit"] = "error"  # what makes the error, or what keeps it small
-    modalities: Literal["both", "video", "audio"] = "both"  # what the autoencoder is given
+    num_drawn: Count = 6  # samples to draw, evenly spread over the data
+    method: str = "occlusion"  # saliency methods
+    score: Literal["error", "fit"] = "error"  # what raises the error, or what lowers it
+    modalities: Literal["both", "video", "audio"] = "both"  # modalities that the autoencoder is given
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    out: PathName | None = None  # folder that is written; null: explanation/ in the run's folder
+    out: PathName | None = None  # output folder; null: explanation/ in the run directory
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -36,16 +36,16 @@ from spl.saliency.metrics import Measured, confidence, measure, together, win_ra
 class ExplainClassifierConfig:
     """What is drawn and measured of trained classifiers."""
 
-    num_drawn: Count = 6  # held-out images that are drawn where no --images FILE ... are given
-    method: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # of those that spl.saliency has
-    layers: tuple[str, ...] = ()  # where class activation maps are taken; empty: last stage; stages: each
-    num_measured: Count0 | None = 200  # held-out images that are measured, evenly spread; 0: none, null: all
-    num_curve_steps: Count = 16  # of the insertion and deletion curves
+    num_drawn: Count = 6  # held-out images to draw, unless --images are given
+    method: tuple[str, ...] = ("grad-cam", "grad-cam++", "layer-cam")  # saliency methods
+    layers: tuple[str, ...] = ()  # of the class activation maps; empty: last stage; stages: each
+    num_measured: Count0 | None = 200  # held-out images to measure, evenly spread; 0: none, null: all
+    num_curve_steps: Count = 16  # steps of the insertion and deletion curves
     batch_size: Count = 32  # images at a time
     which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    out: PathName | None = None  # folder that is written; null: explanation/ in the first run's folder
+    out: PathName | None = None  # output folder; null: explanation/ in the first run directory
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""An episode as one picture: steps with maps of what was seen and heard, and the senses' shares."""
+"""An episode as one figure: steps with maps over video and audio, and the modalities' shares."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The pictures of ``spl explain classifier``: maps over images, and the measures of the maps."""
+"""The figures of ``spl explain classifier``: maps over images, and the measures of the maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What attention to channels lets pass at each stage: a gate per block, or one for the whole stage.
+"""The gates of channel attention at each stage: one per block, or one for the whole stage.
 
 Such attention has no map over the image; its gates are drawn as they are.
 """

@@ -1,4 +1,4 @@
-"""A map laid over its picture: the picture as brightness, the map as colour."""
+"""A map overlaid on its image: the image as brightness, the map as colour."""
 
 import numpy as np
 from numpy.typing import NDArray

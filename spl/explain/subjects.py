@@ -1,4 +1,4 @@
-"""The trained classifiers that are explained side by side, and the images that they are asked about."""
+"""The trained classifiers that are explained side by side, and their images."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""Measures of maps as a user reads them: a table on the terminal, the same as Markdown, and JSON."""
+"""Tables of map measures: on the terminal, as Markdown, and as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def notes_on(subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
     return [
         f"Measured on {' or '.join(f'{count:,}' for count in images)} held-out images of each run, evenly "
         f"spread. Class activation maps of {', '.join(layers)}, scaled to 0..1 for each image.",
-        "Confidence: the softmax probability of the class that the run itself names on the whole image.",
+        "Confidence: the softmax probability of the class that the run predicts on the whole image.",
         "Average drop: mean of max(0, Y - O) / Y, where Y is the confidence on the image and O on the "
         "normalised image times its map; lower is better. Average increase: share of images with O > Y; "
         "higher is better.",

@@ -1,4 +1,4 @@
-"""A network of two senses, read as a function of two pictures: the frames, and the sound as one strip."""
+"""A two-stream network as a function of two images: the frames, and the audio as one strip."""
 
 from typing import Any, cast
 

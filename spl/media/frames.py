@@ -1,4 +1,4 @@
-"""A decoded frame as a picture: upright, opaque, and cut to one size. Where frames come from is not here."""
+"""A decoded frame as an image: upright, opaque, resized. Where frames come from is not here."""
 
 from typing import Any
 

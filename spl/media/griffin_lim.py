@@ -1,4 +1,4 @@
-"""Log-mel levels back to a sound that can be listened to, and a file of it; nothing here is learned."""
+"""Log-mel levels back to a waveform and an audio file; nothing here is learned."""
 
 import wave
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Videos decoded once: each becomes one ``.npy`` file of steps and a ``.json`` that speaks last.
+"""The cache of decoded videos: each becomes one ``.npy`` file of steps, and a ``.json`` written last.
 
 Imports no torch, so that a decoding process starts at once. Cutting samples is in ``spl.data.videos``.
 """

@@ -1,4 +1,4 @@
-"""Video files opened, and whether a file is one: found by what is in it, not by its ending.
+"""Opening video files, and whether a file is one: recognised by content, not by extension.
 
 Decoding is not here. PyAV, whose wheel carries FFmpeg, is imported when a file is opened or written.
 """
@@ -53,7 +53,7 @@ def open_video(path: Path | str) -> Any:
     except av.FFmpegError as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
-        raise MediaError(f"{path} is no video file, or cut: {told(error)}") from error
+        raise MediaError(f"{path} is not a video file, or is truncated: {told(error)}") from error
 
 
 def look_at(path: Path) -> Look:

@@ -1,4 +1,4 @@
-"""Video files with sound, read step by step on one time axis; never held whole. Writing them is not here."""
+"""Video files with sound, read step by step on one time axis; never held whole. Writing is not here."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -130,7 +130,7 @@ class Video:
         if stream.type == "video":
             num_told = max(num_decoded + num_damaged, self._num_told)
             if num_damaged or num_told - num_decoded > MOST_LOST * num_told:
-                self._note(f"{num_decoded:,} of {num_told:,} pictures could be decoded")
+                self._note(f"{num_decoded:,} of {num_told:,} frames could be decoded")
         elif num_damaged:
             self._note(f"{num_damaged:,} damaged packets of sound left out")
 

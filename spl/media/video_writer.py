@@ -1,4 +1,4 @@
-"""Pictures and sound written as a video file that plays in a browser; `spl.media.video_reader` reads it."""
+"""Frames and sound written as a video file that plays in a browser; `spl.media.video_reader` reads it."""
 
 import os
 from collections import deque

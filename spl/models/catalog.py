@@ -1,4 +1,4 @@
-"""``spl models``: what our networks cost, beside the figures that the HAM paper prints.
+"""``spl models``: the cost of our networks, beside the figures that the HAM paper prints.
 
 The networks are those of ``spl.models.resnet``, counted as ``spl.models.cost`` says; nothing is trained here.
 """
@@ -70,10 +70,10 @@ WHY_NOT = (
 class ModelsConfig:
     """Which networks are counted, and for what."""
 
-    model: tuple[str, ...] = tuple(RESNETS)  # networks by name
-    attention: tuple[str, ...] = ("none",)  # attention modules by name, each in each network
+    model: tuple[str, ...] = tuple(RESNETS)  # networks to list
+    attention: tuple[str, ...] = ("none",)  # attention modules, each inserted into each network
     num_classes: Count | None = None  # of the classifier; null: 10, and 1000 for ImageNet's networks
-    image_size: Side | None = None  # height and width; null: 32, 96 or 224, as the network was made for
+    image_size: Side | None = None  # rows and columns; null: 32, 96 or 224, as the network expects
 
     def __post_init__(self) -> None:
         for name in self.model:

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-accumulates, and the memory of a forward pass.
+"""The cost of a model: parameters, multiply-accumulates, and the memory of a forward pass.
 
 The pass is made with tensors that have a shape and no contents, as a CPU would make it; a model on any device
 will do, also on ``meta``. Nothing here measures time.

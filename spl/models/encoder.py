@@ -19,14 +19,14 @@ ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 class EncoderConfig:
     """Sizes of the two streams and of their joint code."""
 
-    video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or linear layers
-    attention: StreamAttention = "csm"  # behind a video stream's convolutions, before a dense one's layers
-    audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over a log-mel, or linear layers
-    video_widths: tuple[Count, ...] = (512, 256)  # of a dense video stream: hidden layers below its features
-    audio_widths: tuple[Count, ...] = (256, 128)  # of a dense audio stream, likewise
-    video_features: Count = 256  # of the video stream
-    audio_features: Count = 128  # of the audio stream
-    features: Count = 256  # of the joint code
+    video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or dense layers
+    attention: StreamAttention = "csm"  # after the convolutions of the video stream; before dense layers
+    audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over the log-mel, or dense layers
+    video_widths: tuple[Count, ...] = (512, 256)  # widths of the hidden layers of a dense video stream
+    audio_widths: tuple[Count, ...] = (256, 128)  # widths of the hidden layers of a dense audio stream
+    video_features: Count = 256  # output width of the video stream
+    audio_features: Count = 128  # output width of the audio stream
+    features: Count = 256  # width of the joint code
     code_activation: Literal["relu", "sigmoid"] = "relu"  # of the joint code; sigmoid keeps it in 0..1
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Residual networks by name, with attention where one wants it: those of the papers, and torchvision's.
+"""Residual networks by name, with optional attention: those of the papers, and torchvision's.
 
 There are three families, all post-activation, the WideResNets too:
 

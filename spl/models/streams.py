@@ -1,4 +1,4 @@
-"""The streams, each from one sense to its features: convolutional and dense. Fusing them is not done here."""
+"""The streams, each from one modality to its features: convolutional or dense. Fusion is not here."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Names in any script in pictures: by a font that has their letters, else by the letters' numbers."""
+"""Names in any script in figures: by a font that has their letters, else by code points."""
 
 from collections.abc import Iterable
 from functools import lru_cache

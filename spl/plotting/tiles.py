@@ -1,4 +1,4 @@
-"""Pictures of samples: tiles of what is seen and heard, laid row by row, and figures written whole."""
+"""Figures of samples: tiles of video and audio in rows, and figures saved atomically."""
 
 import os
 from pathlib import Path

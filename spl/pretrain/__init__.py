@@ -1,1 +1,1 @@
-"""Pretraining: one code for what is seen and heard, learned without rewards or labels."""
+"""Pretraining: a joint audio-visual representation, learned without rewards or labels."""

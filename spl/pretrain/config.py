@@ -1,4 +1,4 @@
-"""What describes a pretraining: its configuration, the model that it names, and the means of its data."""
+"""The configuration of a pretraining, the model built from it, and the means of its data."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,14 +40,14 @@ MOMENT_BATCH = 64
 class PretrainRecipe:
     """How an autoencoder is trained."""
 
-    epochs: Count = 10  # of three views of every sample each
+    epochs: Count = 10  # passes over the samples, each in three views
     batch_size: Annotated[int, Range(3, MOST)] = 96  # views per update
-    learning_rate: Positive = 1e-3  # of Adam, highest
-    schedule: Literal["constant", "cosine"] = "cosine"  # how it falls
-    warmup_epochs: Count0 = 0  # over which it grows from 0
-    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: leave it
-    layer_epochs: Count0 = 0  # over the samples, of each dense layer alone, before the whole; 0: none
-    layer_drop: ShareBelow1 = 0.3  # share of its input that a layer alone does not see
+    learning_rate: Positive = 1e-3  # peak learning rate of Adam
+    schedule: Literal["constant", "cosine"] = "cosine"  # how the learning rate decays
+    warmup_epochs: Count0 = 0  # epochs over which the learning rate grows from 0
+    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: off
+    layer_epochs: Count0 = 0  # epochs of each dense layer alone, before the whole; 0: none
+    layer_drop: ShareBelow1 = 0.3  # share of the input dropped while a layer is trained alone
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -69,22 +69,22 @@ class PretrainConfig:
     recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)  # which samples, when
     paced_by: Literal["across", "loss"] = (
-        "across"  # what a curriculum finds hard: to make one sense from the other, or the whole loss
+        "across"  # difficulty: the error across modalities, or the whole loss
     )
     restarts: Count = 1  # random initialisations, of which the best is kept
     seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    num_threads: Threads | None = None  # of torch on the CPU; null: what others leave free, now and later
+    num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
-    checkpoint_every_minutes: Positive = 10.0  # at the latest, besides the end of each epoch
-    num_drawn: Count0 = 4  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
+    checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
+    num_drawn: Count0 = 4  # samples to draw after each epoch, with 3 s of audio; 0: none
 
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.curriculum.name != "uniform" and self.paced_by == "across" and self.objective.views == "both":
             raise ValueError(
-                "paced_by=across needs views that hide a sense, got objective.views=both: choose thirds or "
-                "random, or paced_by=loss"
+                "paced_by=across needs views that hide a modality, got objective.views=both: choose thirds "
+                "or random, or paced_by=loss"
             )
 
 

@@ -1,4 +1,4 @@
-"""The curriculum of a pretraining: how hard a sample is, is the mean of what was last found on its views."""
+"""The curriculum of a pretraining: a sample's difficulty is the mean of the latest losses of its views."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""``spl ablate curriculum``, of the autoencoder: what it learns when some samples have a wrong sound."""
+"""``spl ablate curriculum`` of the autoencoder: training with some wrong sounds under each curriculum."""
 
 import statistics
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ NUM_JUDGED = 1_024  # samples, evenly over the data
 WRONG = "curriculum/mismatched_share"
 ERRORS = (
     Measure("error", "error", 4, "clean reconstruction error, mean of six; 1: the mean is predicted"),
-    Measure("cross_error", "across senses", 4, "error of each sense made from the other"),
+    Measure("cross_error", "across modalities", 4, "error of each modality made from the other"),
 )
 MISMATCHED = (
     Measure("mismatched", "wrong sounds %", 1, "learned samples with a wrong sound, mean over epochs, %"),
@@ -43,13 +43,13 @@ class CurriculaConfig(EpochOptions, PretrainConfig):
 
     of: Literal["autoencoder"] = "autoencoder"
     test: HeldOutConfig = field(default_factory=HeldOutConfig)  # samples to judge by
-    num_drawn: Count0 = 0  # samples drawn at the end of each epoch, with 3 s of sound; 0: none
+    num_drawn: Count0 = 0  # samples to draw after each epoch, with 3 s of audio; 0: none
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if "restarts" in self.variants and self.recipe.layer_epochs:
             raise ValueError(
-                "each of the restarts would train its layers anew, which is more updates: leave restarts out "
+                "each restart would train its layers again, which is more updates: leave restarts out "
                 f"of --variants, or recipe.layer_epochs, got {self.recipe.layer_epochs}"
             )
         check_epochs(self, PretrainConfig)
@@ -82,11 +82,11 @@ class Learner:
         held_out = ", ".join(config.test.paths)
         self.notes = [
             f"Data: {len(self.source):,} samples of {self.source.history} steps, of which "
-            f"{config.data.mismatch:.0%} are heard with the sound of another class; {config.recipe.epochs} "
+            f"{config.data.mismatch:.0%} have the sound of another class; {config.recipe.epochs} "
             f"epochs of three views of each, {config.recipe.batch_size} views an update.",
             "Error: of video and sound made from both, from the video alone and from the sound alone, where "
-            "predicting the mean of the training data costs 1; mean of the six. Across senses: of video from "
-            "sound and sound from video. On "
+            "predicting the mean of the training data costs 1; mean of the six. Across modalities: of video "
+            "from sound and sound from video. On "
             + (
                 f"{held_out}." if held_out else "the clean samples of the training data: nothing is held out."
             ),

@@ -1,4 +1,4 @@
-"""Where pairs for pretraining come from, and the order in which they are shown."""
+"""The sources of pairs for pretraining, and the order in which they are shown."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,12 +29,12 @@ DATA = "data.json"  # in the folder of a run: what it learned from, and what was
 class PairsConfig:
     """Which recordings or videos; each recording, and each sub-folder of videos, is a label."""
 
-    paths: tuple[PathName, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
-    skip_broken: bool = False  # leave out for good what cannot be read; else nothing is begun with it
+    paths: tuple[PathName, ...] = ()  # folders or files, of recordings or of videos
+    skip_broken: bool = False  # leave unreadable files out for good, instead of refusing the data
     videos: ClipConfig = field(default_factory=ClipConfig)  # how videos are cut
     history: Count = 4  # steps in a sample of a recording
-    stride: Count = 1  # steps from one sample of a recording to the next
-    mismatch: Share = 0.0  # share of the samples that get the sound of another class, on purpose
+    stride: Count = 1  # steps between samples of a recording
+    mismatch: Share = 0.0  # share of samples that get the audio of another class, on purpose
 
     def __post_init__(self) -> None:
         check_ranges(self)

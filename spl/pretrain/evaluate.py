@@ -1,4 +1,4 @@
-"""``spl evaluate autoencoder``: what a trained autoencoder makes of samples, and what its code is worth."""
+"""``spl evaluate autoencoder``: reconstructions of a trained autoencoder, and the quality of its code."""
 
 import json
 import math
@@ -41,8 +41,8 @@ AT = (1, 5, 10)  # recalls
 class HeldOutConfig:
     """Samples to judge by; none given: those that the run learned from."""
 
-    paths: tuple[PathName, ...] = ()  # recordings, or videos: folders or files; what they are is looked at
-    skip_broken: bool = False  # leave out what cannot be read; else nothing is judged
+    paths: tuple[PathName, ...] = ()  # folders or files, of recordings or of videos
+    skip_broken: bool = False  # leave out unreadable files, instead of refusing the data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,10 @@ class EvaluateAutoencoderConfig:
     """How a trained autoencoder is judged."""
 
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
-    against: PathName | None = None  # folder of another run, whose reconstructions are shown beside
-    num_measured: Annotated[int, Range(2, MOST)] = 1_024  # samples, evenly over the data, at most
-    num_retrieved: Annotated[int, Range(2, MOST)] = 256  # of them, among which a video's sound is sought
-    num_splits: Count = 5  # of the samples into known and held-out ones, for the probes
+    against: PathName | None = None  # another run directory, for comparison
+    num_measured: Annotated[int, Range(2, MOST)] = 1_024  # samples at most, evenly spread over the data
+    num_retrieved: Annotated[int, Range(2, MOST)] = 256  # samples of them used for retrieval
+    num_splits: Count = 5  # training and test splits for the probes
     seed: Seed = 0  # of the splits
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 

@@ -1,4 +1,4 @@
-"""What the paths that a user gives as data are: recordings of ours, or videos."""
+"""What the data paths given by a user are: recordings of ours, or videos."""
 
 import glob
 import os
@@ -72,7 +72,7 @@ def _check_whole(files: FolderFiles) -> None:
     """Refuse arrays of a recording that has no header: it was stopped, or copied in part."""
     if arrays := [name for name in files.used if _is_array(name)]:
         raise UsageError(
-            f"{(files.root / arrays[0]).parent} is not a whole recording: it has {Path(arrays[0]).name} "
+            f"{(files.root / arrays[0]).parent} is not a complete recording: it has {Path(arrays[0]).name} "
             f"and no {HEADER}; record or copy it again"
         )
 

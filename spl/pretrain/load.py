@@ -1,4 +1,4 @@
-"""A trained autoencoder, read from its run with what it needs to know of its data; whether other data fit."""
+"""A trained autoencoder loaded from its run with the statistics of its data; whether other data fit."""
 
 import math
 from collections.abc import Mapping

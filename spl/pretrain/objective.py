@@ -1,4 +1,4 @@
-"""What an autoencoder is trained for: one loss per view, from what it makes of the senses it was shown."""
+"""The objective of an autoencoder: one loss per view, from its reconstructions of both modalities."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ Views = Literal["thirds", "random", "both"]
 class ObjectiveConfig:
     """What is shown, what is hidden, and what the code should be like."""
 
-    views: Views = "thirds"  # both modalities, video alone, audio alone, a third each; drawn; or always both
-    video_weight: NotNegative = 1.0  # of the picture's error, where predicting the mean costs 1
-    audio_weight: NotNegative = 1.0  # of the sound's error, likewise
+    views: Views = "thirds"  # what is shown: both, video, audio: a third each, at random, always both
+    video_weight: NotNegative = 1.0  # weight of the video's error, relative to predicting the mean
+    audio_weight: NotNegative = 1.0  # weight of the audio's error, relative to predicting the mean
     alignment: Literal["none", "squared", "infonce"] = (
-        "none"  # pulls both modalities' codes of a sample together
+        "none"  # loss that pulls the codes of both modalities together
     )
-    alignment_weight: NotNegative = 1.0  # of that
-    temperature: Positive = 0.1  # of infonce
+    alignment_weight: NotNegative = 1.0  # weight of the alignment loss
+    temperature: Positive = 0.1  # temperature of infonce
     sparsity: Literal["none", "squared", "kl", "l1"] = "none"  # penalty on each unit's expected activation
-    sparsity_target: Share = 0.05  # that activation; l1 has none
-    sparsity_weight: NotNegative = 0.1  # of the penalty
-    noise: NotNegative = 0.0  # standard deviation added to what is shown; 1 is white, or full scale
-    block: Share = 0.0  # share of rows and columns of one block that is blanked
-    shift: Count0 = 0  # steps by which the picture is moved in time, at most; the sound likewise
+    sparsity_target: Share = 0.05  # target of the expected activation; l1 has none
+    sparsity_weight: NotNegative = 0.1  # weight of the sparsity penalty
+    noise: NotNegative = 0.0  # standard deviation of noise on the input; 1 is full scale
+    block: Share = 0.0  # side of a blanked block, as a share of rows and columns
+    shift: Count0 = 0  # most steps by which video and audio are each shifted in time
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""``spl pretrain autoencoder``: a run in a new folder, or on from one; several initialisations, if asked."""
+"""``spl pretrain autoencoder``: a new or resumed run, of several initialisations if asked."""
 
 import json
 import shlex

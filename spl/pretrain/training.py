@@ -1,4 +1,4 @@
-"""One pretraining in its folder: which batches it learns from, what an epoch ends with, what it tells."""
+"""The training of an autoencoder in its run directory: its batches, the end of an epoch, what it logs."""
 
 import shlex
 import time

@@ -1,1 +1,1 @@
-"""Where the features of a layer lie on its input."""
+"""Where on the input the features of a layer have their centres."""

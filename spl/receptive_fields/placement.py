@@ -1,4 +1,4 @@
-"""Where on its input a layer's features lie: receptive fields followed through any network.
+"""The position of a layer's features on its input: receptive fields traced through any network.
 
 A map is as large as its layer, and is laid on the input here, by the features' centres. What maps say is
 elsewhere; how each operation moves a centre is in `spl.receptive_fields.tracing`.

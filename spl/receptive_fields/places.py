@@ -1,4 +1,4 @@
-"""Where the values that an operation gives lie on the input, by where those that it takes lie.
+"""Positions on the input of an operation's outputs, from the positions of its inputs.
 
 Each function has the places along one axis of the input, of the shape of the tensor whose values have them,
 and returns those of the operation's output. Which operation has which is in spl.receptive_fields.tracing.

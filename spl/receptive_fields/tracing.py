@@ -1,4 +1,4 @@
-"""Centres of receptive fields, carried along beside every tensor of a forward pass.
+"""Centres of receptive fields, traced along with every tensor of a forward pass.
 
 Each value has a place on the input, a row and a column. What moves values moves their places by the same
 operation; what looks at a window, a convolution or a pool, has the middle of its window; what mixes

@@ -1,1 +1,1 @@
-"""One page that tells a run, or several side by side: ``spl report RUN [RUN ...]``."""
+"""A self-contained HTML report of one run or several side by side: ``spl report RUN [RUN ...]``."""

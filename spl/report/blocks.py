@@ -1,4 +1,4 @@
-"""What a page is made of: tables, charts, media and words, which the template turns into HTML.
+"""The blocks of a page: tables, charts, media and text, which the template turns into HTML.
 
 Nothing here knows a run.
 """

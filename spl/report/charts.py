@@ -1,4 +1,4 @@
-"""Charts as inline SVG whose colours are the page's CSS variables, so that they serve by day and by night."""
+"""Charts as inline SVG whose colours are the page's CSS variables, for light and dark themes."""
 
 import io
 import itertools

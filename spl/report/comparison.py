@@ -1,4 +1,4 @@
-"""Runs side by side: the figures that matter of each kind, in a table and a chart."""
+"""Runs side by side: the main figures of each kind, in a table and a chart."""
 
 import statistics
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Learning curves: runs that differ only in their seed are one line with a band, others side by side."""
+"""Learning curves: runs that differ only in their seed become one line with a band, others stay separate."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What ``spl explain`` measured of a run, as tables: maps over images, and what each modality did."""
+"""Tables of what ``spl explain`` measured: maps over images, and the contributions of modalities."""
 
 from statistics import fmean
 from typing import Any
@@ -55,7 +55,7 @@ def _episodes(run: Run) -> list[Block]:
     note = (
         f"At step {result['step']:,}. Video, audio: shares of the {result['score']} of the chosen action, "
         f"exact Shapley values. Average drop, increase: of its {result['confidence']}, with both streams "
-        f"seen through their {result['method']} maps."
+        f"multiplied by their {result['method']} maps."
     )
     return [Table("What it acted on", columns, rows, note)]
 

@@ -1,4 +1,4 @@
-"""Pictures, sounds and films of a run's folder, put into a page as data URIs as far as there is room."""
+"""Images, audio and films of a run directory, embedded in a page as data URIs as far as there is room."""
 
 import base64
 import re
@@ -54,7 +54,7 @@ class Shelf:
         try:
             size_of = open_image(path).size if sort.startswith("image") else None
         except UnreadableError:
-            self.left_out.append(f"Left out: {path} is no whole picture.")
+            self.left_out.append(f"Left out: {path} is not an intact image.")
             return None
         self.room -= num_bytes
         source = f"data:{sort};base64,{base64.b64encode(path.read_bytes()).decode()}"
@@ -139,4 +139,4 @@ def _caption(path: Path) -> str:
         return (
             "original sound, through log-mel and back" if path.stem == "original" else _words(Path(path.stem))
         )
-    return f"epoch {int(match[1])}{', the sound as told from the video' if match[2] else ''}"
+    return f"epoch {int(match[1])}{', the sound predicted from the video' if match[2] else ''}"

@@ -1,4 +1,4 @@
-"""What a run's folder says, read without loading a model. How it is shown is not here."""
+"""Reading a run directory without loading a model. Rendering is not here."""
 
 import csv
 import json
@@ -127,7 +127,7 @@ def check_run(folder: Path) -> Path:
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml")
+        raise UsageError(f"{folder} is not a run directory: it has no config.yaml")
     return path
 
 

@@ -1,4 +1,4 @@
-"""What runs came to: the tables and charts of each kind. Runs side by side are in `spl.report.comparison`."""
+"""Results of runs: tables and charts of each kind. Runs side by side are in `spl.report.comparison`."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -53,7 +53,9 @@ def _agent(run: Run) -> list[Block]:
     result = run.document("evaluation")
     if not result:
         return [
-            Words(["Not evaluated yet: spl evaluate agent RUN tells its return with all modalities, or one."])
+            Words(
+                ["Not evaluated yet: spl evaluate agent RUN reports its return with all modalities, or one."]
+            )
         ]
     found: dict[str, Any] = result["conditions"]
     oracle = found["oracle"]["mean"] if "oracle" in found else None
@@ -87,7 +89,9 @@ def _classifier(run: Run) -> list[Block]:
     counts = run.table("confusion") or run.table("evaluation-last") or run.table("evaluation-best")
     classes = result.get("classes") or run.document("evaluation-last").get("classes", [])
     if not counts and not classes:
-        return [Words(["Not finished yet: its end, or spl evaluate classifier RUN, tells each class."])]
+        return [
+            Words(["Not finished yet: each class is reported at its end, or by spl evaluate classifier RUN."])
+        ]
     if counts:
         matrix = np.array([line[1:] for line in counts[1:]], dtype=np.int64)
         chart = draw_confusion(matrix, counts[0][1:])
@@ -120,7 +124,7 @@ def _autoencoder(run: Run) -> list[Block]:
     result = run.document("evaluation")
     if not result:
         return [
-            Words(["Not evaluated yet: spl evaluate autoencoder RUN tells its errors from each modality."])
+            Words(["Not evaluated yet: spl evaluate autoencoder RUN reports its errors from each modality."])
         ]
     tables: list[Block] = [Table(sheet.title, sheet.columns, sheet.rows) for sheet in sheets(result)]
     errors = result["reconstruction"]

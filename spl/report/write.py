@@ -33,8 +33,8 @@ MOST_FIGURES = 3  # beside steps and time, at the top
 class ReportConfig:
     """How a page is written."""
 
-    out: PathName | None = None  # the page; null: report.html in the run's folder
-    max_mib: NotNegative = 64.0  # of pictures, sounds and films on it, all together; the others are named
+    out: PathName | None = None  # output file; null: report.html in the run directory
+    max_mib: NotNegative = 64.0  # limit for embedded images, audio and films together; the rest is only named
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""Checkpoints: a nested state, tensors and all, written beside the last one and renamed into place.
+"""Checkpoints: a nested state, tensors included, written beside the previous one and renamed into place.
 
 A folder belongs to one run, and one process saves into it. Which state a run has is not decided here.
 """
@@ -107,8 +107,8 @@ def load(path: Path, *, tell: Callable[[str], None] | None = None) -> dict[str, 
             say(f"{'; '.join(damages)}: {folder.name} is used instead")
         return state
     if damages:
-        rest = "no other beside it is whole" if damages[1:] else "there is no other beside it"
-        raise DamagedError(f"{damages[0]}; {rest}: copy the run again, or train anew")
+        rest = "no other one is intact" if damages[1:] else "there is no other one"
+        raise DamagedError(f"{damages[0]}; {rest}: copy the run again, or train again")
     raise CheckpointError(
         f"{path} is not a checkpoint: expected a folder with {_STATE}, or one of step-... folders"
     )
@@ -139,7 +139,7 @@ def _read(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         raise CheckpointError(f"{folder / _STATE} must hold a state with keys, got {type(state).__name__}")
     names = {found.name for found in folder.iterdir() if not found.name.startswith(".")}
     if strange := sorted(names - {_STATE, _TENSORS}):
-        say(f"{folder} holds {', '.join(strange)} beside what was saved: it is not read")
+        say(f"{folder} holds {', '.join(strange)} which no checkpoint has: it is not read")
     return state
 
 

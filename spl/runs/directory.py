@@ -1,4 +1,4 @@
-"""What every run has: a folder that says how it was made, a device, and a generator for each purpose."""
+"""What every run has: a directory that records how it was made, a device, and a generator per purpose."""
 
 import contextlib
 import itertools
@@ -105,7 +105,7 @@ def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
     if not path.is_file():
         known = sorted(parent.glob("*/config.yaml"), key=lambda found: found.stat().st_mtime)
         newest = f"; the newest run here is {known[-1].parent}" if known else ""
-        raise UsageError(f"{folder} is not the folder of a run: it has no config.yaml{newest}")
+        raise UsageError(f"{folder} is not a run directory: it has no config.yaml{newest}")
     if not path.read_bytes().endswith(b"\n"):
         raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
     _check_kind(config_class, folder, parent)

@@ -1,4 +1,4 @@
-"""Files that a kill or a full disk leaves whole, and folders that one process holds at a time.
+"""Files that survive a kill or a full disk intact, and directories locked by one process.
 
 What the files mean is told where they are written.
 """

@@ -1,4 +1,4 @@
-"""What a run tells: a live panel or plain lines, one JSON line per row, TensorBoard where installed."""
+"""A run's log: a live panel or plain lines, one JSON line per row, TensorBoard where installed."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine and commit, as ``system.jsonl`` in its folder holds them."""
+"""The machine, versions and commit of a run, as saved in ``system.jsonl``."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a run stops where it can be saved; a second Ctrl-C ends any command at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: a run stops at a resumable point; a second Ctrl-C ends any command at once."""
 
 import os
 import signal

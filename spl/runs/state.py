@@ -1,4 +1,4 @@
-"""Nested states: as JSON and tensors, back, and whether one fits a program. No files."""
+"""Nested states: converted to JSON and tensors and back, and checked against a program. No files."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How many threads torch computes with: the cores that others leave to a run, looked at as it goes on.
+"""The number of torch threads: the free cores, checked again during the run.
 
 A thread beside a busy neighbour keeps all others waiting at every operation: on 2 cores, two threads then
 made 13 updates a second where one made 29.

@@ -1,4 +1,4 @@
-"""Where a model looked: maps by name, each ``(model, layer, inputs, score) -> (B, H, W)`` in 0..1."""
+"""Saliency maps by name, each ``(model, layer, inputs, score) -> (B, H, W)`` in 0..1."""
 
 from spl.saliency.attention_map import attention_map
 from spl.saliency.cam import grad_cam, grad_cam_plus_plus, layer_cam, score_cam

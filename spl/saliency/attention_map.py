@@ -1,4 +1,4 @@
-"""An attention module's own map, called as the other methods are."""
+"""An attention module's own map, called like the other methods."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Class activation maps: a layer's channels, weighed by what each does for the score."""
+"""Class activation maps: a layer's channels, weighted by their effect on the score."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What all maps share: which layer, which input, what the layer gave, and how that lies on the input.
+"""What all maps share: the layer, the input, the layer's output, and its position on the input.
 
 A model has one input, a tensor, and then one layer and one map; or several, a tuple. Of a tuple each input
 with rows and columns ``(B, ..., H, W)`` has a layer and a map, None where none is wanted; what has fewer

@@ -1,5 +1,6 @@
-"""Mutual transfer: how far two models that look at the same images differ in where they look, and in what
-they say. What is trained by it, and on what, is not decided here.
+"""Losses of mutual transfer: how far the maps, or the predictions, of two models on the same images differ.
+
+Training with them is not here.
 
 A model's *global map* is the sum of its layers' maps; it is compared patch by patch, by Pearson's
 correlation.

@@ -1,4 +1,4 @@
-"""Numbers that judge a map: what the model still sees of an image where only the map lets light through.
+"""Measures of a map: the model's confidence in an image of which only the map's parts are shown.
 
 A *confidence* is a softmax probability of what was chosen on the full image: over classes for a classifier,
 over actions for Q-values. Nothing is drawn or trained here.

@@ -1,4 +1,4 @@
-"""Maps from changes of the input itself: integrated gradients, and what is lost when a place is hidden."""
+"""Maps from changes of the input: integrated gradients, and occlusion."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def attributions(
         if not given[place].is_floating_point():
             raise ValueError(
                 f"integrated gradients need floats, got {given[place].dtype}: let the model read floats, "
-                "as it cannot be asked about what lies between two bytes"
+                "as there are no values between two bytes"
             )
         given[place] = given[place].float()
     nodes, weights = np.polynomial.legendre.leggauss(num_steps)  # on -1..1

@@ -1,4 +1,4 @@
-"""Which sense a decision came from: exact Shapley values of two senses, from four forward passes."""
+"""Contributions of two modalities to a decision: exact Shapley values from four forward passes."""
 
 from typing import Any, NamedTuple
 
@@ -67,7 +67,7 @@ def shapley_values(model: nn.Module, inputs: tuple[Tensor, ...], score: Score) -
     """
     if len(inputs) not in (2, 3) or (len(inputs) == 3 and inputs[2].shape[1:] != (2,)):
         raise ValueError(
-            "inputs must be two senses (B, ...), and flags (B, 2) if the model takes them, "
+            "inputs must be two modalities (B, ...), and flags (B, 2) if the model takes them, "
             f"got {[tuple(x.shape) for x in inputs]}"
         )
     scores: dict[str, Any] = {}

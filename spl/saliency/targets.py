@@ -1,4 +1,4 @@
-"""What is asked about: one number per sample of what a model returns."""
+"""The scores that are explained: one number per sample of a model's output."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Naming the module in which a number stops being one: slow, for finding out and not for training."""
+"""Naming the module that produces the first NaN: slow, for debugging and not for training."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

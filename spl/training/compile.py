@@ -1,4 +1,4 @@
-"""Compiling a function for the device it runs on, or saying in one sentence why that cannot be."""
+"""Compiling a function for its device, or saying in one sentence why that is impossible."""
 
 import os
 import shutil

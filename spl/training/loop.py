@@ -1,4 +1,4 @@
-"""The loop of every training: what happens around its own work, from its first unit to its last or a signal.
+"""The loop of every training: what surrounds its own work, from its first unit to its last or a signal.
 
 Where batches come from, which losses they get and when a model is judged is each training's own.
 """
@@ -128,7 +128,7 @@ def _closing_words(training: Training, saved: int | None, resume_with: str) -> s
     if saved is None:
         return "stopped; nothing was saved"
     if saved != training.done:
-        return f"stopped; the last save is of {training.counted} {saved:,}; resume with: {resume_with}"
+        return f"stopped; last saved at {training.counted} {saved:,}; resume with: {resume_with}"
     if training.is_finished:
         return training.farewell()
     return f"stopped and saved at {training.counted} {saved:,}; resume with: {resume_with}"

@@ -1,4 +1,4 @@
-"""Random initialisations of a run, each in a folder of its own within the run's, of which the best is kept.
+"""Random initialisations of a run, each in its own folder within the run directory; the best is kept.
 
 What is trained, and what makes one the best, is decided elsewhere.
 """

@@ -1,4 +1,4 @@
-"""The only backward pass of training: one step down the weighted mean of the samples' losses."""
+"""The only backward pass of training: one step on the weighted mean of the samples' losses."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -218,7 +218,7 @@ def refused(config, match, tmp_path):
 def test_a_folder_that_is_no_run_is_refused(begin, tmp_path):
     config = begin()
     wrong = replace(config, pretrained=PretrainedConfig(run=str(tmp_path / "nothing")))
-    refused(wrong, "nothing is not the folder of a run: it has no config.yaml", tmp_path)
+    refused(wrong, "nothing is not a run directory: it has no config.yaml", tmp_path)
 
 
 def test_a_run_of_a_classifier_is_refused(begin, tiny, tmp_path):

@@ -85,8 +85,8 @@ def test_other_methods_and_scores(folder, method):
 
 def test_mistakes_are_one_sentence(folder, smoke, tmp_path, capsys):
     for words, said in {
-        (): "give the folder of the run: spl explain agent",
-        (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
+        (): "give the run directory: spl explain agent",
+        (str(tmp_path),): "is not a run directory: it has no config.yaml",
         (str(folder), "--method", "attention"): "method must be one of grad-cam",
         (str(folder), "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
         (str(folder), "--num_episodes", "0"): "num_episodes must be at least 1, got 0",

@@ -218,7 +218,7 @@ class Lost(nn.Module):
 @pytest.mark.parametrize("where", ["table", "heads"])
 def test_what_cannot_be_recognised_is_refused(where):
     net = Lost()
-    with pytest.raises(ValueError, match=rf"which axis of '{where}' is that of its channels cannot be told"):
+    with pytest.raises(ValueError, match=rf"the channel axis of '{where}' is ambiguous"):
         insert_attention(net, "se", where=where, example=EXAMPLE)
     assert not any(module._forward_hooks for module in net.modules())
 

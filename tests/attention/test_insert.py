@@ -257,7 +257,7 @@ def test_the_report_reads_as_a_table():
         ("csm", {"where": "layer5"}, "no module of ResNet matches 'layer5'.*it has .*layer4"),
         ("csm", {"where": "*.bn2"}, r"'\*' stays within one name"),
         ("csm", {"where": []}, "where names no module"),
-        ("csm", {"where": "layer1.0.relu"}, r"cannot be told from it; pass an input .*example="),
+        ("csm", {"where": "layer1.0.relu"}, r"cannot be inferred from it; pass an input .*example="),
         (
             "csm",
             {"where": "fc", "example": torch.zeros(1, 3, 32, 32)},

@@ -130,7 +130,7 @@ def test_a_picture_that_breaks_while_it_is_trained_is_told_and_the_advice_serves
         with pytest.raises(UsageError) as caught:
             train(tiny(), file=file)
     assert "red/3.png cannot be read as an image: " in str(caught.value)
-    assert "; put a whole copy of it back, or start a new run without it" in str(caught.value)
+    assert "; restore an intact copy, or start a new run without it" in str(caught.value)
     assert "resume with: spl train classifier --resume" in file.getvalue()
     (folder,) = (Path(tiny().runs) / "classifier").iterdir()
     if fate == "broken":

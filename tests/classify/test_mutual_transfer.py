@@ -285,7 +285,7 @@ def test_restarts_of_pairs_keep_the_best_pair(tiny: Maker):
         ((*PEER, "--transfer.below", "2"), r"below must be in \(-1, 1\]"),
         ((*PEER, "--transfer.weight", "-1"), "weight must be at least 0"),
         ((*PEER, "--transfer.power", "0.5"), "power must be at least 1"),
-        (("--transfer.kind", "predictions"), "kind: no peer learns beside it; name one with peer"),
+        (("--transfer.kind", "predictions"), "kind need a peer; name one with peer"),
         ((*PEER, "--transfer.kind", "predictions", "--transfer.grid", "2"), "grid: only kind=maps has any"),
         ((*PEER, "--compile", "true"), "which compile=true closes"),
     ],

@@ -481,7 +481,7 @@ def test_what_may_change_on_resuming(tiny: Maker):
         (["--restarts", "0"], "restarts must be at least 1, got 0"),
         (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
         (["--model.attention_options.ratio", "3", "--attention", "csm"], "ratio"),
-        (["--resume", "nowhere"], "nowhere is not the folder of a run: it has no config.yaml"),
+        (["--resume", "nowhere"], "nowhere is not a run directory: it has no config.yaml"),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -119,7 +119,7 @@ BOTH: dict[str, tuple[str, Change | None, str]] = {
     "cut description": ("env.json", lambda content: content[:40], "env.json is empty, cut or corrupt"),
     "empty configuration": ("config.yaml", lambda content: b"", "config.yaml is empty or cut"),
     "cut configuration": ("config.yaml", lambda content: content[:300], "config.yaml is empty or cut"),
-    "no configuration": ("config.yaml", None, "is not the folder of a run: it has no config.yaml"),
+    "no configuration": ("config.yaml", None, "is not a run directory: it has no config.yaml"),
 }
 AWAY = "memory away and resume without it"
 RESUME: dict[str, tuple[str, Change | None, str]] = {
@@ -139,7 +139,7 @@ RESUME: dict[str, tuple[str, Change | None, str]] = {
     "memory of another run": (
         "memory/recording.json",
         edit(lambda d: d.update(written=[20])),
-        "these are not the observations that were remembered then; move the memory away to collect again",
+        "these are not the observations that were saved; move the memory away to collect again",
     ),
 }
 CASES = {

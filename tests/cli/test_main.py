@@ -25,7 +25,7 @@ MISTAKES = {
     "continuous actions": (["train", "agent", "--env", "Pendulum-v1"], "only Discrete is supported"),
     "no module": (["train", "agent", "--env", "nowhere_to_be:Found"], "there is no module 'nowhere_to_be'"),
     "no yaml": (["train", "agent", "--config", "missing.yaml"], "missing.yaml: expected a YAML file"),
-    "not a run": (["evaluate", "agent", "."], "is not the folder of a run: it has no config.yaml"),
+    "not a run": (["evaluate", "agent", "."], "is not a run directory: it has no config.yaml"),
     "no run given": (["evaluate", "agent"], "give the folder of the run"),
     "resume nothing": (["train", "agent", "--resume", "nowhere"], "nowhere is not the folder of a run"),
     "resume without value": (["train", "agent", "--resume"], "--resume needs a value"),
@@ -123,11 +123,11 @@ def test_envs_lists_our_worlds(capsys):
         (["check", "env"], "say which environment is meant"),
         (["train", "agent", "Nowhere-v0", "--num_steps", "9"], "there is no environment Nowhere-v0"),
         (["train", "agent", "a", "b"], "unexpected argument 'b'; write options as --name value"),
-        (["train", "agent", "a", "--env", "b"], "'a' stands first and --env is given too: leave one out"),
-        (["train", "agent", "a", "--env.id=b"], "'a' stands first and --env.id is given too: leave one out"),
+        (["train", "agent", "a", "--env", "b"], "'a' comes first and --env is given too: leave one out"),
+        (["train", "agent", "a", "--env.id=b"], "'a' comes first and --env.id is given too: leave one out"),
         (["pretrain", "autoencoder", "nowhere", "there"], "nowhere"),
         (["models", "resnet21", "csm"], "there is no network 'resnet21'"),
-        (["models", "resnet20", "--model", "resnet32"], "'resnet20' stands first and --model is given too"),
+        (["models", "resnet20", "--model", "resnet32"], "'resnet20' comes first and --model is given too"),
     ],
 )
 def test_what_a_command_needs_stands_first_without_a_name(words, sentence, capsys, tmp_path, monkeypatch):

@@ -312,8 +312,8 @@ def test_a_step_takes_no_time_with_a_million_samples():
     ("options", "sentence"),
     [
         ({"start": 0.0}, "start must be in (0, 1], got 0.0"),
-        ({"end": 0.1}, "end must lie between start (0.3) and 1, got 0.1"),
-        ({"over": 0.05}, "over must lie between warmup (0.08) and 1, got 0.05"),
+        ({"end": 0.1}, "end must be between start (0.3) and 1, got 0.1"),
+        ({"over": 0.05}, "over must be between warmup (0.08) and 1, got 0.05"),
         ({"warmup": 1.0}, "warmup must be in [0, 1), got 1.0"),
         ({"pace": "absolute", "threshold": 0.0}, "threshold must be positive, got 0.0"),
         ({"pace": "absolute", "growth": 0.0}, "growth must be positive, got 0.0"),

@@ -54,7 +54,7 @@ def test_the_easiest_share_of_a_mini_buffer():
     assert threshold(losses, 0.5) == pytest.approx(0.9)  # the first left out
     assert threshold(losses, 1.0) == math.inf
     assert easiest(torch.full((3,), math.nan), 1.0).tolist() == []
-    with pytest.raises(ValueError, match=r"the share must lie in \(0, 1\], got 0.0"):
+    with pytest.raises(ValueError, match=r"the share must be in \(0, 1\], got 0.0"):
         easiest(losses, 0.0)
 
 

@@ -220,7 +220,7 @@ def test_what_cannot_be_reported_is_one_sentence(smoke: Callable, tiny: Callable
         (str(agent),): "had no curriculum: train with --curriculum self-paced",
         (str(tmp_path),): "is not the folder of a run",
         (str(plain), "--out", "x"): "takes one run and no options, got --out",
-        (): "give the folder of the run: spl report curriculum runs/classifier/...",
+        (): "give the run directory: spl report curriculum runs/classifier/...",
     }
     capsys.readouterr()
     for words, sentence in cases.items():

@@ -291,7 +291,7 @@ def test_videos_are_found_by_looking_and_the_rest_is_told(folder):
         "b/three.mkv",
     ]
     assert clips.left_out == [
-        LeftOut(".hidden.mkv", "hidden, or left behind by a program"),
+        LeftOut(".hidden.mkv", "hidden, or left by a program"),
         LeftOut("a/cover.jpg", "a single picture"),
         LeftOut("a/note.txt", "text"),
         LeftOut("b/empty.mp4", "empty"),
@@ -376,7 +376,7 @@ def test_videos_beside_sub_folders_have_no_classes_and_that_is_told(folder):
     clips = load(folder)
     assert clips.classes == ()
     assert clips.labels().tolist() == [0] * 17
-    assert "no classes, as not every video lies in a sub-folder: four.mkv" in clips.summary()
+    assert "no classes, as not every video is in a sub-folder: four.mkv" in clips.summary()
 
 
 def test_what_was_decoded_is_no_data(folder):

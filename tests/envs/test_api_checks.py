@@ -183,18 +183,18 @@ FIXES = {
     "NotPassedOn": ("seed", "does not repeat", "call super().reset(seed=seed) first in reset", "World", {}),
     "Leftover": ("seed", "fresh environment only", "let reset clear what the last episode left", "World", {}),
     "Built": ("seed", "not in a fresh one", "keep nothing in the class or the module", "World", {}),
-    "Silent": ("hearing", "silent", "return the samples that the step made", "World", {}),
-    "Constant": ("hearing", "constant: every sample", "return the waveform", "World", {}),
-    "Stuck": ("hearing", "chunks are the same", "samples of the step that was just made", "World", {}),
-    "Offset": ("hearing", "offset", "subtract its mean in the environment", "World", {}),
+    "Silent": ("signal", "silent", "return the samples that the step made", "World", {}),
+    "Constant": ("signal", "constant: every sample", "return the waveform", "World", {}),
+    "Stuck": ("signal", "chunks are the same", "samples of the step that was just made", "World", {}),
+    "Offset": ("signal", "offset", "subtract its mean in the environment", "World", {}),
     "Hums": (
-        "hearing",
+        "signal",
         "offset",
         "--env.rest_level 200, or the attribute sound_rest_level",
         "Hums",
         {"rest_level": 200.0},
     ),
-    "Rests": ("hearing", "begins at 0", "let reset return a chunk at 128", "RestsAtReset", {}),
+    "Rests": ("signal", "begins at 0", "let reset return a chunk at 128", "RestsAtReset", {}),
     "Skips": (
         "frame skip",
         "75% is lost",
@@ -274,8 +274,8 @@ def test_a_reward_that_cannot_be_learned_from(given, words, fix):
 def test_what_was_seen_never_is_not_told_to_be_well():
     findings = {one.name: one for one in examine(config("FailsAtReset"))}
     for name in ("shapes", "numbers"):
-        assert findings[name][1:3] == ("note", "not seen: no observation came")
-    assert findings["hearing"].what.startswith("not heard: no chunk came")
+        assert findings[name][1:3] == ("note", "not checked: no observation came")
+    assert findings["signal"].what.startswith("not checked: no chunk came")
     assert findings["endings"].verdict == "note"
     assert findings["errors"].what == "reset (seed 0) raised RuntimeError: no \x1b[2J\nreset today"
     assert "seed" not in findings
@@ -284,8 +284,8 @@ def test_what_was_seen_never_is_not_told_to_be_well():
 
 def test_one_chunk_is_not_told_to_be_a_constant_sound():
     findings = {one.name: one for one in examine(config("OldStep"))}
-    assert findings["hearing"].verdict == "note"
-    assert "one chunk was heard" in findings["hearing"].what
+    assert findings["signal"].verdict == "note"
+    assert "only one chunk came" in findings["signal"].what
 
 
 def test_environments_registered_with_wrappers_are_held_to_the_form_below_them():
@@ -315,8 +315,8 @@ def test_the_command_shows_no_control_characters_and_names_the_fix(capsys):
     ("name", "words", "fix"),
     [
         ("Exits", "step 4 (seed 0) called exit('window closed')", "end the episode instead"),
-        ("Leaves", "the whole process died of exit code 3 at step 4 (seed 0)", "find what calls os._exit"),
-        ("Aborts", "the whole process died of SIGABRT at step 6", "(--env_workers true)"),
+        ("Leaves", "the process died of exit code 3 at step 4 (seed 0)", "find what calls os._exit"),
+        ("Aborts", "the process died of SIGABRT at step 6", "(--env_workers true)"),
     ],
 )
 def test_what_ends_the_process_is_a_finding(name, words, fix):

@@ -97,7 +97,7 @@ def test_an_environment_that_dies_while_it_is_measured_ends_the_command_in_one_s
     ended = subprocess.run(command, cwd=request.path.parent.parent, capture_output=True, text=True)
     assert ended.returncode == 1
     assert "brought_worlds:Aborts ended its process (SIGABRT) while what its observation" in ended.stderr
-    assert "'spl check env brought_worlds:Aborts' tells where" in ended.stderr
+    assert "'spl check env brought_worlds:Aborts' shows where" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "agent").exists()
 
@@ -112,7 +112,10 @@ def test_training_says_what_it_leaves_out(smoke):
 
 def test_training_says_what_it_assumes_and_keeps_it(smoke):
     told, result = told_by_training(smoke, "Unbounded")
-    assert "assumed    video_range -1 to 1: the bounds of its space say nothing, and 107 observations" in told
+    assert (
+        "assumed    video_range -1 to 1: the bounds of its space are uninformative, and 107 observations"
+        in told
+    )
     assert "went from -0.9 to -0.1" in told
     config = read_run(result.folder)
     assert config.env.video_range == (-1, 1)

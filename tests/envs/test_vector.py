@@ -130,7 +130,7 @@ def test_values_beyond_their_range_are_cut_and_told_once_for_all_environments(is
     fleet.close()
     (sentence,) = told
     assert sentence.startswith("the audio goes from")
-    assert "beyond its range of -1 to 1: what lies beyond is cut; correct the bounds" in sentence
+    assert "beyond its range of -1 to 1: values outside are clipped; correct the bounds" in sentence
 
 
 @pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])

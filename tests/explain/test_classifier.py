@@ -154,8 +154,8 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
     (tmp_path / "words.png").write_text("no picture")
     run = str(runs[0])
     for words, said in {
-        (): "give the folder of the run: spl explain classifier",
-        (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
+        (): "give the run directory: spl explain classifier",
+        (str(tmp_path),): "is not a run directory: it has no config.yaml",
         (run, "--layers", "layer9"): "ResNet has no layer 'layer9'; did you mean 'layer3'?",
         (run, "--layers", "fc"): "layer 'fc' must give (B, C, H, W), got (1, 3)",
         (run, "--layers", "layer9", "--method", "score-cam"): "ResNet has no layer 'layer9'",

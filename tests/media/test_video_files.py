@@ -148,7 +148,7 @@ def test_text_is_no_video_and_leads_to_none(tmp_path, name):
 def test_a_playlist_never_opens_what_it_names(tmp_path):
     os.mkfifo(tmp_path / "pipe.ts")  # whoever opened it would wait for ever
     (tmp_path / "a.m3u8").write_text(TEXTS["a.m3u8"].replace("video.mp4", str(tmp_path / "pipe.ts")))
-    with pytest.raises(MediaError, match=r"a\.m3u8 is no video file, or cut: "):
+    with pytest.raises(MediaError, match=r"a\.m3u8 is not a video file, or is truncated: "):
         open_video(tmp_path / "a.m3u8")
 
 

@@ -335,15 +335,15 @@ def test_damage_in_the_middle_costs_what_is_damaged(tmp_path):
     path.write_bytes(data)
     film = Video(path)
     assert len(list(film.steps(**CUT))) == 60
-    assert film.notes == ["59 of 60 pictures could be decoded"]
+    assert film.notes == ["59 of 60 frames could be decoded"]
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", r"a\.mp4 is no video file, or cut: "),
-        (b"this is a text, not a film\n" * 50, r"a\.mp4 is no video file, or cut: "),
-        ("cut", r"a\.mp4 is no video file, or cut: "),
+        (b"", r"a\.mp4 is not a video file, or is truncated: "),
+        (b"this is a text, not a film\n" * 50, r"a\.mp4 is not a video file, or is truncated: "),
+        ("cut", r"a\.mp4 is not a video file, or is truncated: "),
         ("sound", r"a\.mp4 has no picture track"),
     ],
 )

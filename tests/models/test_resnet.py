@@ -315,11 +315,11 @@ def test_a_net_is_one_graph_and_exports(attention: str) -> None:
         ({"attention": "se", "attention_options": {"bias": 1}}, "bias of se must be True or False, got 1"),
         (
             {"attention": "se", "attention_options": {"reduction": 4.0}},
-            "reduction of se must be a whole number or None, got 4.0",
+            "reduction of se must be an integer or None, got 4.0",
         ),
         (
             {"attention": "cbam", "attention_options": {"kernel_size": True}},
-            "must be a whole number, got True",
+            "must be an integer, got True",
         ),
         ({"attention": "csm", "attention_options": {"order": 3}}, "order of csm must be a text, got 3"),
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),

@@ -125,7 +125,7 @@ def test_what_is_seen_with_both_senses_alone_is_not_seen_yet(recordings: list[st
 
 def test_going_by_the_other_sense_needs_views_that_hide_one(recordings: list[str]):
     with pytest.raises(
-        ValueError, match=r"paced_by=across needs views that hide a sense, got objective\.views=both"
+        ValueError, match=r"paced_by=across needs views that hide a modality, got objective\.views=both"
     ):
         PretrainConfig(**{**vars(paced(recordings)), "objective": ObjectiveConfig(views="both")})
 

@@ -212,7 +212,9 @@ def test_several_runs_are_told_as_one_with_their_spread(place: Path, capsys: pyt
     assert accuracy["mean"] == pytest.approx(sum(each) / 2)
     assert "2 runs" in told
     assert "± is everywhere the 95 % interval over the runs" in told
-    with pytest.raises(UsageError, match=r"was judged by other samples \(120 of recordings .*; give --data"):
+    with pytest.raises(
+        UsageError, match=r"was evaluated on other samples \(120 of recordings .*; give --data"
+    ):
         pool([{**alone[0], "samples": 99}, alone[1]])
 
 
@@ -226,8 +228,8 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "bare" / "config.yaml").write_text((run_of(place) / "config.yaml").read_text())
     run = str(run_of(place))
     for words, sentence in {
-        (): "give the folder of the run: spl evaluate autoencoder runs/autoencoder/",
-        (str(tmp_path),): "is not the folder of a run: it has no config.yaml",
+        (): "give the run directory: spl evaluate autoencoder runs/autoencoder/",
+        (str(tmp_path),): "is not a run directory: it has no config.yaml",
         (str(tmp_path / "other"),): "unknown key 'env' in",
         (str(tmp_path / "bare"),): "has no autoencoder to read",
         (

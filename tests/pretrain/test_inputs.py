@@ -90,7 +90,7 @@ def test_a_folder_of_both_or_of_neither_is_refused_and_told(tmp_path: Path, vide
         find_inputs([str(recording), str(videos / "low")])
     (recording / "recording.json").unlink()
     with pytest.raises(
-        UsageError, match=r"rec is not a whole recording: it has .*\.npy and no recording\.json"
+        UsageError, match=r"rec is not a complete recording: it has .*\.npy and no recording\.json"
     ):
         find_inputs([str(recording)])
     neither = tmp_path / "neither"

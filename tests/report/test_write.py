@@ -184,7 +184,7 @@ def test_out_may_be_missing_or_a_folder(out: str, make: Maker, tmp_path: Path) -
 
 def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> None:
     run, empty, other = make("run"), make("empty", rows=()), make("other", "--seed", "1")
-    assert "is not the folder of a run: it has no config.yaml" in refusal(capsys, tmp_path)
+    assert "is not a run directory: it has no config.yaml" in refusal(capsys, tmp_path)
     assert "has no rows in metrics.jsonl yet" in refusal(capsys, empty)
     assert "has no rows in metrics.jsonl yet" in refusal(capsys, run, empty, "--out", tmp_path / "a.html")
     assert "say where the page of several runs goes: --out FILE.html" in refusal(capsys, run, other)
@@ -417,7 +417,7 @@ def test_the_last_epoch_is_shown_and_a_few_before_it(make: Maker) -> None:
     assert [one.title for one in shown if one.kind == "medium"] == [
         "epoch 11",
         "original sound, through log-mel and back",
-        "epoch 11, the sound as told from the video",
+        "epoch 11, the sound predicted from the video",
     ]
     assert folded.kind == "folded"
     assert folded.title == "Before: 3 of 10 earlier epochs"

@@ -266,7 +266,7 @@ def test_a_damaged_one_is_passed_over_with_a_sentence(tmp_path: Path, capsys) ->
         (tmp_path / f"step-00000000{step}" / "state.json").write_text("{")
         with pytest.raises(CheckpointError) as raised:
             load(tmp_path, tell=told.append) if step == 1 else load(tmp_path / "step-000000002")
-    assert str(raised.value).endswith("; no other beside it is whole: copy the run again, or train anew")
+    assert str(raised.value).endswith("; no other one is intact: copy the run again, or train again")
     assert latest(tmp_path) is not None
     assert told == [sentence]
 
@@ -276,7 +276,7 @@ def test_what_was_added_to_a_checkpoint_is_told(tmp_path: Path, capsys) -> None:
     for name in (".DS_Store", "notes.txt"):
         (path / name).write_text("x")
     assert load(tmp_path) == {"x": 1}
-    assert capsys.readouterr().err == f"spl: {path} holds notes.txt beside what was saved: it is not read\n"
+    assert capsys.readouterr().err == f"spl: {path} holds notes.txt which no checkpoint has: it is not read\n"
 
 
 def test_a_fifo_in_a_checkpoint_is_not_waited_for(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_half_a_part_is_never_saved(tmp_path: Path, at: object, error: BaseExcep
         assert toy.last_words == "stopped; nothing was saved"
     elif at == 4:
         assert toy.saved["done"] == 3
-        assert toy.last_words == f"stopped; the last save is of update 3; resume with: {AGAIN}"
+        assert toy.last_words == f"stopped; last saved at update 3; resume with: {AGAIN}"
     else:
         assert toy.saved["is_unjudged"], "it was saved before it was judged"
         assert toy.last_words == f"stopped and saved at update 3; resume with: {AGAIN}"
@@ -264,7 +264,7 @@ def test_a_save_that_fails_is_not_said_to_be_one(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="no space left"):
         toy.go()
     assert toy.saved["done"] == 3
-    assert toy.last_words == f"stopped; the last save is of update 3; resume with: {AGAIN}"
+    assert toy.last_words == f"stopped; last saved at update 3; resume with: {AGAIN}"
     toy = Toy(tmp_path)
     with pytest.raises(OSError, match="no space left"):
         toy.go()

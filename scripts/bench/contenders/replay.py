@@ -1,4 +1,4 @@
-"""The replay memories of other libraries, beside which ``memory.py`` measures ours. Extra: bench."""
+"""The replay memories of other libraries that ``memory.py`` compares with ours. Extra: bench."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""Sets of labelled images: which files there are, how they are opened, split and named."""
+"""Labelled image data sets: which files there are, how they are opened, split and named."""

@@ -1,4 +1,4 @@
-"""Broken pictures of a folder: looking for them, and the sentence that refuses them."""
+"""Broken images in a folder: detecting them, and the message that refuses them."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -37,6 +37,6 @@ def refusal(root: Path, faults: dict[str, str], count: int, *, is_running: bool)
     them = "it" if len(faults) == 1 else "them"
     cure = f"mend or delete {them}, or leave {them} out with --data.skip_broken true"
     if is_running:
-        cure = "put whole copies back: a run goes on with the pictures that it began with"
+        cure = "restore intact copies: a run resumes with the images that it began with"
     each = named([f"{printable(name)} ({fault})" for name, fault in faults.items()], len(faults))
     return f"{len(faults):,} of {count:,} pictures in {printable(str(root))} cannot be read: {each}; {cure}"

@@ -1,4 +1,4 @@
-"""Sets of images by name: where they lie and how they are split. How they are varied is not here."""
+"""Image data sets by name: where they are and how they are split. Augmentation is not here."""
 
 import hashlib
 import json
@@ -35,17 +35,17 @@ ImageSide = Annotated[int, Range(8, 65_536)]  # pixels that no network is too de
 class DataConfig:
     """Which images, from where, and how they are varied."""
 
-    name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # which set
-    root: PathName = "data"  # folder of the set; digits needs none
-    download: bool = False  # fetch cifar10, cifar100 or stl10 if it is not there
-    augmentation: Augmentation = "affine"  # of training images; affine turns, moves and scales them a little
+    name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # data set
+    root: PathName = "data"  # folder of the data set; digits needs none
+    download: bool = False  # download cifar10, cifar100 or stl10 if it is missing
+    augmentation: Augmentation = "affine"  # of training images; affine: small rotations, shifts and scalings
     padding: Pixels0 = 4  # pixels on each side before a crop
     image_size: ImageSide | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
-    test_share: ShareInside = 0.2  # held out of each class of a folder without train/ and test/ (or val/)
-    background: str = "white"  # colour of what is transparent in a picture of imagenet or a folder
-    skip_broken: bool = False  # leave broken pictures of a folder out for good, instead of refusing it
-    label_noise: Share = 0.0  # share of the training images that have a wrong label, drawn from the seed
-    num_workers: Workers = 0  # processes that load; 0: none of their own
+    test_share: ShareInside = 0.2  # share held out of each class, where a folder has no test/ or val/
+    background: str = "white"  # colour behind transparent pixels, in imagenet or a folder
+    skip_broken: bool = False  # leave broken images of a folder out for good, instead of refusing it
+    label_noise: Share = 0.0  # share of training images that get a wrong label, drawn from the seed
+    num_workers: Workers = 0  # loader processes; 0 loads in the main process
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -132,10 +132,10 @@ def load_images(config: DataConfig, *, run: Path | None = None, is_looked_at: bo
         told = str(error).splitlines()[0]
         if config.download:
             raise UsageError(
-                f"{config.name} could not be fetched into {config.root}: {told}; "
-                "fetch it by hand, or choose another --data.name"
+                f"{config.name} could not be downloaded into {config.root}: {told}; "
+                "download it by hand, or choose another --data.name"
             ) from error
-        how = "pass --data.download true to fetch it, or " if config.name in FETCHED else ""
+        how = "pass --data.download true to download it, or " if config.name in FETCHED else ""
         raise UsageError(
             f"{config.name} is not in {config.root} ({told}); {how}name its folder with --data.root"
         ) from error
@@ -285,6 +285,6 @@ def check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
     for name, what in (("train", "to learn from"), ("test", "held out")):
         if before[name] != now[name]:
             raise ValueError(
-                f"its images {what} are not those of before ({before[name]['images']:,} then, "
-                f"{now[name]['images']:,} now); bring them back, or start a new run"
+                f"its images {what} have changed ({before[name]['images']:,} then, "
+                f"{now[name]['images']:,} now); restore them, or start a new run"
             )

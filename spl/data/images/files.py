@@ -1,4 +1,4 @@
-"""Picture files: one function opens them all, upright, on a background, as three channels of 8 bits.
+"""Image files: one function opens them all, upright, on a background, as three channels of 8 bits.
 
 What a file says of its own pixels is honoured: how it is to be turned, what is transparent, how many bits a
 value has, what its lowest and highest values are. Which files of a folder are pictures is found in
@@ -235,7 +235,7 @@ def _range_of(image: Image.Image, values: NDArray[Any]) -> tuple[float, float]:
         return 0.0, 65535.0
     if image.mode == "F" and np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0:
         return 0.0, 1.0
-    kind = "floats" if image.mode == "F" else "whole numbers"
+    kind = "floats" if image.mode == "F" else "integers"
     raise UnreadableError(
         f"its values are {kind} in {values.min():g}..{values.max():g} and the file does not say which are "
         "black and white: save it with 8 or 16 bits"

@@ -1,4 +1,4 @@
-"""Folders of pictures, one sub-folder a class: which files are used, and what is left out and why.
+"""Folders of images, one sub-folder a class: which files are used, and which are left out and why.
 
 Opening a picture is in `spl.data.images.files`, choosing files in `spl.folder_files`, and naming splits in
 `spl.data.images.splits`.

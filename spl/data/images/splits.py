@@ -1,4 +1,4 @@
-"""Which sub-folders of a folder of pictures are parts of a split: ``train/`` beside ``test/``, or the like.
+"""Which sub-folders of an image folder are parts of a split: ``train/`` beside ``test/``, or similar.
 
 Only names are looked at here, and whether a folder has sub-folders.
 """

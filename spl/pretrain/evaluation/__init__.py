@@ -1,1 +1,1 @@
-"""What an autoencoder is worth: reconstructions, linear probes and retrieval, and tables of them."""
+"""Evaluation of an autoencoder: reconstructions, linear probes and retrieval, and their tables."""

@@ -1,4 +1,4 @@
-"""What an autoencoder makes of a few samples that stay the same, to be looked at and listened to."""
+"""Reconstructions of a few fixed samples, to look at and listen to."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Several runs that differ in their seed as one: means with intervals over the runs."""
+"""Several runs that differ in their seed pooled into one: means with intervals over the runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ def pool(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for one in results[1:]:
         if (one["data"], one["samples"]) != (first["data"], first["samples"]):
             raise UsageError(
-                f"{one['run']} was judged by other samples ({one['samples']:,} of {one['data']}) than "
+                f"{one['run']} was evaluated on other samples ({one['samples']:,} of {one['data']}) than "
                 f"{first['run']} ({first['samples']:,} of {first['data']}); give --data"
             )
     found = {"runs": [one["run"] for one in results], "data": first["data"], "samples": first["samples"]}

@@ -1,4 +1,4 @@
-"""What codes are worth: linear probes within and across senses, their baselines, and retrieval.
+"""Quality of codes: linear probes within and across modalities, their baselines, and retrieval.
 
 Arrays in, numbers out; how codes are computed is not told here.
 """

@@ -1,4 +1,4 @@
-"""An autoencoder's evaluation as a user reads it: tables on the terminal, and the same as Markdown."""
+"""Tables of an autoencoder's evaluation: on the terminal and as Markdown."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +40,8 @@ def notes(result: dict[str, Any]) -> list[str]:
             f"which it is tried; {_spread(result)}"
         )
         found.append(
-            "direction: the code with length 1; PCA: principal components of what is seen and heard; "
-            "CCA: what is correlated between them"
+            "direction: the code with length 1; PCA: principal components of video and audio; "
+            "CCA: canonical correlation of the two"
         )
     return found
 
@@ -98,7 +98,7 @@ def _probe(found: dict[str, Any]) -> Sheet:
         for tried in CONDITIONS
     ]
     title = (
-        f"Linear probe: held-out stretches of time told right; {len(found['classes'])} classes, "
+        f"Linear probe: accuracy on held-out stretches of time; {len(found['classes'])} classes, "
         f"chance {found['chance']:.0%}"
     )
     return Sheet(title, ["learned, tried", *names.values()], rows)

@@ -250,7 +250,7 @@ def test_an_environment_without_sound_makes_a_silent_film_and_it_is_said(tmp_pat
     out = tmp_path / "films" / "a.mp4"
     assert cli.main(["film", str(run), "--out", str(out), "--device", "cpu", "--overlay", "false"]) == 0
     told = capsys.readouterr()
-    assert "the environment has no sound: the film is silent" in told.err
+    assert "the environment has no audio: the film is silent" in told.err
     assert f"{out}: 0.8 s, 10 frames, return 4.5" in told.out
     with av.open(str(out)) as container:
         assert not container.streams.audio

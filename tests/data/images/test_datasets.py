@@ -83,7 +83,7 @@ def test_stl10_is_split_7_to_3_within_each_class(monkeypatch: pytest.MonkeyPatch
     [
         (
             "cifar10",
-            r"cifar10 is not in .*nowhere.*pass --data.download true to fetch it, or name its folder",
+            r"cifar10 is not in .*nowhere.*pass --data.download true to download it, or name its folder",
         ),
         ("cifar100", r"cifar100 is not in .*--data.download true"),
         ("stl10", r"stl10 is not in .*--data.download true"),
@@ -102,7 +102,9 @@ def test_a_failed_download_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
         raise OSError("no route to host")
 
     monkeypatch.setattr(torchvision_datasets, "CIFAR10", refuse)
-    with pytest.raises(UsageError, match=r"could not be fetched into .*: no route to host; fetch it by hand"):
+    with pytest.raises(
+        UsageError, match=r"could not be downloaded into .*: no route to host; download it by hand"
+    ):
         load_images(DataConfig(name="cifar10", root=str(tmp_path), download=True))
 
 

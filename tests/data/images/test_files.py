@@ -162,8 +162,8 @@ GUESSED = {
     "floats in nan..nan": tiff((np.full(256, np.nan)).astype("<f4").tobytes(), 32, kind=3),
     "floats in -1..1": tiff((RAMP / 127.5 - 1).astype("<f4").tobytes(), 32, kind=3),
     "floats in 0..inf": tiff(np.where(RAMP, np.inf, 0).astype("<f4").tobytes(), 32, kind=3),
-    "whole numbers in 0..255": tiff(RAMP.astype("<i4").tobytes(), 32, kind=2),
-    "whole numbers in -128..127": tiff((RAMP - 128).astype("<i2").tobytes(), 16, kind=2),
+    "integers in 0..255": tiff(RAMP.astype("<i4").tobytes(), 32, kind=2),
+    "integers in -128..127": tiff((RAMP - 128).astype("<i2").tobytes(), 16, kind=2),
 }
 
 

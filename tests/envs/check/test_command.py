@@ -41,11 +41,11 @@ def ailing(findings: list[Finding]) -> dict[str, tuple[str, str]]:
 
 
 FAULTS = {
-    "silent sound": ("Silent", "hearing", "fault", "silent: every sample of 39 chunks is 0"),
-    "constant sound": ("Constant", "hearing", "fault", "constant: every sample of 39 chunks is 700"),
-    "stuck sound": ("Stuck", "hearing", "fault", "constant: all 39 chunks are the same"),
-    "offset sound": ("Offset", "hearing", "warning", "offset: lies +0.37 of full scale"),
-    "step in the first sound": ("Rests", "hearing", "fault", "begins at 0, rests at 128: a step of 1.00"),
+    "silent sound": ("Silent", "signal", "fault", "silent: every sample of 39 chunks is 0"),
+    "constant sound": ("Constant", "signal", "fault", "constant: every sample of 39 chunks is 700"),
+    "stuck sound": ("Stuck", "signal", "fault", "constant: all 39 chunks are the same"),
+    "offset sound": ("Offset", "signal", "warning", "offset: +0.37 of full scale from"),
+    "step in the first sound": ("Rests", "signal", "fault", "begins at 0, rest level 128: a step of 1.00"),
     "sound lost to frame skip": ("Skips", "frame skip", "fault", "75% is lost: 400 samples a step"),
     "last one of zeros": ("Blank", "last observation", "fault", "all zeros at step 12 (seed 0)"),
     "both end flags": ("Both", "endings", "fault", "are both true at step 12 (seed 0), 3 times"),
@@ -68,7 +68,7 @@ def test_a_planted_fault_gets_its_own_verdict_and_no_other(world, name, verdict,
     if world == "Raises":
         del found["endings"]  # a note: it raised before an end was seen
     if world == "Dtype":
-        assert found.pop("hearing")[0] == "note"  # no chunk could be listened to
+        assert found.pop("signal")[0] == "note"  # no chunk could be listened to
     assert list(found) == [name]
     assert found[name][0] == verdict
     assert words in found[name][1]
@@ -78,7 +78,7 @@ def test_a_planted_fault_gets_its_own_verdict_and_no_other(world, name, verdict,
 def test_a_healthy_world_has_no_finding_but_good_ones(name):
     findings = list(examine(config(name)))
     assert ailing(findings) == {}
-    assert {"picture", "sound", "frame skip", "hearing", "seed", "memory"} <= {one.name for one in findings}
+    assert {"picture", "sound", "frame skip", "signal", "seed", "memory"} <= {one.name for one in findings}
 
 
 def test_the_streams_are_named_with_shape_rate_and_length():
@@ -171,10 +171,7 @@ def test_pulses_to_one_side_of_the_rest_level_are_no_offset():
 
 def test_the_death_of_the_process_becomes_a_sentence(capfd):
     (died,) = [found for found in check_env(config("Aborts")) if found.verdict == "fault"]
-    assert (
-        died.what
-        == "the whole process died of SIGABRT at step 6 (seed 0): libear: assertion failed: gain > 0"
-    )
+    assert died.what == "the process died of SIGABRT at step 6 (seed 0): libear: assertion failed: gain > 0"
     assert capfd.readouterr().err == ""  # its last words are in the sentence only
 
 
@@ -221,8 +218,8 @@ def test_a_mistake_in_the_child_is_the_users(capsys):
 def test_ale_as_shipped_loses_sound_and_begins_with_a_step():
     found = ailing(list(examine(config("ALE/Pong-v5", raw=True, num_steps=300))))
     assert "75% is lost: 512 samples a step" in found["frame skip"][1]
-    assert "begins at 0, rests at 128" in found["hearing"][1]
-    assert set(found) == {"rate", "frame skip", "hearing", "endings"}
+    assert "begins at 0, rest level 128" in found["signal"][1]
+    assert set(found) == {"rate", "frame skip", "signal", "endings"}
     assert found["endings"][0] == "note"
 
 
@@ -243,10 +240,10 @@ def test_vizdoom_as_shipped_dies_or_shows_blank_ends_and_both_flags(tmp_path, mo
     findings = check_env(CheckEnvConfig(env=doom, raw=True))
     found = ailing(findings)
     if "process" in found:
-        assert "the whole process died of SIG" in found["process"][1]
+        assert "the process died of SIG" in found["process"][1]
         assert "+snd_efx 0" in findings[-1].cure
     elif ctypes.util.find_library("openal") is None:
-        assert "silent" in found["hearing"][1]
+        assert "silent" in found["signal"][1]
     doom = EnvConfig(
         id="VizdoomBasicAudio-v1", kwargs={"frame_skip": 4, "game_args": "+snd_efx 0"}, sample_rate_hz=44_100
     )
@@ -261,5 +258,5 @@ def test_vizdoom_as_the_agent_gets_it_has_no_fault_where_it_is_heard(tmp_path, m
     monkeypatch.chdir(tmp_path)
     found = ailing(check_env(config("VizdoomBasicAudio-v1")))
     faults = {name for name, (verdict, _) in found.items() if verdict == "fault"}
-    assert faults <= {"hearing"}
+    assert faults <= {"signal"}
     assert all("silent" in found[name][1] for name in faults)

@@ -132,7 +132,7 @@ def test_an_episode_terminates_at_its_length_and_needs_a_reset(make, length):
 def test_an_unknown_action_is_refused(make, action):
     env = make()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"action must be a whole number in 0\.\.3"):
+    with pytest.raises(ValueError, match=r"action must be an integer in 0\.\.3"):
         env.step(action)
 
 
