@@ -393,6 +393,6 @@ def test_an_environment_of_one_sense_cannot_be_pretrained_on(smoke, monkeypatch,
     monkeypatch.syspath_prepend(tmp_path)
     refused(
         smoke(*FIRST, "--env", "seeing_only:Pictures"),
-        "seen and heard, and seeing_only:Pictures lacks sound",
+        "with video and audio, and seeing_only:Pictures lacks sound",
         tmp_path,
     )

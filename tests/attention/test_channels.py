@@ -239,7 +239,7 @@ def test_a_place_that_gives_other_axes_than_it_was_made_for_is_told():
     blind = copy.deepcopy(net)
     insert_attention(blind, "eca", where="stage")
     with pytest.raises(
-        ValueError, match=r"behind '1' was made for 8 channels on axis 1 .*, got \(1, 16, 16, 8\)"
+        ValueError, match=r"after '1' was made for 8 channels on axis 1 .*, got \(1, 16, 16, 8\)"
     ):
         blind(EXAMPLE)
     insert_attention(net, "eca", where="stage", example=EXAMPLE)

@@ -134,7 +134,7 @@ def test_a_picture_that_breaks_while_it_is_trained_is_told_and_the_advice_serves
     assert "resume with: spl train classifier --resume" in file.getvalue()
     (folder,) = (Path(tiny().runs) / "classifier").iterdir()
     if fate == "broken":
-        with pytest.raises(UsageError, match="put whole copies back: a run goes on with the pictures that"):
+        with pytest.raises(UsageError, match="restore intact copies: a run resumes with the images that"):
             train(tiny(), resume=folder)
     path.unlink(missing_ok=True)
     path.write_bytes(whole)

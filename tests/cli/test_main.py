@@ -26,8 +26,8 @@ MISTAKES = {
     "no module": (["train", "agent", "--env", "nowhere_to_be:Found"], "there is no module 'nowhere_to_be'"),
     "no yaml": (["train", "agent", "--config", "missing.yaml"], "missing.yaml: expected a YAML file"),
     "not a run": (["evaluate", "agent", "."], "is not a run directory: it has no config.yaml"),
-    "no run given": (["evaluate", "agent"], "give the folder of the run"),
-    "resume nothing": (["train", "agent", "--resume", "nowhere"], "nowhere is not the folder of a run"),
+    "no run given": (["evaluate", "agent"], "give the run directory"),
+    "resume nothing": (["train", "agent", "--resume", "nowhere"], "nowhere is not a run directory"),
     "resume without value": (["train", "agent", "--resume"], "--resume needs a value"),
     "unwritable": (
         ["train", "agent", "--runs", "/proc/runs"],

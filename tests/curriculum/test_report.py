@@ -218,7 +218,7 @@ def test_what_cannot_be_reported_is_one_sentence(smoke: Callable, tiny: Callable
     cases = {
         (str(plain),): "kept no rounds: only runs with a curriculum do",
         (str(agent),): "had no curriculum: train with --curriculum self-paced",
-        (str(tmp_path),): "is not the folder of a run",
+        (str(tmp_path),): "is not a run directory",
         (str(plain), "--out", "x"): "takes one run and no options, got --out",
         (): "give the run directory: spl report curriculum runs/classifier/...",
     }

@@ -225,7 +225,7 @@ FIXES = {
     ),
     "NoRate": (
         "rate",
-        "does not tell its sound's sample rate",
+        "does not declare its audio's sample rate",
         "give --env.sample_rate_hz",
         "NoRate",
         {"sample_rate_hz": 8_000},

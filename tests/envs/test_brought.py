@@ -96,7 +96,7 @@ def test_an_environment_that_dies_while_it_is_measured_ends_the_command_in_one_s
     command = [sys.executable, "-m", "spl", "train", "agent", "--config", "smoke/agent", *runs]
     ended = subprocess.run(command, cwd=request.path.parent.parent, capture_output=True, text=True)
     assert ended.returncode == 1
-    assert "brought_worlds:Aborts ended its process (SIGABRT) while what its observation" in ended.stderr
+    assert "brought_worlds:Aborts ended its process (SIGABRT) while the ranges that its" in ended.stderr
     assert "'spl check env brought_worlds:Aborts' shows where" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "agent").exists()

@@ -240,7 +240,7 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.C
         (run, "--data", "nowhere"): "there is no folder or file nowhere",
         (run, "--data", str(larger), "--films", "f"): "--data and --films are one option: leave one out",
         (run, "--films", str(tmp_path / "none")): "there is no folder or file",
-        (run, "--against", str(tmp_path)): "is not the folder of a run",
+        (run, "--against", str(tmp_path)): "is not a run directory",
         (run, "--num_splits", "0"): "num_splits must be at least 1, got 0",
         (run, "--device", "gpu"): "device must be cpu, cuda, cuda:N or auto, got 'gpu'",
     }.items():

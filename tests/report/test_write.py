@@ -195,7 +195,7 @@ def test_bad_input_is_one_sentence(make: Maker, tmp_path: Path, capsys: Any) -> 
     for size in ("-1", ".nan"):
         assert "max_mib must be at least 0, got" in refusal(capsys, run, "--max_mib", size)
     assert "max_mib must be at most 1e+09, got inf" in refusal(capsys, run, "--max_mib", ".inf")
-    assert "give the folder of a run" in refusal(capsys, "--out", "a.html")
+    assert "give one run directory or several" in refusal(capsys, "--out", "a.html")
     (run / "evaluation.json").write_text('{"conditions')
     assert "evaluation.json is empty, cut or corrupt" in refusal(capsys, run)
     (run / "evaluation.json").write_text('{"conditions": {"all modalities": {}}}')

@@ -318,7 +318,7 @@ def test_what_cannot_be_filmed_is_told_in_one_sentence(run, tmp_path, capsys):
     told = refused(bare, "--out", str(tmp_path / "a.mp4"), capsys=capsys)
     assert told == f"spl: {bare} has no checkpoint yet: let it train for longer\n"
     assert cli.main(["film"]) == 2
-    assert "give the folder of the run" in capsys.readouterr().err
+    assert "give the run directory" in capsys.readouterr().err
 
 
 def test_without_pyav_one_sentence_says_what_to_install(run):

@@ -58,7 +58,7 @@ FAULTS = {
     "seed kept in a new one only": ("Leftover", "seed", "warning", "fresh environment only; in the same one"),
     "seed kept in the same one only": ("Built", "seed", "fault", "not in a fresh one: picture at reset"),
     "error": ("Raises", "errors", "fault", "step 12 (seed 0) raised ZeroDivisionError: "),
-    "no rate": ("NoRate", "rate", "fault", "does not tell its sound's sample rate"),
+    "no rate": ("NoRate", "rate", "fault", "does not declare its audio's sample rate"),
 }
 
 
