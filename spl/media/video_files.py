@@ -53,7 +53,7 @@ def open_video(path: Path | str) -> Any:
     except av.FFmpegError as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
-        raise MediaError(f"{path} is not a video file, or is truncated: {told(error)}") from error
+        raise MediaError(f"{path} is not a video file, or truncated: {told(error)}") from error
 
 
 def look_at(path: Path) -> Look:

@@ -113,7 +113,7 @@ BOTH: dict[str, tuple[str, Change | None, str]] = {
     "other environment": (
         "env.json",
         edit(lambda d: d.update(actions=5, audio={"to": [1, 64, 9]})),
-        "actions is 4 (it was 5), audio.to is [1, 64, 8] (it was [1, 64, 9]); bring that one back, or start",
+        "actions is 4 (it was 5), audio.to is [1, 64, 8] (it was [1, 64, 9]); use that one again, or start",
     ),
     "lost stream": ("env.json", edit(lambda d: d.pop("video")), "video.to is [1, 36, 36] (it was None)"),
     "cut description": ("env.json", lambda content: content[:40], "env.json is empty, cut or corrupt"),
@@ -233,7 +233,7 @@ def test_an_environment_with_other_actions_is_refused(tmp_path, monkeypatch, cap
     for words in (["train", "agent", "--resume", str(run), *LONGER], ["evaluate", "agent", str(run)]):
         capsys.readouterr()
         assert cli.main(words) == 2
-        assert "actions is 4 (it was 3); bring that one back" in capsys.readouterr().err
+        assert "actions is 4 (it was 3); use that one again" in capsys.readouterr().err
 
 
 def test_a_changed_configuration_is_refused_at_the_command(run, capsys):

@@ -190,7 +190,7 @@ def test_the_logarithm_is_never_of_a_negative_number():
     """Defect seen elsewhere: ``log(L + 1 - pace)`` with a pace above 1, which is NaN."""
     easy = torch.zeros(3)
     assert forms.logarithmic(easy, 0.999).tolist() == [1.0] * 3
-    with pytest.raises(ValueError, match=r"must lie between 0 and 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"must be between 0 and 1, got 1\.5"):
         forms.logarithmic(easy, 1.5)
     assert (
         forms.logarithmic(torch.tensor([2.0, 50.0]), 0.3) == 0

@@ -317,7 +317,9 @@ def test_broken_videos_are_refused_before_any_is_decoded_or_left_out_on_request(
             load(folder)
     told = str(refused.value)
     assert told.startswith("7 of the 11 videos in ")
-    assert "cannot be read: a/text.webm (text, not a video), b/0.mkv (no video file, or cut: " in told
+    assert (
+        "cannot be read: a/text.webm (text, not a video), b/0.mkv (not a video file, or truncated: " in told
+    )
     assert "b/3.mkv" in told
     assert "b/4.mkv" not in told
     assert told.endswith(
@@ -325,7 +327,7 @@ def test_broken_videos_are_refused_before_any_is_decoded_or_left_out_on_request(
     )
     clips = load(folder, skip_broken=True)
     assert len(clips.videos) == 4
-    assert "left out 6 (no video file, or cut: Invalid data" in clips.summary()
+    assert "left out 6 (not a video file, or truncated: Invalid data" in clips.summary()
     assert "\nb/cut.mkv: the pictures end at " in clips.summary()
     assert sorted(clips.described()["notes"]) == ["b/cut.mkv"]
 

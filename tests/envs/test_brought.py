@@ -179,7 +179,7 @@ def test_the_checker_finds_nothing_where_forms_and_bounds_are_right():
 FOUND = {
     "StateDecides": ("left out", "note", "'vector', Box (3,) float32: a state: not yet used"),
     "Spectrogram": ("left out", "fault", "'audio', Box (64, 32) float32: named as a sound"),
-    "Unbounded": ("assumed", "note", "video_range -1 to 1: the bounds of its space say nothing"),
+    "Unbounded": ("assumed", "note", "video_range -1 to 1: the bounds of its space are uninformative"),
     "UnboundedLoud": ("assumed", "note", "audio_range -32,768 to 32,768"),
     "Stacked": ("assumed", "note", "video_layout HWS, by its values, not HWA"),
     "Alpha": ("assumed", "note", "video_layout AHW, by its values, not SHW"),

@@ -100,7 +100,7 @@ def test_what_lies_beyond_is_cut_and_told_once():
     assert env.reset()[0].video[0, 0, :3].tolist() == [0, 255, 128]
     (sentence,) = env.news()
     assert sentence.startswith(
-        "the video goes from -0.5 to 3, beyond its range of 0 to 1: what lies beyond is cut"
+        "the video goes from -0.5 to 3, beyond its range of 0 to 1: values outside are clipped"
     )
     assert "--env.video_range LOW,HIGH" in sentence
     env.step(0)
@@ -194,5 +194,5 @@ def test_without_a_measurement_floats_are_taken_as_before():
 
 
 def test_a_rest_level_beyond_the_range_is_refused():
-    with pytest.raises(ValueError, match="rest level must lie in its range of 0 to 255, got 300"):
+    with pytest.raises(ValueError, match="rest level must be in its range of 0 to 255, got 300"):
         heard(0, 255, np.uint8, 1, rest_level=300.0)

@@ -148,7 +148,7 @@ def test_text_is_no_video_and_leads_to_none(tmp_path, name):
 def test_a_playlist_never_opens_what_it_names(tmp_path):
     os.mkfifo(tmp_path / "pipe.ts")  # whoever opened it would wait for ever
     (tmp_path / "a.m3u8").write_text(TEXTS["a.m3u8"].replace("video.mp4", str(tmp_path / "pipe.ts")))
-    with pytest.raises(MediaError, match=r"a\.m3u8 is not a video file, or is truncated: "):
+    with pytest.raises(MediaError, match=r"a\.m3u8 is not a video file, or truncated: "):
         open_video(tmp_path / "a.m3u8")
 
 
@@ -162,8 +162,8 @@ def test_a_name_is_no_address(tmp_path, monkeypatch):
 def test_what_is_meant_as_a_video_and_is_none_is_broken(tmp_path):
     whole = write(tmp_path / "a.mp4", "libx264", "yuv420p", 60).read_bytes()
     for content, reason in (
-        (whole[: len(whole) // 2], "no video file, or cut: "),
-        (bytes(5_000), "no video file, or cut: "),
+        (whole[: len(whole) // 2], "not a video file, or truncated: "),
+        (bytes(5_000), "not a video file, or truncated: "),
         (b"<!DOCTYPE html><html>Not found</html>", "text, not a video"),
         (b"version https://git-lfs.github.com/spec/v1\n", "text, not a video"),
     ):

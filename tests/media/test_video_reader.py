@@ -341,9 +341,9 @@ def test_damage_in_the_middle_costs_what_is_damaged(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", r"a\.mp4 is not a video file, or is truncated: "),
-        (b"this is a text, not a film\n" * 50, r"a\.mp4 is not a video file, or is truncated: "),
-        ("cut", r"a\.mp4 is not a video file, or is truncated: "),
+        (b"", r"a\.mp4 is not a video file, or truncated: "),
+        (b"this is a text, not a film\n" * 50, r"a\.mp4 is not a video file, or truncated: "),
+        ("cut", r"a\.mp4 is not a video file, or truncated: "),
         ("sound", r"a\.mp4 has no picture track"),
     ],
 )

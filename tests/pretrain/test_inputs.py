@@ -145,7 +145,10 @@ def test_a_run_leaves_broken_videos_out_for_good(tmp_path: Path, videos: Path, c
         "3 videos of 3 s in all: 30 samples of 3 steps, 2 classes; 0 videos without sound, 2 files left"
         in told
     )
-    assert "left out 1 (no video file, or cut: Invalid data found when processing input): low/cut.mkv" in told
+    assert (
+        "left out 1 (not a video file, or truncated: Invalid data found when processing input): low/cut.mkv"
+        in told
+    )
     kept = json.loads((folder / "data.json").read_text())
     assert (kept["used"], [one["names"] for one in kept["left_out"]]) == (
         3,
