@@ -318,7 +318,7 @@ def test_one_of_several_is_chosen_by_name_or_key(space, names, other):
         key_of(first, **{f"{sense}_key": "nose"})
     assert first in str(refused.value)
     assert "other" in str(refused.value)
-    with pytest.raises(ValueError, match=rf"env\.{sense}_key=other is Box .* does not serve: a picture is"):
+    with pytest.raises(ValueError, match=rf"env\.{sense}_key=other is Box .* cannot be used: a picture is"):
         key_of(first, **{f"{sense}_key": "other"})
     with pytest.raises(ValueError, match=f"not a Dict .* no key '{first}'"):
         adapt(space, **{f"{sense}_key": first})

@@ -177,7 +177,7 @@ def test_broken_recordings_are_told_or_left_out(tmp_path: Path) -> None:
         record(tmp_path / "recordings" / name, 9, 0)
     (tmp_path / "recordings" / "cut" / "age.npy").write_bytes(b"cut")
     config = config_of(tmp_path, "--data", str(tmp_path / "recordings"), "--data.history", "1")
-    with pytest.raises(UsageError, match=r"cut/age\.npy must be a whole \.npy file"):
+    with pytest.raises(UsageError, match=r"cut/age\.npy must be an intact \.npy file"):
         load_pairs(config.data)
     config = config_of(tmp_path, "--data", str(tmp_path / "recordings"), "--data.skip_broken", "true")
     source = load_pairs(config.data)

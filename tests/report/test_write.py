@@ -360,7 +360,7 @@ def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) ->
     sentence = f"Left out for its size: {folder}/long.mp4, 2.0 MiB; raise --max_mib to take it in."
     for text in (told, page):
         assert sentence in text
-        assert "broken.png is no whole picture" in text
+        assert "broken.png is not an intact image" in text
     assert "<video" not in page
     picture = base64.b64encode((folder / "explanation" / "step-1.png").read_bytes()).decode()
     assert f'src="data:image/png;base64,{picture}" alt="step 1" width="40" height="30"' in page

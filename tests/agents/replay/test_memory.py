@@ -524,18 +524,21 @@ def lengthen(folder: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "missing array": (lambda folder: (folder / "age.npy").unlink(), r"age\.npy must be a whole .npy file"),
+    "missing array": (lambda folder: (folder / "age.npy").unlink(), r"age\.npy must be an intact .npy file"),
     "missing header": (lambda folder: (folder / HEADER).unlink(), "must be the JSON header"),
     "longer array": (replace("video", lambda a: np.concatenate([a, a])), r"video\.npy must have shape"),
     "longer file": (lengthen, r"video\.npy must have \d+ bytes"),
     "wrong dtype": (replace("reward", lambda a: a.astype(np.float64)), r"reward\.npy must hold dtype <f4"),
-    "cut file": (cut, r"audio\.npy must be a whole .npy file"),
+    "cut file": (cut, r"audio\.npy must be an intact .npy file"),
     "pickle": (
         replace("action", lambda a: a.astype(object)),
-        r"action\.npy must be a whole .npy file without pic",
+        r"action\.npy must be an intact .npy file without pic",
     ),
-    "text": (lambda folder: (folder / "age.npy").write_text("hello"), r"age\.npy must be a whole .npy file"),
-    "empty": (lambda folder: (folder / "age.npy").write_bytes(b""), r"age\.npy must be a whole .npy file"),
+    "text": (
+        lambda folder: (folder / "age.npy").write_text("hello"),
+        r"age\.npy must be an intact .npy file",
+    ),
+    "empty": (lambda folder: (folder / "age.npy").write_bytes(b""), r"age\.npy must be an intact .npy file"),
     "not JSON": (lambda folder: (folder / HEADER).write_text("{"), "must be the JSON header"),
     "a JSON list": (lambda folder: (folder / HEADER).write_text("[]"), "must say format"),
     "other format": (lambda folder: edit_header(folder, format="zip"), "must say format"),
