@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from spl.ablation.comparison import Comparison, Entry, Measure, Outcome, Panel
 from spl.ablation.curriculum_options import RESTARTS
-from spl.ablation.grid import Place, rows_of
+from spl.ablation.grid import Place
 from spl.ablation.statistics import read_seeds
 from spl.ablation.tables import by_measure
 from spl.config.errors import RunError, UsageError
-from spl.runs.files import hold, replace_text
+from spl.runs.files import hold, read_rows, replace_text
 from spl.runs.logger import say
 from spl.training.restarts import Restarts, train_each
 
@@ -64,7 +64,7 @@ class Curricula:
         if restarts is None:
             return False
         folders = restarts.finished
-        told = [rows_of(folder) for folder in folders]
+        told = [read_rows(folder) for folder in folders]
         kept = 0
         if len(folders) > 1:
             losses = [float(rows[-1]["train/loss"]) for rows in told]
@@ -87,9 +87,7 @@ class Curricula:
             is_finished = self.subject.train(place.folder, runs[0], seed, place)
             return Restarts([place.folder], {}) if is_finished else None
         restarts = train_each(
-            place.folder,
-            len(runs),
-            lambda folder, number: self.subject.train(folder, runs[number], seed, place),
+            place.folder, runs, lambda folder, run: self.subject.train(folder, run, seed, place)
         )
         for name, why in restarts.failed.items() if restarts is not None else ():
             say(place.console, f"{place.folder.name}, {name} failed: {why}")

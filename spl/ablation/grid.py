@@ -3,9 +3,7 @@
 What a run learns and how it is judged belongs to the task.
 """
 
-import json
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,9 +13,8 @@ from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
 from spl.ablation.tables import write_comparison
-from spl.config.errors import RunError, UsageError
-from spl.runs.directory import describe_run, new_run
-from spl.runs.files import hold
+from spl.config.errors import RunError
+from spl.runs.directory import describe_run, held_run
 from spl.runs.logger import duration, say
 from spl.runs.signals import StopSignals
 
@@ -83,18 +80,10 @@ def ablate(
         UsageError: if data, model, device or folder do not serve; nothing was started then.
     """
     grid = Grid(task, Console(stderr=True) if console is None else console)
-    folder = new_run(Path(task.config.runs) / "ablation", name) if resume is None else resume
-    try:
-        with hold(folder):
-            new = {
-                name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()
-            }
-            describe_run(folder, task.config, sys.argv if command is None else command, new)
-            return Ablation(folder, grid.train_in(folder), task.comparison)
-    except UsageError:
-        if resume is None and not any(folder.glob("cells/**/metrics.jsonl")):  # nothing was started
-            shutil.rmtree(folder)
-        raise
+    with held_run(resume, Path(task.config.runs) / "ablation", name) as folder:
+        new = {name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()}
+        describe_run(folder, task.config, sys.argv if command is None else command, new)
+        return Ablation(folder, grid.train_in(folder), task.comparison)
 
 
 class Grid:
@@ -184,19 +173,3 @@ class Grid:
 def place_of(folder: Path, variant: str, seed: int) -> Path:
     """Return the folder of one run of a grid."""
     return folder / "cells" / variant / f"seed-{seed}"
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of the finished run in ``folder``.
-
-    Raises:
-        UsageError: if they cannot be read.
-    """
-    path = folder / "metrics.jsonl"
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if not rows:
-            raise ValueError("no rows")
-        return rows
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is missing, empty or cut: {error!r}; copy it again") from error

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
-from spl.ablation.grid import Ablation, Place, ablate, rows_of
+from spl.ablation.grid import Ablation, Place, ablate
 from spl.ablation.statistics import read_seeds
 from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.grid import AblateClassifierConfig, Variant, variants_of
@@ -20,7 +20,7 @@ from spl.data.images.datasets import ImageSets, check_same, described, load_imag
 from spl.data.labels import flip_labels
 from spl.models.cost import macs, num_parameters
 from spl.runs.directory import pick_device
-from spl.runs.files import hold
+from spl.runs.files import hold, read_rows
 
 
 def ablate_classifier(
@@ -118,7 +118,7 @@ def read_outcome(folder: Path) -> Outcome:
     Raises:
         UsageError: if its files cannot be read.
     """
-    scores, rows = read_result(folder), rows_of(folder)
+    scores, rows = read_result(folder), read_rows(folder)
     try:
         values = {
             "error": percent_wrong(scores["last"]["top1"]),

@@ -2,9 +2,7 @@
 
 import json
 import shlex
-import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +10,12 @@ from rich.console import Console
 
 from spl.classify.config import TrainClassifierConfig
 from spl.classify.training import Training
-from spl.config.errors import UsageError
 from spl.data.images.datasets import DESCRIBED, ImageSets, load_images
 from spl.data.labels import flip_labels
-from spl.runs.directory import describe_run, new_run, seed_of_data
-from spl.runs.files import hold, replace_text
+from spl.runs.directory import describe_run, held_run, seed_of_data
+from spl.runs.files import hold, read_json, replace_text
 from spl.training.loop import run
-from spl.training.restarts import forget_losers, judge, train_each
+from spl.training.restarts import forget_losers, initialisations, judge, train_each
 
 
 class Result(NamedTuple):
@@ -45,23 +42,9 @@ def train_classifier(
     command = sys.argv if command is None else command
     seed = config.seed if resume is None else seed_of_data(config, resume)
     sets = flip_labels(load_images(config.data, run=resume), config.data.label_noise, seed)
-    if resume is not None:
-        return _train_in(resume, config, sets, command, console)
     name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"
-    folder = new_run(Path(config.runs) / "classifier", name)
-    try:
-        return _train_in(folder, config, sets, command, console)
-    except Exception:
-        if not any(folder.rglob("*.safetensors")):  # nothing was learned
-            shutil.rmtree(folder)
-        raise
-
-
-def _train_in(
-    folder: Path, config: TrainClassifierConfig, sets: ImageSets, command: list[str], console: Console | None
-) -> Result:
     train = train_once if config.restarts == 1 else train_restarts
-    with hold(folder):
+    with held_run(resume, Path(config.runs) / "classifier", name) as folder:
         return train(folder, config, sets, command, console)
 
 
@@ -108,12 +91,11 @@ def train_restarts(
     describe_run(folder, config, command, documents_of(sets))
     again = f"spl train classifier --resume {shlex.quote(str(folder))}"
 
-    def train(place: Path, number: int) -> bool:
-        one = replace(config, restarts=1, seed=config.seed + number)
+    def train(place: Path, one: TrainClassifierConfig) -> bool:
         with hold(place):
             return train_once(place, one, sets, command, console, again).is_finished
 
-    restarts = train_each(folder, config.restarts, train)
+    restarts = train_each(folder, initialisations(config), train)
     if restarts is None:
         return Result(folder, False, {})
     top1 = [read_result(place)["last"]["top1"] for place in restarts.finished]
@@ -135,8 +117,4 @@ def read_result(folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: if it cannot be read.
     """
-    path = folder / "result.json"
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"{path} is missing, empty or cut: {error}") from error
+    return read_json(folder / "result.json")

@@ -2,24 +2,21 @@
 
 import json
 import shlex
-import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from spl.config.errors import UsageError
 from spl.data.audiovisual import PairSource
 from spl.pretrain.config import RESTARTS, PretrainConfig
 from spl.pretrain.data import DATA, load_pairs
 from spl.pretrain.training import Training
-from spl.runs.directory import describe_run, new_run, seed_of_data
-from spl.runs.files import hold, replace_text
+from spl.runs.directory import describe_run, held_run, seed_of_data
+from spl.runs.files import hold, read_json, read_rows, replace_text
 from spl.runs.logger import say
 from spl.training.loop import run
-from spl.training.restarts import forget_losers, judge, train_each
+from spl.training.restarts import forget_losers, initialisations, judge, train_each
 
 
 class Result(NamedTuple):
@@ -45,17 +42,10 @@ def pretrain_autoencoder(
     command = sys.argv if command is None else command
     seed = config.seed if resume is None else seed_of_data(config, resume)
     source = load_pairs(config.data, seed, run=resume)
-    folder = resume
-    if folder is None:
-        folder = new_run(Path(config.runs) / "autoencoder", f"{config.objective.views}-s{config.seed}")
     train = train_once if config.restarts == 1 else train_restarts
-    try:
-        with hold(folder):
-            return train(folder, config, source, command, console)
-    except UsageError:
-        if resume is None and not any(folder.rglob("metrics.jsonl")):  # nothing was started
-            shutil.rmtree(folder)
-        raise
+    name = f"{config.objective.views}-s{config.seed}"
+    with held_run(resume, Path(config.runs) / "autoencoder", name) as folder:
+        return train(folder, config, source, command, console)
 
 
 def train_once(
@@ -104,18 +94,18 @@ def train_restarts(
     console = Console(stderr=True) if console is None else console
     again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
 
-    def train(place: Path, number: int) -> bool:
-        one = replace(config, restarts=1, seed=config.seed + number)
-        return train_once(place, one, source, command, console, again).is_finished
+    def train(place: Path, one: PretrainConfig) -> bool:
+        with hold(place):
+            return train_once(place, one, source, command, console, again).is_finished
 
     if not (folder / RESTARTS).exists():
-        restarts = train_each(folder, config.restarts, train)
+        restarts = train_each(folder, initialisations(config), train)
         if restarts is None:
             return Result(folder, False)
-        losses = [_last_loss(place) for place in restarts.finished]
+        losses = [float(read_rows(place)[-1]["train/loss"]) for place in restarts.finished]
         found = judge(restarts, "loss", losses, min, "loss over the last epoch of training")
         replace_text(folder / RESTARTS, json.dumps(found, indent=2) + "\n")
-    found = json.loads((folder / RESTARTS).read_bytes())
+    found = read_json(folder / RESTARTS)
     forget_losers(folder, found, ("checkpoints",))
     for name, why in found.get("failed", {}).items():
         say(console, f"{name} failed: {why}")
@@ -125,9 +115,3 @@ def train_restarts(
         f"it is what spl evaluate autoencoder {shlex.quote(str(folder))} reads",
     )
     return Result(folder, True)
-
-
-def _last_loss(folder: Path) -> float:
-    """Return the loss over the last epoch of the finished run in ``folder``."""
-    rows = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return float(json.loads(rows[-1])["train/loss"])

@@ -4,8 +4,9 @@ import contextlib
 import itertools
 import json
 import shlex
+import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from spl.config import parse as configuration
 from spl.config.errors import UsageError
 from spl.config.synonyms import RENAMED
 from spl.config.yaml_files import UnreadableYaml, read_yaml_file
-from spl.runs.files import replace_text
+from spl.runs.files import hold, read_json, replace_text
 from spl.runs.machine import describe_system
 
 T = TypeVar("T")
@@ -66,6 +67,27 @@ def new_run(parent: Path, name: str) -> Path:
             f"the run folder {parent} cannot be written: {error.strerror}; choose --runs"
         ) from error
     return folder
+
+
+@contextlib.contextmanager
+def held_run(resume: Path | None, parent: Path, name: str) -> Iterator[Path]:
+    """Yield the run's folder, held: the one to ``resume``, or a new one, which goes if nothing was learned.
+
+    Args:
+        resume: folder of the run to go on with; None begins one.
+        parent, name: of a new one, as of `new_run`.
+
+    Raises:
+        UsageError: as `new_run`, or if another process holds it.
+    """
+    folder = new_run(parent, name) if resume is None else resume
+    try:
+        with hold(folder):
+            yield folder
+    except Exception:
+        if resume is None and not any(folder.rglob("*.safetensors")):
+            shutil.rmtree(folder)
+        raise
 
 
 def describe_run(folder: Path, config: Any, command: list[str], documents: Mapping[str, Any] = {}) -> None:
@@ -127,7 +149,7 @@ def kept_run(config_class: type[T], folder: Path, parent: Path, document: str) -
         return folder, config
     if not (folder / document).exists():
         raise UsageError(f"{folder} has {config.restarts} restarts that are not all trained: resume it first")
-    found = json.loads((folder / document).read_bytes())
+    found = read_json(folder / document)
     return kept_run(config_class, folder / found.get("restarts", found)["kept"], parent, document)
 
 

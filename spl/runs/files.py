@@ -3,12 +3,14 @@
 What the files mean is told where they are written.
 """
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from spl.config.errors import UsageError
 
@@ -50,6 +52,34 @@ def replace_text(path: Path, text: str) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"{path} is missing, empty or cut: {error}; copy it again") from error
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of the finished run in ``folder``, at least one.
+
+    Raises:
+        UsageError: if they cannot be read.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not rows:
+            raise ValueError("no rows")
+        return rows
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is missing, empty or cut: {error!r}; copy it again") from error
 
 
 def writable(folder: Path) -> Path:

@@ -6,10 +6,13 @@ What is trained, and what makes one the best, is decided elsewhere.
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from spl.config.errors import RunError
+
+T = TypeVar("T")
 
 
 class Restarts(NamedTuple):
@@ -19,33 +22,39 @@ class Restarts(NamedTuple):
     failed: dict[str, str]  # why one did not come to its end, by the name of its folder
 
 
-def train_each(folder: Path, count: int, train: Callable[[Path, int], bool]) -> Restarts | None:
-    """Train ``count`` initialisations in sub-folders of ``folder``; None if one was told to stop.
+def initialisations(config: T) -> list[T]:
+    """Return what describes the ``restarts`` of a run, of the seeds from its own on, as if started alone."""
+    one: Any = config
+    return [replace(one, restarts=1, seed=one.seed + number) for number in range(one.restarts)]
+
+
+def train_each(folder: Path, runs: Sequence[T], train: Callable[[Path, T], bool]) -> Restarts | None:
+    """Train the initialisations ``runs`` in sub-folders of ``folder``; None if one was told to stop.
 
     One that fails does not take the others along.
 
     Args:
         folder: of the run.
-        count: of initialisations.
-        train: is given the folder of one and its number, and tells whether it came to its end.
+        runs: what describes each.
+        train: is given the folder of one and what describes it; returns whether it came to its end.
 
     Raises:
         RunError: if none of them came to its end.
     """
     finished: list[Path] = []
     failed: dict[str, str] = {}
-    for number in range(count):
+    for number, run in enumerate(runs):
         place = folder / f"restart-{number}"
         place.mkdir(exist_ok=True)
         try:
-            if not train(place, number):
+            if not train(place, run):
                 return None
         except RunError as error:
             failed[place.name] = str(error)
         else:
             finished.append(place)
     if not finished:
-        raise RunError(f"none of the {count} restarts came to its end: {failed['restart-0']}")
+        raise RunError(f"none of the {len(runs)} restarts came to its end: {failed['restart-0']}")
     return Restarts(finished, failed)
 
 

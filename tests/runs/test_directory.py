@@ -14,7 +14,7 @@ from spl.agents.config import TrainAgentConfig
 from spl.config.errors import UsageError
 from spl.config.parse import dump
 from spl.pretrain.config import RUNS, PretrainConfig
-from spl.runs.directory import describe_run, generator_of, new_run, pick_device, read_run
+from spl.runs.directory import describe_run, generator_of, held_run, kept_run, new_run, pick_device, read_run
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,36 @@ def test_a_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
     assert first.is_dir()
     assert second.is_dir()
     assert first.name.startswith("a-b-c-")
+
+
+def fail_in(resume: Path | None, parent: Path, error: Exception, *written: str) -> None:
+    """Begin or go on with a run that writes files and fails."""
+    with held_run(resume, parent, "new") as folder:
+        assert (folder / ".lock").read_text() == f"{os.getpid()}\n"
+        for name in written:
+            (folder / name).touch()
+        raise error
+
+
+@pytest.mark.parametrize("error", [UsageError("no"), RuntimeError("no")])
+def test_a_new_run_that_fails_before_it_learned_anything_leaves_no_folder(tmp_path: Path, error: Exception):
+    with pytest.raises(type(error), match="no"):
+        fail_in(None, tmp_path, error, "config.yaml", "metrics.jsonl")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(type(error), match="no"):
+        fail_in(None, tmp_path, error, "tensors.safetensors")
+    (learned,) = tmp_path.iterdir()
+    (learned / "tensors.safetensors").unlink()
+    with pytest.raises(type(error), match="no"):
+        fail_in(learned, tmp_path, error)
+    assert learned.exists(), "what is resumed stays, whatever is in it"
+
+
+def test_a_run_whose_list_of_restarts_is_cut_is_one_sentence(tmp_path: Path):
+    (tmp_path / "config.yaml").write_text(dump(PretrainConfig(restarts=2)))
+    (tmp_path / "restarts.json").write_text('{"kept": "resta')
+    with pytest.raises(UsageError, match=r"restarts\.json is missing, empty or cut: .*; copy it again"):
+        kept_run(PretrainConfig, tmp_path, RUNS, "restarts.json")
 
 
 def test_a_run_that_goes_on_by_the_same_command_gets_no_second_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from spl.config.errors import UsageError
 from spl.runs import files
-from spl.runs.files import free_bytes, hold, not_saved, replace_text
+from spl.runs.files import free_bytes, hold, not_saved, read_json, read_rows, replace_text
 
 HOLDER = """
 import sys
@@ -115,3 +115,25 @@ def test_a_disk_without_locks_holds_nothing_out(tmp_path, monkeypatch):
     monkeypatch.setattr(files.fcntl, "flock", refuse)
     with hold(tmp_path), hold(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"kept": "resta', b"3"])
+def test_a_document_that_is_missing_or_cut_is_one_sentence(tmp_path: Path, content: bytes | None):
+    path = tmp_path / "result.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"result\.json is missing, empty or cut: .*; copy it again"):
+        read_json(path)
+    path.write_bytes(b'{"kept": "restart-1"}')
+    assert read_json(path) == {"kept": "restart-1"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"step": 1}\n{"st'])
+def test_rows_that_are_missing_or_cut_are_one_sentence(tmp_path: Path, content: bytes | None):
+    path = tmp_path / "metrics.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"metrics\.jsonl is missing, empty or cut: .*; copy it again"):
+        read_rows(tmp_path)
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n')
+    assert read_rows(tmp_path) == [{"step": 1}, {"step": 2}]
