@@ -13,10 +13,11 @@ from spl.ablation.curriculum_options import GROWS, GridOptions, check_grid
 from spl.ablation.curriculum_task import needs
 from spl.ablation.grid import Place
 from spl.agents import config as run
+from spl.agents.conditions import UNTOUCHED
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum import ReplayCurriculumConfig
 from spl.agents.encoder_init import adopt_encoder
-from spl.agents.evaluate import EvaluateAgentConfig, load_agent, play, policy_of, untouched
+from spl.agents.evaluate import EvaluateAgentConfig, load_agent, play, policy_of
 from spl.agents.train import train_agent
 from spl.config.ranges import Count
 from spl.runs.directory import generator_of
@@ -104,7 +105,7 @@ def mean_return(folder: Path, num_episodes: int, device: str) -> float:
     envs = [make() for _ in range(num_episodes)]
     try:
         with torch.inference_mode():
-            totals, _ = play(policy_of(agent, 0.0), envs, untouched, history=history, seed=seed)
+            totals, _ = play(policy_of(agent, 0.0), envs, UNTOUCHED, history=history, seed=seed)
     finally:
         for env in envs:
             env.close()

@@ -1,42 +1,42 @@
-"""``spl evaluate agent``: returns with all modalities, one alone, noise on one, and one failing midway."""
+"""``spl evaluate agent``: what an agent earns with all modalities, and when something happens to one.
+
+The conditions are in :mod:`spl.agents.conditions`, the figures in :mod:`spl.agents.returns`.
+"""
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
+from spl.agents.conditions import UNTOUCHED, Condition, Spoiler, conditions
 from spl.agents.config import build_agent, read_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
 from spl.agents.history import History
 from spl.agents.protocol import Agent
+from spl.agents.returns import Outcome, told_all
+from spl.agents.robustness import draw_robustness
 from spl.config.errors import UsageError
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.registry import make_env
 from spl.envs.resumable import reset_seed
-from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 from spl.runs import checkpoint
 from spl.runs.directory import generator_of, pick_device
 from spl.runs.files import replace_text
 from spl.runs.logger import print_table, say
 from spl.runs.state import check_fits
 
-NUM_RESAMPLES = 2_000  # of the bootstrap
-VIDEO_NOISE = 64.0  # standard deviation, of 255
-AUDIO_NOISE = 0.25  # standard deviation, in levels of 100 dB; of a waveform, in full scales
-Spoil = Callable[[Observation, int, np.random.Generator], Observation]
 Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
 
 
@@ -46,6 +46,7 @@ class EvaluateAgentConfig:
 
     num_episodes: Count = 20  # per seed and condition
     num_seeds: Count = 5  # sets of episodes; every condition plays the same
+    conditions: Literal["flagged", "all"] = "flagged"  # all: also failures of which no presence flag tells
     epsilon: Share = 0.0  # probability of a random action
     seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
@@ -54,102 +55,18 @@ class EvaluateAgentConfig:
         check_ranges(self)
 
 
-class Outcome(NamedTuple):
-    """Returns and lengths under one condition, ``(seeds, episodes)``."""
-
-    returns: NDArray[np.float64]
-    lengths: NDArray[np.int64]
-
-
-def interquartile_mean(values: NDArray[np.float64]) -> float:
-    """Return the mean of the middle half: a quarter of the values, rounded down, is cut at each end.
-
-    Source: Agarwal et al. (2021), Deep RL at the edge of the statistical precipice, section 4.3.
-    """
-    ordered = np.sort(values, axis=None)
-    cut = ordered.size // 4
-    return float(ordered[cut : ordered.size - cut].mean())
-
-
-def bootstrap_interval(values: NDArray[np.float64], generator: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % interval of the interquartile mean of ``values (seeds, episodes)``.
-
-    Percentile bootstrap, the episodes drawn anew within each seed (stratified).
-    """
-    num_seeds, num_episodes = values.shape
-    rows = np.arange(num_seeds)[:, None]
-    means = [
-        interquartile_mean(values[rows, generator.integers(num_episodes, size=values.shape)])
-        for _ in range(NUM_RESAMPLES)
-    ]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def noisy(sense: int, *, is_waveform: bool = False) -> Spoil:
-    """Return a condition that adds Gaussian noise to one sense, which still counts as present.
-
-    A log-mel level is cut at 0, which is silence; a waveform swings about it and is cut at full scale.
-    """
-
-    def spoil(observation: Observation, step: int, generator: np.random.Generator) -> Observation:
-        if sense == VIDEO:
-            noise = generator.normal(0.0, VIDEO_NOISE, observation.video.shape)
-            return observation._replace(video=np.clip(observation.video + noise, 0, 255).astype(np.uint8))
-        audio = observation.audio
-        noise = generator.normal(0.0, AUDIO_NOISE, audio.shape)
-        if audio.dtype == np.int8:
-            levels = np.clip(np.rint(audio + 128.0 * noise), -128, 127)
-            return observation._replace(audio=levels.astype(np.int8))
-        spoilt = np.clip(audio + noise, -1.0, 1.0) if is_waveform else np.maximum(audio + noise, 0)
-        return observation._replace(audio=spoilt.astype(np.float16))
-
-    return spoil
-
-
-def missing(sense: int, from_step: int = 0) -> Spoil:
-    """Return a condition in which one sense is absent from a step on."""
-
-    def spoil(observation: Observation, step: int, generator: np.random.Generator) -> Observation:
-        return observation.without(sense) if step >= from_step else observation
-
-    return spoil
-
-
-def untouched(observation: Observation, step: int, generator: np.random.Generator) -> Observation:
-    """Leave the observation as it is."""
-    return observation
-
-
-def conditions(spec: StreamSpec, half_length: int, *, is_waveform: bool = False) -> dict[str, Spoil]:
-    """Return what is done to the senses that ``spec`` has, by the name of the condition."""
-    if not (spec.has_video and spec.has_audio):
-        sense, name = (VIDEO, "video") if spec.has_video else (AUDIO, "audio")
-        return {
-            f"without {name}": missing(sense),
-            f"noise on {name}": noisy(sense, is_waveform=is_waveform),
-            f"{name} fails midway": missing(sense, half_length),
-        }
-    return {
-        "video only": missing(AUDIO),
-        "audio only": missing(VIDEO),
-        "noise on video": noisy(VIDEO),
-        "noise on audio": noisy(AUDIO, is_waveform=is_waveform),
-        "video fails midway": missing(VIDEO, half_length),
-        "audio fails midway": missing(AUDIO, half_length),
-    }
-
-
 def play(
-    policy: Policy, envs: Sequence[AudioVisualEnv], spoil: Spoil, *, history: int, seed: int
+    policy: Policy, envs: Sequence[AudioVisualEnv], condition: Condition, *, history: int, seed: int
 ) -> tuple[list[float], list[int]]:
     """Play one episode in each environment, all in step; return their returns and lengths."""
     generator = generator_of(seed, "condition")
+    is_waveform = envs[0].config.audio_features == "waveform"
+    spoilers = [Spoiler(condition, is_waveform=is_waveform, generator=generator) for _ in envs]
     stacks = History(envs[0].spec_of_streams, history=history, num_envs=len(envs))
     totals, lengths = [0.0] * len(envs), [0] * len(envs)
     for position, env in enumerate(envs):
         observation, _ = env.reset(seed=reset_seed(seed, position))
-        stacks.push(spoil(observation, 0, generator), position, is_first=True)
+        stacks.push(spoilers[position](observation, 0), position, is_first=True)
     running = list(range(len(envs)))
     while running:
         actions = policy(stacks, envs, running)
@@ -159,7 +76,8 @@ def play(
             totals[position] += reward
             lengths[position] += 1
             if not (terminated or truncated):
-                stacks.push(spoil(observation, lengths[position], generator), position, is_first=False)
+                given = spoilers[position](observation, lengths[position])
+                stacks.push(given, position, is_first=False)
                 still_running.append(position)
         running = still_running
     return totals, lengths
@@ -209,7 +127,8 @@ def evaluate_agent(
 
     Returns:
         What was written: per condition the returns ``(seeds, episodes)``, their interquartile mean and its
-        95 % bootstrap interval, and how they were made.
+        95 % bootstrap interval, what share of the return it retains (:func:`spl.agents.returns.retained`),
+        and how they were made. The figure of the shares is written beside it.
     """
     agent, make, history, step = load_agent(run, config.device)
     check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
@@ -220,37 +139,42 @@ def evaluate_agent(
     for sentence in describe_left_out(envs[0].describe()):
         say(console, f"left out   {sentence}")
 
-    def outcome(policy: Policy, spoil: Spoil, name: str) -> Outcome:
+    def outcome(policy: Policy, condition: Condition, name: str) -> Outcome:
         agent.generator = generator_of(config.seed, name)  # each condition draws for itself
         task = bar.add_task(name, total=len(seeds))
         played = []
         for seed in seeds:
-            played.append(play(policy, envs, spoil, history=history, seed=seed))
+            played.append(play(policy, envs, condition, history=history, seed=seed))
             bar.advance(task)
         return Outcome(np.array([one[0] for one in played]), np.array([one[1] for one in played]))
 
     columns = TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with torch.inference_mode(), Progress(*columns, console=console, transient=True) as bar:
-        outcomes = {"all modalities": outcome(policy, untouched, "all modalities")}
+        outcomes = {"all modalities": outcome(policy, UNTOUCHED, "all modalities")}
         half_length = max(1, round(float(outcomes["all modalities"].lengths.mean()) / 2))
-        is_waveform = envs[0].config.audio_features == "waveform"
-        for name, spoil in conditions(envs[0].spec_of_streams, half_length, is_waveform=is_waveform).items():
-            outcomes[name] = outcome(policy, spoil, name)
-        outcomes["random actions"] = outcome(policy_of(agent, 1.0), untouched, "random actions")
+        happening = conditions(
+            envs[0].spec_of_streams, half_length, with_unflagged=config.conditions == "all"
+        )
+        for name, condition in happening.items():
+            outcomes[name] = outcome(policy, condition, name)
+        outcomes["random actions"] = outcome(policy_of(agent, 1.0), UNTOUCHED, "random actions")
         if envs[0].has_wrapper_attr("oracle_action"):
-            outcomes["oracle"] = outcome(oracle, untouched, "oracle")
+            outcomes["oracle"] = outcome(oracle, UNTOUCHED, "oracle")
     for sentence in dict.fromkeys(sentence.partition("; ")[0] for env in envs for sentence in env.news()):
         say(console, f"range      {sentence}")
     for env in envs:
         env.close()
-    made = {"run": str(run), "step": step, "fails_midway_at_step": half_length}
-    result = made | told_outcomes(outcomes, config)
+    made: dict[str, Any] = {"run": str(run), "step": step, "fails_midway_at_step": half_length}
+    result = made | how_made(config) | told_all(outcomes, config.seed)
+    for name, condition in happening.items():
+        result["conditions"][name] |= condition.told()
     replace_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
+    draw_robustness(result, run)
     return result
 
 
-def told_outcomes(outcomes: dict[str, Outcome], config: EvaluateAgentConfig) -> dict[str, Any]:
-    """Return all conditions' figures and how they were made, as JSON holds them."""
+def how_made(config: EvaluateAgentConfig) -> dict[str, Any]:
+    """Return how an evaluation was made, as JSON holds it."""
     return {
         "episodes": config.num_episodes,
         "seeds": list(range(config.seed, config.seed + config.num_seeds)),
@@ -258,20 +182,6 @@ def told_outcomes(outcomes: dict[str, Outcome], config: EvaluateAgentConfig) -> 
         "spl": spl.__version__,
         "torch": str(torch.__version__),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        "conditions": {name: told(one, config.seed) for name, one in outcomes.items()},
-    }
-
-
-def told(outcome: Outcome, seed: int) -> dict[str, Any]:
-    """Return one condition's figures as JSON holds them."""
-    low, high = bootstrap_interval(outcome.returns, generator_of(seed, "bootstrap"))
-    return {
-        "interquartile_mean": interquartile_mean(outcome.returns),
-        "interval_95": [low, high],
-        "mean": float(outcome.returns.mean()),
-        "standard_deviation": float(outcome.returns.std()),
-        "mean_length": float(outcome.lengths.mean()),
-        "returns": outcome.returns.tolist(),
     }
 
 
@@ -279,7 +189,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
     """Print the table of :func:`evaluate_agent`; the oracle's share where there is an oracle."""
     found = result["conditions"]
     best = found["oracle"]["mean"] if "oracle" in found else None
-    columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps"]
+    columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps", "retained", "95 % interval"]
     rows = []
     for name, one in found.items():
         low, high = one["interval_95"]
@@ -289,8 +199,19 @@ def print_evaluation(result: dict[str, Any]) -> None:
             f"{low:.2f} … {high:.2f}",
             f"{one['mean']:.2f} ± {one['standard_deviation']:.2f}",
             f"{one['mean_length']:.0f}",
+            *told_retained(one),
         ]
         rows.append([*row, f"{one['mean'] / best:.0%}"] if best else row)
     num_episodes = result["episodes"] * len(result["seeds"])
     title = f"Return over {num_episodes} episodes a condition, agent at step {result['step']:,}"
     print_table(title, [*columns, "of oracle"] if best else columns, rows)
+    if "not_retained" in result:
+        print(result["not_retained"])
+
+
+def told_retained(one: dict[str, Any]) -> list[str]:
+    """Return a condition's retained share and its interval, as cells of a table."""
+    if "retained" not in one:
+        return ["-", "-"]
+    low, high = one["retained_95"]
+    return [f"{one['retained']:.0%}", f"{low:.0%} … {high:.0%}"]

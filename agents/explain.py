@@ -10,8 +10,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from spl.agents.conditions import UNTOUCHED
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import load_agent, play, untouched
+from spl.agents.evaluate import load_agent, play
 from spl.agents.history import Stack
 from spl.agents.rollout import names_of_actions
 from spl.config.errors import UsageError
@@ -127,7 +128,7 @@ def played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[lis
         stacks.append(stacked.stack(running))
         return agent.act(stacks[-1], 0.0)
 
-    totals, _ = play(policy, [env], untouched, history=history, seed=seed)
+    totals, _ = play(policy, [env], UNTOUCHED, history=history, seed=seed)
     return stacks, totals[0]
 
 

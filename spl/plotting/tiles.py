@@ -12,10 +12,10 @@ EDGE = 2  # pixels between pictures
 WAVE_SIZE = (48, 96)  # pixels that a waveform is drawn with
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a PNG; whoever looks while it is drawn sees the last one whole."""
+def save(figure: Any, path: Path, *, dpi: int = 120) -> None:
+    """Write a picture, a PNG or PDF by its suffix; whoever looks meanwhile sees the last one whole."""
     beside = path.with_name(f".{path.name}")
-    figure.savefig(beside, dpi=120, format="png")
+    figure.savefig(beside, dpi=dpi, format=path.suffix[1:])
     os.replace(beside, path)
 
 

@@ -28,7 +28,13 @@ PLACES = {  # heading -> where in a run's folder
     "Reconstructions": ("reconstructions/*",),
     "Pictures": ("*",),
 }
-DRAWN = ("confusion", "evaluation-last", "evaluation-best", "ablation")  # pictures that a page draws itself
+DRAWN = (
+    "confusion",
+    "evaluation-last",
+    "evaluation-best",
+    "ablation",
+    "robustness",
+)  # pictures that a page draws itself
 MOST_EPOCHS = 4  # whose reconstructions are shown
 
 

@@ -59,24 +59,45 @@ def _agent(run: Run) -> list[Block]:
         ]
     found: dict[str, Any] = result["conditions"]
     oracle = found["oracle"]["mean"] if "oracle" in found else None
+    has_retained = any("retained" in one for one in found.values())
     rows, marks = [], []
     for number, (name, one) in enumerate(found.items()):
         low, high = one["interval_95"]
         row = [name, f"{one['interquartile_mean']:.2f}", f"{low:.2f} … {high:.2f}"]
         row += [f"{one['mean']:.2f} ± {one['standard_deviation']:.2f}", f"{one['mean_length']:.0f}"]
+        if has_retained:
+            share, (low, high) = one.get("retained"), one.get("retained_95", (0.0, 0.0))
+            row += ["-", "-"] if share is None else [f"{share:.0%}", f"{low:.0%} … {high:.0%}"]
         rows.append([*row, f"{one['mean'] / oracle:.0%}"] if oracle else row)
         marks.append(Mark(0, number, one["interquartile_mean"], low, high))
-    columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps", *(["of oracle"] if oracle else [])]
+    columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps"]
+    columns += ["retained", "95 % interval"] if has_retained else []
+    columns += ["of oracle"] if oracle else []
     num_episodes = result["episodes"] * len(result["seeds"])
     note = (
         f"{num_episodes} episodes a condition, at step {result['step']:,}; exploration {result['epsilon']:g}."
         " IQM: mean of the middle half of the episodes; interval by bootstrap."
     )
+    if has_retained:
+        note += " Retained: 100 % is the mean return with all modalities, 0 % that of random actions."
+    if "not_retained" in result:
+        note += f" {result['not_retained'].capitalize()}."
     chart = draw_marks("Return by condition", list(found), marks)
-    return [
-        Chart("Return by condition", chart, "interquartile mean, 95 % interval"),
-        Table("", columns, rows, note),
+    charts: list[Block] = [Chart("Return by condition", chart, "interquartile mean, 95 % interval")]
+    if has_retained:
+        charts.append(_profile(found))
+    return [*charts, Table("", columns, rows, note)]
+
+
+def _profile(found: dict[str, Any]) -> Chart:
+    """Return what share of the return each condition retains, in percent."""
+    kept = {name: one for name, one in found.items() if "retained" in one}
+    marks = [
+        Mark(0, row, 100 * one["retained"], *(100 * end for end in one["retained_95"]))
+        for row, one in enumerate(kept.values())
     ]
+    chart = draw_marks("Percent of the return retained, by condition", list(kept), marks)
+    return Chart("Robustness profile", chart, "percent retained of the return, 95 % interval")
 
 
 def _classifier(run: Run) -> list[Block]:

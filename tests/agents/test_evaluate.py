@@ -1,94 +1,19 @@
-"""Figures of an evaluation: the interquartile mean, its interval, and what each condition does."""
+"""``spl evaluate agent``: its ranges, what it writes, and what its table says."""
+
+import io
+import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from spl.agents.evaluate import (
-    EvaluateAgentConfig,
-    bootstrap_interval,
-    conditions,
-    interquartile_mean,
-    missing,
-    noisy,
-    untouched,
-)
-from spl.records import AUDIO, VIDEO, Observation, StreamSpec
-
-BOTH = StreamSpec((1, 8, 8), (1, 4, 2))
-
-
-@pytest.fixture
-def observation():
-    return Observation(
-        np.full(BOTH.video, 128, np.uint8), np.full(BOTH.audio, 0.5, np.float16), np.array([True, True])
-    )
-
-
-def test_interquartile_mean_by_hand():
-    assert interquartile_mean(np.array([[9.0, 1.0, 2.0, 100.0]])) == 5.5  # 1 and 100 are cut
-    assert interquartile_mean(np.array([1.0, 2.0, 6.0])) == 3.0  # a quarter of three is none
-    assert interquartile_mean(np.array([4.0])) == 4.0
-
-
-def test_bootstrap_interval_holds_the_mean_and_shrinks_with_more_episodes():
-    generator = np.random.default_rng(0)
-    few, many = generator.normal(5.0, 1.0, (2, 10)), generator.normal(5.0, 1.0, (2, 400))
-    low, high = bootstrap_interval(few, np.random.default_rng(1))
-    assert low < interquartile_mean(few) < high
-    narrow = np.diff(bootstrap_interval(many, np.random.default_rng(1)))[0]
-    assert narrow < (high - low) / 3
-    # For a normal the interquartile mean spreads about 1.1 sigma / sqrt(n): 4.3 / sqrt(800) = 0.15 wide
-    assert narrow == pytest.approx(0.153, rel=0.25)
-    assert bootstrap_interval(np.full((2, 3), 7.0), np.random.default_rng(1)) == (7.0, 7.0)
-
-
-def test_missing_blanks_one_sense_from_its_step_on(observation):
-    generator = np.random.default_rng(0)
-    late = missing(AUDIO, 5)
-    assert late(observation, 4, generator) is observation
-    deaf = late(observation, 5, generator)
-    assert not deaf.audio.any()
-    assert deaf.present.tolist() == [True, False]
-    assert (deaf.video == 128).all()
-    assert observation.audio.all(), "the original is left alone"
-
-
-def test_noise_spoils_one_sense_and_leaves_it_present(observation):
-    generator = np.random.default_rng(0)
-    for sense, name, other in ((VIDEO, "video", "audio"), (AUDIO, "audio", "video")):
-        spoilt = noisy(sense)(observation, 0, generator)
-        assert spoilt.present.all()
-        assert np.array_equal(getattr(spoilt, other), getattr(observation, other))
-        assert getattr(spoilt, name).dtype == getattr(observation, name).dtype
-        assert (getattr(spoilt, name) != getattr(observation, name)).mean() > 0.9
-    assert untouched(observation, 0, generator) is observation
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.float16])
-def test_noise_on_a_waveform_swings_about_silence_and_keeps_its_kind(dtype):
-    full_scale = 128 if dtype == np.int8 else 1
-    silence = np.zeros((1, 1, 40_000), dtype)
-    observation = Observation(np.zeros(BOTH.video, np.uint8), silence, np.array([True, True]))
-    spoil = conditions(BOTH, 3, is_waveform=True)["noise on audio"]
-    levels = spoil(observation, 0, np.random.default_rng(0)).audio
-    assert levels.dtype == dtype
-    scaled = levels.astype(np.float64) / full_scale
-    assert scaled.mean() == pytest.approx(0.0, abs=0.01)
-    assert scaled.std() == pytest.approx(0.25, rel=0.02)
-    loud = observation._replace(audio=np.full_like(silence, 0.99 * full_scale))
-    cut = spoil(loud, 0, np.random.default_rng(0)).audio
-    assert cut.max() == (127 if dtype == np.int8 else 1)
-    assert cut.min() > -0.5 * full_scale, "what is too loud is cut, and does not wrap"
-
-
-def test_conditions_follow_the_senses_there_are():
-    assert list(conditions(BOTH, 3))[:2] == ["video only", "audio only"]
-    assert list(conditions(StreamSpec((1, 8, 8), (0, 0, 0)), 3)) == [
-        "without video",
-        "noise on video",
-        "video fails midway",
-    ]
-    assert "without audio" in conditions(StreamSpec((0, 0, 0), (1, 4, 2)), 3)
+from spl.agents import evaluate
+from spl.agents.conditions import Condition
+from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, play, print_evaluation
+from spl.agents.train import train_agent
+from spl.envs.config import EnvConfig
+from spl.envs.registry import make_env
+from spl.records import VIDEO
 
 
 def test_ranges():
@@ -98,3 +23,66 @@ def test_ranges():
         EvaluateAgentConfig(seed=-1)
     with pytest.raises(ValueError, match="epsilon must be in"):
         EvaluateAgentConfig(epsilon=1.5)
+
+
+def quiet():
+    return Console(file=io.StringIO())
+
+
+def test_the_agent_is_given_what_the_condition_leaves():
+    env = make_env(EnvConfig())
+    seen, heard = [], []
+
+    def watching(stacks, envs, running):
+        stack = stacks.stack(running)
+        seen.append(stack.video[0, -1].numpy())
+        heard.append(stack.audio[0, -1].numpy())
+        return [0] * len(running)
+
+    for _ in range(2):  # the second episode remembers nothing of the first
+        seen.clear(), heard.clear()
+        play(watching, [env], Condition(VIDEO, "frozen", 3), history=2, seed=5)
+        assert len(seen) == 32
+        assert [np.array_equal(one, seen[2]) for one in seen] == [False, False, *[True] * 30]
+        assert not any(np.array_equal(one, heard[2]) for one in heard[3:])
+    env.close()
+
+
+def test_every_condition_is_played_and_told(smoke, monkeypatch, capsys):
+    folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    played = []
+    whole = evaluate.play
+
+    def noted(policy, envs, condition, **options):
+        played.append(condition)
+        return whole(evaluate.oracle if len(played) <= 5 else policy, envs, condition, **options)
+
+    monkeypatch.setattr(evaluate, "play", noted)
+    config = EvaluateAgentConfig(num_episodes=4, num_seeds=1, conditions="all")
+    result = evaluate_agent(folder, config, console=quiet())
+    assert json.loads((folder / "evaluation.json").read_text()) == result
+    found = result["conditions"]
+    assert len(found) == 1 + 14 + 2
+    assert len(played) == len(found), "each once"
+    assert found["video frozen"]["from_step"] == result["fails_midway_at_step"] == 16
+    assert (found["video frozen"]["modality"], found["video frozen"]["happening"]) == ("video", "frozen")
+    assert found["video only"]["retained"] == 1.0, "the oracle needs neither"
+    assert found["audio mute"]["retained"] < 0.9, "an agent of 60 steps is none"
+    assert (folder / "robustness.png").is_file()
+    print_evaluation(result)
+    told = capsys.readouterr().out
+    (row,) = [line for line in told.splitlines() if "video only" in line]
+    assert row.split()[-5:] == ["100%", "100%", "…", "100%", "100%"]
+    assert told.count("retained") == 1
+
+
+def test_an_agent_no_better_than_chance_is_told_so(smoke, monkeypatch, capsys):
+    folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    monkeypatch.setattr(
+        evaluate, "play", lambda policy, envs, *_, **__: ([8.0] * len(envs), [32] * len(envs))
+    )
+    result = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=2, num_seeds=2), console=quiet())
+    print_evaluation(result)
+    assert "nothing to retain: with all modalities the return is 8" in capsys.readouterr().out
+    assert not (folder / "robustness.png").exists()
+    assert len(result["conditions"]) == 1 + 6 + 2, "no more by default"

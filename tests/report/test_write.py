@@ -467,3 +467,35 @@ def test_a_grid_shows_its_own_table_and_a_mark_for_each_run_that_is_finished(tmp
     )
     assert table.rows == [["uniform", "-", "baseline", "0 of 1"], ["anti", "0.5000", "-", "1"]]
     assert words.lines == ["Seeds: 0.", "Failed: uniform, seed 0: the loss is nan"]
+
+
+def test_what_an_agent_retains_is_on_the_page(make: Maker) -> None:
+    scores = {
+        "interquartile_mean": 8.0,
+        "interval_95": [7.0, 9.0],
+        "mean": 8.0,
+        "standard_deviation": 1.0,
+        "mean_length": 32.0,
+    }
+    kept = {**scores, "retained": 0.53, "retained_95": [0.41, 0.62]}
+    result = {
+        "conditions": {"all modalities": scores, "video frozen": kept, "random actions": scores},
+        "episodes": 2,
+        "seeds": [0],
+        "step": 1,
+        "epsilon": 0.0,
+    }
+    folder = make("run")
+    (folder / "evaluation.json").write_text(json.dumps(result))
+    _, profile, table = evaluation_blocks(read_folder(folder, run_kinds()))
+    assert [profile.kind, table.kind] == ["chart", "table"]
+    assert "video frozen: 53" in profile.svg
+    assert "all modalities" not in profile.svg
+    assert table.columns[-2:] == ["retained", "95 % interval"]
+    assert [row[-2:] for row in table.rows] == [["-", "-"], ["53%", "41% … 62%"], ["-", "-"]]
+    del kept["retained"]
+    result["not_retained"] = "nothing to retain: it is no better"
+    (folder / "evaluation.json").write_text(json.dumps(result))
+    _, table = evaluation_blocks(read_folder(folder, run_kinds()))
+    assert table.note.endswith("Nothing to retain: it is no better.")
+    assert "retained" not in table.columns

@@ -1,0 +1,117 @@
+"""Figures of an evaluation: the interquartile mean, its interval, and how much of the return is retained."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spl.runs.directory import generator_of
+
+NUM_RESAMPLES = 2_000  # of the bootstrap
+
+
+class Outcome(NamedTuple):
+    """Returns and lengths under one condition, ``(seeds, episodes)``."""
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+
+
+class Retained(NamedTuple):
+    """Share of the return that a condition leaves, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interquartile_mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of the middle half: a quarter of the values, rounded down, is cut at each end.
+
+    Source: Agarwal et al. (2021), Deep RL at the edge of the statistical precipice, section 4.3.
+    """
+    ordered = np.sort(values, axis=None)
+    cut = ordered.size // 4
+    return float(ordered[cut : ordered.size - cut].mean())
+
+
+def bootstrap_interval(values: NDArray[np.float64], generator: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % interval of the interquartile mean of ``values (seeds, episodes)``.
+
+    Percentile bootstrap, the episodes drawn anew within each seed (stratified).
+    """
+    num_seeds, num_episodes = values.shape
+    rows = np.arange(num_seeds)[:, None]
+    means = [
+        interquartile_mean(values[rows, generator.integers(num_episodes, size=values.shape)])
+        for _ in range(NUM_RESAMPLES)
+    ]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def retained(
+    found: NDArray[np.float64],
+    everything: NDArray[np.float64],
+    chance: NDArray[np.float64],
+    generator: np.random.Generator,
+) -> Retained | None:
+    """Return ``(R_condition - R_random) / (R_all - R_random)``, each ``R`` a mean return.
+
+    1 is what the agent gets with all modalities, 0 what random actions get. Percentile bootstrap over
+    episodes within each seed. The same episodes are drawn for all three, as they begin alike: what they
+    share cancels out. The interval is of this agent, not of its training repeated.
+
+    Args:
+        found: returns under the condition, ``(seeds, episodes)``.
+        everything: with all modalities, likewise.
+        chance: of random actions, likewise.
+        generator: draws the episodes.
+
+    Returns:
+        None where all modalities do not earn more than random actions for certain (the 95 % interval of
+        the difference reaches 0): there is nothing to retain.
+    """
+    shape = found.shape
+    rows = np.arange(shape[0])[:, None]
+    drawn = generator.integers(shape[1], size=(NUM_RESAMPLES, *shape))
+    one, best, least = (returns[rows, drawn].mean(axis=(1, 2)) for returns in (found, everything, chance))
+    gains = best - least  # (NUM_RESAMPLES,)
+    if everything.mean() <= chance.mean() or np.percentile(gains, 2.5) <= 0:
+        return None
+    is_gain = gains > 0
+    low, high = np.percentile((one - least)[is_gain] / gains[is_gain], (2.5, 97.5))
+    value = (found.mean() - chance.mean()) / (everything.mean() - chance.mean())
+    return Retained(float(value), float(low), float(high))
+
+
+def told(outcome: Outcome, seed: int) -> dict[str, Any]:
+    """Return one condition's figures as JSON holds them."""
+    low, high = bootstrap_interval(outcome.returns, generator_of(seed, "bootstrap"))
+    return {
+        "interquartile_mean": interquartile_mean(outcome.returns),
+        "interval_95": [low, high],
+        "mean": float(outcome.returns.mean()),
+        "standard_deviation": float(outcome.returns.std()),
+        "mean_length": float(outcome.lengths.mean()),
+        "returns": outcome.returns.tolist(),
+    }
+
+
+def told_all(outcomes: dict[str, Outcome], seed: int) -> dict[str, Any]:
+    """Return the figures of all conditions, and what they retain or why nothing can be said of that."""
+    everything, chance = outcomes["all modalities"].returns, outcomes["random actions"].returns
+    figures = {name: told(one, seed) for name, one in outcomes.items()}
+    result: dict[str, Any] = {"conditions": figures}
+    for name, one in figures.items():
+        if name in ("all modalities", "random actions", "oracle"):
+            continue
+        share = retained(outcomes[name].returns, everything, chance, generator_of(seed, "retained"))
+        if share is None:
+            result["not_retained"] = (
+                f"nothing to retain: with all modalities the return is {everything.mean():.3g}, with random "
+                f"actions {chance.mean():.3g}, and the first is not certainly the higher one"
+            )
+            break
+        one["retained"], one["retained_95"] = share.value, [share.low, share.high]
+    return result
