@@ -51,6 +51,20 @@ def test_equals_the_memory_on_random_episodes(history: int, num_envs: int) -> No
     assert numbers_of_zeros == set(range(history))
 
 
+@pytest.mark.parametrize("history", [1, 3])
+def test_the_newest_is_the_last_that_was_pushed(history: int) -> None:
+    generator = np.random.default_rng(0)
+    rolled = History(SPEC, history=history, num_envs=2)
+    for number in range(4):
+        for env in range(2):
+            pushed = observe(generator)
+            rolled.push(pushed, env, is_first=number == 0)
+            newest = rolled.newest(env)
+            assert all(np.array_equal(one, other) for one, other in zip(newest, pushed, strict=True))
+            newest.video[:] = 0  # a copy
+            assert rolled.newest(env).video.all()
+
+
 def test_bytes_of_sound_stay_bytes() -> None:
     rolled = History(SPEC._replace(audio=(1, 1, 2), audio_dtype="int8"), history=2)
     sound = np.array([[[-128, 127]]], np.int8)

@@ -103,6 +103,15 @@ def test_alpha_is_laid_on_black_and_depth_left_out():
     )
 
 
+def test_grey_with_alpha_is_grey():
+    half = np.stack([GREY[0], np.full((H, W), 51, np.uint8)], axis=2)  # a fifth of 255
+    env = adapt(spaces.Box(0, 255, half.shape, np.uint8), half, video_layout="HWA")
+    np.testing.assert_array_equal(env.reset()[0].video, np.rint(GREY / 5))
+    assert env.describe()["video"]["taken"] == "alpha laid on black"
+    assert PictureForm("HWA", (8, 8, 2)).num_channels == 1
+    assert PictureForm("HWA", (8, 8, 8)).num_channels == 3
+
+
 def test_a_layout_that_is_given_overrules_what_is_found():
     turned = RGB.transpose(2, 1, 0)  # (W, H, C), as pygame's surfaces are
     env = adapt(spaces.Box(0, 255, turned.shape, np.uint8), turned, video_layout="WHC")
