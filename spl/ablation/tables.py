@@ -81,8 +81,8 @@ def signed(difference: Interval | None, digits: int) -> str:
     if difference is None:
         return "-"
     mean, low, high = difference
-    told = f"{mean:+.{digits}f}"
-    return told if low is None or high is None else f"{told} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    told = f"{mean:+z.{digits}f}"
+    return told if low is None or high is None else f"{told} [{low:+z.{digits}f}, {high:+z.{digits}f}]"
 
 
 def as_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

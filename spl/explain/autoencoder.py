@@ -253,6 +253,6 @@ def print_explanation(result: dict[str, Any]) -> None:
         adds = {of: float(np.compress(has, told[f"added_by_{of}"]).mean()) for of in NAMES}
         print(
             f"error of {sense}   {mean:.5f} over {sum(has)} samples; "
-            f"video adds {adds['video']:+.5f} to it, audio {adds['audio']:+.5f} (Shapley values)"
+            f"video adds {adds['video']:+z.5f} to it, audio {adds['audio']:+z.5f} (Shapley values)"
         )
     print(f"written to       {result['out']}")

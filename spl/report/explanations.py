@@ -86,4 +86,4 @@ def _errors(run: Run) -> list[Block]:
 def _mean(values: list[float | None]) -> str:
     """Return the mean over the samples that have the modality, a dash where none has."""
     known = [value for value in values if value is not None]
-    return f"{fmean(known):.5f}" if known else "-"
+    return f"{fmean(known):z.5f}" if known else "-"

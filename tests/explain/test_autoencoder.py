@@ -17,7 +17,12 @@ from spl.config.errors import UsageError
 from spl.config.parse import parse
 from spl.data.audiovisual import Pairs
 from spl.data.recordings import Recordings
-from spl.explain.autoencoder import ExplainAutoencoderConfig, _explained, explain_autoencoder
+from spl.explain.autoencoder import (
+    ExplainAutoencoderConfig,
+    _explained,
+    explain_autoencoder,
+    print_explanation,
+)
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.models.autoencoder import mask
 from spl.models.streams import in_units
@@ -147,3 +152,9 @@ def test_a_sense_that_a_sample_lacks_has_no_error(
     assert f"{mean} over 2 samples" in printed
     assert main(["report", str(run)]) == 0
     assert f"<td>{mean}</td>" in (run / "report.html").read_text()
+
+
+def test_what_rounds_to_nothing_has_no_minus(capsys: pytest.CaptureFixture[str]):
+    told = {"mean_squared_error": [0.5], "added_by_video": [-1e-7], "added_by_audio": [-0.25]}
+    print_explanation({"errors": {"video": told}, "out": "here"})
+    assert "video adds +0.00000 to it, audio -0.25000" in capsys.readouterr().out

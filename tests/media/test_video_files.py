@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spl.media import video_files
 from spl.media.video_files import PICTURE, SOUND, TEXT, Look, MediaError, look_at, open_video
 
 VIDEO = Look("video", "")
@@ -174,3 +175,19 @@ def test_what_is_meant_as_a_video_and_is_none_is_broken(tmp_path):
         (tmp_path / "a.dat").write_bytes(content)
         assert look_at(tmp_path / "a.dat").kind == "other"
     assert look_at(tmp_path / "gone.mp4") == Look("broken", "cannot be opened: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("begin", "is_text"),
+    [
+        (b"", True),
+        ("h\u00e4kchen".encode(), True),
+        ("x\U0001f600".encode()[:-1], True),  # four bytes, cut behind three of them
+        ("x\U0001f600".encode()[:-3], True),
+        (b"x\xffabc", False),  # no character is longer than four bytes
+        (b"a\0b", False),
+        (b"a\0\xf0\x9f", False),
+    ],
+)
+def test_what_begins_as_text_is_text_though_its_last_character_is_cut(begin: bytes, is_text: bool) -> None:
+    assert video_files._is_text(begin) == is_text
