@@ -29,6 +29,7 @@ from spl.envs.workers import PARTING_S, cause_of_death
 from spl.runs.signals import serve_above
 
 NUM_STEPS = 100  # at random, after a reset with seed 0
+MOST_S = 300.0  # that a process of its own may take, its start included
 MIN_PAIRS = 3  # of neighbouring observations that must show a stack moving on
 
 
@@ -44,7 +45,7 @@ def measured(config: EnvConfig, *, is_apart: bool) -> Measured:
 
     Raises:
         UsageError: if the environment is unknown or cannot be made, or its streams do not serve.
-        RunError: if its process dies.
+        RunError: if its process dies, or takes longer than ``MOST_S``.
     """
     options = settle(config)
     try:
@@ -71,7 +72,9 @@ def _measured_apart(config: EnvConfig) -> Measured:
     child.start()
     writer.close()
     try:
-        wait([reader, child.sentinel])  # an engine may hold the pipe open after the child's death
+        is_late = not wait(
+            [reader, child.sentinel], MOST_S
+        )  # an engine may hold the pipe open after the child's death
         answer: Measured | Exception | None = reader.recv() if reader.poll() else None
     except (EOFError, ConnectionError):
         answer = None
@@ -81,8 +84,9 @@ def _measured_apart(config: EnvConfig) -> Measured:
         child.join()
         reader.close()
     if answer is None:
+        died = f"ended its process ({cause_of_death(child.exitcode)})"
         raise RunError(
-            f"{config.id} ended its process ({cause_of_death(child.exitcode)}) while the ranges that its "
+            f"{config.id} {f'took longer than {MOST_S:g} s' if is_late else died} while the ranges that its "
             f"observation space leaves open were measured: 'spl check env {config.id}' shows where; "
             "what is given, such as --env.video_range LOW,HIGH, is not measured"
         )

@@ -1,6 +1,7 @@
 """Worlds as people bring them: each with a picture or sound in another form or range, or with more."""
 
 import os
+import time
 from typing import Any
 
 import gymnasium
@@ -69,6 +70,15 @@ class Aborts(Unbounded):
     def step(self, action):
         if self.age == 2:
             os.abort()
+        return super().step(action)
+
+
+class Hangs(Unbounded):
+    """The same, and its third step takes a minute."""
+
+    def step(self, action):
+        if self.age == 2:
+            time.sleep(60.0)
         return super().step(action)
 
 

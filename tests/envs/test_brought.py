@@ -2,8 +2,10 @@
 
 import io
 import json
+import multiprocessing
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +18,8 @@ from spl.agents.explain import ExplainAgentConfig, explain_agent
 from spl.agents.film.command import FilmConfig, film
 from spl.agents.record import RecordConfig, record
 from spl.agents.train import train_agent
-from spl.config.errors import UsageError
+from spl.config.errors import RunError, UsageError
+from spl.envs import range_probe
 from spl.envs.check.config import CheckEnvConfig
 from spl.envs.check.examine import examine
 from spl.envs.config import EnvConfig
@@ -100,6 +103,16 @@ def test_an_environment_that_dies_while_it_is_measured_ends_the_command_in_one_s
     assert "'spl check env brought_worlds:Aborts' shows where" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "agent").exists()
+
+
+def test_an_environment_that_hangs_while_it_is_measured_is_given_up_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(range_probe, "MOST_S", 1.5)
+    told = r"Hangs took longer than 1\.5 s while the ranges .* 'spl check env .*Hangs' shows where"
+    began = time.monotonic()
+    with pytest.raises(RunError, match=told):
+        measured(EnvConfig(id="brought_worlds:Hangs"), is_apart=True)
+    assert time.monotonic() - began < 30
+    assert not multiprocessing.active_children()
 
 
 def test_training_says_what_it_leaves_out(smoke):
