@@ -11,12 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from spl.envs.worlds.drawing import (
-    JITTER,
-    PICTURE_SIZE,
-    SAMPLE_RATE_HZ,
-    STEP_SAMPLES,
-)
+from spl.envs.worlds.drawing import PICTURE_SIZE, SAMPLE_RATE_HZ, STEP_SAMPLES
 
 PICTURE_NOISE = 24  # grey levels, uniform from 0
 
@@ -31,10 +26,16 @@ Scenery = tuple[NDArray[np.uint8], NDArray[np.int16]]
 
 
 class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
-    """A world of four actions that shows a grey picture and plays 0.1 s of sound at every step.
+    """A world that shows a grey picture and plays 0.1 s of sound at every step.
 
-    Observation: ``video`` ``(64, 64)`` uint8 and ``audio`` ``(1600,)`` int16, mono at 16 kHz. An episode ends
-    by ``terminated`` and is never truncated: the length belongs to the task, and no reward could follow.
+    Observation: ``video`` ``(64, 64)`` uint8 and ``audio`` int16 at 16 kHz, ``(1600,)`` mono or ``(1600, 2)``
+    left and right. An episode ends by ``terminated`` and is never truncated: the length belongs to the task,
+    and no reward could follow.
+
+    Args:
+        render_mode: None, or ``rgb_array`` for pictures.
+        num_actions: that it takes.
+        num_channels: of its sound, 1 or 2.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -44,14 +45,17 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
         "audio_sample_rate_hz": SAMPLE_RATE_HZ,
     }
 
-    def __init__(self, render_mode: str | None = None) -> None:
+    def __init__(
+        self, render_mode: str | None = None, *, num_actions: int = 4, num_channels: int = 1
+    ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         self.render_mode = render_mode
         video = spaces.Box(0, 255, (PICTURE_SIZE, PICTURE_SIZE), np.uint8)
-        audio = spaces.Box(-32768, 32767, (STEP_SAMPLES,), np.int16)
+        channels = () if num_channels == 1 else (num_channels,)
+        audio = spaces.Box(-32768, 32767, (STEP_SAMPLES, *channels), np.int16)
         self.observation_space: spaces.Space[Any] = spaces.Dict(video=video, audio=audio)
-        self.action_space = spaces.Discrete(4)
+        self.action_space: spaces.Discrete = spaces.Discrete(num_actions)
         self._video = np.zeros(video.shape, np.uint8)
         self._is_over = True
 
@@ -69,7 +73,8 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
     def step(self, action: Any) -> tuple[WorldObservation, float, bool, bool, dict[str, Any]]:
         """Act once; raise ``ValueError`` for an unknown action and ``ResetNeeded`` where no episode runs."""
         if not self.action_space.contains(action):
-            raise ValueError(f"action must be an integer in 0..3, got {action!r}")
+            last = self.action_space.n - 1
+            raise ValueError(f"action must be an integer in 0..{last}, got {action!r}")
         if self._is_over:
             raise gymnasium.error.ResetNeeded("the episode is over or has not begun; call reset() first")
         reward, self._is_over = self._advance(int(action))
@@ -102,15 +107,19 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
 
     @abstractmethod
     def _scenery(self) -> Scenery:
-        """Return the state's picture, ``(64, 72)`` with jitter, and its sound of at least 1600 samples."""
+        """Return the state's picture and its sound; a random part of what is too long of either is taken.
+
+        Returns:
+            ``(64, 64 or more)`` with no pixel above 231, and ``(1600 or more,)`` or ``(1600 or more, C)``.
+        """
 
     def _observe(self) -> WorldObservation:
         picture, sound = self._scenery()
         draw = self.np_random.integers
-        left, start = draw(2 * JITTER + 1), draw(len(sound) - STEP_SAMPLES + 1)
+        left, start = draw(picture.shape[1] - PICTURE_SIZE + 1), draw(len(sound) - STEP_SAMPLES + 1)
         video = draw(PICTURE_NOISE, size=(PICTURE_SIZE, PICTURE_SIZE), dtype=np.uint8)
         video += picture[:, left : left + PICTURE_SIZE]  # no drawing is brighter than 255 - PICTURE_NOISE
-        audio = draw(-SOUND_NOISE, SOUND_NOISE, size=STEP_SAMPLES, dtype=np.int16, endpoint=True)
-        audio += sound[start : start + STEP_SAMPLES]
+        noise = draw(-SOUND_NOISE, SOUND_NOISE, size=STEP_SAMPLES, dtype=np.int16, endpoint=True)
+        audio = sound[start : start + STEP_SAMPLES] + (noise if sound.ndim == 1 else noise[:, None])
         self._video = video.copy()
         return {"video": video, "audio": audio}

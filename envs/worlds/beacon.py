@@ -12,14 +12,15 @@ class BeaconEnv(AudioVisualWorld):
     Args:
         sense: what tells the direction. ``eye``: a blob on that side, and a tone that means nothing.
             ``ear``: one of ``scenery.TONES_HZ``, and a blob that means nothing. ``both``: the blob lies right
-            for an odd direction, else left, and the tone is high for 2 and 3, else low; one sense gets half.
+            for an odd direction, else left, and the tone is high for 2 and 3, else low; one modality gets
+            half. ``either``: blob and tone both tell the direction, so that one modality gets all.
         num_rounds: steps in an episode, positive.
 
     Raises:
         ValueError: if ``sense``, ``num_rounds`` or ``render_mode`` is not one of the above.
     """
 
-    SENSES = ("eye", "ear", "both")
+    SENSES = ("eye", "ear", "both", "either")
 
     def __init__(self, sense: str = "both", num_rounds: int = 32, render_mode: str | None = None) -> None:
         super().__init__(render_mode)
@@ -38,6 +39,14 @@ class BeaconEnv(AudioVisualWorld):
     def best_return(self) -> float:
         """``num_rounds``: the oracle is right every time."""
         return float(self.num_rounds)
+
+    def best_return_of(self, modality: str) -> float:
+        """Return the best expected return by ``video`` or ``audio`` alone: all, half or a quarter, exact."""
+        told = {"video": ("eye", "either"), "audio": ("ear", "either")}
+        if modality not in told:
+            raise ValueError(f"modality must be video or audio, got {modality!r}")
+        share = 1.0 if self.sense in told[modality] else 0.5 if self.sense == "both" else 0.25
+        return share * self.num_rounds
 
     def oracle_action(self) -> int:
         """Return the beacon's direction."""
@@ -61,5 +70,6 @@ class BeaconEnv(AudioVisualWorld):
             "eye": (self._direction, self._decoy),
             "ear": (self._decoy, self._direction),
             "both": (1 if self._direction % 2 else 3, 3 if self._direction >= 2 else 0),
+            "either": (self._direction, self._direction),
         }[self.sense]
         return beacon_pictures()[side], beacon_tones()[tone]

@@ -21,6 +21,8 @@ from spl.envs.worlds.greeting_rules import (
     Scene,
     visit_outcome,
 )
+from spl.envs.worlds.hyperhot import HyperhotEnv
+from spl.envs.worlds.pendulum import PendulumEnv
 
 
 def made(env_id: str) -> AudioVisualWorld:
@@ -32,6 +34,7 @@ WORLDS: dict[str, Callable[[], AudioVisualWorld]] = {
     "eye": lambda: BeaconEnv("eye"),
     "ear": lambda: BeaconEnv("ear"),
     "both": lambda: BeaconEnv("both"),
+    "either": lambda: BeaconEnv("either"),
     "greeting": lambda: GreetingEnv(num_visits=2),
     **{env_id: partial(made, env_id) for env_id in our_ids()},
 }
@@ -72,6 +75,7 @@ def put(env: GreetingEnv, clock: int, scene: Scene, is_greeting: bool = False) -
     [
         *(("spl/Beacon-v0", {"sense": sense}) for sense in BeaconEnv.SENSES),
         *((name, {}) for name in our_ids()),
+        ("spl/Pendulum-v0", {"num_torques": 9}),
     ],
 )
 @pytest.mark.parametrize("render_mode", [None, "rgb_array"])
@@ -88,7 +92,9 @@ def test_a_seed_decides_everything(make):
         observation, _ = env.reset(seed=seed)
         rows = [(observation["video"].tobytes(), observation["audio"].tobytes(), 0.0)]
         for action in np.random.default_rng(0).integers(4, size=30):
-            observation, reward, *_ = env.step(action)
+            observation, reward, terminated, *_ = env.step(action)
+            if terminated:
+                observation, _ = env.reset()
             rows.append((observation["video"].tobytes(), observation["audio"].tobytes(), reward))
         return rows
 
@@ -112,8 +118,13 @@ def test_rendering_shows_the_newest_picture(make):
 
 @pytest.mark.parametrize(
     ("make", "length"),
-    [(lambda: BeaconEnv(num_rounds=7), 7), (lambda: GreetingEnv(num_visits=3), 3 * VISIT_STEPS)],
-    ids=["beacon", "greeting"],
+    [
+        (lambda: BeaconEnv(num_rounds=7), 7),
+        (lambda: GreetingEnv(num_visits=3), 3 * VISIT_STEPS),
+        (lambda: HyperhotEnv(num_steps=4), 4),  # fire takes longer to land
+        (lambda: PendulumEnv(num_steps=5), 5),
+    ],
+    ids=["beacon", "greeting", "hyperhot", "pendulum"],
 )
 def test_an_episode_terminates_at_its_length_and_needs_a_reset(make, length):
     env = make()
@@ -128,17 +139,17 @@ def test_an_episode_terminates_at_its_length_and_needs_a_reset(make, length):
 
 
 @every_world
-@pytest.mark.parametrize("action", [-1, 4, 1.5, "wave", None])
+@pytest.mark.parametrize("action", [-1, 5, 1.5, "wave", None])
 def test_an_unknown_action_is_refused(make, action):
     env = make()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"action must be an integer in 0\.\.3"):
+    with pytest.raises(ValueError, match=r"action must be an integer in 0\.\.[34]"):
         env.step(action)
 
 
 def test_bad_arguments_are_refused():
     for make, message in [
-        (lambda: BeaconEnv(sense="nose"), "sense must be one of eye, ear, both, got 'nose'"),
+        (lambda: BeaconEnv(sense="nose"), "sense must be one of eye, ear, both, either, got 'nose'"),
         (lambda: BeaconEnv(num_rounds=0), "num_rounds must be at least 1, got 0"),
         (lambda: GreetingEnv(num_visits=0), "num_visits must be at least 1, got 0"),
         (lambda: GreetingEnv(render_mode="human"), "render_mode must be None or 'rgb_array', got 'human'"),
@@ -173,6 +184,9 @@ def test_each_beacon_sense_tells_what_it_should_and_no_more():
             assert set(zip(*np.nonzero(heard), strict=True)) == {(0, 0), (1, 0), (2, 3), (3, 3)}
             for table in (seen, heard):
                 assert table.max(axis=0).sum() / num_rounds == pytest.approx(0.5, abs=0.05)
+            continue
+        if sense == "either":
+            assert np.trace(seen) == np.trace(heard) == num_rounds
             continue
         telling, decoy = (seen, heard) if sense == "eye" else (heard, seen)
         assert np.trace(telling) == num_rounds
@@ -359,3 +373,13 @@ def test_the_best_deaf_and_blind_policies_earn_what_the_docstring_says():
     best = GreetingEnv(num_visits=1).best_return
     assert blind_value(1.0, 0.0, 0.0, 12) / best == pytest.approx(0.81, abs=0.005)
     assert (0.4 - 0.6 * 0.1) / best == pytest.approx(0.35, abs=0.005)  # one handshake, at any held-out hand
+
+
+def test_what_one_modality_earns_of_the_beacon():
+    shares = {
+        sense: [BeaconEnv(sense, 20).best_return_of(modality) / 20 for modality in ("video", "audio")]
+        for sense in BeaconEnv.SENSES
+    }
+    assert shares == {"eye": [1, 0.25], "ear": [0.25, 1], "both": [0.5, 0.5], "either": [1, 1]}
+    with pytest.raises(ValueError, match="modality must be video or audio, got 'nose'"):
+        BeaconEnv().best_return_of("nose")
