@@ -20,16 +20,18 @@ from spl.agents.loop import Collector, Progress
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.throughput import Meter
 from spl.config.errors import UsageError
-from spl.data.recordings import signature_told
+from spl.data.recordings import describe_signature
 from spl.envs.range_probe import measured
-from spl.envs.vector import Fault, Fleet
+from spl.envs.vector import Fault, VectorisedEnv
 from spl.runs import checkpoint
 from spl.runs.directory import describe_run, generator_of, pick_device
 from spl.runs.state import check_fits
 from spl.training.loop import resuming
 
 
-def open_fleet(config: TrainAgentConfig, resume: Path | None) -> tuple[TrainAgentConfig, Fleet, list[str]]:
+def open_envs(
+    config: TrainAgentConfig, resume: Path | None
+) -> tuple[TrainAgentConfig, VectorisedEnv, list[str]]:
     """Return the run's options, its environments, and what was assumed of their streams.
 
     What the spaces leave open is measured before a run begins; one to ``resume`` has it in its options.
@@ -38,30 +40,30 @@ def open_fleet(config: TrainAgentConfig, resume: Path | None) -> tuple[TrainAgen
         UsageError: if the environment does not serve.
         RunError: if it dies while it is measured.
     """
-    fleet = make_fleet(config)
-    if not fleet.doubts:
-        return config, fleet, []
+    envs = make_envs(config)
+    if not envs.doubts:
+        return config, envs, []
     assumed: list[str] = []
     if is_fresh(resume):
         try:
             env, assumed = measured(config.env, is_apart=config.is_apart)
         except Exception:
-            fleet.close()
+            envs.close()
             raise
     else:
         assert resume is not None
         before = read_run(resume).env
-        env = replace(config.env, **{name: getattr(before, name) for name in fleet.doubts})
+        env = replace(config.env, **{name: getattr(before, name) for name in envs.doubts})
     if env == config.env:
-        return config, fleet, assumed
-    fleet.close()
+        return config, envs, assumed
+    envs.close()
     config = replace(config, env=env)
-    return config, make_fleet(config), assumed
+    return config, make_envs(config), assumed
 
 
-def make_fleet(config: TrainAgentConfig) -> Fleet:
+def make_envs(config: TrainAgentConfig) -> VectorisedEnv:
     """Return the environments of a run."""
-    return Fleet(
+    return VectorisedEnv(
         config.env,
         num_envs=config.num_envs,
         seed=config.seed,
@@ -70,7 +72,9 @@ def make_fleet(config: TrainAgentConfig) -> Fleet:
     )
 
 
-def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memory: ReplayMemory) -> Parts:
+def assemble(
+    config: TrainAgentConfig, agent: MultimodalDqn, envs: VectorisedEnv, memory: ReplayMemory
+) -> Parts:
     """Return the parts of a fresh run; every generator follows from the seed."""
     if config.memory.on_device:
         memory.mirror_on(agent.device)
@@ -89,7 +93,7 @@ def assemble(config: TrainAgentConfig, agent: MultimodalDqn, fleet: Fleet, memor
     progress = Progress()
     collector = Collector(
         agent,
-        fleet,
+        envs,
         memory,
         progress,
         epsilon_at=config.agent.epsilon_at,
@@ -118,10 +122,10 @@ def groups_of(config: TrainAgentConfig, agent: MultimodalDqn) -> list[dict[str, 
     ]
 
 
-def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path) -> ReplayMemory:
+def new_memory(config: TrainAgentConfig, envs: VectorisedEnv, folder: Path) -> ReplayMemory:
     """Return an empty memory, in RAM or in ``folder``."""
     memory = ReplayMemory(
-        fleet.spec_of_streams,
+        envs.spec_of_streams,
         config.memory.capacity,
         num_envs=config.num_envs,
         history=config.memory.history,
@@ -130,7 +134,7 @@ def new_memory(config: TrainAgentConfig, fleet: Fleet, folder: Path) -> ReplayMe
         folder=folder if config.memory.on_disk else None,
         slack=slack_of(config),
     )
-    memory.meta = dict(fleet.streams)
+    memory.meta = dict(envs.streams)
     return memory
 
 
@@ -152,7 +156,7 @@ def saved_memory(config: TrainAgentConfig, folder: Path, *, mmap: bool, writable
 
 
 def restore(
-    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path
+    config: TrainAgentConfig, envs: VectorisedEnv, agent: MultimodalDqn, folder: Path
 ) -> tuple[Parts, list[Fault]]:
     """Return the parts as the last checkpoint of ``folder`` left them, and what went wrong on the way.
 
@@ -160,22 +164,26 @@ def restore(
         UsageError: if checkpoint or memory cannot be read, or the environment is another one.
     """
     with resuming(folder):
-        check_environment(read_environment(folder), fleet.streams, folder)
+        check_environment(read_environment(folder), envs.streams, folder)
         state = checkpoint.load(folder / "checkpoints")
         if (folder / "memory").is_dir():
             on_disk = config.memory.on_disk
             memory = saved_memory(config, folder, mmap=on_disk, writable=on_disk)
-            check_environment(memory.meta, fleet.streams, folder / "memory")
+            check_environment(memory.meta, envs.streams, folder / "memory")
             memory.load_state_dict(state["memory"])
         else:
-            memory = new_memory(config, fleet, folder / "memory")
-        parts = assemble(config, agent, fleet, memory)
+            memory = new_memory(config, envs, folder / "memory")
+        parts = assemble(config, agent, envs, memory)
         check_fits(state, parts.state_dict(), "checkpoint")
         return parts, parts.load_state_dict(state)
 
 
 def begin(
-    config: TrainAgentConfig, fleet: Fleet, agent: MultimodalDqn, folder: Path | None, command: list[str]
+    config: TrainAgentConfig,
+    envs: VectorisedEnv,
+    agent: MultimodalDqn,
+    folder: Path | None,
+    command: list[str],
 ) -> tuple[Path, Parts]:
     """Return folder and parts of a run that begins: in a new folder, or in one that was never saved into.
 
@@ -183,20 +191,20 @@ def begin(
         UsageError: if the folder cannot be written; none is left behind then.
         RunError: if an environment cannot be reset; likewise.
     """
-    begun = fleet.start().begun
+    begun = envs.start().begun
     if folder is None:
-        path = create_run(config, fleet.streams, command)
+        path = create_run(config, envs.streams, command)
     else:
         path = folder
         shutil.rmtree(path / "memory", ignore_errors=True)
-        describe_run(path, config, command, {"env": fleet.streams})
+        describe_run(path, config, command, {"env": envs.streams})
     try:
-        memory = new_memory(config, fleet, path / "memory")
+        memory = new_memory(config, envs, path / "memory")
     except OSError:
         if folder is None:
             shutil.rmtree(path)
         raise
-    parts = assemble(config, agent, fleet, memory)
+    parts = assemble(config, agent, envs, memory)
     parts.collector.begin(begun)
     return path, parts
 
@@ -206,23 +214,25 @@ def is_fresh(folder: Path | None) -> bool:
     return folder is None or checkpoint.latest(folder / "checkpoints") is None
 
 
-def new_agent(config: TrainAgentConfig, fleet: Fleet) -> MultimodalDqn:
+def new_agent(config: TrainAgentConfig, envs: VectorisedEnv) -> MultimodalDqn:
     """Return an agent for the environments, after looking at what there is to run it on.
 
     Raises:
         UsageError: if memory, device or network do not serve.
     """
-    check_ram(config, fleet.spec_of_streams)
+    check_ram(config, envs.spec_of_streams)
     try:
-        check_network(config, fleet.spec_of_streams, fleet.num_actions)
-        config.curriculum.check_senses(fleet.spec_of_streams)
+        check_network(config, envs.spec_of_streams, envs.num_actions)
+        config.curriculum.check_modalities(envs.spec_of_streams)
         device = pick_device(config.device)
-        return build_agent(config, fleet.spec_of_streams, fleet.num_actions, device)
+        return build_agent(config, envs.spec_of_streams, envs.num_actions, device)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def pretrained_encoder(config: TrainAgentConfig, fleet: Fleet, folder: Path | None) -> dict[str, Tensor]:
+def pretrained_encoder(
+    config: TrainAgentConfig, envs: VectorisedEnv, folder: Path | None
+) -> dict[str, Tensor]:
     """Return the weights that the encoder of a run that begins in ``folder`` begins with; none: drawn ones.
 
     Raises:
@@ -233,12 +243,12 @@ def pretrained_encoder(config: TrainAgentConfig, fleet: Fleet, folder: Path | No
         run = str(folder / PRETRAINING)
     if run is None:
         return {}
-    signature = signature_told(fleet.spec_of_streams, fleet.streams, history=config.memory.history)
+    signature = describe_signature(envs.spec_of_streams, envs.streams, history=config.memory.history)
     return load_encoder(Path(run), signature, config.env.id)
 
 
 def prepare(
-    config: TrainAgentConfig, fleet: Fleet, resume: Path | None, command: list[str]
+    config: TrainAgentConfig, envs: VectorisedEnv, resume: Path | None, command: list[str]
 ) -> tuple[Path, Parts, list[Fault]]:
     """Return the run's folder and its parts, fresh or as the run to ``resume`` left them.
 
@@ -247,17 +257,17 @@ def prepare(
         RunError: if an environment cannot be reset; likewise.
     """
     if is_fresh(resume):
-        weights = pretrained_encoder(config, fleet, resume)
-        agent = new_agent(config, fleet)
+        weights = pretrained_encoder(config, envs, resume)
+        agent = new_agent(config, envs)
         try:
             if weights:
                 check_fits(weights, agent.network.encoder.state_dict(), "the run's encoder")
                 agent.begin_from(weights)
-            return *begin(config, fleet, agent, resume, command), []
+            return *begin(config, envs, agent, resume, command), []
         except ValueError as error:
             raise UsageError(str(error)) from error
     assert resume is not None
-    agent = new_agent(config, fleet)
-    parts, faults = restore(config, fleet, agent, resume)
-    describe_run(resume, config, command, {"env": fleet.streams})
+    agent = new_agent(config, envs)
+    parts, faults = restore(config, envs, agent, resume)
+    describe_run(resume, config, command, {"env": envs.streams})
     return resume, parts, faults

@@ -40,7 +40,7 @@ class Parts(NamedTuple):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
-        """Go on from :meth:`state_dict`; return the environments that had to begin an episode anew."""
+        """Go on from :meth:`state_dict`; return the environments that had to begin an episode again."""
         self.agent.load_state_dict(state["agent"])
         restore(self.optimizer, state["optimizer"])
         self.progress.load_state_dict(state["progress"])

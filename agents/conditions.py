@@ -74,7 +74,7 @@ class Condition(NamedTuple):
     from_step: int = 0
 
     @property
-    def is_told(self) -> bool:
+    def is_declared(self) -> bool:
         """Whether the presence flag tells the agent."""
         return self.modality is not None and self.happening == "absent"
 
@@ -140,7 +140,7 @@ class Spoiler:
             self._last = newest
         if step < from_step:
             return observation
-        if self.condition.is_told:
+        if self.condition.is_declared:
             return observation.without(modality)
         is_waveform = self.is_waveform and modality == AUDIO
         stream = Stream(newest, self._last, self._recent[0], is_waveform, self.generator)

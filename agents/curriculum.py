@@ -22,7 +22,7 @@ from spl.curriculum.pace import share_at
 from spl.records import AUDIO, VIDEO, StreamSpec
 
 Name = Literal["uniform", "self-paced", "prioritized", "spl-to-per"]
-SENSES = {"video": VIDEO, "audio": AUDIO}
+MODALITIES = {"video": VIDEO, "audio": AUDIO}
 _PACE = ("start", "end", "over", "warmup", "schedule", "groups", "rescored", "modality")
 _PRIORITY = ("alpha", "beta")
 _USED: dict[str, tuple[str, ...]] = {
@@ -66,8 +66,8 @@ class ReplayCurriculumConfig:
         """Return the curriculum of another name, with those of these options that mean something to it."""
         return ReplayCurriculumConfig(name=name, **{option: getattr(self, option) for option in _USED[name]})
 
-    def check_senses(self, spec: StreamSpec) -> None:
-        """Raise ``ValueError`` if an environment of this ``spec`` lacks the sense that the pace looks at."""
+    def check_modalities(self, spec: StreamSpec) -> None:
+        """Raise ``ValueError`` if an environment of this ``spec`` lacks the pace's modality."""
         there = {"video": spec.has_video, "audio": spec.has_audio, None: True}
         if not there[self.modality]:
             raise ValueError(f"curriculum.modality must be a stream of the environment, got {self.modality}")
@@ -230,14 +230,14 @@ class ReplayCurriculum:
         return places[kept]
 
     def _score(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the losses at ``places (n,)``, by one pass without a graph, with one sense if so asked."""
+        """Return the losses at ``places (n,)``, by one pass without a graph, of one modality if so set."""
         device = next(self.agent.network.parameters()).device
         found = []
         for first in range(0, places.size, _NUM_SCORED_AT_ONCE):
             batch = self.memory.at(places[first : first + _NUM_SCORED_AT_ONCE]).to(device)
             if self.config.modality is not None:
                 batch = batch.without(
-                    *(sense for name, sense in SENSES.items() if name != self.config.modality)
+                    *(modality for name, modality in MODALITIES.items() if name != self.config.modality)
                 )
             found.append(self.agent.score(batch))
         scored: NDArray[np.float32] = torch.cat(found).cpu().numpy()
@@ -252,7 +252,7 @@ class ReplayCurriculum:
         return np.zeros(places.size, np.int64)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return last losses, priorities, and what was told of the last draw."""
+        """Return last losses, priorities, and what was reported of the last draw."""
         if self._is_plain:
             return {}
         self._settle()

@@ -12,7 +12,7 @@ from spl.agents.config import TrainAgentConfig, read_run
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import UsageError
 from spl.curriculum.figures import Points, Tile, draw_replay, draw_tiles
-from spl.curriculum.report import MOST_TOLD, NUM_TILES, Told
+from spl.curriculum.report import MOST_SHOWN, NUM_TILES, Reported
 from spl.curriculum.rounds import FOLDER, chosen
 from spl.pretrain.learned_samples import pair_tiles
 from spl.runs import checkpoint
@@ -29,7 +29,7 @@ GROUPS = {
 COLUMNS = ["step", "learned", "drawn by priority", "mean loss learned", "of the drawn"]
 
 
-def report_replay(folder: Path, rows: list[dict[str, Any]]) -> Told:
+def report_replay(folder: Path, rows: list[dict[str, Any]]) -> Reported:
     """Write pictures of an agent's curriculum into ``folder/curriculum``.
 
     Args:
@@ -37,7 +37,7 @@ def report_replay(folder: Path, rows: list[dict[str, Any]]) -> Told:
         rows: of its ``metrics.jsonl``.
 
     Raises:
-        UsageError: if it had no curriculum, told nothing of it yet, or its memory cannot be read.
+        UsageError: if it had no curriculum, reported nothing of it yet, or its memory cannot be read.
     """
     config = read_run(folder)
     found = curves_of(rows)
@@ -56,7 +56,7 @@ def report_replay(folder: Path, rows: list[dict[str, Any]]) -> Told:
         paths.append(place / "samples.png")
     else:
         note = "The memory was not saved (--save_memory), so that its transitions cannot be shown."
-    return Told(paths, COLUMNS, told_rows(rows), note)
+    return Reported(paths, COLUMNS, table_rows(rows), note)
 
 
 def curves_of(rows: list[dict[str, Any]]) -> Mapping[str, Mapping[str, Points]]:
@@ -72,13 +72,13 @@ def curves_of(rows: list[dict[str, Any]]) -> Mapping[str, Mapping[str, Points]]:
     return panels
 
 
-def told_rows(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Return at most ``MOST_TOLD`` rows of a table, evenly chosen."""
+def table_rows(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Return at most ``MOST_SHOWN`` rows of a table, evenly chosen."""
     told = [row for row in rows if "curriculum/share" in row]
     tags = [f"curriculum/{name}" for name in ("share", "hardness", "mean_loss", "mean_loss_of_drawn")]
     return [
         [f"{row['step']:,}", *(f"{row[tag]:.3g}" if row.get(tag) is not None else "-" for tag in tags)]
-        for row in (told[place] for place in chosen(len(told), MOST_TOLD))
+        for row in (told[place] for place in chosen(len(told), MOST_SHOWN))
     ]
 
 

@@ -14,11 +14,11 @@ from spl.saliency.shapley import COALITIONS, shapley_of
 
 
 class Reason(NamedTuple):
-    """One decision; the map of a sense that the agent lacks, or has no convolutions for, is None."""
+    """One decision; the map of a modality that the agent lacks, or has no convolutions for, is None."""
 
     action: int
     values: NDArray[np.float32]  # (A,)
-    shares: tuple[float, float] | None  # of video and audio, both 0 where neither moves; None: one sense
+    shares: tuple[float, float] | None  # of video and audio, both 0 where neither moves; None: one modality
     seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
     heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
 

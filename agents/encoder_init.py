@@ -1,6 +1,6 @@
 """The pretrained encoder of a network: its run, its options, and whether it fits the environment.
 
-How an autoencoder is trained on the way to an agent is told in ``spl.agents.pretraining``.
+How an autoencoder is trained on the way to an agent is described in ``spl.agents.pretraining``.
 """
 
 import math
@@ -94,16 +94,16 @@ def load_encoder(folder: Path, here: dict[str, Any], place: str) -> dict[str, Te
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
-    """Yield what differs between two signatures and its cure; what the first does not know fits."""
+    """Yield what differs between two signatures and its fix; what the first does not know fits."""
     for name, expected in there.items():
         got = here.get(name)
         is_close = isinstance(expected, float) and isinstance(got, float) and math.isclose(expected, got)
         if expected is None or expected == got or is_close:
             continue
-        yield f"its {name} is {expected}, the environment's {got} ({_cure(name, expected)})"
+        yield f"its {name} is {expected}, the environment's {got} ({_fix(name, expected)})"
 
 
-def _cure(name: str, expected: Any) -> str:
+def _fix(name: str, expected: Any) -> str:
     if name == "history":
         return f"set --memory.history {expected}"
     if name == "video":

@@ -23,7 +23,7 @@ from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
 from spl.agents.history import History
 from spl.agents.protocol import Agent
-from spl.agents.returns import Outcome, told_all
+from spl.agents.returns import Outcome, outcomes_as_json
 from spl.agents.robustness import draw_robustness
 from spl.config.errors import UsageError
 from spl.config.ranges import Count, Seed, Share, check_ranges
@@ -165,7 +165,7 @@ def evaluate_agent(
     for env in envs:
         env.close()
     made: dict[str, Any] = {"run": str(run), "step": step, "fails_midway_at_step": half_length}
-    result = made | how_made(config) | told_all(outcomes, config.seed)
+    result = made | how_made(config) | outcomes_as_json(outcomes, config.seed)
     for name, condition in happening.items():
         result["conditions"][name] |= condition.told()
     replace_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")

@@ -52,7 +52,7 @@ class ExplainAgentConfig:
             raise ValueError(f"method must be one of {', '.join(OF_AGENTS)}, got {self.method!r}")
 
 
-class Told(NamedTuple):
+class Explained(NamedTuple):
     """What is known of every step of an episode."""
 
     actions: Tensor  # (S,) int64
@@ -145,7 +145,7 @@ def _all_steps(
     drawn: list[int],
     config: ExplainAgentConfig,
     out: Path,
-) -> Told:
+) -> Explained:
     """Return what is known of an episode, and maps of its drawn steps: all would be gigabytes of a game."""
     parts = []
     with Report(out, "spl explain agent", len(stacks), is_logged=False) as report:
@@ -163,7 +163,7 @@ def _batch(stacks: list[Stack], device: torch.device) -> Stack:
 
 def _explained(
     model: AsPictures, agent: MultimodalDqn, part: Stack, kept: list[int], config: ExplainAgentConfig
-) -> Told:
+) -> Explained:
     """Return what is known of some steps, and the maps of the ``kept`` ones; all on the CPU."""
     inputs = as_pictures(*part)
     with torch.no_grad():
@@ -175,19 +175,19 @@ def _explained(
     shapley = shapley_values(agent.network, tuple(part), score)
     video_maps, audio_maps = (None if one is None else one[kept].cpu() for one in maps)
     shapley = Shapley(*(field.cpu() for field in shapley))
-    return Told(actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), video_maps, audio_maps)
+    return Explained(actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), video_maps, audio_maps)
 
 
-def _together(parts: list[Told]) -> Told:
+def _together(parts: list[Explained]) -> Explained:
     def join(fields: tuple[Any, ...]) -> Any:
         if isinstance(fields[0], Shapley):
             return Shapley(*(torch.cat(values) for values in zip(*fields, strict=True)))
         return None if fields[0] is None else torch.cat(fields)
 
-    return Told(*(join(fields) for fields in zip(*parts, strict=True)))
+    return Explained(*(join(fields) for fields in zip(*parts, strict=True)))
 
 
-def _moments(told: Told, stacks: list[Stack], drawn: list[int], names: list[str]) -> Iterator[Moment]:
+def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: list[str]) -> Iterator[Moment]:
     """Yield the steps that are drawn."""
     for number, step in enumerate(drawn):
         _, strip, _ = as_pictures(*stacks[step])  # (1, C, M, T F)
@@ -204,7 +204,7 @@ def _moments(told: Told, stacks: list[Stack], drawn: list[int], names: list[str]
         )
 
 
-def _as_json(told: Told, total: float) -> dict[str, Any]:
+def _as_json(told: Explained, total: float) -> dict[str, Any]:
     video, audio = told.shapley.whole_shares()
     return {
         "return": total,

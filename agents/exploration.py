@@ -21,11 +21,11 @@ def linear_epsilon(step: int, *, start: float, end: float, warmup_steps: int, de
 
 
 class ModalityDropout:
-    """Takes one sense away for a stretch of steps, so that the agent learns to do without it.
+    """Takes one modality away for a stretch of steps, so that the agent learns to do without it.
 
     A stretch begins at a step with chance ``p / (mean_steps (1 - p))`` while both modalities are there, takes
     video or audio with equal chance, and ends at each step with chance ``1 / mean_steps``: in the long run a
-    share ``p`` of the steps lacks one sense. An episode begins a new draw.
+    share ``p`` of the steps lacks one modality. An episode begins a new draw.
 
     Args:
         probability: ``p`` in ``[0, mean_steps / (mean_steps + 1)]``, as a step with both lies between
@@ -62,7 +62,7 @@ class ModalityDropout:
             )
 
     def __call__(self, observation: Observation, env: int = 0, *, is_first: bool) -> Observation:
-        """Return the observation, or a copy with one sense absent."""
+        """Return the observation, or a copy with one modality absent."""
         if self.probability == 0.0:
             return observation
         if is_first:
@@ -72,8 +72,8 @@ class ModalityDropout:
             self.missing[env] = self._draw() if self.generator.random() < self.begins else None
         elif self.generator.random() < self.ends:
             self.missing[env] = None
-        sense = self.missing[env]
-        return observation if sense is None else observation.without(sense)
+        modality = self.missing[env]
+        return observation if modality is None else observation.without(modality)
 
     def _draw(self) -> int:
         return VIDEO if self.generator.random() < 0.5 else AUDIO

@@ -20,7 +20,7 @@ from spl.agents.history import History
 from spl.agents.protocol import Agent
 from spl.agents.replay.memory import ReplayMemory
 from spl.envs.resumable import Position
-from spl.envs.vector import Arrival, Fault, Fleet
+from spl.envs.vector import Arrival, Fault, VectorisedEnv
 from spl.records import Batch, Observation, Transition
 from spl.training.step import NonFiniteError, descend
 
@@ -105,7 +105,7 @@ class Collector:
     def __init__(
         self,
         agent: Agent,
-        fleet: Fleet,
+        envs: VectorisedEnv,
         memory: ReplayMemory,
         progress: Progress,
         *,
@@ -114,23 +114,23 @@ class Collector:
         keep_reward: Callable[[float], float],
     ) -> None:
         self.agent = agent
-        self.fleet = fleet
+        self.envs = envs
         self.memory = memory
         self.progress = progress
         self.epsilon_at = epsilon_at
         self.dropout = dropout
         self.keep_reward = keep_reward
-        self.history = History(fleet.spec_of_streams, history=memory.history, num_envs=fleet.num_envs)
-        self.totals = [0.0] * fleet.num_envs  # of the episodes under way
-        self.lengths = [0] * fleet.num_envs
-        self._observations = [self.history.newest(env) for env in range(fleet.num_envs)]
+        self.history = History(envs.spec_of_streams, history=memory.history, num_envs=envs.num_envs)
+        self.totals = [0.0] * envs.num_envs  # of the episodes under way
+        self.lengths = [0] * envs.num_envs
+        self._observations = [self.history.newest(env) for env in range(envs.num_envs)]
         self._chosen: list[int] | None = None  # actions that are not yet taken: a step may be interrupted
 
     def step(self) -> Collected:
         """Act once in each environment; count the steps and the episodes that ended."""
         if self._chosen is None:
             self._chosen = self.agent.act(self.history.stack(), self.epsilon_at(self.progress.step))
-        arrival = self.fleet.step(self._chosen)
+        arrival = self.envs.step(self._chosen)
         actions, self._chosen = self._chosen, None
         transitions, episodes = [], []
         for env, reached in enumerate(arrival.reached):
@@ -182,7 +182,7 @@ class Collector:
                     "actions": np.array(place.actions, np.int16),
                     "digest": place.digest,
                 }
-                for place in self.fleet.positions()
+                for place in self.envs.positions()
             ],
             "history": self.history.state_dict(),
             "totals": list(self.totals),
@@ -192,19 +192,19 @@ class Collector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
-        """Put each environment back to where it stood; return those that had to begin an episode anew."""
+        """Put each environment back to where it stood; return those that had to begin an episode again."""
         self.history.load_state_dict(state["history"])
         self.totals, self.lengths = list(state["totals"]), list(state["lengths"])
         self.dropout.load_state_dict(state["dropout"])
         self._chosen = state["chosen"]
-        self._observations = [self.history.newest(env) for env in range(self.fleet.num_envs)]
-        arrival = self.fleet.go_to(
+        self._observations = [self.history.newest(env) for env in range(self.envs.num_envs)]
+        arrival = self.envs.go_to(
             [
                 Position(one["seeding"], tuple(one["actions"].tolist()), one["digest"])
                 for one in state["positions"]
             ]
         )
-        for env in range(self.fleet.num_envs):
+        for env in range(self.envs.num_envs):
             if not self.memory.is_open(env) and env not in arrival.begun:  # the memory was not saved
                 self.memory.begin(self._observations[env], env)
         self.begin(arrival.begun)

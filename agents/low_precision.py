@@ -22,9 +22,9 @@ class _Values(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, *senses: Tensor) -> list[Tensor]:
+    def forward(self, *modalities: Tensor) -> list[Tensor]:
         """Return the ``(B, A)`` that are trained."""
-        values: list[Tensor] = self.network.values(*senses)  # type: ignore[operator]
+        values: list[Tensor] = self.network.values(*modalities)  # type: ignore[operator]
         return values
 
 

@@ -23,7 +23,7 @@ from spl.config.errors import UsageError
 from spl.data.recording_files import trim
 from spl.data.recording_format import HEADER
 from spl.data.recordings import Recordings
-from spl.envs.vector import Fleet
+from spl.envs.vector import VectorisedEnv
 from spl.pretrain.config import PretrainConfig
 from spl.pretrain.data import PairsConfig
 from spl.pretrain.training import Training
@@ -35,28 +35,28 @@ from spl.runs.signals import StopSignals
 from spl.training.loop import run as train
 
 
-def open_run(config: TrainAgentConfig, fleet: Fleet, folder: Path | None, command: list[str]) -> Path:
+def open_run(config: TrainAgentConfig, envs: VectorisedEnv, folder: Path | None, command: list[str]) -> Path:
     """Return the folder of an agent's run whose encoder is to be pretrained first: a new one, or ``folder``.
 
     Raises:
         UsageError: if environments, memory, device or network do not serve; no folder is left behind then.
     """
-    if not (fleet.spec_of_streams.has_video and fleet.spec_of_streams.has_audio):
+    if not (envs.spec_of_streams.has_video and envs.spec_of_streams.has_audio):
         raise UsageError(
             f"pretrain_steps needs an environment with video and audio, and {config.env.id} lacks "
-            f"{'sound' if fleet.spec_of_streams.has_video else 'a picture'}: leave it out"
+            f"{'sound' if envs.spec_of_streams.has_video else 'a picture'}: leave it out"
         )
-    new_agent(config, fleet)  # what would not train is told before anything is recorded
+    new_agent(config, envs)  # what would not train is reported before anything is recorded
     if folder is None:
-        return create_run(config, fleet.streams, command)
-    check_environment(read_environment(folder), fleet.streams, folder)
-    describe_run(folder, config, command, {"env": fleet.streams})
+        return create_run(config, envs.streams, command)
+    check_environment(read_environment(folder), envs.streams, folder)
+    describe_run(folder, config, command, {"env": envs.streams})
     return folder
 
 
 def pretrain(
     config: TrainAgentConfig,
-    fleet: Fleet,
+    envs: VectorisedEnv,
     run: Path,
     command: list[str],
     console: Console | None,
@@ -75,7 +75,7 @@ def pretrain(
     """
     folder = run / PRETRAINING
     recording = folder / "recording"
-    if not is_recorded(recording, config.pretrain_steps) and not _Recorder(config, fleet, recording).go(
+    if not is_recorded(recording, config.pretrain_steps) and not _Recorder(config, envs, recording).go(
         config, console
     ):
         return False
@@ -122,15 +122,15 @@ class _Recorder:
         OSError: if the disk has no room.
     """
 
-    def __init__(self, config: TrainAgentConfig, fleet: Fleet, folder: Path) -> None:
-        self.folder, self.fleet = folder, fleet
-        self.actor = RandomAgent(fleet.num_actions, generator_of(config.seed, "pretraining"))
+    def __init__(self, config: TrainAgentConfig, envs: VectorisedEnv, folder: Path) -> None:
+        self.folder, self.envs = folder, envs
+        self.actor = RandomAgent(envs.num_actions, generator_of(config.seed, "pretraining"))
         self.progress = Progress()
         is_begun = checkpoint.latest(folder / "checkpoints") is not None
         self.memory = self._read() if is_begun else self._make(config)
         self.collector = Collector(
             self.actor,  # type: ignore[arg-type]  # it acts and never learns
-            fleet,
+            envs,
             self.memory,
             self.progress,
             epsilon_at=lambda step: 1.0,
@@ -139,13 +139,13 @@ class _Recorder:
         )
         self.faults = self._restore() if is_begun else []
         if not is_begun:
-            self.collector.begin(fleet.start().begun)
+            self.collector.begin(envs.start().begun)
 
     def _make(self, config: TrainAgentConfig) -> ReplayMemory:
         shutil.rmtree(self.folder, ignore_errors=True)  # of a stretch that was killed before it was saved
         num_steps = config.pretrain_steps + config.num_envs * (1 + config.max_faults)
         return ReplayMemory(
-            self.fleet.spec_of_streams,
+            self.envs.spec_of_streams,
             MAX_EPISODE_EDGES * num_steps,
             num_envs=config.num_envs,
             history=1,

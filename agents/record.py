@@ -24,7 +24,7 @@ from spl.envs.chosen_streams import describe_left_out
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
 from spl.envs.registry import may_crash
-from spl.envs.vector import Fault, Fleet
+from spl.envs.vector import Fault, VectorisedEnv
 from spl.records import StreamSpec
 from spl.runs.directory import generator_of
 from spl.runs.logger import Report
@@ -63,19 +63,19 @@ class RandomAgent:
         return [int(a) for a in self.generator.integers(self.num_actions, size=len(stack.present))]
 
 
-def actor_of(config: RecordConfig) -> tuple[Any, Fleet, int, list[str]]:
+def actor_of(config: RecordConfig) -> tuple[Any, VectorisedEnv, int, list[str]]:
     """Return who acts, the environment, the actor's history and what was assumed."""
     exploration, assumed = generator_of(config.seed, "exploration"), list[str]()
     if config.agent is None:
         env, assumed = measured(config.env, is_apart=may_crash(config.env.id))
     else:
         env = read_run(Path(config.agent)).env
-    fleet = Fleet(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
+    envs = VectorisedEnv(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
     if config.agent is None:
-        return RandomAgent(fleet.num_actions, exploration), fleet, 1, assumed
+        return RandomAgent(envs.num_actions, exploration), envs, 1, assumed
     agent, _, history, _ = load_agent(Path(config.agent))
     agent.generator = exploration
-    return agent, fleet, history, assumed
+    return agent, envs, history, assumed
 
 
 def open_memory(folder: Path, spec: StreamSpec, num_steps: int, history: int) -> ReplayMemory:
@@ -117,7 +117,7 @@ def roll_out(
     try:
         while progress.step < num_steps and not stop.has_come():
             faults = collector.step().faults
-            for sentence in collector.fleet.take_news():
+            for sentence in collector.envs.take_news():
                 report.say(f"range      {sentence}")
             report_faults(faults, report)
             num_faults += len(faults)
@@ -138,7 +138,7 @@ def roll_out(
 def save_recording(collector: Collector, folder: Path, *, actor: str, seed: int) -> None:
     """Write what was remembered so far, and who acted."""
     told = {"actor": actor, "seed": seed, "steps": collector.progress.step}
-    collector.memory.meta = {**collector.fleet.streams, **told}
+    collector.memory.meta = {**collector.envs.streams, **told}
     collector.memory.save(folder)
 
 
@@ -156,13 +156,13 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         RunError: if the environment fails too often; what was recorded until then is kept.
     """
     folder = Path(config.out)
-    agent, fleet, history, assumed = actor_of(config)
-    begun = fleet.start().begun  # before there is a folder: one that cannot be reset leaves none
-    memory = open_memory(folder, fleet.spec_of_streams, config.num_steps, history)
+    agent, envs, history, assumed = actor_of(config)
+    begun = envs.start().begun  # before there is a folder: one that cannot be reset leaves none
+    memory = open_memory(folder, envs.spec_of_streams, config.num_steps, history)
     progress = Progress()
     collector = Collector(
         agent,
-        fleet,
+        envs,
         memory,
         progress,
         epsilon_at=lambda step: config.epsilon,
@@ -170,12 +170,12 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         keep_reward=float,
     )
     collector.begin(begun)
-    title = f"spl record · {fleet.config.id} · seed {config.seed}"
+    title = f"spl record · {envs.config.id} · seed {config.seed}"
     report = Report(folder, title, config.num_steps, console=console, is_logged=False)
     save = partial(save_recording, collector, folder, actor=config.agent or "random", seed=config.seed)
     try:
-        with contextlib.closing(fleet), report, StopSignals() as stop:
-            for sentence in describe_left_out(fleet.streams):
+        with contextlib.closing(envs), report, StopSignals() as stop:
+            for sentence in describe_left_out(envs.streams):
                 report.say(f"left out   {sentence}")
             for sentence in assumed:
                 report.say(f"assumed    {sentence}")

@@ -38,7 +38,7 @@ def interquartile_mean(values: NDArray[np.float64]) -> float:
 def bootstrap_interval(values: NDArray[np.float64], generator: np.random.Generator) -> tuple[float, float]:
     """Return the 95 % interval of the interquartile mean of ``values (seeds, episodes)``.
 
-    Percentile bootstrap, the episodes drawn anew within each seed (stratified).
+    Percentile bootstrap, the episodes drawn again within each seed (stratified).
     """
     num_seeds, num_episodes = values.shape
     rows = np.arange(num_seeds)[:, None]
@@ -98,7 +98,7 @@ def told(outcome: Outcome, seed: int) -> dict[str, Any]:
     }
 
 
-def told_all(outcomes: dict[str, Outcome], seed: int) -> dict[str, Any]:
+def outcomes_as_json(outcomes: dict[str, Outcome], seed: int) -> dict[str, Any]:
     """Return the figures of all conditions, and what they retain or why nothing can be said of that."""
     everything, chance = outcomes["all modalities"].returns, outcomes["random actions"].returns
     figures = {name: told(one, seed) for name, one in outcomes.items()}

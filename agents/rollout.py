@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spl.agents.decision import Reason
 from spl.agents.history import History, Stack
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.chosen_streams import told_by
+from spl.envs.chosen_streams import declared_by
 from spl.envs.filmed import Camera, Moment
 from spl.envs.resumable import reset_seed
 from spl.media.log_mel import LogMel
@@ -29,7 +29,7 @@ class Shot(NamedTuple):
 
 def names_of_actions(env: AudioVisualEnv) -> list[str]:
     """Return what the environment calls its actions, else their numbers."""
-    tell = told_by(env, "get_action_meanings")
+    tell = declared_by(env, "get_action_meanings")
     names = [] if tell is None else [str(name) for name in tell()]
     if len(names) == env.num_actions:
         return names
@@ -44,7 +44,7 @@ class Player:
         env: seen and heard.
         camera: in ``env``.
         history: steps in a stack.
-        absent: senses that are taken from the agent.
+        absent: modalities that are taken from the agent.
         seed: the episodes are those of :func:`spl.agents.evaluate.play` with the same.
     """
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 
-from spl.agents.build import is_fresh, open_fleet, prepare
+from spl.agents.build import is_fresh, open_envs, prepare
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.estimates import check_envs
@@ -58,18 +58,18 @@ def train_agent(
         many = check_envs(config.num_envs, is_apart=config.is_apart, option="--num_envs")
         if many is not None:
             say(Console(stderr=True) if console is None else console, many)
-        config, fleet, assumed = open_fleet(config, resume)
-        held.enter_context(contextlib.closing(fleet))
+        config, envs, assumed = open_envs(config, resume)
+        held.enter_context(contextlib.closing(envs))
         folder = resume
         if config.pretrain_steps and is_fresh(resume):
-            folder = open_run(config, fleet, resume, command)
+            folder = open_run(config, envs, resume, command)
             if resume is None:
                 held.enter_context(hold(folder))
             again = go_on_with or command_to_resume(folder)
-            if not pretrain(config, fleet, folder, command, console, again):
+            if not pretrain(config, envs, folder, command, console, again):
                 return stopped_before(folder, console, again)
             command = []  # it stands in the folder already
-        folder, parts, faults = prepare(config, fleet, folder, command)
+        folder, parts, faults = prepare(config, envs, folder, command)
         if resume is None and not config.pretrain_steps:
             held.enter_context(hold(folder))
         training = Training(config, parts, folder, threads, console, faults, assumed)

@@ -47,12 +47,12 @@ class Training:
     ) -> None:
         self.config, self.parts, self.folder, self.threads = config, parts, folder, threads
         self.progress, self.collector = parts.progress, parts.collector
-        self.fleet, self.assumed = parts.collector.fleet, assumed
+        self.envs, self.assumed = parts.collector.envs, assumed
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         self.report = Report(folder, title, config.num_steps, first_step=self.done, console=console)
         self.stop = StopSignals()
         self.num_faults = 0
-        self._untold, self._has_failed = faults, False  # since it was saved
+        self._unreported, self._has_failed = faults, False  # since it was saved
         self._saved_step, self._saved_written = self.done, parts.memory.written
 
     @property
@@ -86,7 +86,7 @@ class Training:
 
     def units(self) -> Iterator[tuple[Part, ...]]:
         """Yield each update that is due, then a step of all environments, until all are taken and learned."""
-        self._tell(self._untold)
+        self._report(self._unreported)
         updates = learn(
             self.parts.agent,
             self.parts.memory,
@@ -121,7 +121,7 @@ class Training:
             phases = self.done // loop.collect_steps - before // loop.collect_steps
             self.progress.replays_due += phases * loop.replays
         self._write_rows(collected)
-        self._tell(collected.faults)
+        self._report(collected.faults)
         if collected.faults:
             self.num_faults, self._has_failed = self.num_faults + len(collected.faults), True
             if self.num_faults > self.config.max_faults:
@@ -149,9 +149,9 @@ class Training:
         if self.done // every > (self.done - len(collected.transitions)) // every:
             self.report.row(self.done, {**self._progress_row(), **self.parts.meter.row(self.done)})
 
-    def _tell(self, faults: Sequence[Fault]) -> None:
+    def _report(self, faults: Sequence[Fault]) -> None:
         """Say which streams went beyond their range, once for each, and what went wrong in environments."""
-        for sentence in self.fleet.take_news():
+        for sentence in self.envs.take_news():
             self.report.say(f"range      {sentence}")
         for fault in faults:
             self.report.say(f"fault      {fault}; it begins a new episode")
@@ -195,14 +195,14 @@ class Training:
 
     def summary(self) -> Iterator[str]:
         """Yield what was chosen."""
-        config, fleet, agent = self.config, self.fleet, self.parts.agent
-        yield f"streams    {describe_streams(fleet.spec_of_streams, fleet.streams)}"
-        for sentence in describe_left_out(fleet.streams):
+        config, envs, agent = self.config, self.envs, self.parts.agent
+        yield f"streams    {describe_streams(envs.spec_of_streams, envs.streams)}"
+        for sentence in describe_left_out(envs.streams):
             yield f"left out   {sentence}"
-        if fleet.num_envs > 1 or fleet.is_apart:
-            each = ", each" if fleet.num_envs > 1 else ","
-            apart = f"{each} in a process of its own" if fleet.is_apart else ""
-            yield f"envs       {fleet.num_envs}{apart}"
+        if envs.num_envs > 1 or envs.is_apart:
+            each = ", each" if envs.num_envs > 1 else ","
+            apart = f"{each} in a process of its own" if envs.is_apart else ""
+            yield f"envs       {envs.num_envs}{apart}"
         num_parameters = sum(parameter.numel() for parameter in agent.network.parameters())
         yield f"network    {num_parameters:,} parameters on {agent.device}"
         source = self.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run

@@ -13,7 +13,14 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from spl.envs.api_checks import flag_of, number_of
-from spl.envs.chosen_streams import doubts_of, ear_of, eye_of, sample_rate_of, streams_of, told_by
+from spl.envs.chosen_streams import (
+    audio_processor_of,
+    declared_by,
+    doubts_of,
+    sample_rate_of,
+    streams_of,
+    video_processor_of,
+)
 from spl.envs.config import EnvConfig
 from spl.envs.space_entries import Stream
 from spl.media.log_mel import LogMel
@@ -55,21 +62,23 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         self.frame_skip = 1 if config.frame_skip is None else config.frame_skip
         self.first_action = int(env.action_space.start)
         self.sample_rate_hz: int | None = None
-        self._eye = self._ear = self._log_mel = None
+        self._video_processor = self._audio_processor = self._log_mel = None
         video_shape = audio_shape = (0, 0, 0)
         audio_dtype: Literal["float16", "int8"] = "float16"
         if self.streams.video is not None:
-            self._eye = eye_of(self.streams.video, config, config.video_size, grey=config.grey)
-            video_shape = self._eye.shape
+            self._video_processor = video_processor_of(
+                self.streams.video, config, config.video_size, grey=config.grey
+            )
+            video_shape = self._video_processor.shape
         if self.streams.audio is not None:
-            self._ear = ear_of(self.streams.audio, env, config, stereo=config.stereo)
-            if self._ear.rest is None:
+            self._audio_processor = audio_processor_of(self.streams.audio, env, config, stereo=config.stereo)
+            if self._audio_processor.rest is None:
                 self._find_rest_level()
             self.sample_rate_hz = sample_rate_of(env, config)
-            num_channels, num_samples = self._ear.shape
+            num_channels, num_samples = self._audio_processor.shape
             self.waveform = np.zeros((num_channels, num_samples * self.frame_skip), np.float32)
             if config.audio_features == "waveform":
-                audio_shape, audio_dtype = (num_channels, 1, num_samples), self._ear.kept_dtype
+                audio_shape, audio_dtype = (num_channels, 1, num_samples), self._audio_processor.kept_dtype
             else:
                 self._log_mel = LogMel(
                     sample_rate_hz=self.sample_rate_hz,
@@ -95,21 +104,22 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
 
     def _find_rest_level(self) -> None:
         """Hear where the sound rests after a reset with seed 0, so that all copies of it agree."""
-        assert self._ear is not None
+        assert self._audio_processor is not None
         with suppress(Exception):  # one that cannot be reset says so when its first episode shall begin
-            self._ear(self._part(self.env.reset(seed=0)[0], "audio"))
+            self._audio_processor(self._part(self.env.reset(seed=0)[0], "audio"))
 
     def _refuse_idle_options(self) -> None:
         """Raise where an option was given that nothing here can follow."""
-        audio, ear = self.streams.audio, self._ear
+        audio, audio_processor = self.streams.audio, self._audio_processor
         idle = {
             "max_pool=true": (self.config.max_pool and self.frame_skip == 1, "needs a frame_skip above 1"),
             "stereo=true": (
-                self.config.stereo and (ear is None or ear.num_channels == 1),
+                self.config.stereo and (audio_processor is None or audio_processor.num_channels == 1),
                 "needs two channels",
             ),
             "rest_level": (
-                self.config.rest_level is not None and (ear is None or not ear.swing.is_unsigned),
+                self.config.rest_level is not None
+                and (audio_processor is None or not audio_processor.swing.is_unsigned),
                 "is for a sound of uint8, or of another range that begins at 0",
             ),
             "sample_rate_hz": (self.config.sample_rate_hz is not None and audio is None, "needs a sound"),
@@ -162,31 +172,31 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             "actions": self.num_actions,
             "frame_skip": self.frame_skip,
         }
-        if video is not None and self._eye is not None:
+        if video is not None and self._video_processor is not None:
             chosen["video"] = {
                 "key": video.key,
                 "from": [list(video.box.shape), str(video.box.dtype)],
                 "layout": video.form.layout,
                 "taken": video.form.told(),
-                "range": list(self._eye.range),
+                "range": list(self._video_processor.range),
                 "to": list(self.spec_of_streams.video),
             }
-        if audio is not None and self._ear is not None:
+        if audio is not None and self._audio_processor is not None:
             chosen["audio"] = {
                 "key": audio.key,
                 "from": [list(audio.box.shape), str(audio.box.dtype)],
                 "layout": audio.form.layout,
                 "taken": audio.form.told(),
-                "range": list(self._ear.range),
+                "range": list(self._audio_processor.range),
                 "sample_rate_hz": self.sample_rate_hz,
                 "samples_per_step": self.waveform.shape[1],
                 "features": self.config.audio_features,
-                "rest_level": self._ear.rest,
+                "rest_level": self._audio_processor.rest,
                 "to": list(self.spec_of_streams.audio),
             }
             if self._log_mel is not None:
                 chosen["audio"]["window_samples"] = self._log_mel.window_size
-            if (warning := told_by(self.env, "sound_warning")) is not None:
+            if (warning := declared_by(self.env, "sound_warning")) is not None:
                 chosen["audio"]["warning"] = warning
         if self.streams.left_out:
             chosen["left_out"] = [one._asdict() for one in self.streams.left_out]
@@ -194,7 +204,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
 
     def news(self) -> list[str]:
         """Return a sentence for each stream that went beyond its range, once for each."""
-        cut = {"video": self._eye, "audio": self._ear}
+        cut = {"video": self._video_processor, "audio": self._audio_processor}
         told = [(name, one.beyond.told(name)) for name, one in cut.items() if one is not None]
         fresh = [(name, sentence) for name, sentence in told if sentence and name not in self._told]
         self._told.update(name for name, _ in fresh)
@@ -203,20 +213,20 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
     def _take(self, raw: Any) -> Frame:
         """Return the picture and the waveform of one frame, copied: an environment may reuse its arrays."""
         picture = waveform = None
-        if self._eye is not None:
+        if self._video_processor is not None:
             picture = self._part(raw, "video")
-        if self._ear is not None:
-            waveform = self._ear(self._part(raw, "audio"))
+        if self._audio_processor is not None:
+            waveform = self._audio_processor(self._part(raw, "audio"))
         return picture, waveform
 
     def _observe(self, frames: Sequence[Frame], *, at_reset: bool = False) -> Observation:
         video = np.zeros((0, 0, 0), np.uint8)
         audio: NDArray[np.float16] | NDArray[np.int8] = np.zeros((0, 0, 0), np.float16)
-        if self._eye is not None:
+        if self._video_processor is not None:
             pictures = [picture for picture, _ in frames[-2:] if picture is not None]
             pools = self.config.max_pool and len(pictures) == 2
-            video = self._eye(np.maximum(*pictures) if pools else pictures[-1])
-        if self._ear is not None:
+            video = self._video_processor(np.maximum(*pictures) if pools else pictures[-1])
+        if self._audio_processor is not None:
             heard = np.concatenate([waveform for _, waveform in frames if waveform is not None], axis=1)
             self.waveform = np.zeros_like(self.waveform)
             if at_reset:
@@ -224,7 +234,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             else:
                 self.waveform[:, : heard.shape[1]] = heard
             if self._log_mel is None:
-                audio = self._ear.keep(heard[:, -self._ear.num_samples :])
+                audio = self._audio_processor.keep(heard[:, -self._audio_processor.num_samples :])
             else:
                 audio = self._log_mel.step(self.waveform)
         return Observation(video, audio, self._present.copy())

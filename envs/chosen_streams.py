@@ -6,7 +6,7 @@ import gymnasium
 
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm, SoundForm
-from spl.envs.preprocessing import Ear, Eye
+from spl.envs.preprocessing import AudioProcessor, VideoProcessor
 from spl.envs.space_entries import Stream
 from spl.envs.spaces import Streams, find_streams
 from spl.envs.value_ranges import bounds_of, range_of
@@ -49,7 +49,7 @@ def doubts_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> list[str]:
     return found
 
 
-def told_by(env: gymnasium.Env[Any, Any], name: str) -> Any:
+def declared_by(env: gymnasium.Env[Any, Any], name: str) -> Any:
     """Return the attribute ``name`` of an environment or of one of its wrappers, None where none has it."""
     return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
 
@@ -65,23 +65,29 @@ def sample_rate_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> int:
 
 
 def _rates_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> list[Any]:
-    """Return the rates that are told of the sound, the most binding first."""
-    told = (told_by(env, "sample_rate_hz"), (env.metadata or {}).get("audio_sample_rate_hz"))
+    """Return the rates that are declared for the sound, the most binding first."""
+    told = (declared_by(env, "sample_rate_hz"), (env.metadata or {}).get("audio_sample_rate_hz"))
     return [rate for rate in (config.sample_rate_hz, *told) if rate is not None]
 
 
-def eye_of(stream: Stream, config: EnvConfig, size: tuple[int, int] | None, *, grey: bool) -> Eye:
+def video_processor_of(
+    stream: Stream, config: EnvConfig, size: tuple[int, int] | None, *, grey: bool
+) -> VideoProcessor:
     """Return what cuts the pictures of a stream to shape."""
     assert isinstance(stream.form, PictureForm)
-    return Eye(stream.form, stream.box, range_of(stream.box, "video", config.video_range), size, grey=grey)
+    return VideoProcessor(
+        stream.form, stream.box, range_of(stream.box, "video", config.video_range), size, grey=grey
+    )
 
 
-def ear_of(stream: Stream, env: gymnasium.Env[Any, Any], config: EnvConfig, *, stereo: bool) -> Ear:
+def audio_processor_of(
+    stream: Stream, env: gymnasium.Env[Any, Any], config: EnvConfig, *, stereo: bool
+) -> AudioProcessor:
     """Return what brings the sounds of a stream to shape; where it rests, the option says, else ``env``."""
     assert isinstance(stream.form, SoundForm)
-    rest_level = told_by(env, "sound_rest_level") if config.rest_level is None else config.rest_level
+    rest_level = declared_by(env, "sound_rest_level") if config.rest_level is None else config.rest_level
     found = range_of(stream.box, "audio", config.audio_range)
-    return Ear(stream.form, stream.box, found, stereo=stereo, rest_level=rest_level)
+    return AudioProcessor(stream.form, stream.box, found, stereo=stereo, rest_level=rest_level)
 
 
 def describe_streams(spec: StreamSpec, chosen: dict[str, Any]) -> str:

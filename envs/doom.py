@@ -16,7 +16,7 @@ class StraightEnds(gymnasium.Wrapper[Any, int, Any, int]):
     The engine has no state after the last tic and its wrapper returns zeros instead: here the last true
     picture stays and the sound falls silent. A time-out comes as ``terminated`` and ``truncated`` both:
     here it is ``truncated`` alone. In an engine that has played before, the same seed gives the same sound
-    but for 2 of 32,768: one that has played for ``ENGINE_STEPS`` is started anew with its next seed.
+    but for 2 of 32,768: one that has played for ``ENGINE_STEPS`` is started again with its next seed.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.api_checks import AnswerError, number_of
-from spl.envs.chosen_streams import ear_of, eye_of, sample_rate_of, streams_of, told_by
+from spl.envs.chosen_streams import (
+    audio_processor_of,
+    declared_by,
+    sample_rate_of,
+    streams_of,
+    video_processor_of,
+)
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm
 from spl.envs.registry import make_raw, settle
@@ -34,7 +40,7 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Keeps every frame of an environment until it is taken; passes everything on as it is.
 
     The picture is the observed one. Where that has no colours, or there is none, it is what ``render``
-    returns, if that has as many rows and columns: another view would not fit what is told of the observed
+    returns, if that has as many rows and columns: another view would not fit what is reported of the observed
     one. The sound has all its channels and its own rate.
 
     ``frame_rate_hz`` is such that each frame lasts as long as its sound; of a silent environment it is what
@@ -51,15 +57,15 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
         super().__init__(env)
         self.streams = streams_of(env, config)
-        self._eye = self._ear = self.sample_rate_hz = None
+        self._video_processor = self._audio_processor = self.sample_rate_hz = None
         if self.streams.video is not None:
-            self._eye = eye_of(self.streams.video, config, None, grey=False)
+            self._video_processor = video_processor_of(self.streams.video, config, None, grey=False)
         if self.streams.audio is not None:
-            self._ear = ear_of(self.streams.audio, env, config, stereo=True)
+            self._audio_processor = audio_processor_of(self.streams.audio, env, config, stereo=True)
             self.sample_rate_hz = sample_rate_of(env, config)
-            self.frame_rate_hz = Fraction(self.sample_rate_hz, self._ear.num_samples)
+            self.frame_rate_hz = Fraction(self.sample_rate_hz, self._audio_processor.num_samples)
         else:
-            rates = told_by(env, "frame_rate_hz"), (env.metadata or {}).get("render_fps")
+            rates = declared_by(env, "frame_rate_hz"), (env.metadata or {}).get("render_fps")
             rate = next((rate for rate in rates if rate), FRAME_RATE_HZ)
             self.frame_rate_hz = Fraction(rate).limit_denominator(1_000)
         self._moments: list[Moment] = []
@@ -83,15 +89,15 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _moment(self, raw: Any, reward: float) -> Moment:
         sound = None
-        if self._ear is not None and self.streams.audio is not None:
-            wave = self._ear(self.streams.audio.part(raw))
-            sound = np.clip(wave.T / self._ear.loudest, -1.0, 1.0)  # (N, C)
+        if self._audio_processor is not None and self.streams.audio is not None:
+            wave = self._audio_processor(self.streams.audio.part(raw))
+            sound = np.clip(wave.T / self._audio_processor.loudest, -1.0, 1.0)  # (N, C)
         return Moment(self._picture(raw), sound, reward)
 
     def _picture(self, raw: Any) -> NDArray[np.uint8] | None:
         seen = None
-        if self._eye is not None and self.streams.video is not None:
-            seen = self._eye(self.streams.video.part(raw))
+        if self._video_processor is not None and self.streams.video is not None:
+            seen = self._video_processor(self.streams.video.part(raw))
             if len(seen) == 3:
                 return np.ascontiguousarray(np.moveaxis(seen, 0, 2))  # (H, W, 3)
         shown: Any = self.env.render() if self.env.render_mode == "rgb_array" else None

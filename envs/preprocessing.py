@@ -22,7 +22,7 @@ def area_weights(size: int, new_size: int) -> NDArray[np.float32]:
     return weights
 
 
-class Eye:
+class VideoProcessor:
     """Cuts pictures of one space to ``(C, rows, columns)`` uint8: grey by ITU-R BT.601, resized by area.
 
     The low end of the range becomes 0, the high end 255. Alpha is laid on black. A ``size`` of None leaves
@@ -65,7 +65,7 @@ class Eye:
         return pixels.astype(np.float32, copy=False)
 
 
-class Ear:
+class AudioProcessor:
     """Brings sounds of one space to ``(C, N)`` float32, at rest at 0, full scale at 1.
 
     An unsigned sound of bytes spans 256 levels of 1/128 each, so one that rests at 0 reaches 1.99. Of more

@@ -22,7 +22,7 @@ from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm
 from spl.envs.registry import make_raw, settle
 from spl.envs.resumable import RAISED
-from spl.envs.resumable import told as told_error
+from spl.envs.resumable import told as describe_error
 from spl.envs.space_entries import Stream
 from spl.envs.value_ranges import Range, assumed
 from spl.envs.workers import PARTING_S, cause_of_death
@@ -103,7 +103,7 @@ def _work(config: EnvConfig, writer: Connection) -> None:
     except UsageError as error:
         writer.send(error)
     except RAISED as error:
-        writer.send(RunError(f"{config.id}: {told_error(error)}"))
+        writer.send(RunError(f"{config.id}: {describe_error(error)}"))
 
 
 def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, Any], list[str]]:
@@ -130,7 +130,7 @@ def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, 
         layout, range_ = f"{stream.modality}_layout", f"{stream.modality}_range"
         if any(seen) and layout in doubts:
             found[layout] = _layout(stream, seen)
-            told += _told_of_layout(stream, found[layout])
+            told += _describe_layout(stream, found[layout])
         if range_ in doubts and (went := _span(seen)) is not None:
             found[range_] = tuple(assumed(stream.box, stream.modality, *went))
             told.append(
@@ -140,7 +140,7 @@ def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, 
     return found, told
 
 
-def _told_of_layout(stream: Stream, layout: str) -> list[str]:
+def _describe_layout(stream: Stream, layout: str) -> list[str]:
     if layout == stream.form.layout:
         return []
     name = f"{stream.modality}_layout"

@@ -52,13 +52,13 @@ def settle(config: EnvConfig) -> EnvConfig:
     return config
 
 
-def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> gymnasium.Env[Any, Any]:
+def make_raw(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool = True) -> gymnasium.Env[Any, Any]:
     """Return the environment as its author wrote it; what spoils the sound of ALE and ViZDoom is fixed.
 
     Args:
         env_id: as ``EnvConfig.id``.
         kwargs: passed to the environment.
-        is_cured: False makes them as they are shipped, faults and all; for others there is no difference.
+        is_fixed: False makes them as they are shipped, faults and all; for others there is no difference.
 
     Raises:
         UsageError: if it is unknown, cannot be imported or made.
@@ -69,10 +69,10 @@ def make_raw(env_id: str, kwargs: dict[str, Any], *, is_cured: bool = True) -> g
         maker = _from_module(env_id)
     elif env_id.startswith(ALE):
         require("ale_py", f"{env_id} needs ale-py")
-        maker = make_atari if is_cured else _shipped
+        maker = make_atari if is_fixed else _shipped
     elif env_id.startswith(DOOM):
         require("vizdoom", f"{env_id} needs vizdoom")
-        maker = make_doom if is_cured else _shipped
+        maker = make_doom if is_fixed else _shipped
     else:
         maker = gymnasium.make
         if str(getattr(gymnasium.registry.get(env_id), "entry_point", "")).startswith("ale_py"):
@@ -190,7 +190,7 @@ def _row(env_id: str) -> list[str]:
     env = make_env(EnvConfig(id=env_id))
     chosen = env.describe()
     env.close()
-    streams = [_stream(chosen.get(sense)) for sense in ("video", "audio")]
+    streams = [_stream(chosen.get(modality)) for modality in ("video", "audio")]
     rate = f"{chosen['audio']['sample_rate_hz']:,} Hz" if "audio" in chosen else "-"
     return [env_id, str(chosen["actions"]), *streams, rate]
 

@@ -48,7 +48,7 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
     ``info["seeding"]``; other infos are dropped. What it raises while it is closed concerns nobody.
 
     Raises:
-        RunError: from ``step`` and ``reset``, if it fails again while it begins anew; of our own kind, as
+        RunError: from ``step`` and ``reset``, if it fails again while it begins again; of our own kind, as
             an error of the environment's may refuse to travel between processes.
     """
 
@@ -76,7 +76,7 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
             self._is_broken = True
         if fault is None:
             return observation, {"seeding": self._seeding, **self._news()}
-        return self._begin_anew(), {"seeding": self._seeding, "fault": fault}
+        return self._restart_env(), {"seeding": self._seeding, "fault": fault}
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one action; after a fault, the first observation after the next seeded reset is returned."""
@@ -85,7 +85,7 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
             observation, reward, terminated, truncated, _ = self.env.step(action)
         except RAISED as error:
             self._is_broken = True
-            observation = self._begin_anew()
+            observation = self._restart_env()
             return observation, 0.0, False, False, {"seeding": self._seeding, "fault": told(error)}
         info = {} if terminated or truncated else self._news()  # at an end it comes with the next reset
         return observation, float(reward), terminated, truncated, info
@@ -114,7 +114,7 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
                 observation, _ = self.env.reset()
         return observation
 
-    def _begin_anew(self) -> Observation:
+    def _restart_env(self) -> Observation:
         """Reset with the next seed an environment that failed; it is made again first if it raised."""
         try:
             if self._is_broken:

@@ -99,9 +99,9 @@ class Stream:
         sizes = dict(zip(self.form.layout, self.form.shape, strict=True))
         if self.modality == "audio":
             return self.form.layout.startswith("C") and sizes["C"] > 1
-        is_told = any(word in self.leaf.name.lower() for word in ("rgba", "rgbd"))
+        is_declared = any(word in self.leaf.name.lower() for word in ("rgba", "rgbd"))
         four = (letter in "AS" and size in (2, 4) for letter, size in sizes.items())
-        return not is_told and (any(four) or (self.form.layout.startswith("C") and sizes["C"] > 1))
+        return not is_declared and (any(four) or (self.form.layout.startswith("C") and sizes["C"] > 1))
 
     def is_of_kind(self, part: NDArray[Any]) -> bool:
         """Whether an array of whole numbers has the type that the space says, if it says one."""

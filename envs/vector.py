@@ -58,7 +58,7 @@ def _itself(env: Seeded) -> Seeded:
     return env
 
 
-class Fleet:
+class VectorisedEnv:
     """``E`` environments of one kind; number ``i`` seeds itself with ``reset_seed(seed, 0, i)``, and so on.
 
     Args:
@@ -224,7 +224,7 @@ class Fleet:
         return Arrival(reached, rewards, terminated, truncated, begun, faults)
 
     def _note(self, news: str) -> None:
-        """Keep sentences on streams that no environment has told of before."""
+        """Keep sentences on streams that no environment has reported of before."""
         for sentence in news.splitlines():
             if (stream := sentence.partition(" goes ")[0]) not in self._known_news:
                 self._known_news.add(stream)

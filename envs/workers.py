@@ -94,7 +94,7 @@ def cause_of_death(exit_code: int | None) -> str:
 
 @contextmanager
 def gymnasium_quiet() -> Iterator[None]:
-    """Keep from the terminal what Gymnasium says of a fault that is told in our own words."""
+    """Keep from the terminal what Gymnasium says of a fault that is reported in our own words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

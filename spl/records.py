@@ -1,6 +1,6 @@
 """The records passed between environment, memory and model: three named tuples and the spec of a stream.
 
-No computation lives here beyond blanking a sense.
+No computation lives here beyond blanking a modality.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class Observation(NamedTuple):
     audio: NDArray[np.float16] | NDArray[np.int8]
     present: NDArray[np.bool_]  # (2,): video, audio
 
-    def without(self, *senses: int) -> Observation:
-        """Return a copy in which the given senses (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
-        video = np.zeros_like(self.video) if VIDEO in senses else self.video
-        audio = np.zeros_like(self.audio) if AUDIO in senses else self.audio
+    def without(self, *modalities: int) -> Observation:
+        """Return a copy in which the given modalities (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
+        video = np.zeros_like(self.video) if VIDEO in modalities else self.video
+        audio = np.zeros_like(self.audio) if AUDIO in modalities else self.audio
         present = self.present.copy()
-        present[..., list(senses)] = False
+        present[..., list(modalities)] = False
         return Observation(video, audio, present)
 
 
@@ -101,13 +101,13 @@ class Batch(NamedTuple):
         """Return the transitions ``start..stop`` as views."""
         return Batch(*(field[start:stop] for field in self))
 
-    def without(self, *senses: int) -> Batch:
-        """Return a copy in which the given senses (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
+    def without(self, *modalities: int) -> Batch:
+        """Return a copy in which the given modalities (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
         present, next_present = self.present.clone(), self.next_present.clone()
         blanks: dict[str, Tensor] = {}
-        for sense in senses:
-            present[:, sense] = next_present[:, sense] = False
-            for name in (("video", "next_video"), ("audio", "next_audio"))[sense]:
+        for modality in modalities:
+            present[:, modality] = next_present[:, modality] = False
+            for name in (("video", "next_video"), ("audio", "next_audio"))[modality]:
                 blanks[name] = getattr(self, name).new_zeros(getattr(self, name).shape)
         return self._replace(present=present, next_present=next_present, **blanks)
 

@@ -1,4 +1,4 @@
-"""What a blanked sense looks like, and the parts of a batch."""
+"""What a blanked modality looks like, and the parts of a batch."""
 
 import numpy as np
 import pytest
@@ -32,17 +32,17 @@ def test_a_stream_with_a_zero_is_lacking(
 
 
 @pytest.mark.parametrize("leading", [(), (3,)], ids=["one", "three environments"])
-@pytest.mark.parametrize("senses", [(VIDEO,), (AUDIO,), (VIDEO, AUDIO), ()])
-def test_without_blanks_and_flags_a_copy(senses: tuple[int, ...], leading: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("modalities", [(VIDEO,), (AUDIO,), (VIDEO, AUDIO), ()])
+def test_without_blanks_and_flags_a_copy(modalities: tuple[int, ...], leading: tuple[int, ...]) -> None:
     whole = observe(*leading)
-    blanked = whole.without(*senses)
-    for sense, (stream, before) in enumerate(zip(blanked[:2], whole[:2], strict=True)):
-        assert np.array_equal(stream, np.zeros_like(before) if sense in senses else before)
+    blanked = whole.without(*modalities)
+    for modality, (stream, before) in enumerate(zip(blanked[:2], whole[:2], strict=True)):
+        assert np.array_equal(stream, np.zeros_like(before) if modality in modalities else before)
         assert stream.dtype == before.dtype
-        assert (blanked.present[..., sense] == (sense not in senses)).all()
-    heard = whole._replace(audio=np.full_like(whole.audio, -7, np.int8)).without(*senses).audio
+        assert (blanked.present[..., modality] == (modality not in modalities)).all()
+    heard = whole._replace(audio=np.full_like(whole.audio, -7, np.int8)).without(*modalities).audio
     assert heard.dtype == np.int8
-    assert (heard == (0 if AUDIO in senses else -7)).all()
+    assert (heard == (0 if AUDIO in modalities else -7)).all()
     assert whole.present.all()
     assert (whole.video == 9).all()
     assert (whole.audio == 0.5).all()

@@ -33,7 +33,7 @@ from spl.records import AUDIO, VIDEO, StreamSpec
 from spl.runs.logger import say
 from spl.runs.signals import StopSignals
 
-TELL_EVERY = 30  # frames
+REPORT_EVERY = 30  # frames
 STRIP_S = 4.0  # of sound to be seen at a time, and of values whose bars share one range
 # As large as the writer's own choice, not quite as fine, in two thirds of its time
 QUICK = {"libx264": {"crf": "23", "preset": "superfast"}}
@@ -176,7 +176,7 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
     """Return what the film will not have, and why, in sentences.
 
     Raises:
-        UsageError: if the agent shall be given a sense that it does not have.
+        UsageError: if the agent shall be given a modality that it does not have.
     """
     has = {"video": spec.has_video, "audio": spec.has_audio}
     if config.modalities != "both" and not all(has.values()):
@@ -255,6 +255,6 @@ def watched(reel: Reel, frames: Iterator[NDArray[np.uint8]], console: Console) -
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=reel.most_frames, told="")
         for number, frame in enumerate(frames, start=1):
-            if number % TELL_EVERY == 1:
+            if number % REPORT_EVERY == 1:
                 bar.update(task, completed=number, told=f"episode {len(reel.returns)}")
             yield frame

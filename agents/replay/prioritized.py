@@ -14,7 +14,7 @@ EPSILON = 1e-6  # added to an error, so that one of 0 can still be drawn
 class SumTree:
     """Non-negative values at ``size`` places, drawn in proportion; every node is the sum of its two below.
 
-    A node is always added up anew from those below, never corrected by a difference: the tree is a function
+    A node is always added up again from those below, never corrected by a difference: the tree is a function
     of its values alone, whatever the order they were set in.
     """
 

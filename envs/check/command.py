@@ -51,7 +51,7 @@ def check_env(config: CheckEnvConfig, *, console: Console | None = None) -> list
 
 
 def _of_processes(found: Finding, config: CheckEnvConfig, console: Console) -> Finding:
-    """Return the fault of the seed, told more exactly where two new processes play alike."""
+    """Return the fault of the seed, reported more exactly where two new processes play alike."""
     (one,), (other,) = (_send_out(fingerprint, config, console)[-1:] for _ in range(2))
     if one.name != "seed" or one.what != other.what:
         return found
@@ -127,8 +127,8 @@ def _listen(
 
 def _of_hang(doing: str, seconds: float) -> Finding:
     what = f"hangs: {doing} took longer than {seconds:g} s"
-    cure = "find what it waits for; if it is only slow, give more than --step_timeout_s"
-    return Finding("process", "fault", what, cure)
+    fix = "find what it waits for; if it is only slow, give more than --step_timeout_s"
+    return Finding("process", "fault", what, fix)
 
 
 def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, last_words: Path) -> Finding:
@@ -136,15 +136,15 @@ def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, last_words: Pa
     lines = [line.strip() for line in last_words.read_text(errors="replace").splitlines() if line.strip()]
     said = f": {lines[-1]}" if lines else ""
     at = _place_of_death(last_words.with_name(TRACE))
-    cure = f"a native library ended it{at}: see its last line, and the library's options for what that names"
+    fix = f"a native library ended it{at}: see its last line, and the library's options for what that names"
     if exit_code >= 0:
-        cure = "find what calls os._exit, and raise an error instead"
+        fix = "find what calls os._exit, and raise an error instead"
     if exit_code == -signal.SIGKILL:
-        cure = "something outside ended it, most likely for want of memory: leave it more"
+        fix = "something outside ended it, most likely for want of memory: leave it more"
     if config.env.id.startswith(DOOM):
-        cure = DOOM_FIX
-    cure += "; until then only an episode is lost where it has a process of its own (--env_workers true)"
-    return Finding("process", "fault", f"the process died of {by} at {doing}{said}", cure)
+        fix = DOOM_FIX
+    fix += "; until then only an episode is lost where it has a process of its own (--env_workers true)"
+    return Finding("process", "fault", f"the process died of {by} at {doing}{said}", fix)
 
 
 def _place_of_death(trace: Path) -> str:
@@ -165,8 +165,8 @@ def _end(child: Any) -> None:
 def print_findings(config: CheckEnvConfig, findings: list[Finding]) -> None:
     """Print a row per finding, its fix beneath it, and one sentence of the whole."""
     rows = []
-    for name, verdict, what, cure in findings:
-        advice = f"\n[dim]fix:[/dim] {escape(printable(cure))}" if cure else ""
+    for name, verdict, what, fix in findings:
+        advice = f"\n[dim]fix:[/dim] {escape(printable(fix))}" if fix else ""
         rows.append([name, f"[{COLOURS[verdict]}]{verdict}[/]", escape(printable(what)) + advice])
     how = ", as shipped" if config.raw else ""
     print_table(f"{printable(config.env.id)}{how}", ["", "verdict", "found"], rows, is_prose=True)

@@ -12,7 +12,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class MemorySize:
-    """The replay memory whose size is told."""
+    """The replay memory whose size is reported."""
 
     capacity: Count = 50_000  # observations to keep
 

@@ -18,16 +18,16 @@ from spl.envs.check.config import CheckEnvConfig, Say
 from spl.envs.check.episodes import play
 from spl.envs.check.failures import RAISED, EnvFailure, of_failure
 from spl.envs.check.findings import Endings, Finding, Health, Moment, difference, judge_repeats, told
-from spl.envs.check.sound import Hearing, Skipping, judge_skipping
+from spl.envs.check.sound import Skipping, SoundCheck, judge_skipping
 from spl.envs.check.usage import Usage, of_left_out
-from spl.envs.chosen_streams import sample_rate_of, streams_of, told_by
+from spl.envs.chosen_streams import declared_by, sample_rate_of, streams_of
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measure
 from spl.envs.registry import ALE, DOOM, make_raw
 from spl.envs.spaces import Streams
 from spl.envs.value_ranges import range_of
 
-STAND_IN_HZ = 16_000  # where a rate is not told: no shape depends on it
+STAND_IN_HZ = 16_000  # where a rate is not declared: no shape depends on it
 ALE_FRAME_RATE_HZ = 60.0  # its own render_fps says 30
 SKIPS = ("frameskip", "frame_skip")  # how environments call the frames of a step
 KEPT_BYTES, NUM_KEPT = 64 * 2**20, 200  # of the first observations, to compare with when played again
@@ -42,7 +42,7 @@ Make = Callable[..., gymnasium.Env[Any, Any]]
 
 
 def examine(config: CheckEnvConfig, say: Say = lambda doing: None) -> Iterator[Finding]:
-    """Yield what is found; ``say`` is told what is about to be done, before it is done.
+    """Yield what is found; ``say`` gets what is about to be done, before it is done.
 
     Raises:
         UsageError: if the environment is unknown or cannot be made, or its streams or actions do not serve.
@@ -69,7 +69,7 @@ def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
     make = _maker(config, say)
     adapted, open_ones = _adapt(config, make, say)
     rate = [found for found in open_ones if found.name == "rate"]
-    yield from _of_streams(adapted, is_told=not rate)
+    yield from _of_streams(adapted, is_declared=not rate)
     yield from open_ones
     if adapted.streams.audio is not None:
         rate_hz = None if rate else adapted.sample_rate_hz
@@ -82,13 +82,13 @@ def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
 
 
 def _maker(config: CheckEnvConfig, say: Say) -> Make:
-    """Return what makes the environment anew, with some arguments changed."""
+    """Return what makes the environment again, with some arguments changed."""
     options = config.options
 
     def make(where: str, **changes: Any) -> gymnasium.Env[Any, Any]:
         say(where)
         try:
-            return make_raw(options.id, options.kwargs | changes, is_cured=not config.raw)
+            return make_raw(options.id, options.kwargs | changes, is_fixed=not config.raw)
         except UsageError:
             raise
         except RAISED as error:  # an author's constructor may fail in any way; the finding names it
@@ -98,7 +98,7 @@ def _maker(config: CheckEnvConfig, say: Say) -> Make:
 
 
 def _adapt(config: CheckEnvConfig, make: Make, say: Say) -> tuple[AudioVisualEnv, list[Finding]]:
-    """Return the environment, adapted, a fault where the sound's rate is not told, and what was assumed."""
+    """Return the adapted environment, a fault where its sound has no rate, and what was assumed."""
     options, env, rate = config.options, make("making it"), []
     try:
         if streams_of(env, options).audio is not None:
@@ -108,29 +108,29 @@ def _adapt(config: CheckEnvConfig, make: Make, say: Say) -> tuple[AudioVisualEnv
                 rate = [Finding("rate", "fault", *str(error).split("; ", 1))]
                 options = replace(options, sample_rate_hz=STAND_IN_HZ)
         say("looking at what its spaces leave open")
-        found, told_of = measure(env, options)
-        notes = [Finding("assumed", "note", sentence) for sentence in told_of]
+        found, details = measure(env, options)
+        notes = [Finding("assumed", "note", sentence) for sentence in details]
         return AudioVisualEnv(env, replace(options, **found)), [*rate, *notes]
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def _of_streams(adapted: AudioVisualEnv, *, is_told: bool) -> Iterator[Finding]:
+def _of_streams(adapted: AudioVisualEnv, *, is_declared: bool) -> Iterator[Finding]:
     """Yield each stream's key, shape and rate, and what it becomes."""
     chosen = adapted.describe()
-    for name, sense, stream in (
+    for name, modality, stream in (
         ("picture", "video", adapted.streams.video),
         ("sound", "audio", adapted.streams.audio),
     ):
         if stream is None:
             yield Finding(name, "ok", "none")
             continue
-        key, becomes = chosen[sense]["key"], " x ".join(map(str, chosen[sense]["to"]))
+        key, becomes = chosen[modality]["key"], " x ".join(map(str, chosen[modality]["to"]))
         what = told(stream.box) if key is None else f"{key!r}, {told(stream.box)}"
         what += f" ({made})" if (made := stream.form.told()) else ""
-        if sense == "audio" and is_told and adapted.sample_rate_hz is not None:
+        if modality == "audio" and is_declared and adapted.sample_rate_hz is not None:
             rate_hz = adapted.sample_rate_hz
-            num_samples = chosen[sense]["samples_per_step"] // adapted.frame_skip
+            num_samples = chosen[modality]["samples_per_step"] // adapted.frame_skip
             joined = f"{adapted.frame_skip} x " if adapted.frame_skip > 1 else ""
             what += f", {rate_hz:,} Hz ({joined}{1_000 * num_samples / rate_hz:.4g} ms)"
         yield Finding(name, "ok", f"{what} -> {becomes}")
@@ -142,9 +142,9 @@ def _of_skipping(
 ) -> Finding:
     """Return whether the environment's own frame skip loses sound, compared with itself made without."""
     arguments = options.kwargs if env.spec is None else env.spec.kwargs | options.kwargs
-    skips = {name: arguments.get(name, told_by(env, name)) for name in SKIPS}
+    skips = {name: arguments.get(name, declared_by(env, name)) for name in SKIPS}
     name, skip = next(((name, skip) for name, skip in skips.items() if skip is not None), ("", None))
-    skip = min(skip) if isinstance(skip, tuple | list) else skip  # drawn anew at each step
+    skip = min(skip) if isinstance(skip, tuple | list) else skip  # drawn again at each step
     num_unskipped = None
     if skip is not None and skip > 1:
         with contextlib.suppress(UsageError, EnvFailure):  # it may not take the argument
@@ -169,10 +169,10 @@ class _Chart:
         self.health = Health(boxes)
         self.usages = {name: Usage(name, box, ranges[name]) for name, box in boxes.items()}
         self.endings = Endings(None if env.spec is None else env.spec.max_episode_steps)
-        self.hearing = None
-        rest = told_by(env, "sound_rest_level") if options.rest_level is None else options.rest_level
+        self.sound_check = None
+        rest = declared_by(env, "sound_rest_level") if options.rest_level is None else options.rest_level
         if streams.audio is not None:
-            self.hearing = Hearing(streams.audio.box, rest, ranges["sound"])
+            self.sound_check = SoundCheck(streams.audio.box, rest, ranges["sound"])
 
     def look(self, moment: Moment) -> None:
         healthy = self.health.look(moment)
@@ -182,12 +182,12 @@ class _Chart:
             assert array is not None
             self.usages[name].look(array, moment.where)
         heard = moment.parts.get("sound")
-        if self.hearing is not None and heard is not None and "sound" in healthy:
-            self.hearing.hear(heard)
+        if self.sound_check is not None and heard is not None and "sound" in healthy:
+            self.sound_check.add(heard)
 
     def findings(self) -> Iterator[Finding]:
-        if self.hearing is not None:
-            yield from self.hearing.findings()
+        if self.sound_check is not None:
+            yield from self.sound_check.findings()
         yield from self.health.findings()
         for usage in self.usages.values():
             yield from usage.findings()

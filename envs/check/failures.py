@@ -27,9 +27,9 @@ def of_failure(where: str, error: BaseException | None) -> Finding:
         what = f"{where} called exit({'' if error.code is None else repr(error.code)})"
         fix = f"end the episode instead, with terminated or truncated, or raise an error{at}"
         return Finding("errors", "fault", what, fix)
-    told_of = f": {error}" if str(error) else ""
+    details = f": {error}" if str(error) else ""
     fix = f"fix what raised it{at}"
-    return Finding("errors", "fault", f"{where} raised {type(error).__name__}{told_of}", fix)
+    return Finding("errors", "fault", f"{where} raised {type(error).__name__}{details}", fix)
 
 
 def place_raised(error: BaseException | None) -> str:

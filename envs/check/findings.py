@@ -22,7 +22,7 @@ class Finding(NamedTuple):
     name: str
     verdict: Verdict
     what: str  # was found
-    cure: str = ""  # one sentence that says what to do; empty where there is nothing to fix
+    fix: str = ""  # one sentence that says what to do; empty where there is nothing to fix
 
 
 class Moment(NamedTuple):
@@ -89,18 +89,18 @@ class Health:
             yield Finding("numbers", "note", NOT_SEEN)
             return
         if self.drifts:
-            cure = "return the shape and dtype that observation_space promises at every step"
-            yield Finding("shapes", "fault", first_of(self.drifts), cure)
+            fix = "return the shape and dtype that observation_space promises at every step"
+            yield Finding("shapes", "fault", first_of(self.drifts), fix)
         else:
             yield Finding("shapes", "ok", f"shape and dtype hold for {self.num_moments:,} observations")
         if self.not_finite:
-            cure = "find what divides by zero or reads nothing: a network that learns from one NaN is lost"
+            fix = "find what divides by zero or reads nothing: a network that learns from one NaN is lost"
             if self.not_finite[0].startswith("reward"):
-                cure = "return a finite reward: find what divides by zero, or choose a large number instead"
-            yield Finding("numbers", "fault", first_of(self.not_finite), cure)
+                fix = "return a finite reward: find what divides by zero, or choose a large number instead"
+            yield Finding("numbers", "fault", first_of(self.not_finite), fix)
         elif self.too_large:
-            cure = f"divide all rewards by a constant: a float32 holds {MAX_REWARD:.3g} at the most"
-            yield Finding("numbers", "fault", first_of(self.too_large), cure)
+            fix = f"divide all rewards by a constant: a float32 holds {MAX_REWARD:.3g} at the most"
+            yield Finding("numbers", "fault", first_of(self.too_large), fix)
         else:
             what = "every value and reward is finite"
             if not self.num_whole:
@@ -145,14 +145,14 @@ class Endings:
             yield Finding("endings", "note", what)
             return
         if self.both:
-            cure = "set only truncated at a time limit and only terminated where the task ends"
-            yield Finding("endings", "fault", first_of(self.both), cure)
+            fix = "set only truncated at a time limit and only terminated where the task ends"
+            yield Finding("endings", "fault", first_of(self.both), fix)
         else:
             what = f"{self.num_terminated:,} terminated, {self.num_truncated:,} truncated"
             yield Finding("endings", "ok", what)
         if self.zeros and not self.had_zeros:
-            cure = "return the true last observation, or repeat the one before: the agent learns from it"
-            yield Finding("last observation", "fault", first_of(self.zeros), cure)
+            fix = "return the true last observation, or repeat the one before: the agent learns from it"
+            yield Finding("last observation", "fault", first_of(self.zeros), fix)
         else:
             yield Finding("last observation", "ok", "the last observation of an episode is not blank")
 
@@ -172,21 +172,21 @@ def difference(moments: list[Moment], again: list[Moment]) -> str:
 
 def judge_repeats(same: str, fresh: str, num_moments: int) -> Finding:
     """Return whether a seed repeats, given the ``difference`` in the same and in a fresh environment."""
-    cure = (
+    fix = (
         "call super().reset(seed=seed) first in reset and draw everything from self.np_random; keep nothing "
         "in the class or the module"
     )
     if fresh and same:
-        return Finding("seed", "fault", f"the seed does not repeat: {fresh}", cure)
+        return Finding("seed", "fault", f"the seed does not repeat: {fresh}", fix)
     if fresh:
         what = f"the seed repeats in the same environment, not in a fresh one: {fresh}"
-        return Finding("seed", "fault", what, cure)
+        return Finding("seed", "fault", what, fix)
     if same:
         what = f"the seed repeats in a fresh environment only; in the same one differs {same}"
-        cure = (
+        fix = (
             "let reset clear what the last episode left; what a library keeps, only a new environment clears"
         )
-        return Finding("seed", "warning", what, cure)
+        return Finding("seed", "warning", what, fix)
     what = f"{num_moments:,} observations repeat to the bit, in the same and in a fresh environment"
     return Finding("seed", "ok", what)
 

@@ -15,13 +15,13 @@ NEAR = 0.1  # of full scale: what lies further apart is heard as a step
 WHOLE = 0.99  # share of a step's sound that counts as all of it
 
 
-class Hearing:
+class SoundCheck:
     """What the sound was like over all observations; figures only, no waveform is kept but the first.
 
     Args:
         space: of one chunk.
         found: its range; None: that of its bounds.
-        rest_level: as an option or the environment tells it, in the unit of the space; None: not told.
+        rest_level: as an option or the environment tells it, in the unit of the space; None: not declared.
     """
 
     def __init__(self, space: spaces.Box, rest_level: float | None, found: Range | None = None) -> None:
@@ -34,7 +34,7 @@ class Hearing:
         self.chunks: list[tuple[float, float, float]] = []  # lowest, mean and highest level of each
         self.constants: Counter[float] = Counter()  # levels of later chunks that are constant
 
-    def hear(self, chunk: NDArray[Any]) -> None:
+    def add(self, chunk: NDArray[Any]) -> None:
         """Take in one chunk of finite samples."""
         low, high = float(chunk.min()), float(chunk.max())
         if self.first is None:
@@ -131,11 +131,11 @@ class Skipping(NamedTuple):
     name: str = "frame_skip"  # of its argument
 
 
-def judge_skipping(told_of: Skipping) -> Finding:
+def judge_skipping(details: Skipping) -> Finding:
     """Return whether each step brings the sound of all its frames, or that it cannot be told."""
-    num_samples, num_unskipped, rate_hz, frame_rate_hz, skip, name = told_of
+    num_samples, num_unskipped, rate_hz, frame_rate_hz, skip, name = details
     num_frames = 1 if skip is None else skip
-    cure = (
+    fix = (
         f"skip outside of it, with --env.kwargs.{name} 1 --env.frame_skip {num_frames}, or return the sound "
         "of every skipped frame, joined"
     )
@@ -145,7 +145,7 @@ def judge_skipping(told_of: Skipping) -> Finding:
             what = (
                 f"{1 - share:.0%} is lost: {num_samples:,} samples a step, whether {num_frames} frames or 1"
             )
-            return Finding("frame skip", "fault", what, cure)
+            return Finding("frame skip", "fault", what, fix)
         return Finding("frame skip", "ok", f"the sound of all {num_frames} frames of a step arrives")
     if skip == 1 and (rate_hz is None or frame_rate_hz is None):
         return Finding("frame skip", "ok", "a step is one frame")
@@ -162,6 +162,6 @@ def judge_skipping(told_of: Skipping) -> Finding:
     what = f"{lasts} in a step of {1_000 * num_frames / frame_rate_hz:.4g} ms"
     if skip is None or heard_frames >= WHOLE:  # render_fps may be a rate of steps, or made up
         what += f" (if render_fps {frame_rate_hz:g} is right)"
-        cure = "return the sound of the whole step, or correct metadata['render_fps'], frames per second"
-        return Finding("frame skip", "warning", f"may be lost: {what}", cure)
-    return Finding("frame skip", "fault", f"{1 - heard_frames / num_frames:.0%} is lost: {what}", cure)
+        fix = "return the sound of the whole step, or correct metadata['render_fps'], frames per second"
+        return Finding("frame skip", "warning", f"may be lost: {what}", fix)
+    return Finding("frame skip", "fault", f"{1 - heard_frames / num_frames:.0%} is lost: {what}", fix)

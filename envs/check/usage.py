@@ -42,12 +42,12 @@ class Usage:
         option = f"--env.{self.modality}_range LOW,HIGH"
         used, whole = self.high - self.low, self.range.high - self.range.low
         if self.slips:
-            cure = f"correct the bounds of its space, or give {option}: values outside are clipped"
-            yield Finding("range", "fault", first_of(self.slips), cure)
+            fix = f"correct the bounds of its space, or give {option}: values outside are clipped"
+            yield Finding("range", "fault", first_of(self.slips), fix)
         elif 0.0 < used < FAINT[self.name] * whole:
             what = f"{self.name} goes from {Range(self.low, self.high)} only, of {self.range}"
-            cure = f"declare the bounds that its values have, or give {option}: so it is next to nothing"
-            yield Finding("range", "warning", what, cure)
+            fix = f"declare the bounds that its values have, or give {option}: so it is next to nothing"
+            yield Finding("range", "warning", what, fix)
         if self.name == "picture" and self.is_stuck and self.num_seen > 1:
             what = f"constant: all {self.num_seen:,} pictures are the same"
             yield Finding(
@@ -59,5 +59,5 @@ def of_left_out(entries: Sequence[LeftOut]) -> Iterator[Finding]:
     """Yield what is not given to the agent: a fault where something seen or heard may be lost so."""
     for one in entries:
         what = f"{one.key!r}, {one.what}: {one.why}"
-        cure = "return it in a form that is known (docs/agent.md), or leave it out of the observation"
-        yield Finding("left out", "fault", what, cure) if one.is_fault else Finding("left out", "note", what)
+        fix = "return it in a form that is known (docs/agent.md), or leave it out of the observation"
+        yield Finding("left out", "fault", what, fix) if one.is_fault else Finding("left out", "note", what)

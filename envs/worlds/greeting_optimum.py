@@ -72,7 +72,7 @@ def best_visit_return(modality: Modality, *, has_memory: bool) -> float:
 def _best_sighted() -> float:
     """Return the best visit by video: ``v = max_a E_voice r + E_s' v'``, backwards over the clock.
 
-    The voice is drawn anew at every step and moves nobody, so that the past says nothing about it.
+    The voice is drawn again at every step and moves nobody, so that the past says nothing about it.
     """
     ahead = np.zeros(len(Scene))
     for clock in reversed(range(VISIT_STEPS)):

@@ -20,7 +20,7 @@ CHANGES = {
     Scene.LEAVING_NEAR: (Scene.LEAVING_FAR, (1.0, 1.0, 1.0, 1.0)),
     Scene.LEAVING_FAR: (Scene.EMPTY, (1.0, 1.0, 1.0, 1.0)),
 }
-GREETING_PROBABILITY = 0.4  # of a standing person's voice, anew at every step
+GREETING_PROBABILITY = 0.4  # of a standing person's voice, again at every step
 TAKEN_REWARD, REFUSED_REWARD = 1.0, -0.1
 VISIT_STEPS = 18
 LAST_STANDING_CLOCK = 14  # one step of empty room, two of coming, at most twelve of standing

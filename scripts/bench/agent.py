@@ -155,9 +155,9 @@ def run_floor(args: argparse.Namespace) -> dict[str, float]:
     video, audio = (
         torch.randint(256, (size, 4, 1, *shape), dtype=torch.uint8) for shape in ((84, 84), (1, 512))
     )
-    senses = video, audio, torch.ones(size, 2, dtype=torch.bool)
+    modalities = video, audio, torch.ones(size, 2, dtype=torch.bool)
     numbers = torch.zeros(size, dtype=torch.int64), torch.randn(size), torch.full((size,), 0.99)
-    batch, weights = Batch(*senses, *numbers, *senses).to(device), torch.ones(size, device=device)
+    batch, weights = Batch(*modalities, *numbers, *modalities).to(device), torch.ones(size, device=device)
 
     def updates(count: int) -> None:
         for _ in range(count):

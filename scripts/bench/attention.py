@@ -2,7 +2,7 @@
 
 Baselines do the same work: timm's SE, ECA and CBAM (with batch normalization, which timm's always has),
 position attention with its map written out, our CBAM for HAM. In every repetition each contender is timed in
-turn, in an order drawn anew; medians, and ours over the baseline's (below 1 is better).
+turn, in an order drawn again; medians, and ours over the baseline's (below 1 is better).
 Forward alone is without gradients. Peak memory is what the process grows by (on CUDA: what torch allocates
 at most) beyond input, gradient and weights. ``--memory`` follows position attention to 128 x 128, each point
 in a process of its own; ``--network`` trains ResNet-18 with each module and without. Extra: dev, for timm.
@@ -90,7 +90,7 @@ def growth(module: nn.Module, x: Tensor, gradient: Tensor, mode: str) -> int:
         work(module, x, gradient, mode)
         return torch.cuda.max_memory_allocated() - before
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there to be used again
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
     before = memory_bytes("VmHWM")
     work(module, x, gradient, mode)
     return memory_bytes("VmHWM") - before

@@ -1,7 +1,7 @@
 """The cost of a curriculum in replay: updates a second of each against uniform, in the same process.
 
 A memory is filled with random pictures and sounds, each with a last loss as in the middle of a run. Each
-curriculum has an agent of its own and learns in turn, in an order drawn anew in every repetition, so that
+curriculum has an agent of its own and learns in turn, in an order drawn again in every repetition, so that
 noise hits all alike. Between updates the memory takes in what environments would have brought, not timed.
 The share learned is held at each of ``--shares``; where everything is learned, a pace costs nothing. Printed
 are medians of the updates a second, and of the ratios to uniform within a repetition.
@@ -108,7 +108,7 @@ class Contender:
 def contenders_of(
     config: TrainAgentConfig, shares: list[float], rescored: list[float], num_filled: int
 ) -> dict[str, Contender]:
-    """Return uniform, prioritized, and the two with a pace held at each share and share scored anew."""
+    """Return uniform, prioritized, and the two with a pace held at each share and share scored again."""
     options: dict[str, dict[str, Any]] = {
         "uniform": {"name": "uniform"},
         "prioritized": {"name": "prioritized"},

@@ -3,8 +3,8 @@
 The plain loop decodes the pictures with FFmpeg's own threads and brings each to 84 x 84 grey; it neither
 hears nor keeps a time axis. Ours does the same and the sound to 16 kHz (`steps`), and all that a cache of
 clips holds, log-mel included (`clips`); at a step a frame, and at 15 steps a second, where pictures that no
-step shows are not resized. Then several films: the plain loop through one after the other, against the two
-processes that fill a cache. Each in turn, in an order drawn anew; medians. Last a batch of 64 samples of the
+step shows are not resized. Then several videos: the plain loop through one after the other, against the two
+processes that fill a cache. Each in turn, in an order drawn again; medians. Last a batch of 64 samples of the
 cache, in milliseconds.
 """
 
@@ -51,27 +51,27 @@ def plain(path: Path) -> None:
 
 
 def plain_all(folder: Path) -> None:
-    """Do so with every film of a folder."""
+    """Do so with every video of a folder."""
     for path in folder.iterdir():
         plain(path)
 
 
 def steps(path: Path, step_s: float) -> None:
-    """Read a film step by step, with its sound."""
+    """Read a video step by step, with its sound."""
     cut = {"video_size": SIZE, "grey": True, "sample_rate_hz": 16_000, "stereo": False}
     for _ in Video(path).steps(step_s=step_s, **cut):  # type: ignore[arg-type]
         pass
 
 
 def clips(path: Path, step_s: float) -> None:
-    """Decode a film as a cache holds it."""
+    """Decode a video as a cache holds it."""
     cut = ClipConfig(video_size=SIZE, step_s=step_s).cut
     with tempfile.TemporaryDirectory() as cache:
         decode(job_of(path, path.name, Path(cache), cut), cut, num_threads=0)
 
 
 def fill_cache(folder: Path, step_s: float) -> None:
-    """Decode a folder of films into a new cache, in two processes, as a run begins."""
+    """Decode a folder of videos into a new cache, in two processes, as a run begins."""
     with tempfile.TemporaryDirectory() as cache:
         load_clips(gather([folder]), ClipConfig(cache=cache, video_size=SIZE, step_s=step_s, num_workers=2))
 

@@ -2,7 +2,7 @@
 
 The same work for all: 84 x 84 grey bytes and 512 bytes of sound (or 64 x 8 float16 log-mel), both as stacks
 of 4 with the next stacks, episodes of 500 steps. Each baseline is set up as sparingly as it can be. In every
-repetition each memory is timed in turn, in an order drawn anew, so that noise hits all alike; medians, and in
+repetition each memory is timed in turn, in a new random order, so that noise hits all alike; medians, and in
 brackets theirs over ours. Extra: bench, without constraints.txt: Tianshou wants an older filelock.
 
 What is not the same: Stable-Baselines3's and cpprb's ``add`` are given finished stacks, whose making is not

@@ -1,8 +1,8 @@
 """The cost of loading in pretraining: views a second against the same step on a preloaded batch.
 
-Streams, recording and films are those of `spl/Beacon-v0` at 84 x 84 (the films: written to H.264 and
+Streams, recording and videos are those of `spl/Beacon-v0` at 84 x 84 (the videos: written to H.264 and
 AAC, decoded once into the cache of clips). Every repetition takes some updates as the command does, from disk
-with reading ahead, and as many on one batch in memory, in an order drawn anew; medians of the ratio. Then the
+with reading ahead, and as many on one batch in memory, in random order; medians of the ratio. Then the
 peak of anonymous memory (what is not pages of a file) of a process that trains on recordings of two lengths.
 """
 
@@ -50,8 +50,8 @@ def record(folder: Path, num_steps: int) -> Path:
     return folder
 
 
-def film(folder: Path, recording: Path) -> Path:
-    """Write the recording's pictures as films, with a noise whose loudness drifts."""
+def video(folder: Path, recording: Path) -> Path:
+    """Write the recording's pictures as videos, with a noise whose loudness drifts."""
     source, generator = Recordings([recording], history=1), np.random.default_rng(0)
     folder.mkdir(parents=True)
     for number in range(4):
@@ -120,7 +120,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         recording = record(folder / "recording", STEPS)
-        videos = gather([film(folder / "videos", recording)])
+        videos = gather([video(folder / "videos", recording)])
         sources = {
             "recording": load_pairs(PairsConfig(paths=(str(recording),))),
             "clip cache": load_clips(videos, ClipConfig()),

@@ -1,7 +1,7 @@
 """The cost of a map: each method on a batch against one forward and backward pass of the same batch.
 
 The pass beside it is that of training without the step: forward, backward to all weights. In every
-repetition each contender is timed in turn, in an order drawn anew, so that noise hits all alike; medians, and
+repetition each contender is timed in turn, in a new random order, so that noise hits all alike; medians, and
 their ratio to the pass. Grad-CAM is to stay within 2.2 of it.
 """
 

@@ -1,6 +1,6 @@
 """How every benchmark here measures: in turns, with medians, and with ratios between contenders of one run.
 
-In each round every contender is measured once, in an order drawn anew, so that noise hits all alike. Times of
+In each round each contender is measured once, in a new random order, so that noise hits all alike. Times of
 the processor and sizes of memory are read from ``/proc``.
 """
 

@@ -104,7 +104,7 @@ def run_pong(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def train_pong(told: Path, device: str, num_steps: int) -> None:
-    """Train ``num_steps`` on Pong and write the rate, the return and the memory used to ``told``."""
+    """Train ``num_steps`` on Pong and write the rate, the return and the memory used to ``reported``."""
     import torch
 
     from spl.cli import main as cli

@@ -74,7 +74,7 @@ def ablate(
 ) -> Ablation:
     """Train the grid of ``task``, in a new folder of that name or on from the one to ``resume``; compare it.
 
-    A run that breaks off is told in the table, and the others go on.
+    A run that breaks off is reported in the table, and the others go on.
 
     Raises:
         UsageError: if data, model, device or folder do not serve; nothing was started then.
@@ -124,7 +124,7 @@ class Grid:
                 return False
             with stop.patience():
                 write_comparison(self.cells, folder)
-            self._tell(entry, seed)
+            self._report(entry, seed)
         return True
 
     def _train_cell(self, folder: Path, entry: Entry, seed: int) -> bool:
@@ -151,7 +151,7 @@ class Grid:
         shape = f"{len(cells.entries)} x {len(cells.seeds)}, {self.task.shape}"
         self.say(f"cells      {cells.num_cells} ({shape}), {cells.num_finished} finished")
 
-    def _tell(self, entry: Entry, seed: int) -> None:
+    def _report(self, entry: Entry, seed: int) -> None:
         """Say how a run ended and how long the others will take."""
         cells, outcome = self.cells, entry.outcomes.get(seed)
         ended = "failed"

@@ -174,12 +174,12 @@ def _told(layer: nn.Module, following: Following, output: Any) -> Output:
     followed = following.told(output)
     rows, columns = (None if one is None else axis_of(one) for one in followed.centres)
     wide = _wide(followed.shape)
-    is_told = rows in (1, 2) or columns in (2, 3) or _own_axis(layer) is not None
+    is_declared = rows in (1, 2) or columns in (2, 3) or _own_axis(layer) is not None
     axes: Axes | None = None
     if rows is not None and columns is not None:
         axes = axes_of(layer, followed) if rows != columns else None
     elif rows is None and columns is None and len(wide) < 2:  # one position: what is left are channels
         axes = {1: FIRST, 3: LAST}.get(wide[0] if wide else 1)
-    elif is_told:
+    elif is_declared:
         axes = axes_of(layer, followed)
     return Output("Tensor", followed.shape, rows, columns, axes)

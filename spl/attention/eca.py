@@ -40,7 +40,7 @@ class ECA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x (B, C, H, W)`` with every channel scaled by its gate."""
-        # Calling the convolution takes 5 to 10 % longer on the CPU, where it is set up anew each time.
+        # Calling the convolution takes 5 to 10 % longer on the CPU, where it is set up again each time.
         weight = self.conv.weight[0, 0]  # (k,)
         beyond = len(weight) // 2
         squeezed = functional.pad(mean(x.flatten(2), dim=2), (beyond, beyond))  # (B, C + k - 1)

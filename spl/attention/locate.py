@@ -19,7 +19,7 @@ class Place:
     name: str
     module: nn.Module
     channels: int
-    stage: str  # the module that holds the block; only told of places in blocks
+    stage: str  # the module that holds the block; only known for places in blocks
     child: str  # the name that attention gets in the module
     axes: Axes  # of channels, rows and columns
 

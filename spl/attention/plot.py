@@ -48,7 +48,7 @@ def draw_attention(
     """Write a PNG file with a row for each image and a column for each module of ``maps``.
 
     - Gates of positions ``(B, 1, H, W)`` lie as heat over the image, from the least (dark) to the most
-      (bright) of each map, told below it. A map that varies by less than 5 % looks nearly even.
+      (bright) of each map, reported below it. A map that varies by less than 5 % looks nearly even.
     - Position attention ``(B, N, N)`` shows how much each position is attended, in multiples of an equal
       share: the sum of its row ``M_s[i, :]`` over the queries. So does criss-cross, ``(B, H, W, H + W)``.
     - Gates of channels ``(B, C, 1, 1)`` are bars from 0 to 1, the largest first.

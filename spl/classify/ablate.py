@@ -32,7 +32,7 @@ def ablate_classifier(
 ) -> Ablation:
     """Train the grid that ``config`` describes, in a new folder or on from the one to ``resume``; compare it.
 
-    A run whose loss is not finite is told in the table, and the others go on.
+    A run whose loss is not finite is reported in the table, and the others go on.
 
     Raises:
         UsageError: if data, model, device or folder do not serve; nothing was started then.

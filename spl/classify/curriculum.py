@@ -14,12 +14,12 @@ from spl.config.errors import UsageError
 from spl.curriculum import Curriculum, read_difficulty
 from spl.curriculum.rounds import keep_round, row_of
 from spl.data.images.datasets import ImageSets
-from spl.data.labels import told_labels, true_labels
+from spl.data.labels import given_labels, true_labels
 from spl.data.loading import Order
 
 
 class Pacing:
-    """A curriculum over the images to learn from, in groups of the classes that are told.
+    """A curriculum over the images to learn from, in groups of the given classes.
 
     Losses are gathered where they are computed and handed over before a round begins or a state is taken.
 
@@ -39,7 +39,7 @@ class Pacing:
                 num_samples,
                 num_rounds=config.recipe.epochs,
                 seed=config.seed,
-                groups=None if chosen.name == "uniform" else told_labels(sets.train),
+                groups=None if chosen.name == "uniform" else given_labels(sets.train),
                 difficulty=read_difficulty(chosen.difficulty, num_samples),
             )
             self.order = Order(self.curriculum, batch_size=config.recipe.batch_size)
@@ -95,7 +95,7 @@ class Pacing:
         keep_round(folder, self.curriculum, epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the curriculum knows, all losses told."""
+        """Return what the curriculum knows, all losses recorded."""
         self.hand_over()
         return self.curriculum.state_dict()
 

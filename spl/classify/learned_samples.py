@@ -10,13 +10,13 @@ from spl.config.errors import UsageError
 from spl.curriculum.figures import Marks, Tile
 from spl.curriculum.report import Samples
 from spl.data.images.datasets import load_images
-from spl.data.labels import flip_labels, told_labels, true_labels
+from spl.data.labels import flip_labels, given_labels, true_labels
 from spl.data.loading import Broken, Pictures, plain
 from spl.runs.directory import seed_of_data
 
 
 def learned_images(config: TrainClassifierConfig, folder: Path) -> Samples:
-    """Return the training images of the run in ``folder``, unvaried, with the classes that it was told.
+    """Return the training images of the run in ``folder``, unvaried, with the classes that it was given.
 
     Raises:
         UsageError: if they are not there any more.
@@ -24,7 +24,7 @@ def learned_images(config: TrainClassifierConfig, folder: Path) -> Samples:
     sets = load_images(config.data, run=folder, is_looked_at=False)
     train = flip_labels(sets, config.data.label_noise, seed_of_data(config, folder)).train
     pictures = Pictures(train, plain(config.data, sets.size), config.seed)
-    truths, told = true_labels(train), told_labels(train)
+    truths, told = true_labels(train), given_labels(train)
 
     def tile(index: int) -> Tile:
         found = pictures[(0, index)]

@@ -28,7 +28,7 @@ class Progress:
         self.rows: list[dict[str, float]] = []  # of the epochs so far
 
     def begin_epoch(self, device: torch.device) -> None:
-        """Begin to count anew."""
+        """Begin to count again."""
         self.loss_sum = torch.zeros((), device=device)  # over the images of this epoch
         self.num_right = torch.zeros((), dtype=torch.int64, device=device)  # of them, named right
         self.num_seen = 0
@@ -50,7 +50,7 @@ class Progress:
             setattr(self, name, value.to(self.loss_sum.device) if is_tensor else value)
 
 
-class Pupil:
+class ClassifierLearner:
     """A classifier, its progress, and its folder.
 
     Raises:
@@ -88,7 +88,7 @@ class Pupil:
         return self.classifier.score(loader, len(self.sets.classes))
 
     def end_epoch(self, epoch: int, scores: Scores, told: Mapping[str, float] = {}) -> dict[str, float]:
-        """Return the epoch's row, with what else is ``told``; save the model if it is the best so far.
+        """Return the epoch's row, with what else is ``reported``; save the model if it is the best so far.
 
         Raises:
             RunError: if the loss on the held-out images is not finite.

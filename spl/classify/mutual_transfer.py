@@ -122,7 +122,7 @@ class Mutual:
         )
 
     def row(self) -> dict[str, float]:
-        """Return the mean distance of this epoch, and begin to count anew."""
+        """Return the mean distance of this epoch, and begin to count again."""
         mean = float(self.distance_sum) / max(1, self.num_seen)
         self.distance_sum, self.num_seen = torch.zeros_like(self.distance_sum), 0
         return {f"train/{self.config.kind}_distance": mean}

@@ -68,7 +68,7 @@ def train_once(
         again = go_on_with or f"spl train classifier --resume {shlex.quote(str(folder))}"
         training = Training(config, folder, sets, console)
         describe_run(folder, config, command, documents_of(sets))
-        for peer in training.pupils[1:]:
+        for peer in training.learners[1:]:
             peer.folder.mkdir(exist_ok=True)
             describe_run(peer.folder, peer.config, command, documents_of(sets))
         if not run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again):
@@ -82,7 +82,7 @@ def train_restarts(
     """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best model.
 
     The best is the one with the highest accuracy on the held-out images after its last epoch. The
-    others keep their rows and results; their weights are deleted. One whose loss is not finite is told.
+    others keep their rows and results; their weights are deleted. One whose loss is not finite is reported.
 
     Raises:
         UsageError: as `train_once`.

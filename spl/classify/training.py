@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spl.classify.config import TrainClassifierConfig, peer_of
 from spl.classify.curriculum import Pacing
-from spl.classify.learner import Pupil
+from spl.classify.learner import ClassifierLearner
 from spl.classify.metrics import Scores
 from spl.classify.model import Update
 from spl.classify.mutual_transfer import Mutual
@@ -47,15 +47,15 @@ class Training:
         self.pictures = Pictures(sets.train, augmentation(config.data, sets.size), config.seed)
         self.pacing = Pacing(config, sets)
         self.order = self.pacing.order
-        self.pupil = Pupil(config, folder, sets, self.order.updates_per_epoch)
-        self.classifier, self.progress = self.pupil.classifier, self.pupil.progress
-        self.pupils, self.mutual = [self.pupil], None  # one, or two that learn together
+        self.learner = ClassifierLearner(config, folder, sets, self.order.updates_per_epoch)
+        self.classifier, self.progress = self.learner.classifier, self.learner.progress
+        self.learners, self.mutual = [self.learner], None  # one, or two that learn together
         if config.transfer.peer is not None:
             try:
-                peer = Pupil(peer_of(config), folder / "peer", sets, self.order.updates_per_epoch)
+                peer = ClassifierLearner(peer_of(config), folder / "peer", sets, self.order.updates_per_epoch)
             except UsageError as error:
                 raise UsageError(f"the peer's {error}") from error
-            self.pupils.append(peer)
+            self.learners.append(peer)
             self.mutual = Mutual(self.classifier, peer.classifier, config.transfer, sets.size)
         if checkpoint.latest(folder / "checkpoints") is not None:
             with resuming(folder):
@@ -71,13 +71,13 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a checkpoint holds; batches and variations follow from the update."""
-        return {**self.pupil.state_dict(), "images": self.pupil.images, **self._beside()}
+        return {**self.learner.state_dict(), "images": self.learner.images, **self._beside()}
 
     def _beside(self) -> dict[str, Any]:
         """Return what a checkpoint holds beside the run's own classifier."""
         state: dict[str, Any] = {"curriculum": self.pacing.state_dict()}
         if self.mutual is not None:
-            state |= {"peer": self.pupils[1].state_dict(), "mutual": self.mutual.state_dict()}
+            state |= {"peer": self.learners[1].state_dict(), "mutual": self.mutual.state_dict()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -85,17 +85,17 @@ class Training:
         if "curriculum" not in state:
             raise ValueError(f"it is the peer of another; resume that one, in {self.folder.parent}")
         check_fits(state, self.state_dict(), "checkpoint")
-        check_same(state["images"], self.pupil.images)
-        self.pupil.load_state_dict(state)
+        check_same(state["images"], self.learner.images)
+        self.learner.load_state_dict(state)
         self.pacing.load_state_dict(state["curriculum"])
         if self.mutual is not None:
-            self.pupils[1].load_state_dict(state["peer"])
+            self.learners[1].load_state_dict(state["peer"])
             self.mutual.load_state_dict(state["mutual"])
 
     def save(self) -> None:
         """Save everything; the peer once more, as a run of its own that can be judged and explained."""
-        self.pupil.save(self._beside())
-        for peer in self.pupils[1:]:
+        self.learner.save(self._beside())
+        for peer in self.learners[1:]:
             peer.save()
         self.is_save_due = False
 
@@ -147,15 +147,15 @@ class Training:
         is_watched, update = self.config.debug_anomaly, self.done
         try:
             with ExitStack() as watch:
-                for pupil in self.pupils if is_watched else ():
-                    watch.enter_context(name_non_finite(pupil.classifier.model))
+                for learner in self.learners if is_watched else ():
+                    watch.enter_context(name_non_finite(learner.classifier.model))
                 updates = self._update(batch, self.pacing.weights(update))
         except NonFiniteError as error:
             advice = "" if is_watched else "--debug_anomaly true names the module, and "
             remedy = f"{advice}a smaller --recipe.learning_rate may help"
             raise NotTaken(update, batch._asdict(), error, remedy) from error
-        for pupil, done in zip(self.pupils, updates, strict=True):
-            pupil.progress.add(done)
+        for learner, done in zip(self.learners, updates, strict=True):
+            learner.progress.add(done)
         self.pacing.see(update, updates[0].losses)
 
     def _update(self, batch: Images, weights: Tensor | None) -> Sequence[Update]:
@@ -166,10 +166,10 @@ class Training:
     def _end_epoch(self) -> None:
         """Judge the model and its peer, and tell it; the best ones are saved apart."""
         epoch = self.done // self.order.updates_per_epoch
-        self._scores = [pupil.score() for pupil in self.pupils]
-        row = self.pupil.end_epoch(epoch, self._scores[0], self.pacing.row(epoch - 1))
+        self._scores = [learner.score() for learner in self.learners]
+        row = self.learner.end_epoch(epoch, self._scores[0], self.pacing.row(epoch - 1))
         if self.mutual is not None:
-            told = self.pupils[1].end_epoch(epoch, self._scores[1])
+            told = self.learners[1].end_epoch(epoch, self._scores[1])
             row = {**row, **self.mutual.row(), **{f"peer/{name}": value for name, value in told.items()}}
         self.pacing.keep(self.folder, epoch - 1)
         self.report.row(self.done, {**row, "time/images_per_second": self._rate()})
@@ -177,11 +177,11 @@ class Training:
 
     def _write_result(self) -> None:
         """Write the peer's result and then the run's own, which says that both are whole."""
-        told, scores = {}, self._scores or [pupil.score() for pupil in self.pupils]
+        told, scores = {}, self._scores or [learner.score() for learner in self.learners]
         if self.mutual is not None:
-            result = self.pupils[1].write_result(scores[1])
+            result = self.learners[1].write_result(scores[1])
             told = {"peer": {name: result[name] for name in ("model", "attention", "last", "best")}}
-        self.pupil.write_result(scores[0], told)
+        self.learner.write_result(scores[0], told)
 
     def _rate(self) -> float:
         return self._num_images / max(1e-9, self._learning_s)
@@ -209,8 +209,8 @@ class Training:
         for sentence in [] if sets.counted is None else sets.counted.sentences():
             yield f"           {sentence}"
         yield f"curriculum {self.pacing}"
-        yield f"model      {self.pupil}"
-        for peer in self.pupils[1:]:
+        yield f"model      {self.learner}"
+        for peer in self.learners[1:]:
             transfer = config.transfer
             yield f"peer       {peer}; {transfer.kind} transferred with weight {transfer.weight:g}"
         yield f"device     {self.classifier.device}, {config.precision}"

@@ -2,8 +2,8 @@
 
 
 class UsageError(Exception):
-    """A mistake of the user, told in one sentence per line."""
+    """A mistake of the user, reported in one sentence per line."""
 
 
 class RunError(Exception):
-    """What keeps a run from going on although nobody made a mistake, told in one sentence per line."""
+    """What keeps a run from going on although nobody made a mistake, reported in one sentence per line."""

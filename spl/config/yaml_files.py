@@ -1,6 +1,6 @@
 """Reading option files: plain YAML, one document, and small once its aliases are expanded.
 
-What the options mean is told in ``spl.config.parse``.
+What the options mean is described in ``spl.config.parse``.
 """
 
 import re

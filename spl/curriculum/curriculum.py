@@ -107,7 +107,7 @@ class Curriculum:
         )
 
     def see(self, indices: NDArray[np.int64], losses: NDArray[np.float32]) -> None:
-        """Take the losses ``(B,)`` of samples ``(B,)``; of a sample told twice the last counts."""
+        """Take the losses ``(B,)`` of samples ``(B,)``; of a sample given twice the last counts."""
         if not self.is_uniform:
             self._losses[indices] = losses
             self._is_seen[indices] = True

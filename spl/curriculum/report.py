@@ -16,7 +16,7 @@ from spl.runs.files import replace_text
 
 NUM_TILES = 10  # samples in a row
 NUM_STAGES = 3  # rows of samples by when they came in
-MOST_TOLD = 12  # rounds in the table
+MOST_SHOWN = 12  # rounds in the table
 
 
 class Samples(NamedTuple):
@@ -28,7 +28,7 @@ class Samples(NamedTuple):
     write_sounds: Callable[[NDArray[np.int64], Path], None] | None = None  # one after the other; None: silent
 
 
-class Told(NamedTuple):
+class Reported(NamedTuple):
     """What was written, and what is to be told."""
 
     paths: list[Path]
@@ -37,7 +37,7 @@ class Told(NamedTuple):
     note: str | None  # a sentence on what was not kept
 
 
-def report_rounds(folder: Path, samples: Samples, title: str) -> Told:
+def report_rounds(folder: Path, samples: Samples, title: str) -> Reported:
     """Write pictures, sounds and a table of a run's rounds into ``folder/curriculum``.
 
     Raises:
@@ -71,7 +71,7 @@ def report_rounds(folder: Path, samples: Samples, title: str) -> Told:
     columns = ["round", "included", "hardest loss"]
     if marks is not None:
         columns.append(f"{marks.name}, of the included")
-    return Told(written, columns, told_rounds(rounds, marks), rounds.thinning)
+    return Reported(written, columns, round_rows(rounds, marks), rounds.thinning)
 
 
 def exemplars(rounds: Rounds) -> dict[str, NDArray[np.int64]]:
@@ -97,10 +97,10 @@ def _spread(places: NDArray[np.int64]) -> NDArray[np.int64]:
     return places[((np.arange(count) + 0.5) * len(places) / max(1, count)).astype(np.int64)]
 
 
-def told_rounds(rounds: Rounds, marks: Marks | None) -> list[list[str]]:
-    """Return a row for at most ``MOST_TOLD`` rounds: number, share included, hardest loss, share marked."""
+def round_rows(rounds: Rounds, marks: Marks | None) -> list[list[str]]:
+    """Return a row for at most ``MOST_SHOWN`` rounds: number, share included, hardest loss, share marked."""
     rows = []
-    for row in chosen(len(rounds.numbers), MOST_TOLD):
+    for row in chosen(len(rounds.numbers), MOST_SHOWN):
         is_in, losses = rounds.is_included[row], rounds.losses[row]
         known = losses[is_in & np.isfinite(losses)]
         told = [

@@ -1,6 +1,6 @@
 """Audio-visual pairs: the interface of every source, and any Python data set as a source.
 
-Files, recordings and how a model learns from pairs are told elsewhere.
+Files, recordings and how a model learns from pairs are described elsewhere.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ DTYPES = (("uint8",), ("float16", "int8"))
 
 
 class Pairs(NamedTuple):
-    """``B`` samples of two senses, each the newest ``T`` steps, as an encoder takes them."""
+    """``B`` samples of two modalities, each the newest ``T`` steps, as an encoder takes them."""
 
     video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the beginning and where absent
     audio: Tensor  # (B, T, C, M, F) float16 log-mel levels, or an int8 or float16 waveform (M = 1), likewise
-    present: Tensor  # (B, 2) bool: which sense the sample has
+    present: Tensor  # (B, 2) bool: which modality the sample has
     labels: Tensor  # (B,) int64, positions in the source's classes; 0 where there are none
     indices: Tensor  # (B,) int64, which samples of the source they are
 
@@ -66,7 +66,7 @@ class PairSource(Protocol):
         """Return the samples ``indices (B,)``."""
 
 
-def samples_told(source: PairSource) -> str:
+def describe_samples(source: PairSource) -> str:
     """Return how many samples a source has, in how many classes."""
     classes = f"{len(source.classes)} classes" if source.classes else "no classes"
     return f"{len(source):,} samples of {source.history} steps, {classes}"
@@ -107,14 +107,14 @@ class DatasetPairs:
     """Any Python dataset whose samples are ``(video, audio, label)``, as a source of pairs.
 
     A sample's video is ``(T, C, H, W)`` or ``(C, H, W)`` uint8, its audio ``(T, C, M, F)`` or ``(C, M, F)``
-    floats or int8, its label a whole number; a sense that is None is absent. Shapes are those of the first
-    sample that has the sense. Labels are the dataset's ``targets`` where it has them; otherwise all samples
+    floats or int8, its label a whole number; a modality that is None is absent. Shapes are those of the first
+    sample that has the modality. Labels are the dataset's ``targets`` where it has them; else all samples
     are read the first time that `labels` is called.
 
     Args:
         dataset: has ``len()`` and ``[index]``, as a list or a map-style dataset of torch has.
         classes: names of the labels.
-        hearing: ``sample_rate_hz``, ``step_s`` and ``window_samples`` of the signature, where known.
+        audio_settings: ``sample_rate_hz``, ``step_s`` and ``window_samples`` of the signature, where known.
 
     Raises:
         ValueError: if the dataset is empty, a sample has another shape or type than the first, or a label is
@@ -122,15 +122,15 @@ class DatasetPairs:
     """
 
     def __init__(
-        self, dataset: Any, *, classes: Sequence[str] = (), hearing: dict[str, Any] | None = None
+        self, dataset: Any, *, classes: Sequence[str] = (), audio_settings: dict[str, Any] | None = None
     ) -> None:
         if len(dataset) == 0:
             raise ValueError("the dataset must have at least one sample, got none")
         self.dataset, self.classes = dataset, tuple(classes)
-        first: list[NDArray[Any] | None] = [None, None]  # of each sense
+        first: list[NDArray[Any] | None] = [None, None]  # of each modality
         for index in range(len(dataset)):
-            senses, _ = self._sample(index)
-            first = [new if old is None else old for old, new in zip(first, senses, strict=True)]
+            modalities, _ = self._sample(index)
+            first = [new if old is None else old for old, new in zip(first, modalities, strict=True)]
             if not any(part is None for part in first):
                 break
         lengths = {len(part) for part in first if part is not None}
@@ -145,7 +145,7 @@ class DatasetPairs:
         self._shapes, self._dtypes = [part.shape for part in kinds], [part.dtype for part in kinds]
         seen, heard = (shape[1:] for shape in self._shapes)
         self.spec = StreamSpec(seen, heard, "int8" if self._dtypes[AUDIO] == np.int8 else "float16")
-        self.signature = signature_of(self.spec, history=self.history, **(hearing or {}))
+        self.signature = signature_of(self.spec, history=self.history, **(audio_settings or {}))
         self._labels: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -157,7 +157,7 @@ class DatasetPairs:
 
     def summary(self) -> str:
         """Return how many samples there are."""
-        return samples_told(self)
+        return describe_samples(self)
 
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``."""
@@ -177,35 +177,37 @@ class DatasetPairs:
         present = np.zeros((len(indices), 2), np.bool_)
         labels = np.zeros(len(indices), np.int64)
         for place, index in enumerate(indices.tolist()):
-            senses, label = self._sample(index)
+            modalities, label = self._sample(index)
             labels[place] = self._checked(label)
-            for sense, part in enumerate(senses):
+            for modality, part in enumerate(modalities):
                 if part is None:
                     continue
-                if part.shape != self._shapes[sense] or part.dtype != self._dtypes[sense]:
+                if part.shape != self._shapes[modality] or part.dtype != self._dtypes[modality]:
                     raise ValueError(
-                        f"sample {index}: {NAMES[sense]} must be {self._dtypes[sense]} of shape "
-                        f"{self._shapes[sense]} as in the first one, got {part.dtype} of shape {part.shape}"
+                        f"sample {index}: {NAMES[modality]} must be {self._dtypes[modality]} of shape "
+                        f"{self._shapes[modality]} as in the first, got {part.dtype} of shape {part.shape}"
                     )
-                streams[sense][place], present[place, sense] = part, True
+                streams[modality][place], present[place, modality] = part, True
         arrays = (*streams, present, labels, np.asarray(indices, np.int64))
         return Pairs(*(torch.from_numpy(array) for array in arrays))
 
     def _sample(self, index: int) -> tuple[list[NDArray[Any] | None], Any]:
         """Return video and audio of a sample with the axis of steps, None where absent, and its label."""
-        *senses, label = self.dataset[index]
-        if len(senses) != 2:
-            raise ValueError(f"sample {index} must be (video, audio, label), got {len(senses) + 1} values")
+        *modalities, label = self.dataset[index]
+        if len(modalities) != 2:
+            raise ValueError(
+                f"sample {index} must be (video, audio, label), got {len(modalities) + 1} values"
+            )
         arrays: list[NDArray[Any] | None] = []
-        for sense, part in enumerate(senses):
+        for modality, part in enumerate(modalities):
             array = None if part is None else np.asarray(part)
             if array is not None:
-                if sense == AUDIO and array.dtype.kind == "f":
+                if modality == AUDIO and array.dtype.kind == "f":
                     array = array.astype(np.float16)
-                if array.ndim not in (3, 4) or array.dtype not in DTYPES[sense]:
+                if array.ndim not in (3, 4) or array.dtype not in DTYPES[modality]:
                     raise ValueError(
-                        f"sample {index}: {NAMES[sense]} must be {' or '.join(DTYPES[sense])} of 3 axes, "
-                        f"or 4 with the steps first, got {array.dtype} of shape {array.shape}"
+                        f"sample {index}: {NAMES[modality]} must be {' or '.join(DTYPES[modality])} of 3 "
+                        f"axes, or 4 with the steps first, got {array.dtype} of shape {array.shape}"
                     )
                 array = array if array.ndim == 4 else array[None]
             arrays.append(array)

@@ -1,6 +1,6 @@
 """Corruptions for denoising: noise, a blanked block, a shift in time, dropped values.
 
-Pure functions of a sense ``(B, T, C, H, W)`` or ``(B, T, C, M, F)``, which keeps its dtype and range. They
+Pure functions of a modality ``(B, T, C, H, W)`` or ``(B, T, C, M, F)``, which keeps its dtype and range. They
 draw on the device of their generator, so that one on the CPU gives the same on every device.
 """
 
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 
 def gaussian_noise(x: Tensor, std: float, generator: Generator) -> Tensor:
-    """Return ``x`` with normal noise added to every value, cut to the range of its sense.
+    """Return ``x`` with normal noise added to every value, cut to the range of its modality.
 
     Args:
         x: ``(B, T, C, H, W)`` uint8, or ``(B, T, C, M, F)`` float or int8.

@@ -20,13 +20,13 @@ def true_labels(split: Split) -> NDArray[np.int64]:
     return np.asarray(labels[np.asarray(split.indices)])
 
 
-def told_labels(split: Split) -> NDArray[np.int64]:
-    """Return the classes that a learner is told, ``(n,)``."""
+def given_labels(split: Split) -> NDArray[np.int64]:
+    """Return the classes that a learner is given, ``(n,)``."""
     return true_labels(split) if split.labels is None else split.labels
 
 
 def flip_labels(sets: ImageSets, share: float, seed: int) -> ImageSets:
-    """Return the sets with another class told of ``round(share n)`` of the ``n`` images to learn from.
+    """Return the sets with another class given to ``round(share n)`` of the ``n`` images to learn from.
 
     Which ones, and which of the other classes, each as likely, is drawn from the seed. Held-out images keep
     their classes.

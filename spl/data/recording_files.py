@@ -46,7 +46,7 @@ def trim(folder: Path) -> None:
     for name, kind in layout.items():
         open_array(folder, name, *kind, may_be_longer=True)
     header |= {"slots": used, "capacity": used * num_envs, "arrays": describe_arrays(layout)}
-    replace_text(folder / HEADER, _retold(header, is_trimming=True))
+    replace_text(folder / HEADER, _rewritten(header, is_trimming=True))
     for name, (shape, dtype) in layout.items():
         text = io.BytesIO()
         described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
@@ -60,10 +60,10 @@ def trim(folder: Path) -> None:
             file.seek(0)
             file.write(text.getvalue())
             file.truncate(length)
-    replace_text(folder / HEADER, _retold(header, is_trimming=False))
+    replace_text(folder / HEADER, _rewritten(header, is_trimming=False))
 
 
-def _retold(header: dict[str, Any], *, is_trimming: bool) -> str:
+def _rewritten(header: dict[str, Any], *, is_trimming: bool) -> str:
     """Return the header's text with another mark, sealed if it was."""
     told = {key: value for key, value in header.items() if key != "crc32"} | {"is_trimming": is_trimming}
     return json.dumps(told, indent=1) if header["version"] == UNSEALED else seal(told)

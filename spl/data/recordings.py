@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
-from spl.data.audiovisual import Pairs, samples_told, signature_of
+from spl.data.audiovisual import Pairs, describe_samples, signature_of
 from spl.data.recording_files import open_recording
 from spl.data.recording_format import HEADER, Fields, spec_of
 from spl.data.recording_places import check_sums, flatten, stacked
@@ -86,7 +86,7 @@ class Recordings:
     def summary(self) -> str:
         """Return how many samples there are, and what was left out and why, one sentence per line."""
         beside = f", {len(self.left_out):,} files left out" if self.left_out else ""
-        lines = [f"{len(self.folders):,} recordings: {samples_told(self)}{beside}", *told(self.left_out)]
+        lines = [f"{len(self.folders):,} recordings: {describe_samples(self)}{beside}", *told(self.left_out)]
         return "\n".join(lines)
 
     def labels(self) -> NDArray[np.int64]:
@@ -148,12 +148,12 @@ def _open(folder: Path, history: int, stride: int) -> tuple[_Recording, dict[str
     newest = _whole(flat.age, written, slots, usable, history, stride)
     if newest.size < 2:
         raise UsageError(f"{folder} must hold at least 2 steps with their history, got {newest.size}")
-    return _Recording(flat, num_envs, newest), signature_told(
+    return _Recording(flat, num_envs, newest), describe_signature(
         spec_of(header), header["meta"], history=history
     )
 
 
-def signature_told(spec: StreamSpec, meta: dict[str, Any], *, history: int) -> dict[str, Any]:
+def describe_signature(spec: StreamSpec, meta: dict[str, Any], *, history: int) -> dict[str, Any]:
     """Return the signature of steps whose environment says ``meta`` of itself (see `signature_of`)."""
     heard = meta.get("audio", {})
     rate, num_samples = heard.get("sample_rate_hz"), heard.get("samples_per_step")

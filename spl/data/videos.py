@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spl.config.options import PathName
 from spl.config.ranges import Count, Range, SampleRate, Side, Workers, check_ranges
-from spl.data.audiovisual import Pairs, samples_told, signature_of
+from spl.data.audiovisual import Pairs, describe_samples, signature_of
 from spl.folder_files import NUM_NAMED, LeftOut, as_json, named, told
 from spl.media.video_cache import Cut, Decoded, Job
 from spl.printable import printable
@@ -154,7 +154,7 @@ class Clips:
         seconds = sum(video.num_steps for video in self.videos) * self._step_s
         num_silent = sum(not video.has_audio for video in self.videos)
         lines = [
-            f"{len(self.videos):,} videos of {seconds:,.0f} s in all: {samples_told(self)}; "
+            f"{len(self.videos):,} videos of {seconds:,.0f} s in all: {describe_samples(self)}; "
             f"{num_silent:,} videos without sound, {len(self.left_out):,} files left out"
         ]
         if self._loose and len(self._loose) < len(self.videos):

@@ -55,21 +55,23 @@ class ExplainAutoencoderConfig:
 
 @dataclass(frozen=True)
 class Explained:
-    """What is known of the samples, sense by sense of what is reconstructed."""
+    """What is known of the samples, modality by modality of what is reconstructed."""
 
     given: tuple[Tensor, Tensor]  # video (B, T, C, H, W) and audio (B, T, C, M, F), in their units
     made: Reconstruction
-    errors: dict[str, Tensor]  # sense -> (B,) mean squared error
-    maps: dict[str, tuple[Tensor | None, Tensor | None]]  # sense -> (B, H, W) of video, (B, M, T F) of audio
-    shapley: dict[str, Shapley]  # sense -> what showing each sense adds to its error
+    errors: dict[str, Tensor]  # modality -> (B,) mean squared error
+    maps: dict[
+        str, tuple[Tensor | None, Tensor | None]
+    ]  # modality -> (B, H, W) of video, (B, M, T F) of audio
+    shapley: dict[str, Shapley]  # modality -> what showing each modality adds to its error
 
 
 def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[str, Any]:
-    """Draw where an autoencoder's errors in either sense come from, and write them.
+    """Draw where an autoencoder's errors in either modality come from, and write them.
 
     ``reconstructions.png`` has a row for each sample: the picture, what is made of it, and maps on it for the
     error of the picture and for the error of the sound; the same for the sound. ``explanation.json`` has
-    each sample's errors and what each sense adds to them, by exact Shapley values.
+    each sample's errors and what each modality adds to them, by exact Shapley values.
 
     Returns:
         What ``explanation.json`` holds.
@@ -103,8 +105,8 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
         "shown": config.modalities,
         "samples": indices.tolist(),
         "errors": {
-            sense: _errors(explained.errors[sense], explained.shapley[sense], present[:, place])
-            for place, sense in enumerate(NAMES)
+            modality: _errors(explained.errors[modality], explained.shapley[modality], present[:, place])
+            for place, modality in enumerate(NAMES)
         },
     }
     replace_text(out / "explanation.json", json.dumps(result, indent=2) + "\n")
@@ -112,9 +114,9 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
 
 
 def _errors(errors: Tensor, shapley: Shapley, is_there: Tensor) -> dict[str, Any]:
-    """Return what ``explanation.json`` holds of the errors ``(B,)`` of one sense.
+    """Return what ``explanation.json`` holds of the errors ``(B,)`` of one modality.
 
-    None for a sample that does not have the sense, as ``is_there (B,)`` tells: there is nothing to be told.
+    None for a sample that does not have the modality, as ``is_there (B,)`` says: there is nothing to report.
     """
 
     def told(values: Tensor) -> list[float | None]:
@@ -146,17 +148,17 @@ def _explained(
     errors: dict[str, Tensor] = {}
     maps: dict[str, tuple[Tensor | None, Tensor | None]] = {}
     shapley: dict[str, Shapley] = {}
-    for sense, target in zip(NAMES, given, strict=True):
-        error = reconstruction_error(target, sense)  # type: ignore[arg-type]
-        errors[sense] = error(made)
+    for modality, target in zip(NAMES, given, strict=True):
+        error = reconstruction_error(target, modality)  # type: ignore[arg-type]
+        errors[modality] = error(made)
         score = error if config.score == "error" else _negated(error)
         found = METHODS[config.method](model, model.layers, inputs, score)
         seen, heard = (
             None if one is None or not is_shown else one.cpu()
             for one, is_shown in zip(found, CONDITIONS[config.modalities], strict=True)
         )
-        maps[sense] = seen, heard
-        shapley[sense] = shapley_values(model, inputs, error)
+        maps[modality] = seen, heard
+        shapley[modality] = shapley_values(model, inputs, error)
     return Explained(
         given=(given[0].cpu(), given[1].cpu()),
         made=Reconstruction(*(one.cpu() for one in made)),
@@ -179,7 +181,7 @@ def _draw(
 ) -> None:
     """Write a PNG: a row for each sample, four columns of the picture and four of the sound.
 
-    ``present (B, 2)`` tells which senses each has.
+    ``present (B, 2)`` tells which modalities each has.
     """
     num_rows = len(samples)
     from matplotlib.figure import Figure
@@ -190,20 +192,22 @@ def _draw(
     title = f"{config.method}; given {shown}"
     figure.suptitle(title, fontsize=10, color=INK)
     halves: Any = figure.subfigures(1, 2)
-    for place, (sense, half) in enumerate(zip(NAMES, halves, strict=True)):
-        half.suptitle(CALLED[sense], fontsize=10, color=INK)
+    for place, (modality, half) in enumerate(zip(NAMES, halves, strict=True)):
+        half.suptitle(CALLED[modality], fontsize=10, color=INK)
         grid = half.subplots(num_rows, 4, squeeze=False)
-        as_picture = _seen if sense == "video" else _heard
+        as_picture = _seen if modality == "video" else _heard
         for row, sample in enumerate(samples):
-            is_so, made = (as_picture(senses[place][row]) for senses in (explained.given, explained.made))
-            _show(grid[row, 0], is_so, None, sense)
-            _show(grid[row, 1], made, None, sense)
+            is_so, made = (
+                as_picture(modalities[place][row]) for modalities in (explained.given, explained.made)
+            )
+            _show(grid[row, 0], is_so, None, modality)
+            _show(grid[row, 1], made, None, modality)
             for column, of in enumerate(NAMES, start=2):
                 heats = explained.maps[of][place]
-                _show(grid[row, column], is_so, None if heats is None else heats[row], sense, is_map=True)
-            told = f"has no {CALLED[sense]}"
+                _show(grid[row, column], is_so, None if heats is None else heats[row], modality, is_map=True)
+            told = f"has no {CALLED[modality]}"
             if present[row, place]:
-                told = f"error {float(explained.errors[sense][row]):.2g}"
+                told = f"error {float(explained.errors[modality][row]):.2g}"
             grid[row, 1].set_xlabel(told, fontsize=7, color=INK)
             if place == 0:
                 grid[row, 0].set_ylabel(f"sample {sample}", fontsize=7, color=INK)
@@ -213,12 +217,12 @@ def _draw(
     figure.savefig(path, dpi=min(120.0, MOST_PIXELS / max(figure.get_size_inches())), facecolor="white")
 
 
-def _show(axes: "Axes", picture: Tensor, heat: Tensor | None, sense: str, *, is_map: bool = False) -> None:
+def _show(axes: "Axes", picture: Tensor, heat: Tensor | None, modality: str, *, is_map: bool = False) -> None:
     """Draw a picture ``(1 or 3, H, W)``, in grey or with its map ``(H, W)``; say so if a map is not there."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     form: dict[str, Any] = {"interpolation": "nearest"}
-    if sense == "audio":
+    if modality == "audio":
         axes.set_box_aspect(1)
         form |= {"origin": "lower", "aspect": "auto"}
     if heat is not None:
@@ -243,16 +247,16 @@ def _heard(audio: Tensor) -> Tensor:
 
 
 def print_explanation(result: dict[str, Any]) -> None:
-    """Print the errors, what each sense adds to them, and where everything is written."""
-    for sense, told in result["errors"].items():
+    """Print the errors, what each modality adds to them, and where everything is written."""
+    for modality, told in result["errors"].items():
         has = [error is not None for error in told["mean_squared_error"]]
         if not any(has):
-            print(f"error of {sense}   none: no sample has a {CALLED[sense]}")
+            print(f"error of {modality}   none: no sample has a {CALLED[modality]}")
             continue
         mean = float(np.compress(has, told["mean_squared_error"]).mean())
         adds = {of: float(np.compress(has, told[f"added_by_{of}"]).mean()) for of in NAMES}
         print(
-            f"error of {sense}   {mean:.5f} over {sum(has)} samples; "
+            f"error of {modality}   {mean:.5f} over {sum(has)} samples; "
             f"video adds {adds['video']:+z.5f} to it, audio {adds['audio']:+z.5f} (Shapley values)"
         )
     print(f"written to       {result['out']}")

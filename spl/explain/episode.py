@@ -38,7 +38,7 @@ def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title:
 
     Args:
         moments: at least one.
-        shapley: what each sense added to the score, step by step.
+        shapley: what each modality added to the score, step by step.
         score: its name.
         title: above.
         path: of the file.

@@ -112,8 +112,8 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
                 row.measured.shares, values.mean(dim=0), style, color=colour, linewidth=1.4,
                 label=f"{drawable(row.label)}, {row.method}",
             )  # fmt: skip
-    told_apart = [f"{drawable(row.label)}, {row.method}" for row in rows]
-    bars.set_yticks(range(len(rows)), told_apart, fontsize=8, **drawn(labels))
+    row_names = [f"{drawable(row.label)}, {row.method}" for row in rows]
+    bars.set_yticks(range(len(rows)), row_names, fontsize=8, **drawn(labels))
     bars.invert_yaxis()
     bars.set(xlabel="% of confidence, % of images", xlim=(0, 100))
     bars.set_title("average drop (dark, lower is better)\nand increase (light, higher is better)", fontsize=9)

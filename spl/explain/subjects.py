@@ -100,7 +100,7 @@ def read_subjects(
     Raises:
         UsageError: if a folder is given twice, is not such a run, or has no such weights.
     """
-    names = _told_apart(folders)
+    names = _distinct_names(folders)
     read = [(folder, *read_classifier(folder, which, root=root, device=device)) for folder in folders]
     labels = [_label(config) for _, _, _, config in read]
     subjects = []
@@ -128,7 +128,7 @@ def read_subjects(
     return subjects
 
 
-def _told_apart(folders: Sequence[Path]) -> list[str]:
+def _distinct_names(folders: Sequence[Path]) -> list[str]:
     """Return the ends of the folders' paths, no longer than it takes for them to differ."""
     places = [folder.resolve().parts for folder in folders]
     if len(set(places)) < len(places):

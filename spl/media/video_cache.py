@@ -27,7 +27,7 @@ from spl.media.video_reader import Video
 from spl.records import StreamSpec
 from spl.runs.files import replace_text
 
-VERSION = 2  # of what a video becomes; another one decodes anew
+VERSION = 2  # of what a video becomes; another one decodes again
 BLOCK_STEPS = 64  # that are held at once
 FORGOTTEN_S = (
     3_600.0  # a half-written file that nobody has touched for so long is of a process that was killed
@@ -94,7 +94,7 @@ def job_of(path: Path, name: str, cache: Path, cut: Cut) -> Job:
     try:
         now = path.stat()
         state = [now.st_size, now.st_mtime_ns]
-    except OSError:  # told when it is to be decoded
+    except OSError:  # reported when it is to be decoded
         state = []
     told = json.dumps([VERSION, name, state, cut._asdict()])
     return Job(path, name, cache / hashlib.sha256(told.encode()).hexdigest()[:32], *state[:1] or [0])
@@ -149,7 +149,7 @@ def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
         reason = reason.removeprefix(f"{job.path} ")
         decoded = Decoded(job.name, 0, False, [], reason, 0)
         if isinstance(error, MediaError):  # who may not open a file today may do so tomorrow
-            _tell(job, decoded)
+            _report(job, decoded)
         return decoded
     beside = job.target.with_name(f".{job.target.name}.{os.getpid()}.new")
     try:
@@ -168,7 +168,7 @@ def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
     finally:
         beside.unlink(missing_ok=True)
     decoded = Decoded(job.name, num_steps, video.has_audio, video.notes, None, num_bytes)
-    _tell(job, decoded)
+    _report(job, decoded)
     return decoded
 
 
@@ -182,7 +182,7 @@ def sweep(cache: Path) -> None:
             continue
 
 
-def _tell(job: Job, decoded: Decoded) -> None:
+def _report(job: Job, decoded: Decoded) -> None:
     replace_text(job.target.with_suffix(".json"), json.dumps(decoded._asdict(), indent=1))
 
 

@@ -23,11 +23,11 @@ PICTURES = {"avif", "bmp", "heic", "heif", "jpeg", "jpg", "jxl", "png", "svg", "
 
 
 class MediaError(ValueError):
-    """A file that cannot be read as a video, told in one sentence."""
+    """A file that cannot be read as a video, reported in one sentence."""
 
 
 class Look(NamedTuple):
-    """What a look into a file told."""
+    """What a look into a file found."""
 
     kind: Literal["video", "broken", "other"]  # broken: meant as a video, but not to be read as one
     reason: str  # why it is no video, in a few words; empty for one
@@ -117,7 +117,7 @@ def _has_two(container: Any, stream: Any) -> bool:
     try:
         return next(packets, None) is not None and next(packets, None) is not None
     except pyav().FFmpegError:
-        return True  # is told when it is decoded
+        return True  # is reported when it is decoded
 
 
 def _is_text(begin: bytes) -> bool:

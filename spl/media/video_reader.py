@@ -13,7 +13,7 @@ from spl.media.frames import Cutter, Picture, is_askew, may_be_clear
 from spl.media.video_files import MediaError, is_shown, open_video, pyav, told
 
 ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
-GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins anew
+GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins again
 MOST_LOST = 0.01  # share of the announced pictures that may lack without a word: some files count roughly
 HIGH_RANGE = {16: "PQ", 18: "HLG"}  # FFmpeg's numbers of transfer curves
 LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the video ends before it
@@ -62,11 +62,11 @@ class Video:
                     self.notes.append(f"{len(those)} {name} tracks: the first is used")
             self._video, self._audio = pictures[0].index, sounds[0].index if sounds else None
             self.frame_rate_hz = float(pictures[0].average_rate or pictures[0].guessed_rate or 25)
-            self._num_told = pictures[0].frames  # 0: the file does not tell
+            self._num_declared = pictures[0].frames  # 0: the file does not tell
             length, base = pictures[0].duration, pictures[0].time_base
             if length is None:
                 length, base = container.duration, Fraction(1, pyav().time_base)
-            self._told_s = None if length is None or base is None else float(length * base)
+            self._declared_s = None if length is None or base is None else float(length * base)
             first = next(self._decoded(container, self._video), None)
             if first is None:
                 raise MediaError(f"{path} has no picture that can be decoded")
@@ -81,7 +81,7 @@ class Video:
     def steps(
         self, *, video_size: tuple[int, int], grey: bool, sample_rate_hz: int, stereo: bool, step_s: float
     ) -> Iterator[Step]:
-        """Yield the video's steps, at least one; of what remains after the last whole one nothing is told.
+        """Yield the video's steps, at least one; a remainder after the last whole one is dropped.
 
         Step ``k`` has the sound samples ``round(k R s) .. round((k + 1) R s)`` (``R`` the rate, ``s`` the
         step; silence where there are none) and the newest picture that came before its end.
@@ -128,9 +128,9 @@ class Video:
             num_decoded += len(frames)
             yield from frames
         if stream.type == "video":
-            num_told = max(num_decoded + num_damaged, self._num_told)
-            if num_damaged or num_told - num_decoded > MOST_LOST * num_told:
-                self._note(f"{num_decoded:,} of {num_told:,} frames could be decoded")
+            num_declared = max(num_decoded + num_damaged, self._num_declared)
+            if num_damaged or num_declared - num_decoded > MOST_LOST * num_declared:
+                self._note(f"{num_decoded:,} of {num_declared:,} frames could be decoded")
         elif num_damaged:
             self._note(f"{num_damaged:,} damaged packets of sound left out")
 
@@ -174,8 +174,8 @@ class Video:
             while held is not None and (step == 0 or (step + 1) * step_s - slack_s < end_s):
                 yield cut(held)
                 step += 1
-        if self._told_s is not None and self._told_s - end_s > max(1.0, 2 * step_s):
-            self._note(f"the pictures end at {end_s:.1f} s of {self._told_s:.1f} s")
+        if self._declared_s is not None and self._declared_s - end_s > max(1.0, 2 * step_s):
+            self._note(f"the pictures end at {end_s:.1f} s of {self._declared_s:.1f} s")
 
     def _sounds(self, chunks: Iterator[Sound], rate_hz: int, layout: str, step_s: float) -> Iterator[Sound]:
         """Yield the samples ``(C, N)`` of each step, without end."""

@@ -44,7 +44,7 @@ def write_video(
     audio_codec: str | None = None,
     video_options: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a film: beside, then renamed, so that a kill leaves no half of one.
+    """Write a video: beside, then renamed, so that a kill leaves no half of one.
 
     Frames and sound may be iterators: neither is held whole, and a frame's sound is asked for after it, in a
     thread that encodes while the next ones are made. Sample ``n`` sounds at ``n / sample_rate_hz``
@@ -125,7 +125,7 @@ class _Pictures:
         self._frames = iter(frames)
         self._first = next(self._frames, None)
         if self._first is None:
-            raise ValueError("a film must have at least one frame, got none")
+            raise ValueError("a video must have at least one frame, got none")
         self._shape = self._first.shape
         if len(self._shape) not in (2, 3) or self._shape[2:] not in ((), (1,), (3,)) or 0 in self._shape:
             raise ValueError(f"a frame must have shape (H, W[, 1 or 3]), got {self._shape}")

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from spl.models.encoder import TwoStreamEncoder
 from spl.models.streams import AudioStream, DenseStream, Stream, VideoStream, relu_layer
 
-# Which senses are shown: (video, audio).
+# Which modalities are shown: (video, audio).
 CONDITIONS = {"both": (True, True), "video": (True, False), "audio": (False, True)}
 SMALL = 0.05  # share of the decoders' last weights that is kept there; without any, learning begins later
 MARGIN = 1e-3  # between a mean and the ends of its range, so that an output can still leave it
 
 
-class Senses(NamedTuple):
+class Modalities(NamedTuple):
     """What an autoencoder is shown."""
 
     video: Tensor  # (B, T, C, H, W) uint8
@@ -36,10 +36,10 @@ class Reconstruction(NamedTuple):
     code: Tensor  # (B, D)
 
 
-def mask(video: Tensor, audio: Tensor, present: Tensor, conditions: Tensor | str) -> Senses:
-    """Return the senses with those that a condition leaves out zero and flagged absent.
+def mask(video: Tensor, audio: Tensor, present: Tensor, conditions: Tensor | str) -> Modalities:
+    """Return the modalities with those that a condition leaves out zero and flagged absent.
 
-    A sense that a sample lacks stays absent in every condition, so that nothing may be left of a sample: such
+    A modality that a sample lacks stays absent in every condition, so that nothing may be left of it: such
     a view should weigh nothing.
 
     Args:
@@ -58,16 +58,16 @@ def mask(video: Tensor, audio: Tensor, present: Tensor, conditions: Tensor | str
         conditions = torch.full((len(present),), list(CONDITIONS).index(conditions), device=present.device)
     kept = present & shown[conditions]  # (B, 2)
     hidden = ~kept[:, :, None, None, None, None]  # (B, 2, 1, 1, 1, 1)
-    return Senses(video.masked_fill(hidden[:, 0], 0), audio.masked_fill(hidden[:, 1], 0), kept)
+    return Modalities(video.masked_fill(hidden[:, 0], 0), audio.masked_fill(hidden[:, 1], 0), kept)
 
 
-def expand_conditions(video: Tensor, audio: Tensor, present: Tensor) -> Senses:
+def expand_conditions(video: Tensor, audio: Tensor, present: Tensor) -> Modalities:
     """Return every sample in every condition, ``(3 B, ...)``: first all in the first of `CONDITIONS`.
 
     ``code.unflatten(0, (3, B))`` are then the codes of both, of the video alone and of the audio alone.
     """
     views = [mask(video, audio, present, condition) for condition in CONDITIONS]
-    return Senses(*(torch.cat(parts) for parts in zip(*views, strict=True)))
+    return Modalities(*(torch.cat(parts) for parts in zip(*views, strict=True)))
 
 
 class DenseDecoder(nn.Module):
@@ -77,7 +77,7 @@ class DenseDecoder(nn.Module):
         features: ``D`` of the code.
         widths: of the hidden layers, the code's side first.
         shape: ``(T, C, H, W)`` or ``(T, C, M, F)``.
-        squash: keeps the output in the sense's range.
+        squash: keeps the output in the modality's range.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class DenseDecoder(nn.Module):
         return [*self.hidden, self.output]
 
     def layer(self, number: int, x: Tensor) -> Tensor:
-        """Return what the layer of that number makes of what the one before it made; the last, the sense."""
+        """Return the output of that layer from the output of the one before it; of the last, the modality."""
         x = self.layers[number](x)  # (B, D)
         if number < len(self.hidden):
             return torch.relu(x)
@@ -121,14 +121,14 @@ class DenseDecoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The code -> two linear layers -> a stream's convolutions backwards -> ``T`` steps of its sense.
+    """The code -> two linear layers -> a stream's convolutions backwards -> ``T`` steps of its modality.
 
     Attention has no inverse and no counterpart here.
 
     Args:
         features: ``D`` of the code.
         stream: that is mirrored.
-        squash: keeps the output in the sense's range.
+        squash: keeps the output in the modality's range.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ def decoder_of(stream: Stream, features: int, squash: Callable[[Tensor], Tensor]
 
 
 class TwoStreamAutoencoder(nn.Module):
-    """A two-stream encoder and, from its joint code, a decoder for each sense that mirrors its stream.
+    """A two-stream encoder and, from its joint code, a decoder for each modality that mirrors its stream.
 
     With dense streams of two widths there are eight layers a stream, counted with the input: it, three hidden
     ones, then beyond the joint code three hidden ones and the output.
@@ -223,7 +223,7 @@ class TwoStreamAutoencoder(nn.Module):
         ValueError: if the encoder lacks a stream.
 
     Source: Ngiam et al. (2011), Multimodal deep learning, figure 3b. Differs: trained from the start, with
-    ReLU and a flag for each sense, and without restricted Boltzmann machines.
+    ReLU and a flag for each modality, and without restricted Boltzmann machines.
     """
 
     def __init__(self, encoder: TwoStreamEncoder) -> None:

@@ -31,19 +31,19 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        for sense in ("video", "audio"):
-            name, widths = f"{sense}_widths", getattr(self, f"{sense}_widths")
-            if getattr(self, f"{sense}_stream") != "dense" and widths != getattr(EncoderConfig, name):
+        for modality in ("video", "audio"):
+            name, widths = f"{modality}_widths", getattr(self, f"{modality}_widths")
+            if getattr(self, f"{modality}_stream") != "dense" and widths != getattr(EncoderConfig, name):
                 raise ValueError(
                     f"{name} are those of a dense stream, got {widths} for the "
-                    f"{getattr(self, f'{sense}_stream')} one: set {sense}_stream to dense"
+                    f"{getattr(self, f'{modality}_stream')} one: set {modality}_stream to dense"
                 )
 
 
 class TwoStreamEncoder(nn.Module):
     """Video and audio, each in its own stream, fused into one code that knows which of them is absent.
 
-    An absent sense's features are zeroed and its presence flag is 0, so nothing that its stream makes of
+    An absent modality's features are zeroed and its presence flag is 0, so nothing that its stream makes of
     zeros (biases) reaches the code. A stream whose shape has a zero is not built.
 
     Args:

@@ -34,7 +34,7 @@ AUDIO_HIDDEN = 256  # of the perceptron
 
 
 def in_units(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return ``x`` of any shape as floats in its sense's unit, whatever it is kept as.
+    """Return ``x`` of any shape as floats in its modality's unit, whatever it is kept as.
 
     Bytes of pictures (uint8) become 0..1, those of waveforms (int8) -1..127/128; floats stay what they are.
     """
@@ -169,7 +169,7 @@ def relu_layer(num_inputs: int, num_outputs: int) -> nn.Linear:
 
 
 class DenseStream(nn.Module):
-    """All values of ``T`` steps of either sense -> linear layers, each with ReLU -> ``(B, D)``.
+    """All values of ``T`` steps of either modality -> linear layers, each with ReLU -> ``(B, D)``.
 
     Counted with the input it has ``len(widths) + 2`` layers: two widths make the four below the joint code.
     A picture's attention stands at the input, the only place where there still are rows and columns: its
@@ -214,7 +214,7 @@ class DenseStream(nn.Module):
     def layer(self, number: int, x: Tensor) -> Tensor:
         """Return what the layer of that number makes ``(B, D)`` of what the one below it made.
 
-        Layer 0 reads the sense itself, ``(B, T, C, H, W)`` floats in its unit.
+        Layer 0 reads the modality itself, ``(B, T, C, H, W)`` floats in its unit.
         """
         if number == 0:
             x = self.attention((x - self.mean).flatten(1, 2)).flatten(1)  # (B, T C H W)

@@ -92,14 +92,14 @@ def measure(source: PairSource, seed: int) -> tuple[Moments, Moments]:
     """Return mean and variance of video and audio, in the units of `in_units`, over samples that have them.
 
     Raises:
-        UsageError: if no sample has a sense, or it never changes.
+        UsageError: if no sample has a modality, or it never changes.
     """
     chosen = generator_of(seed, "moments").permutation(len(source))[:MOMENT_SAMPLES]
     moments = Moments(), Moments()
     for first in range(0, len(chosen), MOMENT_BATCH):
         pairs = source.pairs(np.sort(chosen[first : first + MOMENT_BATCH]))
-        for sense, found in enumerate(moments):
-            found.add(in_units(pairs[sense][pairs.present[:, sense]]))
+        for modality, found in enumerate(moments):
+            found.add(in_units(pairs[modality][pairs.present[:, modality]]))
     for name, found in zip(("video", "audio"), moments, strict=True):
         if not found.count or not found.variance > 0:
             what = "is absent from all samples" if not found.count else "is the same in all samples"

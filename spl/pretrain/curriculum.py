@@ -22,7 +22,7 @@ from spl.pretrain.objective import Parts
 from spl.training.losses import reconstruction
 
 SOFTENING = 0.01  # added to both errors of a share: a sample that is all mean has no share of its own
-HIDDEN = {1: 1, 2: 0}  # by condition the sense that is not shown
+HIDDEN = {1: 1, 2: 0}  # by condition the modality that is not shown
 
 
 class Pacing:
@@ -142,12 +142,12 @@ def across(parts: Parts, pairs: Pairs, moments: tuple[Moments, Moments]) -> Tens
     """
     errors, conditions = parts.errors.cpu().float(), parts.conditions.cpu()
     shares = torch.full((len(conditions),), torch.nan)
-    for condition, sense in HIDDEN.items():
+    for condition, modality in HIDDEN.items():
         is_meant = (conditions == condition) & pairs.present.all(dim=1)
         if is_meant.any():
-            clean, one = in_units(pairs[sense][is_meant]), moments[sense]
+            clean, one = in_units(pairs[modality][is_meant]), moments[modality]
             own = reconstruction(one.mean.expand_as(clean), clean, variance=one.variance)
-            shares[is_meant] = (errors[is_meant, sense] + SOFTENING) / (own + SOFTENING)
+            shares[is_meant] = (errors[is_meant, modality] + SOFTENING) / (own + SOFTENING)
     return shares
 
 

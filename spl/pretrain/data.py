@@ -125,11 +125,11 @@ def _why_broken(folder: Path, config: PairsConfig) -> str | None:
 
 
 class ViewOrder:
-    """Which samples are shown in which update, and which of their senses; from seed and update alone.
+    """Which samples are shown in which update, and which of their modalities; from seed and update alone.
 
     ``thirds``: an epoch shows every sample three times, with both modalities, the video alone and the audio
     alone: exactly a third each. ``random`` draws the condition of each of as many views. ``both`` never
-    hides a sense, as often. ``is_aligned`` puts the three views of a sample into one update, one after the
+    hides a modality, as often. ``is_aligned`` puts the three views of a sample into one update, one after the
     other: first all with both modalities, then all with the video, then all with the audio.
 
     Args:

@@ -76,7 +76,7 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     indices = _evenly(len(source), config.num_measured)
     looked = look(trained, source, indices)
     result: dict[str, Any] = {"run": str(folder), "update": trained.num_updates}
-    result |= {"data": told, "files": files_told(source), "samples": len(indices)}
+    result |= {"data": told, "files": describe_files(source), "samples": len(indices)}
     result["reconstruction"] = _shares(looked)
     if other is not None:
         check_signature(other.signature, source.signature, f"the data of {config.against}")
@@ -93,7 +93,7 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
 def reconstruction(
     trained: Trained, data: HeldOutConfig, num_samples: int
 ) -> dict[str, dict[str, float | None]]:
-    """Return the error of each sense in each condition on samples evenly over ``data``, as shares of what
+    """Return the error of each modality in each condition on samples evenly over ``data``, as shares of what
     predicting the training data's mean costs; None where no sample tells.
 
     Raises:
@@ -163,7 +163,7 @@ def _cut_as(signature: dict[str, Any], learned: PairsConfig) -> ClipConfig:
         raise UsageError(f"videos cannot be cut for this run: {error}") from error
 
 
-def files_told(source: PairSource) -> dict[str, Any]:
+def describe_files(source: PairSource) -> dict[str, Any]:
     """Return how many recordings or videos were used, and what was left out and why."""
     return {name: value for name, value in source.described().items() if name != "files"}
 

@@ -20,10 +20,10 @@ class Stage:
     Both are the autoencoder's own: what a stage learns stands where the whole will go on from.
     """
 
-    sense: int  # VIDEO or AUDIO: which of the two the stream reads
+    modality: int  # VIDEO or AUDIO: which of the two the stream reads
     stream: DenseStream
     decoder: DenseDecoder
-    number: int  # of the stream's layer, 0 reads the sense
+    number: int  # of the stream's layer, 0 reads the modality
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -53,7 +53,7 @@ class Stage:
         """Return the loss of each sample ``(B,)``: a corrupted target must give the clean one.
 
         Args:
-            x: the stage's sense of samples that have it, bytes or floats as the encoder takes them.
+            x: the stage's modality of samples that have it, bytes or floats as the encoder takes them.
             variance: of the target over the data set (`Moments`), which scales the loss.
             drop: share of the target's values that are set to 0.
             generator: of the corruption.
@@ -75,7 +75,7 @@ def greedy_stages(autoencoder: TwoStreamAutoencoder) -> Iterator[Stage]:
     """
     encoder = autoencoder.encoder
     streams = {"video": (VIDEO, encoder.video), "audio": (AUDIO, encoder.audio)}
-    for name, (sense, stream) in streams.items():
+    for name, (modality, stream) in streams.items():
         decoder = getattr(autoencoder, name)
         if not isinstance(stream, DenseStream):
             raise ValueError(
@@ -83,4 +83,4 @@ def greedy_stages(autoencoder: TwoStreamAutoencoder) -> Iterator[Stage]:
                 f"for {name}: set encoder.{name}_stream to dense"
             )
         for number in range(len(stream.layers)):
-            yield Stage(sense, stream, decoder, number)
+            yield Stage(modality, stream, decoder, number)

@@ -62,11 +62,11 @@ class Layerwise:
         self.optimizer = torch.optim.Adam(self.stage.parameters, lr=rate, fused=is_fused)
 
     def _variance_of_target(self) -> float:
-        moments, sense = Moments(), self.stage.sense
+        moments, modality = Moments(), self.stage.modality
         chosen = np.sort(generator_of(self.seed, "moments").permutation(len(self.source))[:MOMENT_SAMPLES])
         for first in range(0, len(chosen), MOMENT_BATCH):
             pairs = self.source.pairs(chosen[first : first + MOMENT_BATCH])
-            moments.add(self.stage.target(pairs[sense][pairs.present[:, sense]].to(self.device)))
+            moments.add(self.stage.target(pairs[modality][pairs.present[:, modality]].to(self.device)))
         return max(moments.variance, 1e-12)  # a layer whose units are all dead predicts itself
 
     def after(self, update: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -84,7 +84,7 @@ class Layerwise:
         Raises:
             NonFiniteError: if loss or gradient is not finite; no step was taken.
         """
-        x = pairs[self.stage.sense][pairs.present[:, self.stage.sense]].to(self.device)
+        x = pairs[self.stage.modality][pairs.present[:, self.stage.modality]].to(self.device)
         if len(x):
             losses = self.stage.losses(
                 x, variance=self.variance, drop=self.recipe.layer_drop, generator=self.generator
@@ -99,7 +99,7 @@ class Layerwise:
         if self.num_updates % self.updates_per_epoch:
             return None
         row: dict[str, float | int | str] = {
-            "layer/sense": NAMES[self.stage.sense],
+            "layer/modality": NAMES[self.stage.modality],
             "layer/number": self.stage.number,
             "layer/loss": self._losses / self.updates_per_epoch,
         }
@@ -110,7 +110,7 @@ class Layerwise:
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know while a stage is trained."""
-        return {"layer": f"{self.stage.number} of {NAMES[self.stage.sense]}, alone"}
+        return {"layer": f"{self.stage.number} of {NAMES[self.stage.modality]}, alone"}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next update depends on, but the model."""

@@ -36,7 +36,7 @@ class Trained(NamedTuple):
 class Looked(NamedTuple):
     """What an autoencoder made of ``N`` samples."""
 
-    shares: NDArray[np.float64]  # (3, 2), by condition and sense: error, where the mean costs 1; or NaN
+    shares: NDArray[np.float64]  # (3, 2), by condition and modality: error, where the mean costs 1; or NaN
     codes: dict[str, NDArray[np.float32]]  # (N, D), by condition
     raw: tuple[NDArray[np.float32], NDArray[np.float32]]  # (N, T C H W) and (N, T C M F), in their units
     present: NDArray[np.bool_]  # (N, 2)
@@ -88,7 +88,7 @@ def check_signature(needed: Mapping[str, Any], found: Mapping[str, Any], what: s
 def look(trained: Trained, source: PairSource, indices: NDArray[np.int64]) -> Looked:
     """Show the samples ``indices (N,)`` in every condition, and return what became of them.
 
-    An error counts where the sample has the sense that is reconstructed and all those that are shown.
+    An error counts where the sample has the modality that is reconstructed and all those that are shown.
     """
     device = next(trained.model.parameters()).device
     errors, baseline = np.zeros((2, len(CONDITIONS), 2))
@@ -102,13 +102,15 @@ def look(trained: Trained, source: PairSource, indices: NDArray[np.int64]) -> Lo
             made = trained.model(*mask(pairs.video, pairs.audio, pairs.present, condition))
             codes[condition].append(made.code.cpu().numpy())
             has_shown = (pairs.present | ~torch.tensor(shown, device=device)).all(dim=1)  # (B,)
-            for sense in range(2):
-                counts = has_shown & pairs.present[:, sense]
-                target = clean[sense][counts]
-                errors[place, sense] += float((made[sense][counts] - target).square().sum())
-                baseline[place, sense] += float((trained.means[sense].to(device) - target).square().sum())
-        for kept, sense_values in zip(raw, clean, strict=True):
-            kept.append(sense_values.flatten(1).cpu().numpy())
+            for modality in range(2):
+                counts = has_shown & pairs.present[:, modality]
+                target = clean[modality][counts]
+                errors[place, modality] += float((made[modality][counts] - target).square().sum())
+                baseline[place, modality] += float(
+                    (trained.means[modality].to(device) - target).square().sum()
+                )
+        for kept, modality_values in zip(raw, clean, strict=True):
+            kept.append(modality_values.flatten(1).cpu().numpy())
         presents.append(pairs.present.cpu().numpy())
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = np.where(baseline > 0, errors / baseline, np.nan)

@@ -12,7 +12,7 @@ from spl.data.audiovisual import Pairs
 from spl.data.corruptions import gaussian_noise, mask_blocks, shift_in_time
 from spl.models.autoencoder import TwoStreamAutoencoder, mask
 from spl.models.streams import in_units
-from spl.training.losses import ALIGNMENT, SPARSITY, over_senses, reconstruction
+from spl.training.losses import ALIGNMENT, SPARSITY, over_modalities, reconstruction
 
 NUM_CONDITIONS = 3
 Views = Literal["thirds", "random", "both"]
@@ -79,7 +79,7 @@ class Objective:
             dim=1,
         )  # (B, 2)
         weights = (config.video_weight, config.audio_weight)
-        losses = over_senses(errors, pairs.present, weights=weights)  # (B,)
+        losses = over_modalities(errors, pairs.present, weights=weights)  # (B,)
         if config.sparsity != "none":
             penalty = SPARSITY[config.sparsity](made.code, config.sparsity_target)
             losses = losses + config.sparsity_weight * penalty
@@ -90,7 +90,7 @@ class Objective:
     def _apart(self, code: Tensor, present: Tensor) -> Tensor:
         """Return how far the codes of video alone and audio alone lie apart, ``(B,)``, equal for all views.
 
-        The views come in three blocks, as the aligned order has them. A sample that lacks a sense costs 0.
+        The views come in three blocks, as the aligned order has them. A sample that lacks a modality costs 0.
         """
         _, seen, heard = code.reshape(NUM_CONDITIONS, -1, code.shape[1])  # (B / 3, D) each
         has_both = present.reshape(NUM_CONDITIONS, -1, 2)[0].all(dim=1)  # (B / 3,)

@@ -32,7 +32,7 @@ from spl.training.step import NonFiniteError
 
 
 class Progress:
-    """Errors of an epoch so far, by condition and sense."""
+    """Errors of an epoch so far, by condition and modality."""
 
     def __init__(self) -> None:
         self.sums = torch.zeros(len(CONDITIONS), len(NAMES), dtype=torch.float64)
@@ -40,7 +40,7 @@ class Progress:
         self.activation, self.loss, self.num_updates = 0.0, 0.0, 0
 
     def add(self, parts: Parts, present: Tensor) -> None:
-        """Count the views of an update whose samples have the senses ``present (B, 2)``."""
+        """Count the views of an update whose samples have the modalities ``present (B, 2)``."""
         conditions, errors = parts.conditions.cpu(), parts.errors.cpu().double()
         kept = present.cpu()
         self.sums.index_add_(0, conditions, errors.masked_fill(~kept, 0.0))
@@ -50,15 +50,15 @@ class Progress:
         self.num_updates += 1
 
     def row(self) -> dict[str, float]:
-        """Return the mean error of each sense in each condition, where predicting the mean costs 1."""
+        """Return the mean error of each modality in each condition, where predicting the mean costs 1."""
         row = {
             "train/loss": self.loss / self.num_updates,
             "train/activation": self.activation / self.num_updates,
         }
         for place, condition in enumerate(CONDITIONS):
-            for sense, name in enumerate(NAMES):
-                if count := int(self.counts[place, sense]):
-                    row[f"train/{name}_from_{condition}"] = float(self.sums[place, sense]) / count
+            for modality, name in enumerate(NAMES):
+                if count := int(self.counts[place, modality]):
+                    row[f"train/{name}_from_{condition}"] = float(self.sums[place, modality]) / count
         return row
 
     def state_dict(self) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def follow(
 ) -> list[Followed | None]:
     """Return, for each layer, the shape of what it gives for one sample and where its values lie.
 
-    None for one that does not run; of one that runs more than once the last is told. With `is_before` it is
+    None for one that does not run; the last of several runs counts. With `is_before` it is
     what the layer is given first.
     """
     found: dict[nn.Module, Followed] = {}

@@ -176,7 +176,7 @@ def _figure(width: float, height: float) -> Iterator[Any]:
 
 
 def _as_svg(figure: Any, told: str) -> Markup:
-    """Return a figure as an SVG element, as wide as its place, with ``told`` for who cannot see it."""
+    """Return a figure as an SVG element, as wide as its place, with ``reported`` for who cannot see it."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(re.sub(CONTROL, "", file.getvalue()))

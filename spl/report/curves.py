@@ -12,7 +12,7 @@ from spl.report.charts import BROAD, Curve, draw_curves
 from spl.report.read_run import Kind, Run, Series
 
 MOST_POINTS = 300  # of a line; more are averaged
-MOST_TOLD = 3  # options in a label
+MOST_SHOWN = 3  # options in a label
 
 
 class Plan(NamedTuple):
@@ -88,7 +88,7 @@ def flatten(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
 def _label(options: dict[str, object], varied: list[str], members: list[Run]) -> str:
     if not varied and len(members) > 1:
         return f"seeds {', '.join(str(run.config.seed) for run in members)}"
-    if not varied or len(varied) > MOST_TOLD:
+    if not varied or len(varied) > MOST_SHOWN:
         return members[0].name
     words = {name: name.removesuffix(".name").rpartition(".")[2] for name in varied}
     return ", ".join(f"{word} {options.get(name)}" for name, word in words.items())

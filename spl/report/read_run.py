@@ -210,7 +210,7 @@ def _rows_of(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 
 
 def _documents_of(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield the document of each line; a last one that a kill cut is told in ``notes`` and left out.
+    """Yield the document of each line; a last one that a kill cut is described in ``notes`` and left out.
 
     Raises:
         UsageError: if another line is damaged.

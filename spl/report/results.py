@@ -150,10 +150,10 @@ def _autoencoder(run: Run) -> list[Block]:
     tables: list[Block] = [Table(sheet.title, sheet.columns, sheet.rows) for sheet in sheets(result)]
     errors = result["reconstruction"]
     marks = [
-        Mark(color, row, senses[name], None, None)
-        for row, senses in enumerate(errors.values())
+        Mark(color, row, modalities[name], None, None)
+        for row, modalities in enumerate(errors.values())
         for color, name in enumerate(("video", "audio"))
-        if senses[name] is not None
+        if modalities[name] is not None
     ]
     sentences = [f"{note[0].upper()}{note[1:]}." for note in notes(result)]
     chart = draw_marks("Reconstruction error, predicting the mean costs 1", list(errors), marks)

@@ -110,8 +110,8 @@ def _subtitle(run: Run) -> str:
     if hasattr(run.config, "seeds"):  # a grid: restarts inside its cells have seeds of their own
         return f"{run.kind.command} · seeds {run.config.seeds}"
     seeds = sorted({one.config.seed for one in run.learners})
-    told_seeds = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    return f"{run.kind.command} · {told_seeds}"
+    seed_text = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return f"{run.kind.command} · {seed_text}"
 
 
 def _figures(run: Run) -> list[tuple[str, str]]:
@@ -139,7 +139,7 @@ def _single(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> list[Section]:
 
 def _shared(runs: Sequence[Run]) -> list[Section]:
     """Return what several runs have side by side."""
-    sections = _by_kind_told("Results", comparison, runs)
+    sections = _sections_by_kind("Results", comparison, runs)
     sections += [*_curves(runs), Section("Options that differ", _differences(runs))]
     return [*sections, Section(RAN_ON, _systems(runs))]
 
@@ -154,10 +154,10 @@ def _by_kind(runs: Sequence[Run]) -> list[tuple[Kind, list[Run]]]:
 
 
 def _curves(runs: Sequence[Run]) -> list[Section]:
-    return _by_kind_told(CURVES, curve_blocks, runs)
+    return _sections_by_kind(CURVES, curve_blocks, runs)
 
 
-def _by_kind_told(
+def _sections_by_kind(
     title: str, blocks: Callable[[Kind, Sequence[Group]], list[Block]], runs: Sequence[Run]
 ) -> list[Section]:
     """Return a section for each kind of run, which its title names where there are several."""

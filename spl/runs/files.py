@@ -1,6 +1,6 @@
 """Files that survive a kill or a full disk intact, and directories locked by one process.
 
-What the files mean is told where they are written.
+What the files mean is described where they are written.
 """
 
 import json
@@ -40,7 +40,7 @@ def check_regular(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write ``path`` anew as UTF-8: beside, synced, renamed; a kill leaves the old file or the new one.
+    """Write ``path`` again as UTF-8: beside, synced, renamed; a kill leaves the old file or the new one.
 
     Raises:
         OSError: if the disk refuses; the old file stays.

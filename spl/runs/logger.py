@@ -111,7 +111,7 @@ class Report:
         return time.monotonic() - self._shown >= (PLAIN_S if self._live is None else REFRESH_S)
 
     def show(self, step: int, status: Mapping[str, Any]) -> None:
-        """Show ``status`` at ``step``; the panel is drawn anew, or a plain line is printed."""
+        """Show ``status`` at ``step``; the panel is drawn again, or a plain line is printed."""
         self._shown = time.monotonic()
         self._status = dict(status)
         if self._live is not None:

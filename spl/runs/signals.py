@@ -107,8 +107,8 @@ def forget_terminal() -> None:
 def end_at_second_ctrl_c() -> Iterator[None]:
     """Let a second Ctrl-C end the process at once, whatever it does: for a command, not for a library.
 
-    A thread is told of each signal as it arrives, so that it need not wait for the main thread, which may be
-    in a call that blocks and looks at no signal. Only a library that holds Python's lock holds this up.
+    A thread is notified of each signal as it arrives, so that it need not wait for the main thread, which may
+    be in a call that blocks and looks at no signal. Only a library that holds Python's lock holds this up.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

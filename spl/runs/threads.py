@@ -30,8 +30,8 @@ class Threads:
 
     def __init__(self, fixed: int | None) -> None:
         self.cores, quota = allowed_cores(), quota_of_cores()
-        can_tell = Path("/proc/stat").is_file() and quota >= len(self.cores)
-        self.is_fixed = fixed is not None or not can_tell
+        is_measurable = Path("/proc/stat").is_file() and quota >= len(self.cores)
+        self.is_fixed = fixed is not None or not is_measurable
         self.count = min(MOST, len(self.cores), quota) if fixed is None else fixed
         self._wanted: list[int] = []
         self._since = (time.monotonic(), 0.0)

@@ -13,7 +13,7 @@ COALITIONS = {"both": (True, True), "video": (True, False), "audio": (False, Tru
 
 
 class Shapley(NamedTuple):
-    """What each sense adds to a score: ``video + audio = both - none``."""
+    """What each modality adds to a score: ``video + audio = both - none``."""
 
     video: Tensor  # (B,)
     audio: Tensor  # (B,)
@@ -22,7 +22,7 @@ class Shapley(NamedTuple):
 
     @property
     def shares(self) -> tuple[Tensor, Tensor]:
-        """Each sense's share ``(B,)``: ``|video| / (|video| + |audio|)``; 0 where neither moves the score."""
+        """Each modality's share ``(B,)``: ``|video| / (|video| + |audio|)``; 0 where neither moves it."""
         moved = self.video.abs() + self.audio.abs()
         moved = torch.where(moved > 0, moved, 1.0)
         return self.video.abs() / moved, self.audio.abs() / moved
@@ -35,7 +35,7 @@ class Shapley(NamedTuple):
 
 
 def shapley_of(both: Tensor, video: Tensor, audio: Tensor, none: Tensor) -> Shapley:
-    """Return the exact Shapley values of two senses from the scores ``(B,)`` of their four coalitions.
+    """Return the exact Shapley values of two modalities from the scores ``(B,)`` of their four coalitions.
 
     ``video: 1/2 ((S(both) - S(audio)) + (S(video) - S(none)))``, and audio likewise.
 
@@ -52,13 +52,13 @@ def shapley_of(both: Tensor, video: Tensor, audio: Tensor, none: Tensor) -> Shap
 def shapley_values(model: nn.Module, inputs: tuple[Tensor, ...], score: Score) -> Shapley:
     """Return what sight and hearing add to a score, from four passes of the model.
 
-    A sense that is left out is zeros, as `Observation.without` has it, and flagged absent where the model
+    A modality that is left out is zeros, as `Observation.without` has it, and flagged absent where the model
     takes flags. One that a sample lacks anyway adds nothing. What was never absent in training is answered
     for too, though the model has not learned to do without it.
 
     Args:
         model: called as ``model(video, audio)`` or ``model(video, audio, present)``, in evaluation mode.
-        inputs: two senses ``(B, ...)``, and flags ``(B, 2)`` bool if the model takes them.
+        inputs: two modalities ``(B, ...)``, and flags ``(B, 2)`` bool if the model takes them.
         score: from what the model gives to ``(B,)``, such as `chosen` or `advantage`; for an agent of the
             action that it takes with both modalities.
 
@@ -79,9 +79,9 @@ def shapley_values(model: nn.Module, inputs: tuple[Tensor, ...], score: Score) -
 
 def _only(inputs: list[Tensor], kept: tuple[bool, bool]) -> list[Tensor]:
     """Return the inputs of a coalition."""
-    senses = [x if is_kept else torch.zeros_like(x) for x, is_kept in zip(inputs[:2], kept, strict=True)]
+    modalities = [x if is_kept else torch.zeros_like(x) for x, is_kept in zip(inputs[:2], kept, strict=True)]
     if len(inputs) == 2:
-        return senses
+        return modalities
     present = inputs[2].clone()
-    present[:, [sense for sense in (VIDEO, AUDIO) if not kept[sense]]] = 0
-    return [*senses, present]
+    present[:, [modality for modality in (VIDEO, AUDIO) if not kept[modality]]] = 0
+    return [*modalities, present]

@@ -30,16 +30,16 @@ def advantage(action: Tensor | int) -> Score:
     return lambda outputs: _picked(outputs, action) - outputs.mean(dim=1)
 
 
-def reconstruction_error(target: Tensor, sense: Literal["video", "audio"]) -> Score:
-    """Return the score of an autoencoder's `Reconstruction`: the mean squared error ``(B,)`` of one sense.
+def reconstruction_error(target: Tensor, modality: Literal["video", "audio"]) -> Score:
+    """Return the score of an autoencoder's `Reconstruction`: the mean squared error ``(B,)`` of one modality.
 
     Args:
         target: ``(B, T, C, H, W)`` or ``(B, T, C, M, F)`` in the unit of the reconstruction.
-        sense: that is compared.
+        modality: that is compared.
     """
 
     def error(outputs: Reconstruction) -> Tensor:
-        made: Tensor = getattr(outputs, sense)
+        made: Tensor = getattr(outputs, modality)
         return (made - target).square().flatten(1).mean(dim=1)
 
     return error

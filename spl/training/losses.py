@@ -58,7 +58,7 @@ def reconstruction(output: Tensor, target: Tensor, *, variance: float) -> Tensor
 
     ``mean_n (y_n - x_n)^2 / mean_n Var(x_n)``, ``n`` over all values of a sample and ``Var`` over the samples
     of the data set, each position on its own. Predicting every position's mean therefore costs 1 on average
-    over the data set, whatever the sense, its size and its unit; 0 is perfect. `Moments` measures both.
+    over the data set, whatever the modality, its size and its unit; 0 is perfect. `Moments` measures both.
 
     Args:
         output: ``(B, ...)``.
@@ -81,15 +81,15 @@ def reconstruction(output: Tensor, target: Tensor, *, variance: float) -> Tensor
     return _fine(output - target).square().flatten(1).mean(dim=1) / variance
 
 
-def over_senses(losses: Tensor, present: Tensor, *, weights: Sequence[float]) -> Tensor:
-    """Return each sample's mean of its senses' losses, weighted, over the senses that it has.
+def over_modalities(losses: Tensor, present: Tensor, *, weights: Sequence[float]) -> Tensor:
+    """Return each sample's mean of its modalities' losses, weighted, over the modalities that it has.
 
     ``sum_m w_m p_m l_m / sum_m w_m p_m``, and 0 for a sample that has none of weight: what costs 1 in each
-    sense costs 1. ``present`` is of the clean sample, not of the view that was shown: a hidden sense counts.
+    modality costs 1. ``present`` is of the clean sample, not of the view shown: a hidden modality counts.
 
     Args:
         losses: ``(B, 2)`` of video and audio.
-        present: ``(B, 2)`` bool, which senses the sample has.
+        present: ``(B, 2)`` bool, which modalities the sample has.
         weights: of video and audio, non-negative, not both 0.
 
     Returns:
@@ -108,7 +108,7 @@ def over_senses(losses: Tensor, present: Tensor, *, weights: Sequence[float]) ->
         )
     shares = losses.new_tensor(weights) * present  # (B, 2)
     total = shares.sum(dim=1)  # (B,)
-    kept = losses.masked_fill(~present, 0.0)  # an absent sense's may be anything
+    kept = losses.masked_fill(~present, 0.0)  # an absent modality's may be anything
     return (shares * kept).sum(dim=1) / torch.where(total > 0, total, 1.0)
 
 
@@ -217,7 +217,7 @@ def squared_alignment(seen: Tensor, heard: Tensor) -> Tensor:
 
 
 def infonce_alignment(seen: Tensor, heard: Tensor, temperature: float) -> Tensor:
-    """Return how badly each code of one sense picks its partner among the batch's codes of the other sense.
+    """Return how badly each code of one modality picks its partner among the batch's codes of the other.
 
     With ``c_ik = cos(s_i, h_k) / temperature``: ``-(log softmax_k(c_ik) + log softmax_k(c_ki)) / 2`` at
     ``k = i``, both directions alike. ``log B`` by chance, 0 for a sample without others; every sample must

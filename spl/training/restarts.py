@@ -83,7 +83,7 @@ def judge(
 def forget_losers(folder: Path, told: Mapping[str, Any], names: Sequence[str]) -> None:
     """Delete folders with ``names`` in every restart but the one that is kept, and those that failed.
 
-    ``told`` is what `judge` returned of the run in ``folder``.
+    ``reported`` is what `judge` returned of the run in ``folder``.
     """
     for place in folder.glob("restart-*"):
         if place.name != told["kept"] and place.name not in told.get("failed", {}):

@@ -74,7 +74,7 @@ def _gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Let ``optimizer`` go on from its ``state``, each moment laid out in memory as its parameter is.
 
-    A fused step walks both through memory side by side, and loading lays channels_last out anew.
+    A fused step walks both through memory side by side, and loading lays channels_last out again.
     """
     optimizer.load_state_dict(state)
     for parameter, moments in optimizer.state.items():

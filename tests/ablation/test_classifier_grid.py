@@ -1,4 +1,4 @@
-"""`spl ablate classifier` as a user meets it: a tiny grid, stopped and resumed, told and refused."""
+"""`spl ablate classifier` as a user meets it: a tiny grid, stopped and resumed, reported and refused."""
 
 import csv
 from pathlib import Path

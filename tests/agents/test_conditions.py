@@ -145,7 +145,7 @@ def test_conditions_follow_the_modalities_there_are():
         "audio mute",
     ]
     assert {one.from_step for name, one in more.items() if name not in flagged} == {3}
-    assert not any(one.is_told for name, one in more.items() if name not in flagged)
+    assert not any(one.is_declared for name, one in more.items() if name not in flagged)
     single = conditions(StreamSpec((1, 8, 8), (0, 0, 0)), 3, with_unflagged=True)
     assert list(single)[:3] == ["without video", "noise on video", "video fails midway"]
     assert list(single)[3:] == ["video frozen", "video hissing", "video delayed", "video black"]

@@ -22,7 +22,7 @@ NAMES = ("uniform", "self-paced", "prioritized", "spl-to-per")
 
 
 class Knowing:
-    """An agent whose loss is ``reward^2 / 2``, and 100 where a sense is absent; it counts what it scores."""
+    """An agent whose loss is ``reward^2 / 2``, and 100 where a modality is absent; it counts its scores."""
 
     def __init__(self) -> None:
         self.network = nn.Linear(1, 1)
@@ -243,17 +243,17 @@ def test_a_large_mini_buffer_is_scored_in_parts() -> None:
     assert drawn.places.size == 500
 
 
-@pytest.mark.parametrize(("sense", "absent"), [("video", "audio"), ("audio", "video")])
-def test_the_pace_can_look_at_one_sense(sense: str, absent: str) -> None:
+@pytest.mark.parametrize(("modality", "absent"), [("video", "audio"), ("audio", "video")])
+def test_the_pace_can_look_at_one_modality(modality: str, absent: str) -> None:
     memory, agent = filled(range(1, 30)), Knowing()
-    curriculum = made(memory, agent=agent, name="self-paced", warmup=0.0, modality=sense, rescored=0.0)
+    curriculum = made(memory, agent=agent, name="self-paced", warmup=0.0, modality=modality, rescored=0.0)
     drawn = curriculum.draw(20, 0)
     (batch,) = agent.seen
-    present = [sense == "video", sense == "audio"]
+    present = [modality == "video", modality == "audio"]
     for prefix in ("", "next_"):
         assert getattr(batch, f"{prefix}present").tolist() == [present] * batch.size
         assert not getattr(batch, prefix + absent).any()
-        assert getattr(batch, prefix + sense)[:, -1].all()
+        assert getattr(batch, prefix + modality)[:, -1].all()
     known = curriculum.losses
     assert known is not None
     before = known.at(drawn.places).tolist()
@@ -262,13 +262,13 @@ def test_the_pace_can_look_at_one_sense(sense: str, absent: str) -> None:
     assert known.at(drawn.places).tolist() == before
 
 
-def test_a_sense_that_the_environment_lacks_is_refused() -> None:
+def test_a_modality_that_the_environment_lacks_is_refused() -> None:
     config = ReplayCurriculumConfig(name="self-paced", modality="audio")
-    config.check_senses(SPEC)
+    config.check_modalities(SPEC)
     with pytest.raises(
         ValueError, match=r"curriculum\.modality must be a stream of the environment, got audio"
     ):
-        config.check_senses(StreamSpec((1, 2, 2), (1, 0, 2)))
+        config.check_modalities(StreamSpec((1, 2, 2), (1, 0, 2)))
 
 
 def test_priorities_decide_how_often_each_is_drawn() -> None:

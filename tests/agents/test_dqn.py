@@ -187,7 +187,7 @@ def test_mdqn_adds_the_losses_of_the_streams_that_are_present() -> None:
 
 @pytest.mark.parametrize("lacking", ["video", "audio"])
 @pytest.mark.parametrize("fusion", ["joint", "mdqn"])
-def test_one_sense_is_enough(fusion: str, lacking: str) -> None:
+def test_one_modality_is_enough(fusion: str, lacking: str) -> None:
     spec = SPEC._replace(**{lacking: (0, 0, 0)})
     agent = agent_of(
         network_of(fusion=fusion, spec=spec), network_of(fusion=fusion, spec=spec), fusion=fusion

@@ -253,7 +253,7 @@ def test_another_sample_rate_is_refused(begin, tmp_path):
     refused(begin("--env.sample_rate_hz", "8000"), match, tmp_path)
 
 
-def test_other_streams_are_refused_with_their_cure(begin, tmp_path):
+def test_other_streams_are_refused_with_their_fix(begin, tmp_path):
     match = r"its video is \[1, 36, 36\], .* \(set --env\.video_size 36,36 --env\.grey true\)"
     refused(begin("--env.grey", "false", "--env.video_size", "40,40"), match, tmp_path)
     match = r"its audio is \[1, 64, 8\], .* \(set --env\.num_mels 64 --env\.audio_frames 8 --env\.stereo fals"
@@ -322,7 +322,7 @@ def test_a_run_stopped_in_every_stage_equals_one_that_never_was(smoke, monkeypat
 
     step, update, signals = Collector.step, Learner.update, []
     with monkeypatch.context() as patched:
-        patched.setattr(pretraining, "StopSignals", told_stops(signals))
+        patched.setattr(pretraining, "StopSignals", output_stops(signals))
 
         def stop_in_recording(collector):
             if collector.progress.step >= 14:
@@ -358,7 +358,7 @@ def test_a_run_stopped_in_every_stage_equals_one_that_never_was(smoke, monkeypat
     assert state_of(stopped.folder) == state_of(whole)
 
 
-def told_stops(found):
+def output_stops(found):
     """Return a class of stop signals that adds each of its objects to ``found``."""
 
     class Told(pretraining.StopSignals):
@@ -383,7 +383,7 @@ def test_a_recording_killed_before_its_first_save_begins_anew(smoke, monkeypatch
     assert state_of(train_agent(config, resume=killed, console=quiet()).folder) == state_of(whole)
 
 
-def test_an_environment_of_one_sense_cannot_be_pretrained_on(smoke, monkeypatch, tmp_path):
+def test_an_environment_of_one_modality_cannot_be_pretrained_on(smoke, monkeypatch, tmp_path):
     (tmp_path / "seeing_only.py").write_text(
         "import gymnasium, numpy as np\n"
         "class Pictures(gymnasium.Env):\n"

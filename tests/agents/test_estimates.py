@@ -1,4 +1,4 @@
-"""What a run would take of the machine: told or refused before anything is allocated."""
+"""What a run would take of the machine: reported or refused before anything is allocated."""
 
 import io
 import time

@@ -153,7 +153,7 @@ def test_the_layer_that_is_looked_at_has_places():
     assert last_with_places(stream.convs, (12, 12)) is stream.convs[0]
 
 
-def test_an_agent_of_one_sense():
+def test_an_agent_of_one_modality():
     torch.manual_seed(0)
     spec = StreamSpec((1, 36, 36), (0, 0, 0))
     network = MultimodalQNetwork(

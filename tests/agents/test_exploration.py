@@ -1,4 +1,4 @@
-"""The exploration schedule at its ends and between, and how often and how long a sense is taken away."""
+"""The exploration schedule at its ends and between, and how often and how long a modality is taken away."""
 
 import json
 from itertools import groupby, pairwise
@@ -20,7 +20,7 @@ def observe() -> Observation:
 
 
 def missing_of(observation: Observation) -> int | None:
-    """Return the sense that is absent, after checking that it is blank and the other whole."""
+    """Return the modality that is absent, after checking that it is blank and the other whole."""
     flags = observation.present.tolist()
     assert (observation.video == 7 * flags[VIDEO]).all()
     assert (observation.audio == 0.5 * flags[AUDIO]).all()
@@ -55,11 +55,11 @@ def test_no_decay_is_a_step_after_the_warmup() -> None:
 
 @pytest.mark.parametrize("episode_steps", [10**9, 20], ids=["one episode", "short episodes"])
 @pytest.mark.parametrize(("probability", "mean_steps"), [(0.3, 8.0), (0.5, 1.0), (0.75, 3.0)])
-def test_the_share_of_steps_without_a_sense(
+def test_the_share_of_steps_without_a_modality(
     probability: float, mean_steps: float, episode_steps: int
 ) -> None:
     missing = play(dropout_of(probability, mean_steps), 15_000, episode_steps)
-    shares = {sense: missing.count(sense) / len(missing) for sense in (VIDEO, AUDIO)}
+    shares = {modality: missing.count(modality) / len(missing) for modality in (VIDEO, AUDIO)}
     assert shares[VIDEO] + shares[AUDIO] == pytest.approx(probability, abs=0.04)
     assert shares[VIDEO] == pytest.approx(shares[AUDIO], abs=0.05)
 
@@ -68,18 +68,20 @@ def test_the_share_of_steps_without_a_sense(
 def test_the_mean_length_of_a_stretch(mean_steps: float) -> None:
     missing = play(dropout_of(0.3, mean_steps), 15_000)
     lengths = [
-        len(list(run)) for is_missing, run in groupby(sense is not None for sense in missing) if is_missing
+        len(list(run))
+        for is_missing, run in groupby(modality is not None for modality in missing)
+        if is_missing
     ]
     assert np.mean(lengths) == pytest.approx(mean_steps, rel=0.12)
     if mean_steps == 1.0:
         assert set(lengths) == {1}
 
 
-def test_a_stretch_keeps_to_its_sense_and_an_episode_draws_anew() -> None:
-    runs = [sense for sense, _ in groupby(play(dropout_of(0.4), 4_000))]
+def test_a_stretch_keeps_to_its_modality_and_an_episode_draws_anew() -> None:
+    runs = [modality for modality, _ in groupby(play(dropout_of(0.4), 4_000))]
     assert all(None in pair for pair in pairwise(runs))
     firsts = play(dropout_of(0.4), 4_000, episode_steps=1)
-    assert np.mean([sense is not None for sense in firsts]) == pytest.approx(0.4, abs=0.03)
+    assert np.mean([modality is not None for modality in firsts]) == pytest.approx(0.4, abs=0.03)
     assert set(pairwise(firsts)) >= {
         (VIDEO, AUDIO),
         (AUDIO, VIDEO),

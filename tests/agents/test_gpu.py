@@ -58,13 +58,13 @@ def test_losses_are_those_of_the_cpu(precision, smoke):
     history = config.memory.history
     video = torch.randint(256, (8, history, *spec.video), dtype=torch.uint8, generator=generator)
     audio = torch.rand(8, history, *spec.audio, generator=generator)
-    senses = video, audio, torch.ones(8, 2, dtype=torch.bool)
+    modalities = video, audio, torch.ones(8, 2, dtype=torch.bool)
     numbers = (
         torch.zeros(8, dtype=torch.int64),
         torch.randn(8, generator=generator),
         torch.full((8,), 0.99),
     )
-    batch = Batch(*senses, *numbers, *senses)
+    batch = Batch(*modalities, *numbers, *modalities)
     losses = []
     for device in (torch.device("cpu"), torch.device(DEVICE)):
         agent = build_agent(config, spec, 4, device)

@@ -17,7 +17,7 @@ from spl.agents.history import Stack
 from spl.agents.loop import Collector, NonFiniteBatch, Progress, learn
 from spl.agents.replay.memory import ReplayMemory
 from spl.envs.config import EnvConfig
-from spl.envs.vector import Fleet
+from spl.envs.vector import VectorisedEnv
 from spl.models.encoder import EncoderConfig
 from spl.records import AUDIO, VIDEO, Transition
 
@@ -37,9 +37,9 @@ class Bench:
         )
         encoder = EncoderConfig(video_features=16, audio_features=8, features=12)
         config = TrainAgentConfig(env=env, encoder=encoder, agent=DqnConfig(**agent), seed=seed)
-        self.fleet = Fleet(env, num_envs=num_envs, seed=seed, is_apart=False, timeout_s=None)
-        spec = self.fleet.spec_of_streams
-        self.agent: MultimodalDqn = build_agent(config, spec, self.fleet.num_actions, torch.device("cpu"))
+        self.envs = VectorisedEnv(env, num_envs=num_envs, seed=seed, is_apart=False, timeout_s=None)
+        spec = self.envs.spec_of_streams
+        self.agent: MultimodalDqn = build_agent(config, spec, self.envs.num_actions, torch.device("cpu"))
         self.memory = ReplayMemory(
             spec, 200 * num_envs, num_envs=num_envs, history=config.memory.history, gamma=0.9
         )
@@ -50,7 +50,7 @@ class Bench:
     def collector(self, *, epsilon: float = 0.5, reward_clip: float | None = None) -> Collector:
         return Collector(
             self.agent,
-            self.fleet,
+            self.envs,
             self.memory,
             self.progress,
             epsilon_at=lambda step: epsilon,
@@ -60,7 +60,7 @@ class Bench:
 
     def collect(self, num_steps: int, **options: Any) -> list[Transition]:
         collector = self.collector(**options)
-        collector.begin(self.fleet.start().begun)
+        collector.begin(self.envs.start().begun)
         return [transition for _ in range(num_steps) for transition in collector.step().transitions]
 
     def curriculum(self, **options: Any) -> ReplayCurriculum:
@@ -170,7 +170,7 @@ def test_scoring_gives_the_losses_that_are_learned_without_a_graph() -> None:
     assert torch.equal(scored, losses.detach())
 
 
-def test_a_batch_without_a_sense_is_blank_in_it_now_and_next() -> None:
+def test_a_batch_without_a_modality_is_blank_in_it_now_and_next() -> None:
     bench = Bench()
     bench.collect(30)
     batch = bench.memory.at(bench.memory.sampleable.places())
@@ -246,7 +246,7 @@ def test_rewards_are_clipped_in_the_memory_and_true_in_the_report() -> None:
     assert clipped.progress.recent == bench.progress.recent
 
 
-def test_a_sense_taken_away_is_absent_for_the_agent_and_in_the_memory(
+def test_a_modality_taken_away_is_absent_for_the_agent_and_in_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bench = Bench(dropout=0.5)
@@ -262,8 +262,8 @@ def test_a_sense_taken_away_is_absent_for_the_agent_and_in_the_memory(
     assert torch.equal(batch.present, torch.cat([stack.present for stack in stacks]))
     assert torch.equal(batch.video, torch.cat([stack.video for stack in stacks]))
     assert torch.equal(batch.audio, torch.cat([stack.audio for stack in stacks]))
-    for sense, stream in ((VIDEO, batch.video), (AUDIO, batch.audio)):
-        is_absent = ~batch.present[:, sense]
+    for modality, stream in ((VIDEO, batch.video), (AUDIO, batch.audio)):
+        is_absent = ~batch.present[:, modality]
         assert 0 < is_absent.sum() < num_steps
         assert (stream[:, -1].flatten(1)[is_absent] == 0).all()
         assert (stream[:, -1].flatten(1)[~is_absent] != 0).any(dim=1).all()
@@ -281,7 +281,7 @@ def test_epsilon_is_asked_at_the_step_that_is_played() -> None:
         return 1.0
 
     collector.epsilon_at = epsilon_at
-    collector.begin(bench.fleet.start().begun)
+    collector.begin(bench.envs.start().begun)
     for _ in range(ROUNDS + 2):
         collector.step()
     assert asked == list(range(ROUNDS + 2))
@@ -301,7 +301,7 @@ def test_several_environments_fill_their_own_rings_without_junk() -> None:
     assert stored == true
 
 
-def test_each_environment_loses_its_senses_by_itself() -> None:
+def test_each_environment_loses_its_modalities_by_itself() -> None:
     bench = Bench(num_envs=2, dropout=0.5)
     bench.collect(20 * ROUNDS)
     slots, envs = bench.memory.indices()
@@ -317,7 +317,7 @@ def test_a_collector_put_back_goes_on_as_if_it_had_never_stopped(num_envs: int) 
 
     whole, parts = (Bench(num_envs=num_envs, dropout=0.4) for _ in range(2))
     first = whole.collector()
-    first.begin(whole.fleet.start().begun)
+    first.begin(whole.envs.start().begun)
     for _ in range(ROUNDS + 2):
         first.step()
     state = first.state_dict(), whole.progress.state_dict(), whole.agent.state_dict()

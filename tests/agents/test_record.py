@@ -74,12 +74,12 @@ def made(monkeypatch) -> list[str]:
     """Return the ids of the vectorised environments that are made meanwhile."""
     ids: list[str] = []
 
-    class Counted(module.Fleet):
+    class Counted(module.VectorisedEnv):
         def __init__(self, config, **options):
             ids.append(config.id)
             super().__init__(config, **options)
 
-    monkeypatch.setattr(module, "Fleet", Counted)
+    monkeypatch.setattr(module, "VectorisedEnv", Counted)
     return ids
 
 

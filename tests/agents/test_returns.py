@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spl.agents.returns import Outcome, bootstrap_interval, interquartile_mean, retained, told_all
+from spl.agents.returns import Outcome, bootstrap_interval, interquartile_mean, outcomes_as_json, retained
 
 
 def generator():
@@ -76,13 +76,13 @@ def test_what_is_told_of_all_conditions():
         "random actions": outcome(2.0, 2.0),
         "oracle": outcome(9.0, 9.0),
     }
-    result = told_all(outcomes, 0)
+    result = outcomes_as_json(outcomes, 0)
     figures = result["conditions"]
     assert figures["video only"]["retained"] == 0.5
     assert figures["video only"]["retained_95"] == [0.5, 0.5]
     assert figures["video only"]["mean"] == 5.0
     assert not any("retained" in figures[name] for name in ("all modalities", "random actions", "oracle"))
     assert "not_retained" not in result
-    poor = told_all({**outcomes, "all modalities": outcome(2.0, 2.0)}, 0)
+    poor = outcomes_as_json({**outcomes, "all modalities": outcome(2.0, 2.0)}, 0)
     assert "with all modalities the return is 2, with random actions 2" in poor["not_retained"]
     assert "retained" not in poor["conditions"]["video only"]

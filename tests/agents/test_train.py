@@ -25,7 +25,7 @@ from spl.agents.train import train_agent
 from spl.agents.training import Training
 from spl.config.errors import RunError, UsageError
 from spl.envs.config import EnvConfig
-from spl.envs.vector import Fleet
+from spl.envs.vector import VectorisedEnv
 from spl.runs import checkpoint
 from spl.runs.directory import check_resumable
 
@@ -354,7 +354,7 @@ THREE = ("--num_envs", "3", "--env_workers", "false")
         ("prioritized", ("--memory.capacity", "90")),
         ("spl-to-per", (*PACE, *THREE)),
     ],
-    ids=["uniform", "self-paced", "one sense", "prioritized", "spl-to-per"],
+    ids=["uniform", "self-paced", "one modality", "prioritized", "spl-to-per"],
 )
 def test_any_curriculum_stopped_between_two_steps_and_amid_a_mini_buffer_goes_on_there(
     smoke, monkeypatch, curriculum, options
@@ -402,15 +402,15 @@ def test_a_run_stopped_after_its_last_step_is_not_finished_before_it_has_learned
 def test_a_run_interrupted_in_mid_step_takes_the_same_step_when_it_is_resumed(smoke, monkeypatch):
     config = smoke("--num_steps", "120")
     whole = train_agent(config, console=quiet()).folder
-    step, taken = Fleet.step, []
+    step, taken = VectorisedEnv.step, []
 
-    def interrupt_at_the_90th(fleet, actions):
+    def interrupt_at_the_90th(envs, actions):
         taken.append(actions)
         if len(taken) == 90:
             raise KeyboardInterrupt
-        return step(fleet, actions)
+        return step(envs, actions)
 
-    monkeypatch.setattr(Fleet, "step", interrupt_at_the_90th)
+    monkeypatch.setattr(VectorisedEnv, "step", interrupt_at_the_90th)
     with pytest.raises(KeyboardInterrupt):
         train_agent(config, console=quiet())
     monkeypatch.undo()
@@ -460,13 +460,13 @@ LEARNS = (
 
 
 @pytest.mark.parametrize(
-    "sense",
+    "modality",
     [pytest.param("eye", marks=pytest.mark.slow), pytest.param("ear", marks=pytest.mark.slow), "both"],
 )
-def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
-    num_steps, decay = ("1200", "700") if sense == "both" else ("2500", "1500")
+def test_an_agent_solves_the_beacon_and_needs_the_modality_it_is_for(smoke, modality):
+    num_steps, decay = ("1200", "700") if modality == "both" else ("2500", "1500")
     steps = ("--num_steps", num_steps, "--agent.epsilon_decay_steps", decay)
-    config = smoke("--env.kwargs.sense", sense, *LEARNS, *steps)
+    config = smoke("--env.kwargs.sense", modality, *LEARNS, *steps)
     folder = train_agent(config, console=quiet()).folder
     found = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=10, num_seeds=1), console=quiet())[
         "conditions"
@@ -474,18 +474,18 @@ def test_an_agent_solves_the_beacon_and_needs_the_sense_it_is_for(smoke, sense):
     mean = {name: one["mean"] for name, one in found.items()}
     assert mean["all modalities"] >= 0.95 * mean["oracle"]
     chance, half = 8.0, 16.0
-    expected = {"eye": (None, chance), "ear": (chance, None), "both": (half, half)}[sense]
+    expected = {"eye": (None, chance), "ear": (chance, None), "both": (half, half)}[modality]
     for name, value in zip(("video only", "audio only"), expected, strict=True):
         if value is None:
             assert mean[name] >= 0.9 * mean["oracle"]
         else:
             assert abs(mean[name] - value) < 4.0  # ten episodes of 32 rounds: three standard errors
     (told,) = explain_agent(folder, ExplainAgentConfig(device="cpu"))["episodes"]
-    if sense != "both":
-        assert told[{"eye": "share_of_video", "ear": "share_of_audio"}[sense]] > 0.8
+    if modality != "both":
+        assert told[{"eye": "share_of_video", "ear": "share_of_audio"}[modality]] > 0.8
 
 
-def test_an_environment_of_one_sense_trains(smoke, monkeypatch, tmp_path):
+def test_an_environment_of_one_modality_trains(smoke, monkeypatch, tmp_path):
     (tmp_path / "pictures.py").write_text(
         "import gymnasium, numpy as np\n"
         "class Pictures(gymnasium.Env):\n"

@@ -1,4 +1,4 @@
-"""A classifier's run over broken pictures: refused, or left out for good; what breaks later is told."""
+"""A classifier's run over broken pictures: refused, or left out for good; what breaks later is reported."""
 
 import io
 import json

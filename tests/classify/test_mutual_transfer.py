@@ -57,7 +57,7 @@ def test_with_weight_0_each_learns_as_alone(tiny: Maker, kind: str, clip: tuple[
     assert not equal(weights(both.folder / "peer"), weights(both.folder))  # weights of its own
     told, lone = rows(both.folder)[-1], rows(alone.folder)[-1]
     assert lone.items() <= told.items()
-    assert told[f"train/{kind}_distance"] > 0  # what they differ by is told all the same
+    assert told[f"train/{kind}_distance"] > 0  # what they differ by is reported all the same
 
 
 def test_a_pair_leaves_two_runs_that_can_be_judged_and_explained(tiny: Maker, capsys):
@@ -122,13 +122,13 @@ def test_a_killed_pair_goes_on_to_the_bit_whatever_the_peers_folder_holds(tiny: 
     kill = (
         "import os, signal, sys\n"
         "from spl.cli.main import main\n"
-        "from spl.classify.learner import Pupil\n"
-        "save = Pupil.save\n"
+        "from spl.classify.learner import ClassifierLearner\n"
+        "save = ClassifierLearner.save\n"
         "def die(self, *state):\n"
         "    if self.folder.name == 'peer' and self.classifier.num_updates == 6:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"  # the run is saved and the peer is not
         "    save(self, *state)\n"
-        "Pupil.save = die\n"
+        "ClassifierLearner.save = die\n"
         "main(sys.argv[1:])\n"
     )
     (tmp_path / "run.yaml").write_text((alone.folder / "config.yaml").read_text())
@@ -218,7 +218,7 @@ def test_a_step_with_predictions_by_hand(tiny: Maker):
         np.testing.assert_allclose(new, old - 0.5 * slope, atol=1e-6)
     divergences = [(q * np.log(q / p)).sum(axis=1).mean() for p, q in ((own, peer), (peer, own))]
     assert mutual.row() == {"train/predictions_distance": pytest.approx(np.mean(divergences), rel=1e-4)}
-    cross_entropy = -np.log((own * truth).sum(axis=1)).mean()  # what is told is the loss without its term
+    cross_entropy = -np.log((own * truth).sum(axis=1)).mean()  # what is reported is the loss without its term
     assert float(told[0].loss) == pytest.approx(cross_entropy, rel=1e-5)
 
 

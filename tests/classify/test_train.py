@@ -17,7 +17,7 @@ from torch import nn
 from spl.classify.config import MAY_CHANGE, RecipeConfig, TrainClassifierConfig, build_model
 from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier, read_classifier
 from spl.classify.evaluation_tables import print_result
-from spl.classify.learner import Pupil
+from spl.classify.learner import ClassifierLearner
 from spl.classify.model import Classifier, evaluating
 from spl.classify.train import Result, train_classifier
 from spl.classify.training import Training
@@ -360,22 +360,22 @@ def test_an_update_that_is_not_taken_leaves_nothing_behind(tiny: Maker, monkeypa
 
 
 def test_scores_that_are_not_numbers_end_the_run(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
-    score = Pupil.score
-    monkeypatch.setattr(Pupil, "score", lambda self: score(self)._replace(loss=math.nan))
+    score = ClassifierLearner.score
+    monkeypatch.setattr(ClassifierLearner, "score", lambda self: score(self)._replace(loss=math.nan))
     with pytest.raises(RunError, match="after epoch 1 the loss on the held-out images is nan"):
         train(tiny())
 
 
 def test_a_run_broken_off_while_it_is_judged_goes_on_to_the_bit(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
-    alone, score = train(tiny()), Pupil.score
+    alone, score = train(tiny()), ClassifierLearner.score
 
-    def break_off(self: Pupil) -> object:
+    def break_off(self: ClassifierLearner) -> object:
         raise UsageError("an image cannot be read")
 
-    monkeypatch.setattr(Pupil, "score", break_off)
+    monkeypatch.setattr(ClassifierLearner, "score", break_off)
     with pytest.raises(UsageError, match="cannot be read"):
         train(tiny())
-    monkeypatch.setattr(Pupil, "score", score)
+    monkeypatch.setattr(ClassifierLearner, "score", score)
     folder = max(alone.folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     resumed = train(tiny(), resume=folder)
     assert resumed.scores == alone.scores

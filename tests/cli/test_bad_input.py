@@ -84,7 +84,7 @@ def add_tensor(document: dict[str, Any]) -> None:
     network["heads.0.new.weight"] = network["heads.0.value.weight"]
 
 
-# name -> file, its change (None removes it), what is told; the first group is told by both commands
+# name -> file, its change (None removes it), what is reported; the first group is told by both commands
 BOTH: dict[str, tuple[str, Change | None, str]] = {
     "cut": (TENSORS, lambda content: content[:-9], OLDER),
     "corrupt": (TENSORS, lambda content: b"\xff" * 99, "tensors.safetensors is missing, cut or corrupt"),

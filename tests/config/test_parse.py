@@ -63,7 +63,7 @@ class Needy:
 @dataclass(frozen=True, kw_only=True)
 class Heir(Memory):
     num_heirs: int = 2  # of the class itself
-    min_size: int = 3  # said anew
+    min_size: int = 3  # said again
 
 
 ALIASES = {"env": "env.id"}

@@ -14,7 +14,7 @@ from spl.config.yaml_files import MOST_BYTES, UnreadableYaml, read_yaml, read_ya
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 9)
 )
-REFUSED: dict[str, tuple[str | bytes, str, int | None]] = {  # text, what is told, in which line
+REFUSED: dict[str, tuple[str | bytes, str, int | None]] = {  # text, what is reported, in which line
     "nine levels of nine": (BOMB, "more than 10,000 values, its aliases written out", 5),
     "a bomb of mappings": (BOMB.replace("[", "{k: [").replace("]", "]}"), "more than 10,000 values", 4),
     "an alias inside of itself": ("a: &a [*a]", "the alias *a inside of what it stands for", 1),

@@ -14,7 +14,7 @@ from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.curriculum import Curriculum, CurriculumConfig, report
 from spl.curriculum.figures import NUM_BINS, Marks, edges_of
-from spl.curriculum.report import exemplars, report_rounds, told_rounds
+from spl.curriculum.report import exemplars, report_rounds, round_rows
 from spl.curriculum.rounds import Rounds, keep_round
 from spl.plotting.tiles import as_tile
 
@@ -58,7 +58,7 @@ def test_in_the_warm_up_none_is_told_to_be_left_out(rounds: Rounds):
 
 def test_the_table_by_hand(rounds: Rounds):
     marks = Marks("wrong label", np.array([0, 0, 1, 1, 0], np.bool_))
-    assert told_rounds(rounds, marks) == [
+    assert round_rows(rounds, marks) == [
         ["1", "100.0%", "9", "40.0%"],
         ["2", "20.0%", "8", "0.0%"],
         ["3", "40.0%", "7", "50.0%"],

@@ -37,7 +37,7 @@ def test_samples_come_as_pairs_in_the_order_asked_for():
     assert isinstance(pairs.to(torch.device("cpu")), Pairs)
 
 
-def test_an_absent_sense_is_zero_and_its_shape_is_that_of_the_others():
+def test_an_absent_modality_is_zero_and_its_shape_is_that_of_the_others():
     source = DatasetPairs([sample(1, audio=False), sample(2), sample(3, video=False)])
     pairs = source.pairs(np.arange(3))
     assert pairs.present.tolist() == [[True, False], [True, True], [False, True]]
@@ -46,7 +46,7 @@ def test_an_absent_sense_is_zero_and_its_shape_is_that_of_the_others():
     assert pairs.audio[1].any()
 
 
-def test_a_sense_that_no_sample_has_has_no_shape():
+def test_a_modality_that_no_sample_has_has_no_shape():
     source = DatasetPairs([sample(1, audio=False)])
     assert not source.spec.has_audio
     assert source.pairs(np.zeros(1, np.int64)).audio.shape == (1, T, 0, 0, 0)
@@ -80,7 +80,7 @@ def test_the_signature_tells_what_an_encoder_depends_on():
     waveform = signature_of(StreamSpec((1, 84, 84), (1, 1, 512), "int8"), history=4)
     assert waveform["num_mels"] is waveform["level_range_db"] is None
     assert waveform["audio_dtype"] == "int8"
-    source = DatasetPairs([sample(0)], hearing={"sample_rate_hz": 8_000})
+    source = DatasetPairs([sample(0)], audio_settings={"sample_rate_hz": 8_000})
     assert source.signature["sample_rate_hz"] == 8_000
     assert source.signature["history"] == T
 

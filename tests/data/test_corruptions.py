@@ -26,7 +26,7 @@ def waveform(B: int = 64) -> Tensor:
     return torch.randint(1, 128, (B, 4, 1, 1, 50), dtype=torch.int8, generator=seeded(3))
 
 
-SENSES = {"video": video, "levels": levels, "waveform": waveform}
+MODALITIES = {"video": video, "levels": levels, "waveform": waveform}
 CORRUPTIONS = {
     "noise": lambda x, generator: gaussian_noise(x, 0.3, generator),
     "blocks": lambda x, generator: mask_blocks(x, 0.3, generator),
@@ -36,10 +36,10 @@ CORRUPTIONS = {
 Corrupt = Callable[[Tensor, Generator], Tensor]
 
 
-@pytest.mark.parametrize("sense", SENSES)
+@pytest.mark.parametrize("modality", MODALITIES)
 @pytest.mark.parametrize("corrupt", CORRUPTIONS.values(), ids=CORRUPTIONS)
-def test_shape_dtype_and_range_stay_and_the_generator_decides(corrupt: Corrupt, sense: str) -> None:
-    x = SENSES[sense]()
+def test_shape_dtype_and_range_stay_and_the_generator_decides(corrupt: Corrupt, modality: str) -> None:
+    x = MODALITIES[modality]()
     clean = x.clone()
     once = corrupt(x, seeded())
     assert torch.equal(x, clean), "the clean sample is the target"
@@ -47,22 +47,22 @@ def test_shape_dtype_and_range_stay_and_the_generator_decides(corrupt: Corrupt, 
     assert torch.equal(once, corrupt(x, seeded()))
     assert not torch.equal(once, corrupt(x, seeded(9)))
     assert not torch.equal(once, x)
-    assert in_units(once).min() >= (-1 if sense == "waveform" else 0)
+    assert in_units(once).min() >= (-1 if modality == "waveform" else 0)
     assert in_units(once).max() <= 1
 
 
-@pytest.mark.parametrize("sense", SENSES)
-def test_no_strength_changes_nothing(sense: str) -> None:
-    x = SENSES[sense]()
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_no_strength_changes_nothing(modality: str) -> None:
+    x = MODALITIES[modality]()
     assert torch.equal(gaussian_noise(x, 0.0, seeded()), x)
     assert torch.equal(mask_blocks(x, 0.0, seeded()), x)
     assert torch.equal(shift_in_time(x, 0, seeded()), x)
     assert torch.equal(drop_values(x, 0.0, seeded()), x)
 
 
-@pytest.mark.parametrize("sense", SENSES)
-def test_full_strength_leaves_nothing(sense: str) -> None:
-    x = SENSES[sense]()
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_full_strength_leaves_nothing(modality: str) -> None:
+    x = MODALITIES[modality]()
     assert not mask_blocks(x, 1.0, seeded()).any()
     assert not drop_values(x, 1.0, seeded()).any()
 
@@ -130,10 +130,10 @@ def test_sound_shifts_by_frames_across_steps_by_hand() -> None:
     assert torch.equal(shifted[..., 1, :], -shifted[..., 0, :]), "bands stay"
 
 
-@pytest.mark.parametrize("sense", SENSES)
-def test_a_shift_leaves_something(sense: str) -> None:
-    x = SENSES[sense]()
-    length = 4 if sense == "video" else 4 * x.shape[-1]
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_shift_leaves_something(modality: str) -> None:
+    x = MODALITIES[modality]()
+    length = 4 if modality == "video" else 4 * x.shape[-1]
     shifted = shift_in_time(x, length - 1, seeded())
     assert shifted.flatten(1).any(dim=1).all()
     for wrong in (-1, length):

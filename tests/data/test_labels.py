@@ -1,4 +1,4 @@
-"""Labels of images, and wrong ones told on purpose."""
+"""Labels of images, and wrong ones given on purpose."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spl.data.images.datasets import DataConfig, ImageSets, described, load_images
-from spl.data.labels import flip_labels, told_labels, true_labels
+from spl.data.labels import flip_labels, given_labels, true_labels
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +18,12 @@ def test_labels_are_those_that_the_images_come_with(digits: ImageSets, pictures:
     folder = load_images(DataConfig(name="folder", root=str(pictures), test_share=0.25))
     for split in (digits.train, digits.test, folder.train, folder.test):
         assert true_labels(split).tolist() == [split.images[index][1] for index in split.indices]
-        assert told_labels(split).tolist() == true_labels(split).tolist()
+        assert given_labels(split).tolist() == true_labels(split).tolist()
 
 
 def test_the_share_that_is_asked_for_is_told_another_class_and_the_truth_is_kept(digits: ImageSets):
     noisy = flip_labels(digits, 0.4, 3)
-    told, true = told_labels(noisy.train), true_labels(noisy.train)
+    told, true = given_labels(noisy.train), true_labels(noisy.train)
     assert (told != true).sum() == round(0.4 * 1438)
     assert true.tolist() == true_labels(digits.train).tolist()
     assert set(told) == set(range(10))
@@ -34,11 +34,11 @@ def test_the_share_that_is_asked_for_is_told_another_class_and_the_truth_is_kept
 
 
 def test_flips_follow_from_the_seed(digits: ImageSets):
-    one, two, other = (told_labels(flip_labels(digits, 0.4, seed).train).tolist() for seed in (3, 3, 4))
+    one, two, other = (given_labels(flip_labels(digits, 0.4, seed).train).tolist() for seed in (3, 3, 4))
     assert one == two != other
     assert flip_labels(digits, 0.0, 3) is digits
     every = flip_labels(digits, 1.0, 3).train
-    assert (told_labels(every) != true_labels(every)).all()
+    assert (given_labels(every) != true_labels(every)).all()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])

@@ -151,6 +151,6 @@ def test_a_broken_image_is_named(pictures: Path, num_workers: int):
     (pictures / "green" / "3.png").write_bytes(b"no picture")
     split = Split(sets.train.images, range(24))
     broken = Pictures(split, plain(DataConfig(name="folder"), 16), 0)
-    cure = r"restore an intact copy, or start a new run without it \(--data.skip_broken true\)"
-    with pytest.raises(UsageError, match=rf"green/3.png cannot be read as an image: no picture; {cure}"):
+    fix = r"restore an intact copy, or start a new run without it \(--data.skip_broken true\)"
+    with pytest.raises(UsageError, match=rf"green/3.png cannot be read as an image: no picture; {fix}"):
         list(batches(broken, in_order(24, 8), num_workers=num_workers, is_pinned=False))

@@ -42,8 +42,8 @@ CUT = {
 MATROSKA = b"\x1a\x45\xdf\xa3" + bytes(100)  # as such a file begins, and nothing else
 
 
-def film(path, levels, *, tone_hz=440.0):
-    """Write a film of 10 pictures a second, each of one grey level, with a tone or without sound."""
+def make_video(path, levels, *, tone_hz=440.0):
+    """Write a video of 10 pictures a second, each of one grey level, with a tone or without sound."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = (np.full((16, 16), level, np.uint8) for level in levels)
     sound, rate_hz, codecs = None, None, {"video_codec": "ffv1"}
@@ -68,9 +68,9 @@ def load(root, console=None, **other):
 
 @pytest.fixture
 def folder(tmp_path):
-    film(tmp_path / "films" / "b" / "deep" / "one.mkv", range(10, 60, 10))
-    film(tmp_path / "films" / "a" / "two.mkv", range(100, 170, 10), tone_hz=None)
-    film(tmp_path / "films" / "b" / "three.MKV".lower(), range(200, 230, 10), tone_hz=1_000.0)
+    make_video(tmp_path / "films" / "b" / "deep" / "one.mkv", range(10, 60, 10))
+    make_video(tmp_path / "films" / "a" / "two.mkv", range(100, 170, 10), tone_hz=None)
+    make_video(tmp_path / "films" / "b" / "three.MKV".lower(), range(200, 230, 10), tone_hz=1_000.0)
     (tmp_path / "films" / "a" / "note.txt").write_text("no film")
     (tmp_path / "films" / ".hidden.mkv").write_bytes(b"")
     return tmp_path / "films"
@@ -153,7 +153,7 @@ def test_a_video_of_an_agents_world_sounds_and_looks_as_the_agent_meets_it(tmp_p
 
 
 def test_levels_of_unequal_steps_do_not_depend_on_blocks(tmp_path, monkeypatch):
-    film(tmp_path / "films" / "a.mkv", range(100, 140))
+    make_video(tmp_path / "films" / "a.mkv", range(100, 140))
     other = {"step_s": 1 / 15, "audio_frames": 5}
     whole = load(tmp_path / "films", **other)
     monkeypatch.setattr(decoding, "BLOCK_STEPS", 7)
@@ -204,7 +204,7 @@ def test_another_setting_decodes_anew(folder, change):
 
 def test_what_was_changed_is_decoded_anew_and_nothing_else(folder, monkeypatch):
     load(folder)
-    film(folder / "b" / "three.mkv", range(50, 80, 10))
+    make_video(folder / "b" / "three.mkv", range(50, 80, 10))
     os.utime(folder / "a" / "two.mkv", (1, 1))  # another one of the same length
     opened = []
     monkeypatch.setattr(decoding, "Video", lambda path, **kw: opened.append(path.name) or Video(path, **kw))
@@ -227,7 +227,7 @@ def test_what_is_damaged_in_the_cache_is_decoded_anew(folder, monkeypatch):
 def test_a_killed_decoding_leaves_nothing_half_and_goes_on(tmp_path):
     root = tmp_path / "films"
     for number in range(3):
-        film(root / f"{number}.mkv", [100] * 100)
+        make_video(root / f"{number}.mkv", [100] * 100)
     code = (
         "import os, sys; from pathlib import Path; from spl.media import video_cache as decoding\n"
         "from spl.data.videos import ClipConfig; from spl.folder_files import gather\n"
@@ -278,11 +278,11 @@ def test_a_process_that_is_killed_is_told(folder):
 
 def test_videos_are_found_by_looking_and_the_rest_is_told(folder):
     Image.new("RGB", (8, 8)).save(folder / "a" / "cover.jpg")
-    film(folder / "b" / "short.mkv", [7])
-    film(folder / "b" / "good.mkv", [10, 20], tone_hz=None).rename(folder / "b" / "noending")
+    make_video(folder / "b" / "short.mkv", [7])
+    make_video(folder / "b" / "good.mkv", [10, 20], tone_hz=None).rename(folder / "b" / "noending")
     (folder / "b" / "text.ts").write_text("const x = 1;\n")
     (folder / "b" / "empty.mp4").touch()
-    film(folder / "more" / "half.mkv", [1, 2]).rename(folder / "more" / "half.mkv.part")
+    make_video(folder / "more" / "half.mkv", [1, 2]).rename(folder / "more" / "half.mkv.part")
     clips = load(folder)
     assert [video.name for video in clips.videos] == [
         "a/two.mkv",
@@ -309,7 +309,7 @@ def test_videos_are_found_by_looking_and_the_rest_is_told(folder):
 def test_broken_videos_are_refused_before_any_is_decoded_or_left_out_on_request(folder, monkeypatch):
     for name in ("a/text.webm", *(f"b/{number}.mkv" for number in range(6))):
         (folder / name).write_bytes(b"no video" if "text" in name else MATROSKA)
-    whole = film(folder / "b" / "cut.mkv", range(50))
+    whole = make_video(folder / "b" / "cut.mkv", range(50))
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with monkeypatch.context() as patched:
         patched.setattr(decoding, "Video", no_film)
@@ -349,8 +349,8 @@ def test_a_run_goes_on_with_the_videos_that_it_began_with(folder):
     first = load(folder, skip_broken=True)
     known = json.loads(json.dumps(first.described()))["files"]
     broken.unlink()
-    film(broken, range(10, 60, 10))  # mended: the run left it out for good
-    film(folder / "c" / "new.mkv", [1, 2, 3])
+    make_video(broken, range(10, 60, 10))  # mended: the run left it out for good
+    make_video(folder / "c" / "new.mkv", [1, 2, 3])
     (folder / "c" / "broken.mp4").write_bytes(b"no video")
     again = load(folder, known=known)
     assert again.described()["files"] == known
@@ -358,7 +358,7 @@ def test_a_run_goes_on_with_the_videos_that_it_began_with(folder):
     assert "(not among those that the run learned from): a/broken.mkv, a/note.txt, " in again.summary()
     for one, two in zip(first.pairs(np.arange(15)), again.pairs(np.arange(15)), strict=True):
         np.testing.assert_array_equal(one, two)
-    film(folder / "b" / "three.mkv", range(50, 90, 10))
+    make_video(folder / "b" / "three.mkv", range(50, 90, 10))
     with pytest.raises(
         UsageError, match=r"1 of the 3 videos .* changed in .*: b/three\.mkv; bring back what"
     ):
@@ -374,7 +374,7 @@ def test_a_run_goes_on_with_the_videos_that_it_began_with(folder):
 
 
 def test_videos_beside_sub_folders_have_no_classes_and_that_is_told(folder):
-    film(folder / "four.mkv", [1, 2])
+    make_video(folder / "four.mkv", [1, 2])
     clips = load(folder)
     assert clips.classes == ()
     assert clips.labels().tolist() == [0] * 17
@@ -417,7 +417,7 @@ def test_one_sentence_says_what_is_wrong_with_a_folder(tmp_path):
         UsageError, match=r"7 of the 7 videos in .* cannot be read: .* and 2 more; .* give others"
     ):
         load(tmp_path / "films", skip_broken=True)
-    film(tmp_path / "films" / "good.mkv", [1, 2])
+    make_video(tmp_path / "films" / "good.mkv", [1, 2])
     (tmp_path / "file").write_text("a")
     with pytest.raises(UsageError, match=r"decoded videos .* cannot be written: .*--data\.videos\.cache"):
         load(tmp_path / "films", cache=str(tmp_path / "file" / "cache"), skip_broken=True)

@@ -251,21 +251,21 @@ def test_more_actions_than_can_be_remembered_are_refused():
 
 
 @pytest.mark.parametrize("in_dict", [False, True])
-@pytest.mark.parametrize("sense", ["video", "audio"])
-def test_one_sense_alone_leaves_the_other_absent(sense, in_dict):
-    space = PICTURE if sense == "video" else SOUND
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_one_modality_alone_leaves_the_other_absent(modality, in_dict):
+    space = PICTURE if modality == "video" else SOUND
     env = adapt(spaces.Dict(it=space, speed=spaces.Box(0, 1, (3,))) if in_dict else space)
     (observation, _), (after, *_) = env.reset(), env.step(0)
     spec = env.spec_of_streams
-    assert (spec.has_video, spec.has_audio) == (sense == "video", sense == "audio")
-    assert spec == StreamSpec(*(((1, 8, 6), (0, 0, 0)) if sense == "video" else ((0, 0, 0), (1, 8, 4))))
+    assert (spec.has_video, spec.has_audio) == (modality == "video", modality == "audio")
+    assert spec == StreamSpec(*(((1, 8, 6), (0, 0, 0)) if modality == "video" else ((0, 0, 0), (1, 8, 4))))
     for seen in (observation, after):
         assert seen.present.dtype == np.bool_
-        assert seen.present.tolist() == [sense == "video", sense == "audio"]
+        assert seen.present.tolist() == [modality == "video", modality == "audio"]
         assert (seen.video.shape, seen.audio.shape) == (spec.video, spec.audio)
         assert env.observation_space.contains(seen)
-    assert {"video", "audio"} & set(env.describe()) == {sense}
-    assert env.sample_rate_hz == (None if sense == "video" else RATE_HZ)
+    assert {"video", "audio"} & set(env.describe()) == {modality}
+    assert env.sample_rate_hz == (None if modality == "video" else RATE_HZ)
 
 
 @pytest.mark.parametrize("stereo", [True, False])
@@ -296,32 +296,34 @@ def test_the_observation_lies_in_its_space(grey, stereo):
     ids=["video", "audio"],
 )
 def test_one_of_several_is_chosen_by_name_or_key(space, names, other):
-    sense = "video" if space is PICTURE else "audio"
+    modality = "video" if space is PICTURE else "audio"
     first, second, named, named_too = names
 
     def key_of(*keys: str, **changes: Any) -> str | None:
         env = adapt(spaces.Dict(dict.fromkeys(keys, space) | {"other": other}), **changes)
-        assert env.describe()["audio" if sense == "video" else "video"]["key"] == "other"
-        return env.describe()[sense]["key"]
+        assert env.describe()["audio" if modality == "video" else "video"]["key"] == "other"
+        return env.describe()[modality]["key"]
 
     assert key_of(first) == first
     assert key_of(first, named) == named
     assert key_of(second, named_too) == named_too
-    assert key_of(first, named, named_too, **{f"{sense}_key": first}) == first
+    assert key_of(first, named, named_too, **{f"{modality}_key": first}) == first
     for keys in ((first, second), (first, named, named_too)):
         with pytest.raises(
-            ValueError, match=f"several entries could be the {sense}: .*{sense}_key"
+            ValueError, match=f"several entries could be the {modality}: .*{modality}_key"
         ) as refused:
             key_of(*keys)
         assert all(key in str(refused.value) for key in keys)
-    with pytest.raises(ValueError, match=rf"env\.{sense}_key=nose is not in the observation") as refused:
-        key_of(first, **{f"{sense}_key": "nose"})
+    with pytest.raises(ValueError, match=rf"env\.{modality}_key=nose is not in the observation") as refused:
+        key_of(first, **{f"{modality}_key": "nose"})
     assert first in str(refused.value)
     assert "other" in str(refused.value)
-    with pytest.raises(ValueError, match=rf"env\.{sense}_key=other is Box .* cannot be used: a picture is"):
-        key_of(first, **{f"{sense}_key": "other"})
+    with pytest.raises(
+        ValueError, match=rf"env\.{modality}_key=other is Box .* cannot be used: a picture is"
+    ):
+        key_of(first, **{f"{modality}_key": "other"})
     with pytest.raises(ValueError, match=f"not a Dict .* no key '{first}'"):
-        adapt(space, **{f"{sense}_key": first})
+        adapt(space, **{f"{modality}_key": first})
 
 
 def test_the_chosen_entry_is_the_one_observed():

@@ -58,7 +58,7 @@ def test_an_array_of_one_number_is_taken_and_its_fix_silences_the_checker(given,
     _, reward, *_ = env.step(0)
     assert (reward, type(reward)) == (1.0, float)
     (one,) = found("Given", kwargs={"reward": given}).values()
-    assert (one.name, one.verdict, one.cure) == ("interface", "warning", fix)
+    assert (one.name, one.verdict, one.fix) == ("interface", "warning", fix)
     assert "at step 1 (seed 0), 36 times in all" in one.what
     monkeypatch.setitem(bad_answers.GIVEN, given, mended(bad_answers.GIVEN[given]))
     assert found("Given", kwargs={"reward": given}) == {}
@@ -86,7 +86,7 @@ def test_a_reward_that_is_not_one_number_is_refused_in_a_sentence(given, fix):
     assert fix in str(refused.value)
     one = found("Given", kwargs={"reward": given})["interface"]
     assert one.verdict == "fault"
-    assert f"{one.what}: {one.cure}" == f"step 1 (seed 0): {refused.value}"
+    assert f"{one.what}: {one.fix}" == f"step 1 (seed 0): {refused.value}"
 
 
 @pytest.mark.parametrize(("ends", "verdict"), [("numpy", None), ("ints", "warning"), ("arrays", "warning")])
@@ -97,7 +97,7 @@ def test_end_flags_that_are_true_or_false_are_taken(ends, verdict):
     told = found("Given", kwargs={"ends": ends})
     assert [one.verdict for one in told.values()] == ([] if verdict is None else [verdict])
     if verdict is not None:
-        assert told["interface"].cure == "return bool(terminated)"
+        assert told["interface"].fix == "return bool(terminated)"
 
 
 @pytest.mark.parametrize("ends", ["none", "text", "two", "info", "both axes"])
@@ -106,7 +106,7 @@ def test_end_flags_that_are_neither_are_refused(ends):
     assert one.verdict == "fault"
     assert "must be True or False, got " in one.what
     name = "truncated" if ends in ("two", "info") else "terminated"
-    assert one.cure == f"return bool({name}) in its place"
+    assert one.fix == f"return bool({name}) in its place"
     assert flag_of(name, bool(0)) is False
 
 
@@ -238,7 +238,7 @@ def test_the_fix_of_a_finding_makes_it_go_away(name):
     finding, words, fix, twin, options = FIXES[name]
     one = found(name.strip())[finding]
     assert words in one.what
-    assert fix in one.cure
+    assert fix in one.fix
     assert found(twin, **options) == {}
 
 
@@ -268,7 +268,7 @@ def test_a_reward_that_cannot_be_learned_from(given, words, fix):
     one = found("Given", kwargs={"reward": given})["numbers"]
     assert one.verdict == "fault"
     assert words in one.what
-    assert fix in one.cure
+    assert fix in one.fix
 
 
 def test_what_was_seen_never_is_not_told_to_be_well():
@@ -322,8 +322,8 @@ def test_the_command_shows_no_control_characters_and_names_the_fix(capsys):
 def test_what_ends_the_process_is_a_finding(name, words, fix):
     (one,) = (one for one in check_env(config(name)) if one.verdict == "fault")
     assert one.what.startswith(words)
-    assert fix in one.cure
-    assert ("planted.py, line " in one.cure) == (name == "Aborts")
+    assert fix in one.fix
+    assert ("planted.py, line " in one.fix) == (name == "Aborts")
 
 
 def test_a_run_is_refused_before_it_starts_where_it_cannot_be_seeded(capsys, tmp_path):

@@ -157,11 +157,12 @@ def test_colour_and_deafness_are_handed_on():
 def test_the_banner_is_shown_once_and_not_by_each_worker():
     code = (
         "from spl.envs.config import EnvConfig\n"
-        "from spl.envs.vector import Fleet\n"
+        "from spl.envs.vector import VectorisedEnv\n"
         "if __name__ == '__main__':\n"
-        f"    fleet = Fleet(EnvConfig(id='{PONG}'), num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"
-        "    fleet.start()\n"
-        "    fleet.close()\n"
+        f"    config = EnvConfig(id='{PONG}')\n"
+        "    envs = VectorisedEnv(config, num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"
+        "    envs.start()\n"
+        "    envs.close()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout + done.stderr).count("Arcade Learning Environment") == 1

@@ -31,7 +31,7 @@ def quiet() -> Console:
     return Console(file=io.StringIO(), width=500)
 
 
-def told_by_training(smoke, world: str, *options: str) -> tuple[str, object]:
+def output_of_training(smoke, world: str, *options: str) -> tuple[str, object]:
     """Return what a run of 50 steps says, and its result."""
     console = quiet()
     words = ("--env", f"brought_worlds:{world}", "--num_steps", "50", *options)
@@ -42,7 +42,7 @@ def ailing(world: str, **options) -> dict[str, tuple[str, str]]:
     """Return the checker's findings that are not good, but for two notes that all these worlds have."""
     config = CheckEnvConfig(env=EnvConfig(id=f"brought_worlds:{world}", **options), num_steps=40)
     found = {one.name: (one.verdict, one.what) for one in examine(config) if one.verdict != "ok"}
-    found.pop("frame skip", None)  # no frame rate is told
+    found.pop("frame skip", None)  # no frame rate is reported
     return found
 
 
@@ -116,15 +116,15 @@ def test_an_environment_that_hangs_while_it_is_measured_is_given_up_in_one_sente
 
 
 def test_training_says_what_it_leaves_out(smoke):
-    told, _ = told_by_training(smoke, "StateDecides")
+    told, _ = output_of_training(smoke, "StateDecides")
     assert "left out   'vector', Box (3,) float32: a state: not yet used\n" in told
-    told, _ = told_by_training(smoke, "Spectrogram")
+    told, _ = output_of_training(smoke, "Spectrogram")
     assert "left out   'audio', Box (64, 32) float32: named as a sound, but of no form that is known" in told
     assert "'spl check env' calls a fault" in told
 
 
 def test_training_says_what_it_assumes_and_keeps_it(smoke):
-    told, result = told_by_training(smoke, "Unbounded")
+    told, result = output_of_training(smoke, "Unbounded")
     assert (
         "assumed    video_range -1 to 1: the bounds of its space are uninformative, and 107 observations"
         in told
@@ -142,17 +142,17 @@ def test_training_says_what_it_assumes_and_keeps_it(smoke):
 
 
 def test_training_says_how_it_reads_an_ambiguous_form(smoke):
-    told, result = told_by_training(smoke, "Stacked")
+    told, result = output_of_training(smoke, "Stacked")
     assert "assumed    video_layout HWS, by its values, not HWA" in told
     assert "48 x 48 x 4 (the newest of 4 frames)" in told
     assert read_run(result.folder).env.video_layout == "HWS"
-    told, _ = told_by_training(smoke, "Alpha")
+    told, _ = output_of_training(smoke, "Alpha")
     assert "assumed    video_layout AHW, by its values, not SHW" in told
     assert "(alpha laid on black)" in told
 
 
 def test_training_and_evaluation_say_once_what_lies_beyond(smoke):
-    told, result = told_by_training(smoke, "Beyond")
+    told, result = output_of_training(smoke, "Beyond")
     assert told.count("range      the video goes from") == 1
     assert "beyond its range of 0 to 1" in told
     console = quiet()
@@ -161,7 +161,7 @@ def test_training_and_evaluation_say_once_what_lies_beyond(smoke):
 
 
 def test_recording_evaluation_explanation_and_films_say_what_they_leave_out(smoke, tmp_path):
-    _, result = told_by_training(smoke, "StateDecides")
+    _, result = output_of_training(smoke, "StateDecides")
     console = quiet()
     evaluate_agent(result.folder, EvaluateAgentConfig(num_episodes=2, num_seeds=1), console=console)
     assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()

@@ -1,4 +1,4 @@
-"""ViZDoom as it comes, and what is cured: no abort, no false last observation, no double end flag."""
+"""ViZDoom as it comes, and what is fixed: no abort, no false last observation, no double end flag."""
 
 import ctypes.util
 

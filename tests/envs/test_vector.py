@@ -14,7 +14,7 @@ from spl.envs import resumable as seeded
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.envs.resumable import Position, digest_of, reset_seed
-from spl.envs.vector import Fleet
+from spl.envs.vector import VectorisedEnv
 from spl.records import Observation
 
 EPISODE = 12  # steps of a faulty world's episode
@@ -25,7 +25,7 @@ def _worlds_can_be_imported(request, monkeypatch):
     monkeypatch.syspath_prepend(request.path.parent)
 
 
-def fleet_of(kind="none", *, num_envs=1, is_apart=False, timeout_s=None, seed=3, **kwargs) -> Fleet:
+def envs_of(kind="none", *, num_envs=1, is_apart=False, timeout_s=None, seed=3, **kwargs) -> VectorisedEnv:
     config = EnvConfig(
         id="faulty_worlds:FaultyWorld",
         kwargs={"kind": kind, **kwargs},
@@ -33,7 +33,7 @@ def fleet_of(kind="none", *, num_envs=1, is_apart=False, timeout_s=None, seed=3,
         num_mels=8,
         audio_frames=2,
     )
-    return Fleet(config, num_envs=num_envs, seed=seed, is_apart=is_apart, timeout_s=timeout_s)
+    return VectorisedEnv(config, num_envs=num_envs, seed=seed, is_apart=is_apart, timeout_s=timeout_s)
 
 
 def are_equal(one: Observation, two: Observation) -> bool:
@@ -49,14 +49,14 @@ def test_each_environment_has_seeds_of_its_own_that_repeat():
 
 @pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
 def test_steps_are_those_of_the_environments_alone(is_apart):
-    fleet = fleet_of(num_envs=2, is_apart=is_apart)
-    alone = [make_env(fleet.config) for _ in range(2)]
-    begun = fleet.start().begun
+    envs = envs_of(num_envs=2, is_apart=is_apart)
+    alone = [make_env(envs.config) for _ in range(2)]
+    begun = envs.start().begun
     actions = np.random.default_rng(0).integers(3, size=(2 * EPISODE + 3, 2))
     for env in range(2):
         assert are_equal(begun[env], alone[env].reset(seed=reset_seed(3, 0, env))[0])
     for step, pair in enumerate(actions):
-        arrival = fleet.step(pair.tolist())
+        arrival = envs.step(pair.tolist())
         assert arrival.faults == []
         for env in range(2):
             observation, reward, terminated, truncated, _ = alone[env].step(int(pair[env]))
@@ -68,14 +68,14 @@ def test_steps_are_those_of_the_environments_alone(is_apart):
             if terminated:
                 first, _ = alone[env].reset()
                 assert are_equal(arrival.begun[env], first)
-    assert [place.seeding for place in fleet.positions()] == [0, 0]
-    assert fleet.positions()[1].actions == tuple(actions[:, 1].tolist())
-    fleet.close()
+    assert [place.seeding for place in envs.positions()] == [0, 0]
+    assert envs.positions()[1].actions == tuple(actions[:, 1].tolist())
+    envs.close()
 
 
 @pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
-def test_a_fleet_sent_to_a_position_goes_on_from_there(is_apart):
-    first, second = fleet_of(num_envs=2), fleet_of(num_envs=2, is_apart=is_apart)
+def test_vectorised_envs_sent_to_a_position_go_on_from_there(is_apart):
+    first, second = envs_of(num_envs=2), envs_of(num_envs=2, is_apart=is_apart)
     first.start()
     for _ in range(EPISODE + 4):
         first.step([2, 1])
@@ -91,25 +91,25 @@ def test_a_fleet_sent_to_a_position_goes_on_from_there(is_apart):
 
 def test_a_new_seed_is_given_at_the_first_episode_that_begins_late_enough(monkeypatch):
     monkeypatch.setattr(seeded, "SEED_EVERY_STEPS", EPISODE + 1)
-    fleet = fleet_of()
-    fleet.start()
+    envs = envs_of()
+    envs.start()
     seedings = []
     for _ in range(4 * EPISODE):
-        begun = fleet.step([1]).begun
-        (place,) = fleet.positions()
+        begun = envs.step([1]).begun
+        (place,) = envs.positions()
         seedings.append(place.seeding)
     assert seedings == [0] * (2 * EPISODE - 1) + [1] * (2 * EPISODE) + [2]
-    first, _ = make_env(fleet.config).reset(seed=reset_seed(3, 2))
+    first, _ = make_env(envs.config).reset(seed=reset_seed(3, 2))
     assert are_equal(begun[0], first)
     assert place.actions == ()
 
 
 def test_an_environment_that_does_not_repeat_is_told_and_begins_anew():
-    first = fleet_of("unseeded")
+    first = envs_of("unseeded")
     first.start()
     for _ in range(4):
         first.step([1])
-    second = fleet_of("unseeded")
+    second = envs_of("unseeded")
     arrival = second.go_to(first.positions())
     assert list(arrival.begun) == [0]
     assert arrival.faults[0].seed == reset_seed(3, 0)
@@ -121,13 +121,13 @@ def test_an_environment_that_does_not_repeat_is_told_and_begins_anew():
 
 @pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
 def test_values_beyond_their_range_are_cut_and_told_once_for_all_environments(is_apart, tmp_path):
-    fleet = fleet_of("loud", num_envs=2, is_apart=is_apart)  # at the fifth step of each episode
-    fleet.start()
+    envs = envs_of("loud", num_envs=2, is_apart=is_apart)  # at the fifth step of each episode
+    envs.start()
     told = []
     for _ in range(30):
-        assert fleet.step([1, 1]).faults == []
-        told += fleet.take_news()
-    fleet.close()
+        assert envs.step([1, 1]).faults == []
+        told += envs.take_news()
+    envs.close()
     (sentence,) = told
     assert sentence.startswith("the audio goes from")
     assert "beyond its range of -1 to 1: values outside are clipped; correct the bounds" in sentence
@@ -147,11 +147,11 @@ def test_values_beyond_their_range_are_cut_and_told_once_for_all_environments(is
     ],
 )
 def test_a_fault_is_told_and_only_its_environment_begins_anew(kind, told, is_apart, tmp_path):
-    fleet = fleet_of(kind, num_envs=2, is_apart=is_apart, once=str(tmp_path / "once"))
-    fleet.start()
+    envs = envs_of(kind, num_envs=2, is_apart=is_apart, once=str(tmp_path / "once"))
+    envs.start()
     for _ in range(4):
-        assert fleet.step([1, 1]).faults == []
-    arrival = fleet.step([1, 1])
+        assert envs.step([1, 1]).faults == []
+    arrival = envs.step([1, 1])
     (fault,) = arrival.faults
     assert re.search(told, str(fault))
     assert (fault.step, fault.seed) == (4, reset_seed(3, 0, fault.env))
@@ -159,12 +159,12 @@ def test_a_fault_is_told_and_only_its_environment_begins_anew(kind, told, is_apa
     assert list(arrival.begun) == [fault.env]
     other = 1 - fault.env
     assert arrival.reached[other] is not None
-    places = fleet.positions()
+    places = envs.positions()
     assert (places[fault.env].seeding, places[fault.env].actions) == (1, ())
     assert (places[other].seeding, places[other].actions) == (0, (1,) * 5)
     for _ in range(2 * EPISODE):
-        assert fleet.step([0, 2]).faults == []
-    fleet.close()
+        assert envs.step([0, 2]).faults == []
+    envs.close()
 
 
 @pytest.mark.parametrize(
@@ -172,29 +172,29 @@ def test_a_fault_is_told_and_only_its_environment_begins_anew(kind, told, is_apa
     [("abort", "its process died of SIGABRT"), ("hang", "longer than step_timeout_s=3")],
 )
 def test_a_worker_that_dies_or_hangs_is_replaced_and_the_others_go_on(kind, told, tmp_path):
-    fleet = fleet_of(kind, num_envs=3, is_apart=True, timeout_s=3.0, once=str(tmp_path / "once"))
-    alone = fleet_of(num_envs=3)
-    fleet.start()
+    envs = envs_of(kind, num_envs=3, is_apart=True, timeout_s=3.0, once=str(tmp_path / "once"))
+    alone = envs_of(num_envs=3)
+    envs.start()
     alone.start()
     for _ in range(4):
-        fleet.step([1, 1, 1])
+        envs.step([1, 1, 1])
         alone.step([1, 1, 1])
     started = time.monotonic()
-    arrival = fleet.step([2, 2, 2])
+    arrival = envs.step([2, 2, 2])
     assert time.monotonic() - started < 40
     (fault,) = arrival.faults
     assert told in str(fault)
     assert arrival.reached == [None] * 3  # the step is taken again
     assert list(arrival.begun) == [fault.env]
-    one, two = fleet.step([0, 0, 0]), alone.step([0, 0, 0])
+    one, two = envs.step([0, 0, 0]), alone.step([0, 0, 0])
     for env in {0, 1, 2} - {fault.env}:
         assert are_equal(one.reached[env], two.reached[env])
-    fleet.close()
+    envs.close()
 
 
 def test_an_environment_that_cannot_be_reset_ends_the_run_in_one_sentence():
     with pytest.raises(RunError, match="could not be reset, twice: RuntimeError: no reset today"):
-        fleet_of("no reset").start()
+        envs_of("no reset").start()
 
 
 @pytest.mark.parametrize(
@@ -205,27 +205,27 @@ def test_an_environment_that_cannot_be_reset_ends_the_run_in_one_sentence():
     ],
 )
 def test_a_worker_that_cannot_be_reset_ends_the_run_in_one_sentence(kind, told):
-    fleet = fleet_of(kind, num_envs=2, is_apart=True)
+    envs = envs_of(kind, num_envs=2, is_apart=True)
     with pytest.raises(RunError, match=told):
-        fleet.start()
+        envs.start()
 
 
 @pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
 def test_what_an_environment_raises_while_it_is_closed_concerns_nobody(is_apart, capfd):
-    fleet = fleet_of("no close", num_envs=2, is_apart=is_apart)
-    fleet.start()
-    fleet.close()
+    envs = envs_of("no close", num_envs=2, is_apart=is_apart)
+    envs.start()
+    envs.close()
     assert "no close today" not in capfd.readouterr().err
 
 
 def test_a_time_limit_needs_workers():
     with pytest.raises(ValueError, match="env_workers=true"):
-        fleet_of(timeout_s=1.0)
+        envs_of(timeout_s=1.0)
 
 
 def test_an_unknown_environment_is_refused_before_any_worker_starts():
     with pytest.raises(UsageError, match="there is no environment"):
-        Fleet(EnvConfig(id="Nowhere-v0"), num_envs=2, seed=0, is_apart=True, timeout_s=None)
+        VectorisedEnv(EnvConfig(id="Nowhere-v0"), num_envs=2, seed=0, is_apart=True, timeout_s=None)
 
 
 def test_workers_import_no_torch():
@@ -237,8 +237,8 @@ def test_a_script_without_a_main_guard_is_told_in_one_sentence(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from spl.envs.config import EnvConfig\n"
-        "from spl.envs.vector import Fleet\n"
-        "Fleet(EnvConfig(), num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"
+        "from spl.envs.vector import VectorisedEnv\n"
+        "VectorisedEnv(EnvConfig(), num_envs=2, seed=0, is_apart=True, timeout_s=None)\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert "start the run under if __name__ == '__main__'" in done.stderr.splitlines()[-1]
@@ -249,11 +249,11 @@ def test_a_script_without_a_main_guard_is_told_in_one_sentence(tmp_path):
 def test_workers_end_with_the_process_above_them_even_if_they_hang(request):
     code = (
         f"import os, sys; sys.path[:0] = {[str(folder) for folder in request.path.parents[:2]]!r}\n"
-        "from test_vector import fleet_of\n"
-        "fleet = fleet_of('hang', num_envs=2, is_apart=True, at=1)\n"
-        "fleet.start()\n"
-        "fleet._envs.step_async([0, 0])\n"
-        "print(*(process.pid for process in fleet._envs.processes), flush=True)\n"
+        "from test_vector import envs_of\n"
+        "envs = envs_of('hang', num_envs=2, is_apart=True, at=1)\n"
+        "envs.start()\n"
+        "envs._envs.step_async([0, 0])\n"
+        "print(*(process.pid for process in envs._envs.processes), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
@@ -291,5 +291,5 @@ def test_environments_of_one_run_that_are_not_alike_are_refused(what, said, is_a
         audio_features="waveform",
     )
     with pytest.raises(UsageError, match=said):
-        Fleet(config, num_envs=2, seed=0, is_apart=is_apart, timeout_s=None)
+        VectorisedEnv(config, num_envs=2, seed=0, is_apart=is_apart, timeout_s=None)
     assert "Traceback" not in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""``spl explain autoencoder``: maps of both modalities' errors, and what each sense adds to them."""
+"""``spl explain autoencoder``: maps of both modalities' errors, and what each modality adds to them."""
 
 import io
 import json
@@ -53,8 +53,8 @@ def test_errors_maps_and_shares_are_written(run: Path, tmp_path: Path, capsys: p
     assert "error of video" in printed
     assert "error of audio" in printed
     told = json.loads((tmp_path / "out" / "explanation.json").read_text())
-    for sense in ("video", "audio"):
-        errors = told["errors"][sense]
+    for modality in ("video", "audio"):
+        errors = told["errors"][modality]
         assert len(errors["mean_squared_error"]) == 3
         assert errors["share_of_video"] + errors["share_of_audio"] == pytest.approx(1)
     # What is seen makes the picture better than what is heard does; the tone tells the spot's column only.
@@ -65,24 +65,24 @@ def test_errors_maps_and_shares_are_written(run: Path, tmp_path: Path, capsys: p
     assert picture.std() > 0.1
 
 
-@pytest.mark.parametrize("sense", ["video", "audio"])
-def test_what_keeps_the_error_of_a_sense_small_is_the_spot_or_the_tone(
-    run: Path, sense: Literal["video", "audio"]
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_what_keeps_the_error_of_a_modality_small_is_the_spot_or_the_tone(
+    run: Path, modality: Literal["video", "audio"]
 ):
     video, audio = toy.draw(24, 5)
     trained = read_autoencoder(run, "cpu")
-    shown = mask(video, audio, torch.ones(24, 2, dtype=torch.bool), sense)  # so nothing else tells it
-    config = ExplainAutoencoderConfig(score="fit", modalities=sense, device="cpu")
+    shown = mask(video, audio, torch.ones(24, 2, dtype=torch.bool), modality)  # so nothing else tells it
+    config = ExplainAutoencoderConfig(score="fit", modalities=modality, device="cpu")
     given = in_units(video), in_units(audio)
     found = _explained(AsPictures(trained.model, 1), as_pictures(*shown), given, config)
-    place = ("video", "audio").index(sense)
-    heat = found.maps[sense][place]
+    place = ("video", "audio").index(modality)
+    heat = found.maps[modality][place]
     assert heat is not None
     assert pointing_accuracy(heat, given[place][:, 0, 0] > 0.3) > 0.8
-    assert found.maps[sense][1 - place] is None
-    made = getattr(found.made, sense)
+    assert found.maps[modality][1 - place] is None
+    made = getattr(found.made, modality)
     expected = (made - given[place]).square().flatten(1).mean(dim=1)
-    torch.testing.assert_close(found.errors[sense], expected)
+    torch.testing.assert_close(found.errors[modality], expected)
 
 
 def test_the_page_of_the_run_tells_it(run: Path):
@@ -98,7 +98,7 @@ def test_the_page_of_the_run_tells_it(run: Path):
     assert "Mean squared errors of 2 samples of the data that the run learned from" in page
 
 
-def test_a_sense_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
+def test_a_modality_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):
     config = ExplainAutoencoderConfig(
         num_drawn=2, modalities="audio", method="integrated-gradients", device="cpu", out=str(tmp_path)
     )
@@ -129,7 +129,7 @@ def test_many_samples_are_drawn_as_fine_as_a_picture_may_be(
     assert max(imread(tmp_path / "reconstructions.png").shape) in (499, 500)
 
 
-def test_a_sense_that_a_sample_lacks_has_no_error(
+def test_a_modality_that_a_sample_lacks_has_no_error(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     whole = Recordings.pairs

@@ -53,7 +53,7 @@ def levels(pictures):
 
 
 def mux(path, tracks, options=None):
-    """Write tracks ``(codec, rate, frames with their time in seconds, settings)`` as they are told."""
+    """Write tracks ``(codec, rate, frames with their time in seconds, settings)`` as they are reported."""
     with av.open(str(path), "w", options=options or {}) as container:
         streams = []
         for codec, rate, _, settings in tracks:
@@ -153,8 +153,8 @@ def test_frames_may_be_drawn_into_one_array_and_what_breaks_off_leaves_nothing(t
             raise RuntimeError("the world ended")
 
     write_video(tmp_path / "whole.mp4", drawn(200), fps=10)
-    with av.open(str(tmp_path / "whole.mp4")) as film:
-        means = [frame.to_ndarray(format="rgb24").mean() for frame in film.decode(video=0)]
+    with av.open(str(tmp_path / "whole.mp4")) as video:
+        means = [frame.to_ndarray(format="rgb24").mean() for frame in video.decode(video=0)]
     assert means == pytest.approx(range(0, 200, 20), abs=3)
     with pytest.raises(RuntimeError, match="the world ended"):
         write_video(tmp_path / "half.mp4", drawn(100), fps=10)
@@ -306,9 +306,9 @@ def test_of_several_tracks_the_first_is_used_and_told(tmp_path):
         ("pcm_s16le", RATE_HZ, [(0, heard(np.full(3_200, level)))], {"layout": "mono"})
         for level in (0.5, 0.1)
     ]
-    film = Video(mux(tmp_path / "a.mkv", [track(1), track(10), *sounds]))
-    pictures, sound = read(film.path)
-    assert film.notes == ["2 picture tracks: the first is used", "2 sound tracks: the first is used"]
+    video = Video(mux(tmp_path / "a.mkv", [track(1), track(10), *sounds]))
+    pictures, sound = read(video.path)
+    assert video.notes == ["2 picture tracks: the first is used", "2 sound tracks: the first is used"]
     assert levels(pictures)[0] == pytest.approx(30, abs=4)
     assert sound[0, 1_000] == pytest.approx(0.5, abs=0.01)
 
@@ -319,11 +319,11 @@ def test_of_a_film_that_is_cut_the_beginning_is_read(tmp_path, suffix):
     path = write(tmp_path / f"a{suffix}", *noise, audio=clicks(4.0, 0.5), rate_hz=RATE_HZ)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    film = Video(path)
-    steps = list(film.steps(**CUT))
+    video = Video(path)
+    steps = list(video.steps(**CUT))
     assert 10 < len(steps) < 50
     assert onset(np.concatenate([step.sound for step in steps], axis=1)[0], 0.5) in range(-2, 3)
-    assert film.notes or suffix == ".avi"  # whose length is told by an index at the end
+    assert video.notes or suffix == ".avi"  # whose length is told by an index at the end
 
 
 def test_damage_in_the_middle_costs_what_is_damaged(tmp_path):
@@ -333,16 +333,16 @@ def test_damage_in_the_middle_costs_what_is_damaged(tmp_path):
     middle = len(data) // 2
     data[middle : middle + 2_000] = bytes(2_000)
     path.write_bytes(data)
-    film = Video(path)
-    assert len(list(film.steps(**CUT))) == 60
-    assert film.notes == ["59 of 60 frames could be decoded"]
+    video = Video(path)
+    assert len(list(video.steps(**CUT))) == 60
+    assert video.notes == ["59 of 60 frames could be decoded"]
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b"", r"a\.mp4 is not a video file, or truncated: "),
-        (b"this is a text, not a film\n" * 50, r"a\.mp4 is not a video file, or truncated: "),
+        (b"this is a text, not a video\n" * 50, r"a\.mp4 is not a video file, or truncated: "),
         ("cut", r"a\.mp4 is not a video file, or truncated: "),
         ("sound", r"a\.mp4 has no picture track"),
     ],
@@ -370,16 +370,16 @@ def test_a_codec_that_nobody_knows_is_told(tmp_path):
     riff = data.index(b"auds")
     place = data.index((1).to_bytes(2, "little") + (1).to_bytes(2, "little"), riff + 56)  # PCM, one channel
     path.write_bytes(data[:place] + (0x7777).to_bytes(2, "little") + data[place + 2 :])
-    film = Video(path)
-    assert film.notes == ["a sound track is in a codec that this FFmpeg does not know"]
-    assert [step.sound for step in film.steps(**CUT)] == [None] * 15
+    video = Video(path)
+    assert video.notes == ["a sound track is in a codec that this FFmpeg does not know"]
+    assert [step.sound for step in video.steps(**CUT)] == [None] * 15
 
 
 def test_a_jump_of_the_timestamps_ends_the_film(tmp_path):
     frames = [(second, picture(n)) for n, second in enumerate((0.0, 0.1, 0.2, 90_000.0))]
-    film = Video(mux(tmp_path / "a.mkv", [("libx264", FPS, frames, PICTURES)]))
-    assert len(list(film.steps(**CUT))) < 10
-    assert "timestamps jump from 0.2 to 90000.0 s" in film.notes[0]
+    video = Video(mux(tmp_path / "a.mkv", [("libx264", FPS, frames, PICTURES)]))
+    assert len(list(video.steps(**CUT))) < 10
+    assert "timestamps jump from 0.2 to 90000.0 s" in video.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The autoencoder: shapes of whatever it reads, layers and parameters, what a hidden sense may change."""
+"""The autoencoder: shapes of whatever it reads, layers and parameters, what a hidden modality may change."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from spl.models.autoencoder import (
     CONDITIONS,
     ConvDecoder,
     DenseDecoder,
-    Senses,
+    Modalities,
     TwoStreamAutoencoder,
     expand_conditions,
     mask,
@@ -23,7 +23,7 @@ from spl.models.autoencoder import (
 from spl.models.encoder import EncoderConfig, build_encoder
 from spl.models.streams import VIDEO_STREAMS, conv_stream, in_units
 from spl.records import StreamSpec
-from spl.training.losses import over_senses, reconstruction
+from spl.training.losses import over_modalities, reconstruction
 
 CASE = json.loads((Path(__file__).parents[1] / "data" / "bdae.json").read_text())["augment"]
 SPEC = StreamSpec(video=(1, 36, 36), audio=(1, 16, 4))
@@ -39,13 +39,13 @@ def make(spec: StreamSpec = SPEC, *, history: int = 2, **changes: Any) -> TwoStr
     return TwoStreamAutoencoder(build_encoder(EncoderConfig(**{**sizes, **changes}), spec, history=history))
 
 
-def draw(spec: StreamSpec = SPEC, *, history: int = 2, B: int = 3, seed: int = 0) -> Senses:
+def draw(spec: StreamSpec = SPEC, *, history: int = 2, B: int = 3, seed: int = 0) -> Modalities:
     generator = torch.Generator().manual_seed(seed)
     video = torch.randint(256, (B, history, *spec.video), dtype=torch.uint8, generator=generator)
     audio = torch.rand(B, history, *spec.audio, generator=generator).half()
     if spec.audio_dtype == "int8":
         audio = torch.randint(-128, 128, audio.shape, dtype=torch.int8, generator=generator)
-    return Senses(video, audio, torch.ones(B, 2, dtype=torch.bool))
+    return Modalities(video, audio, torch.ones(B, 2, dtype=torch.bool))
 
 
 def count(module: nn.Module) -> int:
@@ -65,27 +65,29 @@ def count(module: nn.Module) -> int:
     ids=["84", "36-colour-stereo", "odd", "waveform", "stereo-waveform"],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_both_senses_come_back_in_their_shapes_and_ranges(kind: str, spec: StreamSpec, history: int) -> None:
+def test_both_modalities_come_back_in_their_shapes_and_ranges(
+    kind: str, spec: StreamSpec, history: int
+) -> None:
     is_waveform = spec.audio[1] == 1
     options = {"audio_stream": "mlp"} if is_waveform and kind == "conv" else KINDS[kind]
     autoencoder = make(spec, history=history, **{**options, "attention": "none"})
-    senses = draw(spec, history=history)
-    out = autoencoder(*senses)
-    assert out.video.shape == senses.video.shape
-    assert out.audio.shape == senses.audio.shape
+    modalities = draw(spec, history=history)
+    out = autoencoder(*modalities)
+    assert out.video.shape == modalities.video.shape
+    assert out.audio.shape == modalities.audio.shape
     assert out.code.shape == (3, 14)
     assert out.video.dtype == out.audio.dtype == torch.float32
     for decoder in (autoencoder.video, autoencoder.audio):  # far out, the ends of the range show
         last = decoder.output if isinstance(decoder, DenseDecoder) else decoder.layers[-1]
         nn.init.constant_(last.weight, 0.0)
         nn.init.constant_(last.bias, -1e3)
-    out = autoencoder(*senses)
+    out = autoencoder(*modalities)
     assert (out.video == 0).all()
     assert (out.audio == (-1 if is_waveform else 0)).all()
     for decoder in (autoencoder.video, autoencoder.audio):
         last = decoder.output if isinstance(decoder, DenseDecoder) else decoder.layers[-1]
         nn.init.constant_(last.bias, 1e3)
-    out = autoencoder(*senses)
+    out = autoencoder(*modalities)
     assert (out.video == 1).all()
     assert (out.audio == 1).all()
 
@@ -197,17 +199,17 @@ def test_parameters_of_a_convolutional_decoder_by_hand() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_gradient_reaches_all_but_the_stream_of_a_hidden_sense(kind: str, condition: str) -> None:
+def test_gradient_reaches_all_but_the_stream_of_a_hidden_modality(kind: str, condition: str) -> None:
     autoencoder = make(**KINDS[kind])
     if kind == "conv":
         nn.init.constant_(autoencoder.encoder.video.attention.spatial.gamma, 0.1)
-    senses = draw(B=16)
-    out = autoencoder(*mask(*senses, condition))
+    modalities = draw(B=16)
+    out = autoencoder(*mask(*modalities, condition))
     losses = [
         reconstruction(made, in_units(clean), variance=1.0)
-        for made, clean in ((out.video, senses.video), (out.audio, senses.audio))
+        for made, clean in ((out.video, modalities.video), (out.audio, modalities.audio))
     ]
-    over_senses(torch.stack(losses, dim=1), senses.present, weights=(1, 1)).sum().backward()
+    over_modalities(torch.stack(losses, dim=1), modalities.present, weights=(1, 1)).sum().backward()
     shown = dict(zip(("encoder.video", "encoder.audio"), CONDITIONS[condition], strict=True))
     for name, parameter in autoencoder.named_parameters():
         if name.endswith("spatial.key.bias"):  # the softmax takes it away
@@ -216,49 +218,49 @@ def test_gradient_reaches_all_but_the_stream_of_a_hidden_sense(kind: str, condit
         assert is_reached == all(shown[stream] for stream in shown if name.startswith(stream)), name
 
 
-@pytest.mark.parametrize(("condition", "sense"), [("video", 1), ("audio", 0)])
-def test_what_is_hidden_changes_nothing_but_the_target_stays(condition: str, sense: int) -> None:
+@pytest.mark.parametrize(("condition", "modality"), [("video", 1), ("audio", 0)])
+def test_what_is_hidden_changes_nothing_but_the_target_stays(condition: str, modality: int) -> None:
     autoencoder = make()
     one, two = draw(seed=0), list(draw(seed=0))
-    two[sense] = draw(seed=1)[sense]
+    two[modality] = draw(seed=1)[modality]
     for first, second in zip(mask(*one, condition), mask(*two, condition), strict=True):
         assert torch.equal(first, second)
     out = autoencoder(*mask(*one, condition))
-    assert out[sense].any(), "the hidden sense is reconstructed all the same"
+    assert out[modality].any(), "the hidden modality is reconstructed all the same"
 
 
-@pytest.mark.parametrize("sense", ["video", "audio"])
-def test_an_autoencoder_of_one_sense_is_refused(sense: str) -> None:
-    with pytest.raises(ValueError, match=f"needs both modalities, got data without {sense}"):
-        make(SPEC._replace(**{sense: (0, 0, 0)}))
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_an_autoencoder_of_one_modality_is_refused(modality: str) -> None:
+    with pytest.raises(ValueError, match=f"needs both modalities, got data without {modality}"):
+        make(SPEC._replace(**{modality: (0, 0, 0)}))
 
 
-def as_senses(case: dict[str, Any], suffix: str) -> tuple[Tensor, Tensor]:
+def as_modalities(case: dict[str, Any], suffix: str) -> tuple[Tensor, Tensor]:
     video = torch.tensor(case[f"video{suffix}"]).to(torch.uint8)[:, None, None, None]
     return video, torch.tensor(case[f"audio{suffix}"]).half()[:, None, None, None]
 
 
 def test_expanding_gives_the_worked_out_rows() -> None:
-    video, audio = as_senses(CASE, "")
+    video, audio = as_modalities(CASE, "")
     views = expand_conditions(video, audio, torch.ones(2, 2, dtype=torch.bool))
     assert views.video.dtype == torch.uint8
     assert views.audio.dtype == torch.float16
     assert views.present.tolist() == [[True, True]] * 2 + [[True, False]] * 2 + [[False, True]] * 2
-    video_in, audio_in = as_senses(CASE, "_in")  # its order: video alone, audio alone, both
+    video_in, audio_in = as_modalities(CASE, "_in")  # its order: video alone, audio alone, both
     order = torch.tensor([4, 5, 0, 1, 2, 3])
     assert torch.equal(views.video, video_in[order])
     assert torch.equal(views.audio, audio_in[order])
-    targets = as_senses(CASE, "_target")
+    targets = as_modalities(CASE, "_target")
     assert torch.equal(video.repeat(3, 1, 1, 1, 1), targets[0][order])
     assert torch.equal(audio.repeat(3, 1, 1, 1, 1), targets[1][order])
 
 
 def test_conditions_may_differ_within_a_batch() -> None:
-    senses = draw()
-    mixed = mask(*senses, torch.tensor([2, 0, 1]))
+    modalities = draw()
+    mixed = mask(*modalities, torch.tensor([2, 0, 1]))
     assert mixed.present.tolist() == [[False, True], [True, True], [True, False]]
     for row, name in enumerate(("audio", "both", "video")):
-        for field, alone in zip(mixed, mask(*senses, name), strict=True):
+        for field, alone in zip(mixed, mask(*modalities, name), strict=True):
             assert torch.equal(field[row], alone[row])
 
 

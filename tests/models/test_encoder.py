@@ -1,4 +1,4 @@
-"""The fusion of the two streams: what is built, what an absent sense may change, and what a config builds."""
+"""The fusion of the two streams: what is built, what an absent modality may change, what a config builds."""
 
 from typing import Any, get_args, get_type_hints
 
@@ -70,21 +70,21 @@ def test_only_the_streams_that_exist_are_built(spec: StreamSpec, built: tuple[bo
     assert tuple(stream is not None for stream in streams) == built
 
 
-@pytest.mark.parametrize(("sense", "present"), [(0, (False, True)), (1, (True, False))])
-def test_an_absent_sense_cannot_influence_the_code(sense: int, present: tuple[bool, bool]) -> None:
+@pytest.mark.parametrize(("modality", "present"), [(0, (False, True)), (1, (True, False))])
+def test_an_absent_modality_cannot_influence_the_code(modality: int, present: tuple[bool, bool]) -> None:
     encoder = make()
     one, two = list(draw(seed=0)), list(draw(seed=0))
-    two[sense] = draw(seed=1)[sense]
+    two[modality] = draw(seed=1)[modality]
     flags = torch.tensor([present] * 3)
     assert torch.equal(encoder(*one, flags), encoder(*two, flags))
     features = encoder.streams(*one, flags)
-    assert (features[sense] == 0).all()
-    assert (features[1 - sense] != 0).any()
+    assert (features[modality] == 0).all()
+    assert (features[1 - modality] != 0).any()
     both = torch.ones_like(flags)
     assert not torch.equal(encoder(*one, both), encoder(*two, both))
 
 
-def test_the_code_knows_which_sense_is_absent() -> None:
+def test_the_code_knows_which_modality_is_absent() -> None:
     encoder = make()
     nn.init.zeros_(encoder.video.project.weight)
     nn.init.zeros_(encoder.video.project.bias)  # the features are 0 anyhow: only the flag is left
@@ -92,7 +92,7 @@ def test_the_code_knows_which_sense_is_absent() -> None:
     assert not torch.equal(*codes)
 
 
-def test_a_sense_is_gated_in_each_sample_on_its_own() -> None:
+def test_a_modality_is_gated_in_each_sample_on_its_own() -> None:
     encoder = make()
     flags = torch.tensor([[True, True], [False, True], [True, False]])
     video, audio = draw()
@@ -141,7 +141,7 @@ def test_sizes_and_widths_may_be_one() -> None:
 
 
 @pytest.mark.parametrize("spec", [SPEC, WAVEFORM, SPEC._replace(video=(3, 7, 5), audio=(2, 16, 1))])
-def test_dense_streams_read_every_sense(spec: StreamSpec) -> None:
+def test_dense_streams_read_every_modality(spec: StreamSpec) -> None:
     torch.manual_seed(0)
     encoder = build_encoder(EncoderConfig(**DENSE, audio_widths=(6, 5, 4)), spec, history=2)
     assert isinstance(encoder.video, DenseStream)

@@ -142,7 +142,7 @@ def test_bytes_become_floats_with_channels_last_to_the_bit(dtype: torch.dtype) -
         assert floats.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_bytes_and_floats_have_the_units_of_their_sense() -> None:
+def test_bytes_and_floats_have_the_units_of_their_modality() -> None:
     video = in_units(torch.tensor([0, 51, 255], dtype=torch.uint8))
     torch.testing.assert_close(video, torch.tensor([0, 0.2, 1]))
     assert in_units(torch.tensor([-128, 0, 64, 127], dtype=torch.int8)).tolist() == [-1, 0, 0.5, 127 / 128]

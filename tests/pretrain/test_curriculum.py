@@ -114,7 +114,7 @@ def test_across_finds_the_mean_predictor_as_wrong_on_quiet_samples_as_on_loud_on
     assert found.tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0])
 
 
-def test_what_is_seen_with_both_senses_alone_is_not_seen_yet(recordings: list[str]):
+def test_what_is_seen_with_both_modalities_alone_is_not_seen_yet(recordings: list[str]):
     source = load_pairs(PairsConfig(paths=tuple(recordings), history=1))
     pacing = Pacing(paced(recordings), source, measure(source, 0))
     losses, errors = torch.ones(2), torch.full((2, 2), 0.5)
@@ -123,7 +123,7 @@ def test_what_is_seen_with_both_senses_alone_is_not_seen_yet(recordings: list[st
     assert pacing.curriculum.losses[7] > 0
 
 
-def test_going_by_the_other_sense_needs_views_that_hide_one(recordings: list[str]):
+def test_going_by_the_other_modality_needs_views_that_hide_one(recordings: list[str]):
     with pytest.raises(
         ValueError, match=r"paced_by=across needs views that hide a modality, got objective\.views=both"
     ):

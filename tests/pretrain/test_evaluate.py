@@ -82,14 +82,16 @@ def test_errors_on_the_data_learned_from_are_those_of_the_loss(place: Path):
     for condition in CONDITIONS:
         with torch.no_grad():
             made = trained.model(*mask(pairs.video, pairs.audio, pairs.present, condition))
-        for sense, (name, found) in enumerate(
+        for modality, (name, found) in enumerate(
             zip(("video", "audio"), measure(source, config.seed), strict=True)
         ):
-            expected = reconstruction(made[sense], in_units(pairs[sense]), variance=found.variance).mean()
+            expected = reconstruction(
+                made[modality], in_units(pairs[modality]), variance=found.variance
+            ).mean()
             assert result["reconstruction"][condition][name] == pytest.approx(expected.item(), rel=1e-3)
 
 
-def test_held_out_samples_are_told_within_and_across_senses(place: Path):
+def test_held_out_samples_are_told_within_and_across_modalities(place: Path):
     result = evaluate_autoencoder(run_of(place), EvaluateAutoencoderConfig(data=held_out(place)))
     assert result["samples"] == 120
     assert result["data"].startswith("recordings ")
@@ -112,7 +114,7 @@ def test_held_out_samples_are_told_within_and_across_senses(place: Path):
         assert found[kind]["1"] <= found[kind]["5"] <= found[kind]["10"]
 
 
-def test_a_run_that_was_never_blind_is_worse_where_a_sense_is_hidden(place: Path):
+def test_a_run_that_was_never_blind_is_worse_where_a_modality_is_hidden(place: Path):
     config = EvaluateAutoencoderConfig(data=held_out(place), against=str(run_of(place, "blind")))
     result = evaluate_autoencoder(run_of(place), config)
     aligned, blind = result["reconstruction"], result["reconstruction_against"]
@@ -149,7 +151,7 @@ def test_what_cannot_be_asked_is_left_out_with_a_sentence(place: Path):
     assert few["probe"]["left_out"].endswith("it needs 8 samples of each class, got 5; raise --num_measured")
 
 
-def test_samples_that_lack_a_sense_count_where_they_have_it(place: Path, tmp_path: Path):
+def test_samples_that_lack_a_modality_count_where_they_have_it(place: Path, tmp_path: Path):
     for name in ("left", "right"):
         toy.record(tmp_path / name, 60, 1, has_audio=False)
     data = HeldOutConfig(paths=(str(tmp_path / "left"), str(tmp_path / "right")))
@@ -178,14 +180,14 @@ def test_the_command_prints_tables_and_writes_files(place: Path, capsys: pytest.
     words = ["--data", f"{place / 'held' / 'left'},{place / 'held' / 'right'}", "--num_splits", "2"]
     assert main(["evaluate", "autoencoder", str(folder), *words]) == 0
     told = capsys.readouterr().out
-    for words_told in (
+    for words_printed in (
         "predicting the mean costs 1",
         "video only",
         "2 classes, ",
         "chance 50%",
         "video to",
     ):
-        assert words_told in told
+        assert words_printed in told
     written = json.loads((folder / "evaluation.json").read_text())
     assert f"{written['reconstruction']['audio']['video']:.3f}" in told
     assert "2 of its 8 stretches of time, on which it is tried; ± is the 95 % interval over 2 such" in told
@@ -251,11 +253,11 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    from tests.data.test_videos import CUT, film
+    from tests.data.test_videos import CUT, make_video
 
     for folder, tones in {"known": (300.0, 2000.0), "held": (350.0, 1800.0)}.items():
         for name, tone_hz in zip(("low", "high"), tones, strict=True):
-            film(tmp_path / folder / name / "a.mkv", [*range(0, 200, 10)], tone_hz=tone_hz)
+            make_video(tmp_path / folder / name / "a.mkv", [*range(0, 200, 10)], tone_hz=tone_hz)
     cut = {f"data.videos.{key}": value for key, value in CUT.items() if key != "video_size"}
     fixed = {
         **cut,
@@ -277,7 +279,7 @@ def test_films_are_cut_as_the_run_had_them(tmp_path: Path, capsys: pytest.Captur
     assert main(["evaluate", "autoencoder", str(folder), "--films", str(tmp_path / "held")]) == 0
     result = json.loads((folder / "evaluation.json").read_text())
     assert result["data"] == f"videos in {tmp_path / 'held'}"
-    assert result["samples"] == 20  # two films of 20 steps, every second
+    assert result["samples"] == 20  # two videos of 20 steps, every second
     assert result["probe"]["classes"] == ["high", "low"]
     assert (tmp_path / "held.clips").exists()
     capsys.readouterr()
@@ -304,7 +306,7 @@ def test_an_unknown_number_fits_and_one_that_differs_is_named():
     needed = {"history": 4, "step_s": 0.1, "sample_rate_hz": None}
     check_signature(needed, {"history": 4, "step_s": 0.1 + 1e-12, "sample_rate_hz": 8000}, "the films")
     check_signature(needed, {"history": 4, "step_s": None}, "the films")
-    with pytest.raises(UsageError, match=r"the films do not fit the run: their step_s is 0.2, not 0.1"):
+    with pytest.raises(UsageError, match=r"the videos do not fit the run: their step_s is 0.2, not 0.1"):
         check_signature(needed, {"history": 4, "step_s": 0.2}, "the films")
 
 

@@ -31,21 +31,21 @@ def moments_of(stage: Stage, x: torch.Tensor) -> Moments:
 def test_stages_go_up_each_stream_and_mirror_each_other() -> None:
     autoencoder = make()
     stages = list(greedy_stages(autoencoder))
-    assert [(stage.sense, stage.number) for stage in stages] == [
+    assert [(stage.modality, stage.number) for stage in stages] == [
         *((VIDEO, number) for number in range(3)),
         *((AUDIO, number) for number in range(2)),
     ]
-    senses = toy.draw(5, 0)
+    modalities = toy.draw(5, 0)
     for stage in stages:
-        target = stage.target(senses[stage.sense])
+        target = stage.target(modalities[stage.modality])
         assert not target.requires_grad
         assert stage.reconstruct(target).shape == target.shape
         layer = stage.stream.layers[stage.number]
         mirror = next(module for module in stage.decoder.layers if module.weight is stage.parameters[-2])
         assert (mirror.in_features, mirror.out_features) == (layer.out_features, layer.in_features)
-    assert torch.equal(stages[0].target(senses[0]), in_units(senses[0]))
-    features = autoencoder.encoder.video.layer(0, in_units(senses[0]))
-    assert torch.equal(stages[1].target(senses[0]), features)
+    assert torch.equal(stages[0].target(modalities[0]), in_units(modalities[0]))
+    features = autoencoder.encoder.video.layer(0, in_units(modalities[0]))
+    assert torch.equal(stages[1].target(modalities[0]), features)
     trained = {id(parameter) for stage in stages for parameter in stage.parameters}
     left = [name for name, parameter in autoencoder.named_parameters() if id(parameter) not in trained]
     assert left == [
@@ -61,11 +61,11 @@ def test_the_gradient_of_a_stage_is_in_its_parameters_alone(attention: str) -> N
     if attention == "csm":
         nn.init.constant_(autoencoder.encoder.video.attention.spatial.gamma, 0.1)
         nn.init.constant_(autoencoder.encoder.video.attention.channel.reduce.weight, 0.2)
-    senses = toy.draw(64, 0)
+    modalities = toy.draw(64, 0)
     for stage in greedy_stages(autoencoder):
         autoencoder.zero_grad(set_to_none=True)
         stage.losses(
-            senses[stage.sense], variance=1.0, drop=0.2, generator=torch.Generator().manual_seed(0)
+            modalities[stage.modality], variance=1.0, drop=0.2, generator=torch.Generator().manual_seed(0)
         ).mean().backward()
         reached = {id(parameter) for parameter in autoencoder.parameters() if parameter.grad is not None}
         assert reached == {id(parameter) for parameter in stage.parameters}
@@ -84,11 +84,11 @@ def test_a_stage_is_shown_the_corrupted_and_wants_the_clean() -> None:
 
 
 def test_every_stage_learns_and_leaves_what_lies_below() -> None:
-    autoencoder, senses, held_out = make(), toy.draw(1024, 0), toy.draw(256, 1)
+    autoencoder, modalities, held_out = make(), toy.draw(1024, 0), toy.draw(256, 1)
     generator = torch.Generator().manual_seed(0)
     for stage in greedy_stages(autoencoder):
-        x, variance = senses[stage.sense], moments_of(stage, senses[stage.sense]).variance
-        below = stage.target(held_out[stage.sense])
+        x, variance = modalities[stage.modality], moments_of(stage, modalities[stage.modality]).variance
+        below = stage.target(held_out[stage.modality])
         with torch.no_grad():
             before = reconstruction(stage.reconstruct(below), below, variance=variance).mean().item()
         optimizer = torch.optim.Adam(stage.parameters, lr=3e-3)
@@ -97,11 +97,11 @@ def test_every_stage_learns_and_leaves_what_lies_below() -> None:
             optimizer.zero_grad()
             stage.losses(x[rows], variance=variance, drop=0.1, generator=generator).mean().backward()
             optimizer.step()
-        assert torch.equal(stage.target(held_out[stage.sense]), below)
+        assert torch.equal(stage.target(held_out[stage.modality]), below)
         with torch.no_grad():
             after = reconstruction(stage.reconstruct(below), below, variance=variance).mean().item()
         assert before > 1.0
-        assert after < 0.5, (stage.sense, stage.number)
+        assert after < 0.5, (stage.modality, stage.number)
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,14 @@ from spl.pretrain.data import load_pairs
 from spl.pretrain.inputs import RecordingFolders, find_inputs
 from spl.pretrain.train import pretrain_autoencoder
 from spl.runs.directory import check_resumable, read_run
-from tests.data.test_videos import CUT, MATROSKA, film
+from tests.data.test_videos import CUT, MATROSKA, make_video
 from tests.pretrain.test_train import DENSE
 
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
     for name, tone_hz in {"low/a.mkv": 300.0, "high/b.mkv": 2_000.0, "high/more/c.mkv": 1_900.0}.items():
-        film(tmp_path / "videos" / name, range(0, 200, 20), tone_hz=tone_hz)
+        make_video(tmp_path / "videos" / name, range(0, 200, 20), tone_hz=tone_hz)
     return tmp_path / "videos"
 
 
@@ -155,7 +155,7 @@ def test_a_run_leaves_broken_videos_out_for_good(tmp_path: Path, videos: Path, c
         [["low/cut.mkv"], ["low/cover.txt"]],
     )
     assert kept["files"]["low/a.mkv"] == [10, (videos / "low" / "a.mkv").stat().st_size]
-    film(videos / "low" / "cut.mkv", range(0, 200, 20))  # mended
+    make_video(videos / "low" / "cut.mkv", range(0, 200, 20))  # mended
     train(config, resume=folder)
     (videos / "low" / "cut.mkv").unlink()  # deleted
     train(config, resume=folder)

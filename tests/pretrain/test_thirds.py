@@ -1,13 +1,13 @@
-"""A learning proof: only a model that is shown thirds tells one sense from the other."""
+"""A learning proof: only a model that is shown thirds tells one modality from the other."""
 
 import seen_and_heard as toy
 import torch
 from torch import Tensor
 
-from spl.models.autoencoder import CONDITIONS, Senses, TwoStreamAutoencoder, expand_conditions, mask
+from spl.models.autoencoder import CONDITIONS, Modalities, TwoStreamAutoencoder, expand_conditions, mask
 from spl.models.encoder import EncoderConfig, build_encoder
 from spl.models.streams import in_units
-from spl.training.losses import over_senses, reconstruction
+from spl.training.losses import over_modalities, reconstruction
 
 CONFIG = EncoderConfig(
     video_stream="dense",
@@ -25,18 +25,18 @@ def train(views: bool, num_updates: int = 400) -> TwoStreamAutoencoder:
     """Train on every sample in all three conditions, or on both modalities alone."""
     torch.manual_seed(0)
     autoencoder = TwoStreamAutoencoder(build_encoder(CONFIG, toy.SPEC, history=1))
-    senses = toy.draw(1024, 0)
-    variances = [toy.variance(x) for x in senses]
-    autoencoder.begin_with(*(in_units(x).mean(dim=0) for x in senses))
+    modalities = toy.draw(1024, 0)
+    variances = [toy.variance(x) for x in modalities]
+    autoencoder.begin_with(*(in_units(x).mean(dim=0) for x in modalities))
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     present = torch.ones(32, 2, dtype=torch.bool)
     for _ in range(num_updates):
         rows = torch.randint(1024, (32,), generator=generator)
-        clean = (senses[0][rows], senses[1][rows])
-        shown = expand_conditions(*clean, present) if views else Senses(*clean, present)
+        clean = (modalities[0][rows], modalities[1][rows])
+        shown = expand_conditions(*clean, present) if views else Modalities(*clean, present)
         errors = cross_errors(autoencoder, shown, clean, variances)
-        loss = over_senses(errors, torch.ones_like(errors, dtype=torch.bool), weights=(1, 1)).mean()
+        loss = over_modalities(errors, torch.ones_like(errors, dtype=torch.bool), weights=(1, 1)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -44,7 +44,7 @@ def train(views: bool, num_updates: int = 400) -> TwoStreamAutoencoder:
 
 
 def cross_errors(
-    autoencoder: TwoStreamAutoencoder, shown: Senses, clean: tuple[Tensor, Tensor], variances: list[float]
+    autoencoder: TwoStreamAutoencoder, shown: Modalities, clean: tuple[Tensor, Tensor], variances: list[float]
 ) -> Tensor:
     """The reconstruction errors ``(B, 2)`` of both modalities."""
     made = autoencoder(*shown)[:2]

@@ -99,14 +99,14 @@ def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_a_run_begins_at_the_mean_and_learns_each_sense_from_the_other(small: Maker):
+def test_a_run_begins_at_the_mean_and_learns_each_modality_from_the_other(small: Maker):
     result = train(small("--recipe.epochs", "60", "--recipe.learning_rate", "0.005"))
     assert result.is_finished
     first, last = rows(result.folder)[0], rows(result.folder)[-1]
     assert len(rows(result.folder)) == 60
     assert last["step"] == 60 * 5  # 40 samples, 3 views each, 24 at a time
-    for sense in ("video", "audio"):
-        assert 0.7 < first[f"train/{sense}_from_both"] < 1.1, "no worse than the mean from the start"
+    for modality in ("video", "audio"):
+        assert 0.7 < first[f"train/{modality}_from_both"] < 1.1, "no worse than the mean from the start"
     assert last["train/audio_from_audio"] < 0.3
     assert last["train/audio_from_video"] < 0.4, "the pitch is seen"
     assert last["train/video_from_video"] < 0.8
@@ -135,8 +135,8 @@ def test_before_the_first_update_the_mean_is_predicted(kind: str, tmp_path: Path
         expected = found.mean.clamp(1e-3, 1 - 1e-3).expand_as(output)
         torch.testing.assert_close(output, expected, rtol=0, atol=0.01)
     parts = learner.update(pairs, torch.arange(len(source)) % 3)
-    for sense, has in enumerate(pairs.present.T):
-        assert parts.errors[has, sense].mean().item() == pytest.approx(1.0, abs=0.02)
+    for modality, has in enumerate(pairs.present.T):
+        assert parts.errors[has, modality].mean().item() == pytest.approx(1.0, abs=0.02)
     later = [learner.update(pairs, torch.arange(len(source)) % 3).errors.mean() for _ in range(15)]
     assert later[-1] < 0.97, "it can leave the mean"
 
@@ -291,7 +291,7 @@ def test_layers_alone_come_first_and_go_on_to_the_bit(
     assert equal(weights(resumed.folder), weights(alone.folder))
     assert rows(resumed.folder) == rows(alone.folder)
     layers = [row for row in rows(alone.folder) if "layer/loss" in row]
-    assert [(row["layer/sense"], row["layer/number"]) for row in layers[::2]] == [
+    assert [(row["layer/modality"], row["layer/number"]) for row in layers[::2]] == [
         *(("video", number) for number in range(3)),
         *(("audio", number) for number in range(3)),
     ]

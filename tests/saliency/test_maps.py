@@ -145,7 +145,7 @@ def test_grad_cam_of_two_inputs_equals_captum(has_flags):
         torch.testing.assert_close(
             one, onto(expected[:, 0].detach(), x.shape[-2:], placement), atol=1e-5, rtol=0
         )
-    assert not (has_flags and maps[1][2].any()), "of an absent sense nothing stands out"
+    assert not (has_flags and maps[1][2].any()), "of an absent modality nothing stands out"
 
 
 def test_integrated_gradients_equal_captum():

@@ -1,4 +1,4 @@
-"""Which sense it was: known games, and a network whose flags are heeded."""
+"""Which modality it was: known games, and a network whose flags are heeded."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def network():
     return MultimodalQNetwork(encoder, 4, dueling=True, fusion="joint")
 
 
-def senses() -> tuple[Tensor, Tensor, Tensor]:
+def modalities() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     video = torch.randint(0, 256, (3, 2, 1, 36, 36), dtype=torch.uint8, generator=generator)
     audio = torch.rand(3, 2, 1, 16, 8, generator=generator).half()
@@ -68,7 +68,7 @@ def senses() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_an_agent(network):
-    video, audio, present = given = senses()
+    video, audio, present = given = modalities()
     actions = predicted(network, given)
     found = shapley_values(network, given, chosen(actions))
     with torch.no_grad():
@@ -80,16 +80,16 @@ def test_an_agent(network):
     torch.testing.assert_close(found.video, ((one[0] - one[2]) + (one[1] - one[3])) / 2)
     torch.testing.assert_close(found.both, one[0])
     assert found.audio[0] != 0
-    assert found.audio[1:].abs().max() < 1e-6, "an absent sense adds nothing"
+    assert found.audio[1:].abs().max() < 1e-6, "an absent modality adds nothing"
     assert found.video[2].abs() < 1e-6
-    assert (present == senses()[2]).all(), "the flags given are left alone"
+    assert (present == modalities()[2]).all(), "the flags given are left alone"
     assert not torch.equal(shapley_values(network, given, advantage(actions)).video, found.video)
 
 
 def test_other_inputs_are_refused(network):
     with pytest.raises(ValueError, match=r"two modalities \(B, ...\), and flags \(B, 2\)"):
-        shapley_values(network, senses()[:1], chosen(0))
+        shapley_values(network, modalities()[:1], chosen(0))
     with pytest.raises(
         ValueError, match=r"got \[\(3, 2, 1, 36, 36\), \(3, 2, 1, 16, 8\), \(3, 2, 1, 16, 8\)\]"
     ):
-        shapley_values(network, (*senses()[:2], senses()[1]), chosen(0))
+        shapley_values(network, (*modalities()[:2], modalities()[1]), chosen(0))

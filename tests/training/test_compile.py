@@ -1,4 +1,4 @@
-"""Compiled losses are those of the plain function; a missing compiler is told in a sentence."""
+"""Compiled losses are those of the plain function; a missing compiler is reported in a sentence."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ from spl.training.losses import (
     infonce_alignment,
     kl_sparsity,
     l1_sparsity,
-    over_senses,
+    over_modalities,
     reconstruction,
     squared_alignment,
     squared_sparsity,
@@ -116,16 +116,16 @@ def test_shapes_of_a_reconstruction_must_agree() -> None:
         ((1, 0), [2, 2, 0, 0]),
     ],
 )
-def test_senses_that_are_there_are_averaged(weights: tuple[float, float], expected: list[float]) -> None:
+def test_modalities_that_are_there_are_averaged(weights: tuple[float, float], expected: list[float]) -> None:
     losses = torch.tensor([[2.0, 4.0], [2.0, math.nan], [math.inf, 4.0], [2.0, 4.0]])
     present = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
-    assert over_senses(losses, present, weights=weights).tolist() == expected
+    assert over_modalities(losses, present, weights=weights).tolist() == expected
 
 
 @pytest.mark.parametrize("weights", [(0.0, 0.0), (1.0, -1.0), (1.0,)])
-def test_weights_of_senses_must_be_such(weights: tuple[float, ...]) -> None:
+def test_weights_of_modalities_must_be_such(weights: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="none negative and one positive"):
-        over_senses(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), weights=weights)
+        over_modalities(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), weights=weights)
 
 
 @pytest.mark.parametrize("name", SPARSITY)
@@ -250,7 +250,7 @@ def test_infonce_at_its_ends() -> None:
     assert infonce_alignment(codes[:1], codes[1:2], 0.1).tolist() == [0.0]
 
 
-def test_infonce_treats_both_senses_alike() -> None:
+def test_infonce_treats_both_modalities_alike() -> None:
     torch.testing.assert_close(infonce_alignment(SEEN, HEARD, 0.3), infonce_alignment(HEARD, SEEN, 0.3))
 
 

@@ -33,10 +33,10 @@ class Looking(NamedTuple):
 
 
 def refusal(root: Path, faults: dict[str, str], count: int, *, is_running: bool) -> str:
-    """Return the sentence that refuses broken pictures, with a cure that can be followed."""
+    """Return the sentence that refuses broken pictures, with a fix that can be followed."""
     them = "it" if len(faults) == 1 else "them"
-    cure = f"mend or delete {them}, or leave {them} out with --data.skip_broken true"
+    fix = f"mend or delete {them}, or leave {them} out with --data.skip_broken true"
     if is_running:
-        cure = "restore intact copies: a run resumes with the images that it began with"
+        fix = "restore intact copies: a run resumes with the images that it began with"
     each = named([f"{printable(name)} ({fault})" for name, fault in faults.items()], len(faults))
-    return f"{len(faults):,} of {count:,} pictures in {printable(str(root))} cannot be read: {each}; {cure}"
+    return f"{len(faults):,} of {count:,} pictures in {printable(str(root))} cannot be read: {each}; {fix}"

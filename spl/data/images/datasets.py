@@ -73,7 +73,7 @@ class Split(NamedTuple):
 
     images: Any  # images[i] -> (PIL image or (3, H, W) uint8, label)
     indices: Sequence[int]
-    labels: NDArray[np.int64] | None = None  # (n,) told of them; None: their own
+    labels: NDArray[np.int64] | None = None  # (n,) given to them; None: their own
 
 
 class ImageSets(NamedTuple):
@@ -273,7 +273,7 @@ def described(sets: ImageSets) -> dict[str, Any]:
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse images that are not those that `described` told of before.
+    """Refuse images that are not those that `described` reported of before.
 
     Raises:
         ValueError: saying what differs.

@@ -41,7 +41,7 @@ class Counted(NamedTuple):
     skipped: tuple[str, ...]  # names of the broken files that are left out for good
 
     def sentences(self) -> list[str]:
-        """Return what a user is told beside the number of pictures."""
+        """Return what is reported to a user beside the number of pictures."""
         return [*self.notes, *told(self.left_out)]
 
     def as_json(self) -> dict[str, Any]:

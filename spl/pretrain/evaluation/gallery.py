@@ -102,9 +102,9 @@ def draw_views(views: dict[str, tuple[Tensor, Tensor]], path: Path, title: str) 
 
     B = len(next(iter(views.values()))[0])
     sheets = [
-        [[draw(view[sense][row]) for view in views.values()] for row in range(B)]
-        for sense, draw in enumerate((as_picture, as_spectrogram))
-    ]  # by sense, sample and view
+        [[draw(view[modality][row]) for view in views.values()] for row in range(B)]
+        for modality, draw in enumerate((as_picture, as_spectrogram))
+    ]  # by modality, sample and view
     mosaics = [mosaic(sheet) for sheet in sheets]
     widths = [ROW * B * one.shape[1] / one.shape[0] for one in mosaics]
     figure = Figure(figsize=(sum(widths) + 0.6, ROW * B + 0.8), layout="constrained")

@@ -1,6 +1,6 @@
 """Quality of codes: linear probes within and across modalities, their baselines, and retrieval.
 
-Arrays in, numbers out; how codes are computed is not told here.
+Arrays in, numbers out; how codes are computed is not described here.
 """
 
 import warnings
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 NUM_BLOCKS = 8  # of consecutive samples, into which each class is cut
 NUM_TEST_BLOCKS = 2  # of them, that a split holds out
-NUM_COMPONENTS = 32  # principal ones of each sense, for the baselines
+NUM_COMPONENTS = 32  # principal ones of each modality, for the baselines
 NUM_CANONICAL = 8  # pairs of correlated directions
 
 
@@ -65,9 +65,9 @@ def splits_in_time(
 def probe(features: Mapping[str, Array], labels: NDArray[np.int64], split: Split) -> dict[str, float]:
     """Return the share of held-out samples whose class a linear probe tells, for each pair of features.
 
-    ``"video to audio"`` learns from the first and is tried on the second, without being told so: logistic
+    ``"video to audio"`` learns from the first and is tried on the second, without knowing which: logistic
     regression on features whose mean and mean variance are 0 and 1 where it learns. All units are scaled
-    alike: one that a sense never uses would else be blown up until it decides alone about the other sense.
+    alike: one that a modality never uses would else be amplified until it decides alone about the other.
 
     Args:
         features: ``(N, D)`` each, of the same samples and meaning.
@@ -106,12 +106,12 @@ def principal(x: Array, seed: int) -> Array:
 
 
 def canonical(video: Array, audio: Array, split: Split) -> dict[str, Array]:
-    """Return what of each sense is correlated with the other, as features ``(N, K)`` with common meaning.
+    """Return what of each modality is correlated with the other, as features ``(N, K)`` with common meaning.
 
     The directions are found on the samples that the split trains on.
 
     Args:
-        video, audio: ``(N, D)`` components of each sense.
+        video, audio: ``(N, D)`` components of each modality.
         split: of the samples.
 
     Source: Hotelling (1936), Relations between two sets of variates.

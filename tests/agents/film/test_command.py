@@ -193,9 +193,9 @@ def test_same_seed_gives_the_same_film_and_seconds_end_it(run, tmp_path):
     assert (decoded(tmp_path / "c.mp4", 16_000)[1] != decoded(tmp_path / "a.mp4", 16_000)[1]).any()
 
 
-@pytest.mark.parametrize(("senses", "absent"), [("video", (1,)), ("audio", (0,))])
-def test_a_sense_can_be_taken_from_the_agent_and_is_filmed_all_the_same(run, tmp_path, senses, absent):
-    done = shoot(run, tmp_path / "a.mp4", modalities=senses)
+@pytest.mark.parametrize(("modalities", "absent"), [("video", (1,)), ("audio", (0,))])
+def test_a_modality_can_be_taken_from_the_agent_and_is_filmed_all_the_same(run, tmp_path, modalities, absent):
+    done = shoot(run, tmp_path / "a.mp4", modalities=modalities)
     _, sound, returns = played(run, 1, absent=absent)
     assert done["returns"] == returns
     assert correlation(decoded(tmp_path / "a.mp4", 16_000)[1][0], sound) > 0.99

@@ -24,7 +24,7 @@ def test_changes_are_told_once_and_all_places_at_first_and_after_a_renewal() -> 
     assert sampleable.take_changes().tolist() == []
     sampleable.admit(4)
     sampleable.retire(1)
-    sampleable.admit(1)  # written anew: it must be told although it was in before, too
+    sampleable.admit(1)  # written again: it must be told although it was in before, too
     assert sampleable.take_changes().tolist() == [1, 4]
     sampleable.renew(np.array([True] * 2 + [False] * 4))
     assert (sampleable.count, sampleable.places().tolist()) == (2, [0, 1])

@@ -172,7 +172,7 @@ def test_values_whose_range_is_not_known_are_refused(told: str, tmp_path: Path) 
     (tmp_path / "a.tif").write_bytes(GUESSED[told])
     with pytest.raises(UnreadableError, match=f"its values are {told}.*: save it with 8 or 16 bits"):
         open_image(tmp_path / "a.tif")
-    assert told in str(fault_of(tmp_path / "a.tif"))  # told before training, though the header is whole
+    assert told in str(fault_of(tmp_path / "a.tif"))  # reported before training, though the header is whole
 
 
 def test_printing_inks_and_other_colours_are_brought_to_red_green_and_blue(tmp_path: Path) -> None:

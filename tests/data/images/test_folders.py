@@ -1,4 +1,4 @@
-"""Folders of pictures as people bring them: what is used, what is held out, what is left out and told."""
+"""Folders of pictures as people bring them: what is used, what is held out, what is left out and reported."""
 
 import json
 import os

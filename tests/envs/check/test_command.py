@@ -20,7 +20,7 @@ from spl.envs.check.command import check_env
 from spl.envs.check.config import CheckEnvConfig, MemorySize
 from spl.envs.check.examine import examine
 from spl.envs.check.findings import Finding
-from spl.envs.check.sound import Hearing, Skipping, judge_skipping
+from spl.envs.check.sound import Skipping, SoundCheck, judge_skipping
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 
@@ -36,7 +36,7 @@ def config(env_id: str, **changes) -> CheckEnvConfig:
 
 def ailing(findings: list[Finding]) -> dict[str, tuple[str, str]]:
     """Return verdict and words of what is not well."""
-    assert all(found.cure for found in findings if found.verdict in ("warning", "fault"))
+    assert all(found.fix for found in findings if found.verdict in ("warning", "fault"))
     return {name: (verdict, what) for name, verdict, what, _ in findings if verdict != "ok"}
 
 
@@ -152,20 +152,20 @@ def test_lost_sound_is_told_only_as_far_as_it_is_known(known, verdict, words):
     ],
 )
 def test_the_rest_level_of_an_unsigned_sound(levels, rest_level, verdict):
-    hearing = Hearing(spaces.Box(0, 255, (64,), np.uint8), rest_level)
+    sound_check = SoundCheck(spaces.Box(0, 255, (64,), np.uint8), rest_level)
     for level in levels:
         chunk = np.full(64, level, np.uint8)
         chunk[::2] -= 40 * (level == 200)
-        hearing.hear(chunk)
-    (found,) = hearing.findings()
+        sound_check.add(chunk)
+    (found,) = sound_check.findings()
     assert found.verdict == verdict
 
 
 def test_pulses_to_one_side_of_the_rest_level_are_no_offset():
-    hearing = Hearing(spaces.Box(0, 255, (64,), np.uint8), 128)
+    sound_check = SoundCheck(spaces.Box(0, 255, (64,), np.uint8), 128)
     for period in (2, 3, 4):
-        hearing.hear((128 + 100 * (np.arange(64) % period > 0)).astype(np.uint8))
-    (found,) = hearing.findings()
+        sound_check.add((128 + 100 * (np.arange(64) % period > 0)).astype(np.uint8))
+    (found,) = sound_check.findings()
     assert found.verdict == "ok"
 
 
@@ -195,7 +195,7 @@ def test_a_hang_becomes_a_sentence_and_ends():
     assert "step 4 (seed 0)" in console.file.getvalue()
 
 
-def test_the_command_prints_cures_and_fails_only_for_a_fault(capsys):
+def test_the_command_prints_fixes_and_fails_only_for_a_fault(capsys):
     assert cli.main(["check", "env", "planted:Silent"]) == 1
     told = capsys.readouterr().out
     assert "silent: every sample" in told
@@ -241,7 +241,7 @@ def test_vizdoom_as_shipped_dies_or_shows_blank_ends_and_both_flags(tmp_path, mo
     found = ailing(findings)
     if "process" in found:
         assert "the process died of SIG" in found["process"][1]
-        assert "+snd_efx 0" in findings[-1].cure
+        assert "+snd_efx 0" in findings[-1].fix
     elif ctypes.util.find_library("openal") is None:
         assert "silent" in found["signal"][1]
     doom = EnvConfig(

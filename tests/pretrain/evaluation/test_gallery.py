@@ -90,7 +90,7 @@ def test_what_is_drawn_is_what_was_shown_and_made(config: PretrainConfig, monkey
 
 def gallery_source(count: int) -> DatasetPairs:
     video, audio = (x.repeat(1, 2, 1, 1, 1).numpy() for x in toy.draw(count, 3))
-    return DatasetPairs([(*senses, 0) for senses in zip(video, audio, strict=True)])
+    return DatasetPairs([(*modalities, 0) for modalities in zip(video, audio, strict=True)])
 
 
 def test_a_mosaic_by_hand():

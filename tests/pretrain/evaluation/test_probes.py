@@ -1,4 +1,4 @@
-"""What codes are worth: splits in time, probes across senses, baselines, retrieval, all by hand."""
+"""What codes are worth: splits in time, probes across modalities, baselines, retrieval, all by hand."""
 
 import numpy as np
 import pytest
@@ -37,12 +37,12 @@ def test_a_class_of_too_few_samples_is_refused():
         next(splits_in_time(np.repeat([0, 1], [7, 20]), np.arange(27), gap=1, count=1, seed=0))
 
 
-def test_a_unit_that_a_sense_never_uses_does_not_decide_about_the_other():
+def test_a_unit_that_a_modality_never_uses_does_not_decide_about_the_other():
     generator = np.random.default_rng(0)
     labels = np.arange(80) % 2
     shared = np.stack([4.0 * labels - 2.0, np.zeros(80)], axis=1) + generator.normal(0.0, 0.1, (80, 2))
     quiet, loud = shared.copy(), shared.copy()
-    quiet[:, 1] *= 1e-4  # the second unit hardly moves in one sense
+    quiet[:, 1] *= 1e-4  # the second unit hardly moves in one modality
     loud[:, 1] *= 20.0  # and does, at random, in the other
     told = probe({"quiet": quiet, "loud": loud}, labels, Split(np.arange(40), np.arange(40, 80)))
     assert told["quiet to loud"] == 1.0
@@ -83,7 +83,7 @@ def test_fewer_canonical_directions_than_components_are_no_trouble():
     assert np.corrcoef(found["video"][40:, 0], found["audio"][40:, 0])[0, 1] > 0.99
 
 
-def test_canonical_directions_are_those_that_both_senses_share():
+def test_canonical_directions_are_those_that_both_modalities_share():
     generator = np.random.default_rng(0)
     shared, own, others = generator.normal(size=(3, 300))
     noise = generator.normal(size=(2, 300)) * 0.05

@@ -1,11 +1,11 @@
 """A folder of videos with sound, made on this machine: ALE games and our own worlds, one sub-folder each.
 
-    python scripts/figures/make_films.py films --films 4 --seconds 8
+    python scripts/figures/make_videos.py videos --videos 4 --seconds 8
 
 Four games, played at random (every frame and all of the sound that the emulator makes, at 60 frames a
 second), the two worlds of ``spl.envs.worlds``, acted in by their oracles with some mistakes (10 frames a
 second), and, where espeak-ng is installed, a face that counts aloud (30 frames a second). Within each
-sub-folder the films take turns at four kinds of file, so that no kind gives a label away. The same command
+sub-folder the videos take turns at four kinds of file, so that no kind gives a label away. The same command
 shows and sounds the same every time. Extra: atari.
 """
 
@@ -41,7 +41,7 @@ KINDS: tuple[tuple[str, dict[str, str]], ...] = (  # suffix, and codecs where th
 )
 HELD_FRAMES = 12  # for which a random action of a game is held
 MISTAKES = 0.3  # share of the worlds' actions that are drawn at random
-LATER_S = 3.0  # each film of a game begins that much later in it than the one before, or all would look alike
+LATER_S = 3.0  # a video of a game begins that much later in it than the one before: else all look alike
 ENLARGED = 4  # times, rows and columns of a world's picture, so that a person sees it
 
 SPEECH_HZ = 22_050  # of espeak-ng
@@ -136,28 +136,28 @@ def shoot(scene: Scene, path: Path, seed: int, seconds: float, codecs: dict[str,
 
 
 def main() -> None:
-    """Make the films and print what was made."""
+    """Make the videos and print what was made."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--films", type=int, default=4, help="in each sub-folder")
+    parser.add_argument("--videos", type=int, default=4, help="in each sub-folder")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each film")
     parser.add_argument("--first", type=int, default=0, help="number of the first, which is its seed")
     args = parser.parse_args()
     rows, started = [], time.perf_counter()
     for label, scene in scenes().items():
         paths = []
-        for number in range(args.first, args.first + args.films):
+        for number in range(args.first, args.first + args.videos):
             suffix, codecs = KINDS[number % len(KINDS)]
             paths.append(args.folder / label / f"{label}_{number:02}{suffix}")
             shoot(scene, paths[-1], number, args.seconds, codecs)
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
         rows.append([label, str(len(paths)), str(scene.fps), f"{scene.sample_rate_hz:,}", f"{size_mb:.1f}"])
-    title = f"{args.folder}: films of {args.seconds:g} s, made in {time.perf_counter() - started:.0f} s"
+    title = f"{args.folder}: videos of {args.seconds:g} s, made in {time.perf_counter() - started:.0f} s"
     if not shutil.which("espeak-ng"):
         title += "; no speech, as espeak-ng is not installed"
-    print_table(title, ["label", "films", "frames/s", "sound Hz", "MB"], rows)
+    print_table(title, ["label", "videos", "frames/s", "sound Hz", "MB"], rows)
 
 
 if __name__ == "__main__":
