@@ -11,7 +11,6 @@ import torch
 from spl.ablation.comparison import Measure, Panel
 from spl.ablation.curriculum_options import GROWS, GridOptions, check_grid
 from spl.ablation.curriculum_task import needs
-from spl.ablation.grid import Place
 from spl.agents import config as run
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.config import TrainAgentConfig
@@ -20,7 +19,7 @@ from spl.agents.encoder_init import adopt_encoder
 from spl.agents.evaluate import EvaluateAgentConfig, load_agent, play, policy_of
 from spl.agents.train import train_agent
 from spl.config.ranges import Count
-from spl.runs.directory import generator_of
+from spl.runs.directory import RunContext, generator_of
 
 ALIASES = {name: run.ALIASES[name] for name in ("env", "pretrained", "encoder")}
 MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), *GROWS)
@@ -77,15 +76,12 @@ class Learner:
         values |= {"curriculum": self.config.curriculum.named(variant), "seed": seed}
         return [TrainAgentConfig(**values)]
 
-    def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
+    def train(self, context: RunContext, config: Any, seed: int) -> bool:
         """Train a run."""
+        folder, command, console, resume_with = context
         config = adopt_encoder(config)  # resumed, a run is taken to have it
         return train_agent(
-            config,
-            resume=folder,
-            command=place.command,
-            console=place.console,
-            go_on_with=place.go_on_with,
+            config, resume=folder, command=command, console=console, go_on_with=resume_with
         ).is_finished
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from spl.ablation.comparison import Comparison, Entry, Measure, Outcome, Panel
 from spl.ablation.curriculum_options import RESTARTS
-from spl.ablation.grid import Place
 from spl.ablation.statistics import read_seeds
 from spl.ablation.tables import by_measure
 from spl.config.errors import RunError, UsageError
+from spl.runs.directory import RunContext
 from spl.runs.files import hold, read_rows, replace_text
 from spl.runs.logger import say
 from spl.training.restarts import Restarts, train_each
@@ -35,8 +35,8 @@ class Subject(Protocol):
     def runs(self, variant: str, seed: int) -> Sequence[Any]:
         """Return what describes the runs of a cell: one, or the restarts."""
 
-    def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
-        """Train a run of the cell of ``seed`` in ``folder``; return whether it is finished."""
+    def train(self, context: RunContext, config: Any, seed: int) -> bool:
+        """Train a run of the cell of ``seed``, holding its folder; return whether it is finished."""
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Return the measures of a finished run, whose rows are given."""
@@ -58,9 +58,9 @@ class Curricula:
         """Whether the run in ``folder`` came to its end, and is judged."""
         return (folder / OUTCOME).exists()
 
-    def train(self, place: Place, variant: str, seed: int) -> bool:
+    def train(self, context: RunContext, variant: str, seed: int) -> bool:
         """Train a cell and judge it; of restarts the one with the lowest loss over its last epoch counts."""
-        restarts = self._train(place, self.subject.runs(variant, seed), seed)
+        restarts = self._train(context, self.subject.runs(variant, seed), seed)
         if restarts is None:
             return False
         folders = restarts.finished
@@ -77,20 +77,22 @@ class Curricula:
             "failed": restarts.failed,
             "data": self.subject.data,
         }
-        with hold(place.folder):
-            replace_text(place.folder / OUTCOME, json.dumps(found, indent=1) + "\n")
+        with hold(context.folder):
+            replace_text(context.folder / OUTCOME, json.dumps(found, indent=1) + "\n")
         return True
 
-    def _train(self, place: Place, runs: Sequence[Any], seed: int) -> Restarts | None:
+    def _train(self, context: RunContext, runs: Sequence[Any], seed: int) -> Restarts | None:
         """Train the run of a cell, or its restarts; None if one was told to stop."""
         if len(runs) == 1:
-            is_finished = self.subject.train(place.folder, runs[0], seed, place)
-            return Restarts([place.folder], {}) if is_finished else None
+            is_finished = self.subject.train(context, runs[0], seed)
+            return Restarts([context.folder], {}) if is_finished else None
         restarts = train_each(
-            place.folder, runs, lambda folder, run: self.subject.train(folder, run, seed, place)
+            context.folder,
+            runs,
+            lambda folder, run: self.subject.train(context._replace(folder=folder), run, seed),
         )
         for name, why in restarts.failed.items() if restarts is not None else ():
-            say(place.console, f"{place.folder.name}, {name} failed: {why}")
+            say(context.console, f"{context.folder.name}, {name} failed: {why}")
         return restarts
 
     def read(self, folder: Path) -> Outcome:

@@ -4,7 +4,6 @@ What a run learns and how it is judged belongs to the task.
 """
 
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -14,24 +13,11 @@ from rich.console import Console
 from spl.ablation.comparison import Comparison, Entry, Outcome
 from spl.ablation.tables import write_comparison
 from spl.config.errors import RunError
-from spl.runs.directory import describe_run, held_run
+from spl.runs.directory import RunContext, describe_run, held_run
 from spl.runs.logger import duration, say
 from spl.runs.signals import StopSignals
 
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
-
-
-class Place(NamedTuple):
-    """Where one run of a grid is trained, and what it tells of itself."""
-
-    folder: Path
-    command: list[str]  # that goes on with the grid
-    console: Console
-
-    @property
-    def go_on_with(self) -> str:
-        """The command that a stopped run names."""
-        return shlex.join(self.command)
 
 
 class Task(Protocol):
@@ -49,7 +35,7 @@ class Task(Protocol):
     def read(self, folder: Path) -> Outcome:
         """Return the outcome of the finished run in ``folder``; `UsageError` if it cannot be compared."""
 
-    def train(self, place: Place, variant: str, seed: int) -> bool:
+    def train(self, context: RunContext, variant: str, seed: int) -> bool:
         """Train a run, on from where it was stopped; return whether it is finished; `RunError` if never.
 
         It holds its folder meanwhile.
@@ -79,11 +65,11 @@ def ablate(
     Raises:
         UsageError: if data, model, device or folder do not serve; nothing was started then.
     """
-    grid = Grid(task, Console(stderr=True) if console is None else console)
-    with held_run(resume, Path(task.config.runs) / "ablation", name) as folder:
+    with held_run(resume, Path(task.config.runs) / "ablation", name, command, console) as context:
+        folder = context.folder
         new = {name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()}
-        describe_run(folder, task.config, sys.argv if command is None else command, new)
-        return Ablation(folder, grid.train_in(folder), task.comparison)
+        describe_run(folder, task.config, context.command, new)
+        return Ablation(folder, Grid(task, context.console).train_in(folder), task.comparison)
 
 
 class Grid:
@@ -133,7 +119,8 @@ class Grid:
         place.mkdir(parents=True, exist_ok=True)
         command = [*self.task.command.split(), "--resume", str(folder)]
         try:
-            is_finished = self.task.train(Place(place, command, self.console), entry.name, seed)
+            context = RunContext(place, command, self.console, shlex.join(command))
+            is_finished = self.task.train(context, entry.name, seed)
         except RunError as error:
             entry.failures[seed] = str(error)
             return True

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
-from spl.ablation.grid import Ablation, Place, ablate
+from spl.ablation.grid import Ablation, ablate
 from spl.ablation.statistics import read_seeds
 from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.grid import AblateClassifierConfig, Variant, variants_of
@@ -19,7 +19,7 @@ from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, check_same, described, load_images
 from spl.data.labels import flip_labels
 from spl.models.cost import macs, num_parameters
-from spl.runs.directory import pick_device
+from spl.runs.directory import RunContext, pick_device
 from spl.runs.files import hold, read_rows
 
 
@@ -100,16 +100,16 @@ class Modules:
             raise UsageError(f"the run in {folder} cannot be compared: {error}") from error
         return outcome
 
-    def train(self, place: Place, variant: str, seed: int) -> bool:
+    def train(self, context: RunContext, variant: str, seed: int) -> bool:
         """Train one run, on from where it was stopped; return whether it is finished."""
-        return train_cell(place.folder, self._cell(self.variants[variant], seed), self.sets, seed, place)
+        return train_cell(context, self._cell(self.variants[variant], seed), self.sets, seed)
 
 
-def train_cell(folder: Path, config: TrainClassifierConfig, sets: ImageSets, seed: int, place: Place) -> bool:
+def train_cell(context: RunContext, config: TrainClassifierConfig, sets: ImageSets, seed: int) -> bool:
     """Train a run, on from where it stopped; return whether it is finished; wrong labels are the seed's."""
     sets = flip_labels(sets, config.data.label_noise, seed)
-    with hold(folder):
-        return train_once(folder, config, sets, place.command, place.console, place.go_on_with).is_finished
+    with hold(context.folder):
+        return train_once(context, config, sets).is_finished
 
 
 def read_outcome(folder: Path) -> Outcome:

@@ -9,14 +9,13 @@ from typing import Any, Literal
 from spl.ablation.comparison import Measure, Panel
 from spl.ablation.curriculum_options import GROWS, EpochOptions, check_epochs, runs_of
 from spl.ablation.curriculum_task import needs
-from spl.ablation.grid import Place
 from spl.classify import config as run
 from spl.classify.ablate import train_cell
 from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.curriculum import Pacing
 from spl.classify.train import documents_of
 from spl.data.images.datasets import described, load_images
-from spl.runs.directory import pick_device
+from spl.runs.directory import RunContext, pick_device
 
 ALIASES = {
     "data": "data.name",
@@ -90,9 +89,9 @@ class Learner:
         """Return what describes the runs of a cell."""
         return runs_of(TrainClassifierConfig, self.config, variant, seed)
 
-    def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
+    def train(self, context: RunContext, config: Any, seed: int) -> bool:
         """Train a run; its wrong labels are those of the seed."""
-        return train_cell(folder, config, self.sets, seed, place)
+        return train_cell(context, config, self.sets, seed)
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Return accuracy and wrong labels, in percent."""

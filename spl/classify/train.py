@@ -1,8 +1,6 @@
 """``spl train classifier``: one run, or several random initialisations of which the best is kept."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +10,7 @@ from spl.classify.config import TrainClassifierConfig
 from spl.classify.training import Training
 from spl.data.images.datasets import DESCRIBED, ImageSets, load_images
 from spl.data.labels import flip_labels
-from spl.runs.directory import describe_run, held_run, seed_of_data
+from spl.runs.directory import RunContext, describe_run, held_run, seed_of_data
 from spl.runs.files import hold, read_json, replace_text
 from spl.training.loop import run
 from spl.training.restarts import forget_losers, initialisations, judge, train_each
@@ -39,46 +37,35 @@ def train_classifier(
         UsageError: if data, model, device or folder do not serve; nothing was started then.
         RunError: if a loss is not finite; the run is saved.
     """
-    command = sys.argv if command is None else command
     seed = config.seed if resume is None else seed_of_data(config, resume)
     sets = flip_labels(load_images(config.data, run=resume), config.data.label_noise, seed)
     name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"
     train = train_once if config.restarts == 1 else train_restarts
-    with held_run(resume, Path(config.runs) / "classifier", name) as folder:
-        return train(folder, config, sets, command, console)
+    with held_run(resume, Path(config.runs) / "classifier", name, command, console) as context:
+        return train(context, config, sets)
 
 
-def train_once(
-    folder: Path,
-    config: TrainClassifierConfig,
-    sets: ImageSets,
-    command: list[str],
-    console: Console | None,
-    go_on_with: str | None = None,
-) -> Result:
-    """Train one initialisation in ``folder``, on from where it was saved there; at once if it is whole.
-
-    ``go_on_with`` is the command that a stopped run names; None resumes this folder alone.
+def train_once(context: RunContext, config: TrainClassifierConfig, sets: ImageSets) -> Result:
+    """Train one initialisation, on from where it was saved in its folder; at once if it is whole.
 
     Raises:
         UsageError: if model, device or folder do not serve, or what was saved does not fit.
         RunError: if a loss is not finite; the run is saved.
     """
+    folder, command = context.folder, context.command
     if not (folder / "result.json").exists():
-        again = go_on_with or f"spl train classifier --resume {shlex.quote(str(folder))}"
-        training = Training(config, folder, sets, console)
+        training = Training(config, folder, sets, context.console)
         describe_run(folder, config, command, documents_of(sets))
         for peer in training.learners[1:]:
             peer.folder.mkdir(exist_ok=True)
             describe_run(peer.folder, peer.config, command, documents_of(sets))
+        again = context.command_to_resume("spl train classifier")
         if not run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again):
             return Result(folder, False, {})
     return Result(folder, True, read_result(folder))
 
 
-def train_restarts(
-    folder: Path, config: TrainClassifierConfig, sets: ImageSets, command: list[str], console: Console | None
-) -> Result:
+def train_restarts(context: RunContext, config: TrainClassifierConfig, sets: ImageSets) -> Result:
     """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best model.
 
     The best is the one with the highest accuracy on the held-out images after its last epoch. The
@@ -88,12 +75,12 @@ def train_restarts(
         UsageError: as `train_once`.
         RunError: if none of them came to its end.
     """
-    describe_run(folder, config, command, documents_of(sets))
-    again = f"spl train classifier --resume {shlex.quote(str(folder))}"
+    folder, again = context.folder, context.command_to_resume("spl train classifier")
+    describe_run(folder, config, context.command, documents_of(sets))
 
     def train(place: Path, one: TrainClassifierConfig) -> bool:
         with hold(place):
-            return train_once(place, one, sets, command, console, again).is_finished
+            return train_once(context._replace(folder=place, resume_with=again), one, sets).is_finished
 
     restarts = train_each(folder, initialisations(config), train)
     if restarts is None:

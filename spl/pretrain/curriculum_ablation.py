@@ -9,7 +9,6 @@ from typing import Any, Literal
 from spl.ablation.comparison import Measure, Panel
 from spl.ablation.curriculum_options import GROWS, EpochOptions, check_epochs, runs_of
 from spl.ablation.curriculum_task import needs
-from spl.ablation.grid import Place
 from spl.config.ranges import Count0
 from spl.data.mispairing import Mismatched
 from spl.pretrain import config as run
@@ -19,6 +18,7 @@ from spl.pretrain.data import DATA, load_pairs
 from spl.pretrain.evaluate import HeldOutConfig, judged, reconstruction
 from spl.pretrain.load import read_autoencoder
 from spl.pretrain.train import train_once
+from spl.runs.directory import RunContext
 from spl.runs.files import hold
 
 ALIASES = {**run.PATHS, "test": "test.paths", "test.recordings": "test.paths", "test.films": "test.paths"}
@@ -103,14 +103,12 @@ class Learner:
         """Return what describes the runs of a cell."""
         return runs_of(PretrainConfig, self.config, variant, seed)
 
-    def train(self, folder: Path, config: Any, seed: int, place: Place) -> bool:
+    def train(self, context: RunContext, config: Any, seed: int) -> bool:
         """Train a run; its wrong sounds are those of the seed."""
         mismatch, source = config.data.mismatch, self.source
-        mixed = Mismatched(source, mismatch, seed) if mismatch else source
-        with hold(folder):
-            return train_once(
-                folder, config, mixed, place.command, place.console, place.go_on_with
-            ).is_finished
+        with hold(context.folder):
+            mixed = Mismatched(source, mismatch, seed) if mismatch else source
+            return train_once(context, config, mixed).is_finished
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Return the errors, and wrong sounds in percent."""

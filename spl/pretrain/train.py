@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from spl.data.audiovisual import PairSource
 from spl.pretrain.config import RESTARTS, PretrainConfig
 from spl.pretrain.data import DATA, load_pairs
 from spl.pretrain.training import Training
-from spl.runs.directory import describe_run, held_run, seed_of_data
+from spl.runs.directory import RunContext, describe_run, held_run, seed_of_data
 from spl.runs.files import hold, read_json, read_rows, replace_text
 from spl.runs.logger import say
 from spl.training.loop import run
@@ -39,37 +38,26 @@ def pretrain_autoencoder(
         UsageError: if data, model, device or folder do not serve; nothing was started then.
         RunError: if a loss is not finite; the run is saved.
     """
-    command = sys.argv if command is None else command
     seed = config.seed if resume is None else seed_of_data(config, resume)
     source = load_pairs(config.data, seed, run=resume)
     train = train_once if config.restarts == 1 else train_restarts
     name = f"{config.objective.views}-s{config.seed}"
-    with held_run(resume, Path(config.runs) / "autoencoder", name) as folder:
-        return train(folder, config, source, command, console)
+    with held_run(resume, Path(config.runs) / "autoencoder", name, command, console) as context:
+        return train(context, config, source)
 
 
-def train_once(
-    folder: Path,
-    config: PretrainConfig,
-    source: PairSource,
-    command: list[str],
-    console: Console | None,
-    go_on_with: str | None = None,
-) -> Result:
-    """Train one initialisation in ``folder``, on from where it was saved there.
-
-    ``go_on_with`` is the command that a stopped run names; None resumes this folder alone.
+def train_once(context: RunContext, config: PretrainConfig, source: PairSource) -> Result:
+    """Train one initialisation, on from where it was saved in its folder.
 
     Raises:
         UsageError: if model, device or folder do not serve, or what was saved does not fit.
         RunError: if a loss is not finite; the run is saved.
     """
-    again = go_on_with or f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
-    training = Training(config, folder, source, console)
-    describe_run(folder, config, command, documents_of(source, folder))
-    return Result(
-        folder, run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again)
-    )
+    folder, again = context.folder, context.command_to_resume("spl pretrain autoencoder")
+    training = Training(config, folder, source, context.console)
+    describe_run(folder, config, context.command, documents_of(source, folder))
+    is_finished = run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again)
+    return Result(folder, is_finished)
 
 
 def documents_of(source: PairSource, folder: Path) -> dict[str, Any]:
@@ -78,9 +66,7 @@ def documents_of(source: PairSource, folder: Path) -> dict[str, Any]:
     return kept if (folder / DATA).exists() else {**kept, Path(DATA).stem: source.described()}
 
 
-def train_restarts(
-    folder: Path, config: PretrainConfig, source: PairSource, command: list[str], console: Console | None
-) -> Result:
+def train_restarts(context: RunContext, config: PretrainConfig, source: PairSource) -> Result:
     """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best model.
 
     The best is the one with the lowest loss over its last epoch. The others keep their rows and pictures;
@@ -90,13 +76,12 @@ def train_restarts(
         UsageError: as `train_once`.
         RunError: if none of them came to its end.
     """
-    describe_run(folder, config, command, documents_of(source, folder))
-    console = Console(stderr=True) if console is None else console
-    again = f"spl pretrain autoencoder --resume {shlex.quote(str(folder))}"
+    folder, again = context.folder, context.command_to_resume("spl pretrain autoencoder")
+    describe_run(folder, config, context.command, documents_of(source, folder))
 
     def train(place: Path, one: PretrainConfig) -> bool:
         with hold(place):
-            return train_once(place, one, source, command, console, again).is_finished
+            return train_once(context._replace(folder=place, resume_with=again), one, source).is_finished
 
     if not (folder / RESTARTS).exists():
         restarts = train_each(folder, initialisations(config), train)
@@ -108,9 +93,9 @@ def train_restarts(
     found = read_json(folder / RESTARTS)
     forget_losers(folder, found, ("checkpoints",))
     for name, why in found.get("failed", {}).items():
-        say(console, f"{name} failed: {why}")
+        say(context.console, f"{name} failed: {why}")
     say(
-        console,
+        context.console,
         f"{found['kept']} is kept, the best of {len(found['loss'])}; "
         f"it is what spl evaluate autoencoder {shlex.quote(str(folder))} reads",
     )

@@ -5,14 +5,16 @@ import itertools
 import json
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from rich.console import Console
 
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
@@ -69,13 +71,34 @@ def new_run(parent: Path, name: str) -> Path:
     return folder
 
 
+class RunContext(NamedTuple):
+    """Where a run is trained, by which command, and where it tells of itself."""
+
+    folder: Path
+    command: list[str]
+    console: Console
+    resume_with: str | None = None  # the command of a grid or of all restarts, which goes on with this one
+
+    def command_to_resume(self, training: str) -> str:
+        """Return the command that a stopped run names: ``resume_with``, or ``training`` on this folder."""
+        return self.resume_with or f"{training} --resume {shlex.quote(str(self.folder))}"
+
+
 @contextlib.contextmanager
-def held_run(resume: Path | None, parent: Path, name: str) -> Iterator[Path]:
-    """Yield the run's folder, held: the one to ``resume``, or a new one, which goes if nothing was learned.
+def held_run(
+    resume: Path | None,
+    parent: Path,
+    name: str,
+    command: list[str] | None = None,
+    console: Console | None = None,
+) -> Iterator[RunContext]:
+    """Yield a run, its folder held: the one to ``resume``, or a new one, which goes if nothing was learned.
 
     Args:
         resume: folder of the run to go on with; None begins one.
         parent, name: of a new one, as of `new_run`.
+        command: None for that of this process.
+        console: where it tells of itself; None for standard error.
 
     Raises:
         UsageError: as `new_run`, or if another process holds it.
@@ -83,7 +106,8 @@ def held_run(resume: Path | None, parent: Path, name: str) -> Iterator[Path]:
     folder = new_run(parent, name) if resume is None else resume
     try:
         with hold(folder):
-            yield folder
+            shown = Console(stderr=True) if console is None else console
+            yield RunContext(folder, sys.argv if command is None else command, shown)
     except Exception:
         if resume is None and not any(folder.rglob("*.safetensors")):
             shutil.rmtree(folder)

@@ -49,7 +49,11 @@ def test_a_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
 
 def fail_in(resume: Path | None, parent: Path, error: Exception, *written: str) -> None:
     """Begin or go on with a run that writes files and fails."""
-    with held_run(resume, parent, "new") as folder:
+    with held_run(resume, parent, "new", ["spl"]) as context:
+        folder = context.folder
+        assert context.command_to_resume("spl train") == f"spl train --resume {folder}"
+        assert context._replace(resume_with="spl x").command_to_resume("spl train") == "spl x"
+        assert (context.command, context.console.stderr) == (["spl"], True)
         assert (folder / ".lock").read_text() == f"{os.getpid()}\n"
         for name in written:
             (folder / name).touch()
