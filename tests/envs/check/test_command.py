@@ -130,7 +130,7 @@ def test_the_bytes_told_are_those_of_the_memory():
             "fault",
             "88% is lost: 8.333 ms of sound in a step of 66.67 ms",
         ),
-        (Skipping(512, None, 30_720, None, None), "note", "cannot be told"),
+        (Skipping(512, None, 30_720, None, None), "note", "unknown whether sound is lost"),
         (Skipping(512, None, None, 60.0, 4), "note", "no sample rate"),
         (Skipping(512, None, None, None, 1), "ok", "a step is one frame"),
     ],
