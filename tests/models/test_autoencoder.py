@@ -146,8 +146,8 @@ def test_what_is_unsquashed_by_hand() -> None:
     means = torch.tensor([0.0, 0.5, 0.75, 1.0])
     expected = torch.tensor([-math.log(999), 0.0, math.log(3), math.log(999)])
     torch.testing.assert_close(unsquashed(means, torch.sigmoid), expected, atol=1e-4, rtol=0)
-    levels = torch.tensor([-1.0, 0.0, 0.6])
-    expected = torch.tensor([-math.log(1999) / 2, 0.0, math.log(2)])
+    levels = torch.tensor([-1.0, 0.0, 0.6, 1.0])
+    expected = torch.tensor([-math.log(1999) / 2, 0.0, math.log(2), math.log(1999) / 2])
     torch.testing.assert_close(unsquashed(levels, torch.tanh), expected, atol=1e-3, rtol=0)
 
 

@@ -32,6 +32,19 @@ def test_one_that_fails_does_not_take_the_others_along(tmp_path: Path):
     assert restarts == Restarts([tmp_path / "restart-0", tmp_path / "restart-2"], {"restart-1": "planted"})
 
 
+def test_folders_that_are_there_are_gone_on_with(tmp_path: Path):
+    assert train_each(tmp_path, range(3), lambda place, number: number < 1) is None
+    (tmp_path / "restart-0" / "checkpoints").mkdir()
+    found = {}
+
+    def look(place: Path, number: int) -> bool:
+        found[number] = [path.name for path in place.iterdir()]
+        return True
+
+    train_each(tmp_path, range(2), look)
+    assert found == {0: ["checkpoints"], 1: []}
+
+
 def test_nothing_follows_one_that_was_told_to_stop(tmp_path: Path):
     seen = []
     assert (

@@ -456,7 +456,10 @@ def test_trim_cuts_the_arrays_to_the_slots_in_use(num_envs: int, tmp_path: Path)
         world.memory.gather(*world.memory.indices()), loaded.gather(*loaded.indices()), strict=True
     ):
         assert torch.equal(a, b)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert json.loads(before["recording.json"])["is_trimming"] is False
     trim(tmp_path)  # a second time changes nothing
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("num_done", [0, 3, 8])
