@@ -78,7 +78,7 @@ class Condition(NamedTuple):
         """Whether the presence flag tells the agent."""
         return self.modality is not None and self.happening == "absent"
 
-    def told(self, *, is_monitored: bool = False) -> dict[str, Any]:
+    def as_json(self, *, is_monitored: bool = False) -> dict[str, Any]:
         """Return the condition as JSON holds it; nothing where nothing happens."""
         if self.modality is None:
             return {}

@@ -16,7 +16,8 @@ from spl.agents.conditions import UNTOUCHED
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum import ReplayCurriculumConfig
 from spl.agents.encoder_init import adopt_encoder
-from spl.agents.evaluate import EvaluateAgentConfig, load_agent, play, policy_of
+from spl.agents.evaluate import EvaluateAgentConfig, load_agent
+from spl.agents.playing import play, policy_of
 from spl.agents.train import train_agent
 from spl.config.ranges import Count
 from spl.runs.directory import RunContext, generator_of

@@ -5,7 +5,7 @@ The conditions are in :mod:`spl.agents.conditions`, the figures in :mod:`spl.age
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
-from spl.agents.conditions import UNTOUCHED, Condition, Spoiler, conditions
+from spl.agents.conditions import UNTOUCHED, Condition, conditions
 from spl.agents.config import build_agent, read_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
-from spl.agents.history import History
-from spl.agents.protocol import Agent
+from spl.agents.monitored import Watched, print_monitor, usual_running
+from spl.agents.playing import Policy, Watch, oracle, play, policy_of
 from spl.agents.returns import Outcome, outcomes_as_json
 from spl.agents.robustness import draw_robustness
 from spl.config.errors import UsageError
@@ -30,14 +30,11 @@ from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.registry import make_env
-from spl.envs.resumable import reset_seed
 from spl.runs import checkpoint
 from spl.runs.directory import generator_of, pick_device
 from spl.runs.files import replace_text
 from spl.runs.logger import print_table, say
 from spl.runs.state import check_fits
-
-Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,50 +44,13 @@ class EvaluateAgentConfig:
     num_episodes: Count = 20  # per seed and condition
     num_seeds: Count = 5  # sets of episodes; every condition plays the same
     conditions: Literal["flagged", "all"] = "flagged"  # all: also failures of which no presence flag tells
+    monitor: bool = False  # each condition of which no flag tells once more, under the monitor of modalities
     epsilon: Share = 0.0  # probability of a random action
     seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
         check_ranges(self)
-
-
-def play(
-    policy: Policy, envs: Sequence[AudioVisualEnv], condition: Condition, *, history: int, seed: int
-) -> tuple[list[float], list[int]]:
-    """Play one episode in each environment, all in step; return their returns and lengths."""
-    generator = generator_of(seed, "condition")
-    is_waveform = envs[0].config.audio_features == "waveform"
-    spoilers = [Spoiler(condition, is_waveform=is_waveform, generator=generator) for _ in envs]
-    stacks = History(envs[0].spec_of_streams, history=history, num_envs=len(envs))
-    totals, lengths = [0.0] * len(envs), [0] * len(envs)
-    for position, env in enumerate(envs):
-        observation, _ = env.reset(seed=reset_seed(seed, position))
-        stacks.push(spoilers[position](observation, 0), position, is_first=True)
-    running = list(range(len(envs)))
-    while running:
-        actions = policy(stacks, envs, running)
-        still_running = []
-        for position, action in zip(running, actions, strict=True):
-            observation, reward, terminated, truncated, _ = envs[position].step(action)
-            totals[position] += reward
-            lengths[position] += 1
-            if not (terminated or truncated):
-                given = spoilers[position](observation, lengths[position])
-                stacks.push(given, position, is_first=False)
-                still_running.append(position)
-        running = still_running
-    return totals, lengths
-
-
-def policy_of(agent: Agent, epsilon: float) -> Policy:
-    """Return the agent as a policy over the environments still running."""
-    return lambda stacks, envs, running: agent.act(stacks.stack(running), epsilon)
-
-
-def oracle(stacks: History, envs: Sequence[AudioVisualEnv], running: list[int]) -> list[int]:
-    """Return what an environment that knows its own best action would do."""
-    return [int(envs[position].get_wrapper_attr("oracle_action")()) for position in running]
 
 
 def load_agent(
@@ -139,12 +99,12 @@ def evaluate_agent(
     for sentence in describe_left_out(envs[0].describe()):
         say(console, f"left out   {sentence}")
 
-    def outcome(policy: Policy, condition: Condition, name: str) -> Outcome:
+    def outcome(policy: Policy, condition: Condition, name: str, watch: Watch | None = None) -> Outcome:
         agent.generator = generator_of(config.seed, name)  # each condition draws for itself
         task = bar.add_task(name, total=len(seeds))
         played = []
         for seed in seeds:
-            played.append(play(policy, envs, condition, history=history, seed=seed))
+            played.append(play(policy, envs, condition, history=history, seed=seed, watch=watch))
             bar.advance(task)
         return Outcome(np.array([one[0] for one in played]), np.array([one[1] for one in played]))
 
@@ -157,6 +117,13 @@ def evaluate_agent(
         )
         for name, condition in happening.items():
             outcomes[name] = outcome(policy, condition, name)
+        monitored: dict[str, Watched] = {}
+        if config.monitor:
+            usual = usual_running(run, step, agent, envs, bar, history=history, seed=config.seed)
+            for name, condition in {"all modalities": UNTOUCHED, **happening}.items():
+                if not condition.is_declared:
+                    watched = monitored[name] = Watched(usual, condition, num_envs=len(envs))
+                    outcomes[f"{name}, monitored"] = outcome(policy, condition, name, watched)
         outcomes["random actions"] = outcome(policy_of(agent, 1.0), UNTOUCHED, "random actions")
         if envs[0].has_wrapper_attr("oracle_action"):
             outcomes["oracle"] = outcome(oracle, UNTOUCHED, "oracle")
@@ -167,7 +134,9 @@ def evaluate_agent(
     made: dict[str, Any] = {"run": str(run), "step": step, "fails_midway_at_step": half_length}
     result = made | how_made(config) | outcomes_as_json(outcomes, config.seed)
     for name, condition in happening.items():
-        result["conditions"][name] |= condition.told()
+        result["conditions"][name] |= condition.as_json()
+    for name, watched in monitored.items():
+        result["conditions"][f"{name}, monitored"] |= watched.as_json()
     replace_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
     draw_robustness(result, run)
     return result
@@ -199,7 +168,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
             f"{low:.2f} … {high:.2f}",
             f"{one['mean']:.2f} ± {one['standard_deviation']:.2f}",
             f"{one['mean_length']:.0f}",
-            *told_retained(one),
+            *retained_cells(one),
         ]
         rows.append([*row, f"{one['mean'] / best:.0%}"] if best else row)
     num_episodes = result["episodes"] * len(result["seeds"])
@@ -207,9 +176,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
     print_table(title, [*columns, "of oracle"] if best else columns, rows)
     if "not_retained" in result:
         print(result["not_retained"])
+    print_monitor(result)
 
 
-def told_retained(one: dict[str, Any]) -> list[str]:
+def retained_cells(one: dict[str, Any]) -> list[str]:
     """Return a condition's retained share and its interval, as cells of a table."""
     if "retained" not in one:
         return ["-", "-"]

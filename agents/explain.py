@@ -12,8 +12,9 @@ from torch import Tensor
 
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import load_agent, play
+from spl.agents.evaluate import load_agent
 from spl.agents.history import Stack
+from spl.agents.playing import play
 from spl.agents.rollout import names_of_actions
 from spl.config.errors import UsageError
 from spl.config.options import PathName

@@ -45,7 +45,7 @@ class Player:
         camera: in ``env``.
         history: steps in a stack.
         absent: modalities that are taken from the agent.
-        seed: the episodes are those of :func:`spl.agents.evaluate.play` with the same.
+        seed: the episodes are those of :func:`spl.agents.playing.play` with the same.
     """
 
     def __init__(

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from spl.agents import evaluate
+from spl.agents import evaluate, monitored
 from spl.agents.conditions import Condition
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, play, print_evaluation
+from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, print_evaluation
+from spl.agents.monitored import load_usual
+from spl.agents.playing import play
 from spl.agents.train import train_agent
+from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.records import VIDEO
@@ -86,3 +89,38 @@ def test_an_agent_no_better_than_chance_is_told_so(smoke, monkeypatch, capsys):
     assert "nothing to retain: with all modalities the return is 8" in capsys.readouterr().out
     assert not (folder / "robustness.png").exists()
     assert len(result["conditions"]) == 1 + 6 + 2, "no more by default"
+
+
+def test_failures_are_played_once_more_under_the_monitor(smoke, monkeypatch, capsys):
+    folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    with pytest.raises(
+        UsageError, match=r"has no monitor yet: fit it with: spl evaluate agent .* --monitor true"
+    ):
+        load_usual(folder, 60)
+    monkeypatch.setattr(monitored, "FIT_STEPS", 2_000)
+    config = EvaluateAgentConfig(num_episodes=10, num_seeds=1, conditions="all", monitor=True)
+    result = evaluate_agent(folder, config, console=quiet())
+    found = result["conditions"]
+    watched = {name.removesuffix(", monitored"): one for name, one in found.items() if "monitor" in one}
+    assert len(watched) == 1 + 2 + 8
+    assert not any("fails midway" in name for name in watched), "the flag tells already"
+    for name, one in watched.items():
+        assert one["monitor"]["false_alarms"] < 0.01
+        if name != "all modalities":
+            assert one["monitor"]["found"] == 1.0
+            assert one["monitor"]["found_90"] <= 10
+            assert one["is_monitored"]
+    # what the monitor takes away is what the flag takes away: the returns are the same
+    for name in ("video", "audio"):
+        assert watched[f"{name} frozen"]["returns"] == found[f"{name} fails midway"]["returns"]
+    print_evaluation(result)
+    assert "What the monitor found" in capsys.readouterr().out
+    usual = load_usual(folder, 60)
+    assert usual.num_steps >= 2_000
+    with pytest.raises(UsageError, match="was fitted to the agent at step 60, which is at 90 now"):
+        load_usual(folder, 90)
+    monkeypatch.setattr(monitored, "Fitting", None)  # it is fitted once
+    assert evaluate_agent(folder, config, console=quiet())["conditions"] == found
+    (folder / "monitor" / "last" / "state.json").write_text("{")
+    with pytest.raises(UsageError, match=r"the monitor of .* cannot be read"):
+        load_usual(folder, 60)

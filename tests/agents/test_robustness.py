@@ -15,16 +15,16 @@ def result():
     return {
         "conditions": {
             "all modalities": {"mean": 1.0},
-            "video only": {"retained": 0.8, "retained_95": [0.7, 0.9], **Condition(AUDIO).told()},
+            "video only": {"retained": 0.8, "retained_95": [0.7, 0.9], **Condition(AUDIO).as_json()},
             "video frozen": {
                 "retained": -0.2,
                 "retained_95": [-0.4, 0.1],
-                **Condition(VIDEO, "frozen", 5).told(),
+                **Condition(VIDEO, "frozen", 5).as_json(),
             },
             "video frozen, monitored": {
                 "retained": 0.5,
                 "retained_95": [0.4, 0.6],
-                **Condition(VIDEO, "frozen", 5).told(is_monitored=True),
+                **Condition(VIDEO, "frozen", 5).as_json(is_monitored=True),
             },
         }
     }

@@ -1,0 +1,76 @@
+"""Episodes that a policy plays in several environments at once, under a condition, and what they return."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from spl.agents.conditions import Condition, Spoiler
+from spl.agents.history import History
+from spl.agents.protocol import Agent
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.resumable import reset_seed
+from spl.records import Observation
+from spl.runs.directory import generator_of
+
+Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
+
+
+class Watch(Protocol):
+    """What sees each observation before the agent gets it, and may change it."""
+
+    def __call__(self, observation: Observation, env: int = 0, *, is_first: bool) -> Observation:
+        """Return what the agent gets."""
+        ...
+
+
+def play(
+    policy: Policy,
+    envs: Sequence[AudioVisualEnv],
+    condition: Condition,
+    *,
+    history: int,
+    seed: int,
+    watch: Watch | None = None,
+) -> tuple[list[float], list[int]]:
+    """Play one episode in each environment, all in step; return their returns and lengths.
+
+    What the condition leaves of an observation goes through ``watch``, if any, before the agent gets it.
+    """
+
+    def give(observation: Observation, position: int) -> None:
+        step = lengths[position]
+        given = spoilers[position](observation, step)
+        if watch is not None:
+            given = watch(given, position, is_first=step == 0)
+        stacks.push(given, position, is_first=step == 0)
+
+    generator = generator_of(seed, "condition")
+    is_waveform = envs[0].config.audio_features == "waveform"
+    spoilers = [Spoiler(condition, is_waveform=is_waveform, generator=generator) for _ in envs]
+    stacks = History(envs[0].spec_of_streams, history=history, num_envs=len(envs))
+    totals, lengths = [0.0] * len(envs), [0] * len(envs)
+    for position, env in enumerate(envs):
+        observation, _ = env.reset(seed=reset_seed(seed, position))
+        give(observation, position)
+    running = list(range(len(envs)))
+    while running:
+        actions = policy(stacks, envs, running)
+        still_running = []
+        for position, action in zip(running, actions, strict=True):
+            observation, reward, terminated, truncated, _ = envs[position].step(action)
+            totals[position] += reward
+            lengths[position] += 1
+            if not (terminated or truncated):
+                give(observation, position)
+                still_running.append(position)
+        running = still_running
+    return totals, lengths
+
+
+def policy_of(agent: Agent, epsilon: float) -> Policy:
+    """Return the agent as a policy over the environments still running."""
+    return lambda stacks, envs, running: agent.act(stacks.stack(running), epsilon)
+
+
+def oracle(stacks: History, envs: Sequence[AudioVisualEnv], running: list[int]) -> list[int]:
+    """Return what an environment that knows its own best action would do."""
+    return [int(envs[position].get_wrapper_attr("oracle_action")()) for position in running]
