@@ -21,7 +21,7 @@ from spl.config.options import PathName
 from spl.config.ranges import Count, Range, Seed, check_ranges
 from spl.envs.chosen_streams import describe_left_out
 from spl.explain.episode import Moment, draw_episode
-from spl.explain.two_streams import AsPictures, as_pictures
+from spl.explain.two_streams import AsPictures, as_pictures, check_method
 from spl.runs.files import replace_text, writable
 from spl.runs.logger import Report, say
 from spl.saliency import METHODS, advantage, chosen
@@ -31,7 +31,6 @@ from spl.saliency.shapley import Shapley, shapley_values
 
 SCORES: dict[str, Callable[[Tensor], Score]] = {"advantage": advantage, "q-value": chosen}
 MOST_DRAWN = 100  # steps, beside each other; Matplotlib draws fewer than 2 ** 16 pixels
-OF_AGENTS = tuple(name for name in METHODS if name != "attention")  # a stream's may have no positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +48,7 @@ class ExplainAgentConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.method not in OF_AGENTS:
-            raise ValueError(f"method must be one of {', '.join(OF_AGENTS)}, got {self.method!r}")
+        check_method(self.method)
 
 
 class Explained(NamedTuple):

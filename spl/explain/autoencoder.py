@@ -17,7 +17,7 @@ from spl.data.audiovisual import NAMES
 from spl.eval_mode import borrowed
 from spl.explain.figures import MOST_PIXELS
 from spl.explain.overlay import overlaid
-from spl.explain.two_streams import AsPictures, as_pictures
+from spl.explain.two_streams import AsPictures, as_pictures, check_method
 from spl.models.autoencoder import CONDITIONS, Reconstruction, mask
 from spl.models.streams import in_units
 from spl.pretrain.evaluate import HeldOutConfig, source_of
@@ -30,7 +30,6 @@ from spl.saliency.shapley import Shapley, shapley_values
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OF_AUTOENCODERS = tuple(name for name in METHODS if name != "attention")
 INK, CELL = "#24292f", 1.25  # inches
 CALLED = {"video": "picture", "audio": "sound"}
 
@@ -49,8 +48,7 @@ class ExplainAutoencoderConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.method not in OF_AUTOENCODERS:
-            raise ValueError(f"method must be one of {', '.join(OF_AUTOENCODERS)}, got {self.method!r}")
+        check_method(self.method)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,17 @@ from torch import Tensor, nn
 
 from spl.models.encoder import TwoStreamEncoder
 from spl.models.streams import AudioStream, VideoStream, in_units
+from spl.saliency import METHODS
 from spl.saliency.layers import Layer
 
 LEAST = 3  # rows and columns of a layer in which something can stand out
+OF_STREAMS = tuple(name for name in METHODS if name != "attention")  # a stream's may have no positions
+
+
+def check_method(name: str) -> None:
+    """Raise `ValueError` if no saliency method of that name explains both streams."""
+    if name not in OF_STREAMS:
+        raise ValueError(f"method must be one of {', '.join(OF_STREAMS)}, got {name!r}")
 
 
 class AsPictures(nn.Module):
