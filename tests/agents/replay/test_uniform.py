@@ -50,6 +50,20 @@ def test_a_draw_is_uniform_over_what_is_in(num_in: int) -> None:
     assert counts[:num_in] == pytest.approx(20_000 / num_in, rel=0.3)
 
 
+@pytest.mark.parametrize(("num_in", "is_listed"), [(9, True), (10, False), (80, False)])
+def test_few_places_are_listed_and_others_hit_by_chance(num_in: int, is_listed: bool) -> None:
+    """The same seed draws the same places, so the bound is part of what a run repeats."""
+    sampleable = Sampleable(100)
+    for place in range(num_in):
+        sampleable.admit(place)
+    drawn = sampleable.draw(50, 80, np.random.default_rng(1))
+    listed = np.random.default_rng(1).integers(num_in, size=50)
+    chance = np.random.default_rng(1).integers(80, size=50)
+    hit = chance < num_in
+    assert np.array_equal(drawn, listed) == (is_listed or num_in == 80)  # all are in: the same
+    assert np.array_equal(drawn[hit], chance[hit]) == (not is_listed)
+
+
 def test_what_cannot_be_drawn_is_refused() -> None:
     sampleable = Sampleable(3)
     with pytest.raises(ValueError, match="must hold a complete transition"):
