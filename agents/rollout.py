@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.agents.conditions import Spoiler
 from spl.agents.decision import Reason
 from spl.agents.history import History, Stack
+from spl.agents.playing import Watch
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import declared_by
 from spl.envs.filmed import Camera, Moment
 from spl.envs.resumable import reset_seed
 from spl.media.log_mel import LogMel
+from spl.records import AUDIO, VIDEO, Observation
 
 Decide = Callable[[Stack], Reason]
 
@@ -25,6 +28,7 @@ class Shot(NamedTuple):
     moments: list[Moment]
     levels: NDArray[np.float32] | None  # (M, n) of their sound, n in proportion to their number
     reason: Reason | None  # None: the episode is over
+    present: tuple[bool, bool] = (True, True)  # whether the agent was given video and audio
 
 
 def names_of_actions(env: AudioVisualEnv) -> list[str]:
@@ -45,6 +49,8 @@ class Player:
         camera: in ``env``.
         history: steps in a stack.
         absent: modalities that are taken from the agent.
+        spoil: what happens to them; nothing by default.
+        watch: sees what that leaves, and may take more away.
         seed: the episodes are those of :func:`spl.agents.playing.play` with the same.
     """
 
@@ -56,9 +62,12 @@ class Player:
         *,
         history: int,
         absent: tuple[int, ...] = (),
+        spoil: Spoiler | None = None,
+        watch: Watch | None = None,
         seed: int = 0,
     ) -> None:
         self.decide, self.env, self.camera, self.absent, self.seed = decide, env, camera, absent, seed
+        self.spoil, self.watch = spoil, watch
         self._stacks = History(env.spec_of_streams, history=history)
         self._log_mel: LogMel | None = None  # of sound that the agent hears as a waveform
         if env.sample_rate_hz is not None and env.config.audio_features == "waveform":
@@ -76,14 +85,23 @@ class Player:
             observation, _ = self.env.reset(seed=reset_seed(self.seed, episode))
             if self._log_mel is not None:
                 self._log_mel.reset()
-            is_first, is_over = True, False
+            step, is_over = 0, False
             while not is_over:
-                self._stacks.push(observation.without(*self.absent), is_first=is_first)
+                given = self._given(observation, step)
+                self._stacks.push(given, is_first=step == 0)
                 reason = self.decide(self._stacks.stack())
-                yield self._shot(episode, observation.audio, is_first, reason)
+                shot = self._shot(episode, observation.audio, step == 0, reason)
+                yield shot._replace(present=(bool(given.present[VIDEO]), bool(given.present[AUDIO])))
                 observation, _, terminated, truncated, _ = self.env.step(reason.action)
-                is_first, is_over = False, terminated or truncated
+                step, is_over = step + 1, terminated or truncated
             yield self._shot(episode, observation.audio, False, None)
+
+    def _given(self, observation: Observation, step: int) -> Observation:
+        """Return what the agent gets of an observation."""
+        given = observation.without(*self.absent)
+        if self.spoil is not None:
+            given = self.spoil(given, step)
+        return given if self.watch is None else self.watch(given, is_first=step == 0)
 
     def _shot(self, episode: int, audio: NDArray[Any], is_first: bool, reason: Reason | None) -> Shot:
         """Take the frames; of a step of fewer than usual, leave out the silence around them."""

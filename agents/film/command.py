@@ -14,22 +14,26 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from spl.agents.conditions import Spoiler, conditions
 from spl.agents.config import read_run
 from spl.agents.decision import reason_of
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent
 from spl.agents.film.frame import Screen, View
 from spl.agents.film.sound_strip import Strip
+from spl.agents.monitor import ModalityMonitor
+from spl.agents.monitored import load_usual
 from spl.agents.rollout import Player, Shot, names_of_actions
 from spl.config.errors import UsageError
 from spl.config.options import PathName
-from spl.config.ranges import Count, Positive, Scale, Seed, check_ranges
+from spl.config.ranges import Count, Count0, Positive, Scale, Seed, check_ranges
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.filmed import Camera, Moment, make_filmed
 from spl.explain.two_streams import looked_at
 from spl.media.video_writer import CODECS, write_video
 from spl.records import AUDIO, VIDEO, StreamSpec
+from spl.runs.directory import generator_of
 from spl.runs.logger import say
 from spl.runs.signals import StopSignals
 
@@ -50,6 +54,11 @@ class FilmConfig:
     num_episodes: Count = 1  # at most
     duration_s: Positive = 120.0  # of the film at most
     modalities: Literal["both", "video", "audio"] = "both"  # given to the agent; the film shows all
+    failure: str | None = None  # a condition of spl evaluate agent --conditions all, such as 'video frozen'
+    fails_at_step: Count0 = 30  # of each episode
+    monitor: bool = (
+        False  # clear the presence flag of what fails, by what spl evaluate agent --monitor fitted
+    )
     overlay: bool = True  # saliency maps over video and audio
     scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
@@ -136,6 +145,7 @@ class Reel:
             value_range=(min(lows), max(highs)),
             action=None if reason is None else reason.action,
             shares=None if reason is None else reason.shares,
+            present=shot.present,
             total=self.returns[-1],
             line=f"episode {shot.episode + 1} of {self.config.num_episodes} · {now_s:.1f} s",
         )
@@ -189,6 +199,24 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
     return notes
 
 
+def spoil_of(env: AudioVisualEnv, config: FilmConfig) -> Spoiler | None:
+    """Return what shall happen to a modality; None: nothing.
+
+    Raises:
+        UsageError: if there is no such condition.
+    """
+    if config.failure is None:
+        return None
+    there = conditions(env.spec_of_streams, config.fails_at_step, with_unflagged=True)
+    if config.failure not in there:
+        raise UsageError(f"failure must be one of {', '.join(there)}, got {config.failure}")
+    return Spoiler(
+        there[config.failure],
+        is_waveform=env.config.audio_features == "waveform",
+        generator=generator_of(config.seed, "condition"),
+    )
+
+
 def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> dict[str, Any]:
     """Let the run's newest agent play, and write it as a film; the run is else left as it is.
 
@@ -215,7 +243,12 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
             say(console, f"left out   {sentence}")
         decide = partial(reason_of, agent, with_maps=config.overlay)
         absent = ABSENT[config.modalities]
-        player = Player(decide, env, camera, history=history, absent=absent, seed=config.seed)
+        spoil, watch = spoil_of(env, config), None
+        if config.monitor:
+            watch = ModalityMonitor(load_usual(run, step))
+        player = Player(
+            decide, env, camera, history=history, absent=absent, spoil=spoil, watch=watch, seed=config.seed
+        )
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
             write_reel(path, reel, player, console)

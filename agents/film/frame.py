@@ -45,6 +45,7 @@ class View(NamedTuple):
     value_range: tuple[float, float]  # between which the bars stretch
     action: int | None
     shares: tuple[float, float] | None  # of video and audio, in sum 1 or 0
+    present: tuple[bool, bool]  # whether the agent was given video and audio
     total: float  # return so far
     line: str  # below the title
 
@@ -94,7 +95,7 @@ class Screen:
         if view.values is not None:
             self._draw_values(page, view)
         if view.shares is not None:
-            self._draw_shares(page, view.shares)
+            self._draw_shares(page, view.shares, view.present)
         if view.levels is not None and self.strip_s is not None:
             self._draw_strip(page, view.levels, view.heard)
         return page
@@ -148,21 +149,19 @@ class Screen:
             fill(page, *bar, longest, GROOVE)
             fill(page, *bar, round(longest * share), colour)
 
-    def _draw_shares(self, page: Picture, shares: tuple[float, float]) -> None:
+    def _draw_shares(self, page: Picture, shares: tuple[float, float], present: tuple[bool, bool]) -> None:
         top, left = MARGIN + self.height - 34, self.panel_left
-        parts: tuple[tuple[str, float, Colour], ...] = (
-            ("video", shares[0], VIDEO_COLOUR),
-            ("audio", shares[1], AUDIO_COLOUR),
-        )
+        names = ("video", "audio")
+        colours: tuple[Colour, Colour] = (VIDEO_COLOUR, AUDIO_COLOUR)
         fill(page, top + 18, left, BAR, PANEL_WIDTH, GROOVE)
         fill(page, top + 18, left, BAR, split := round(PANEL_WIDTH * shares[0]), VIDEO_COLOUR)
         fill(page, top + 18, left + split, BAR, round(PANEL_WIDTH * sum(shares)) - split, AUDIO_COLOUR)
-        for name, share, colour in parts:
+        for name, share, is_there, colour in zip(names, shares, present, colours, strict=True):
             is_right = name == "audio"
             end = left + PANEL_WIDTH if is_right else left
             say(
                 page,
-                f"{name} {100 * share:.0f} %",
+                f"{name} {100 * share:.0f} %" if is_there else f"{name} absent",
                 top - 2,
                 end,
                 size=SMALL,

@@ -13,14 +13,17 @@ import pytest
 import torch
 from rich.console import Console
 
+from spl.agents import monitored
 from spl.agents.config import read_run
 from spl.agents.decision import reason_of
 from spl.agents.dqn import MultimodalQNetwork
-from spl.agents.evaluate import load_agent
+from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
+from spl.agents.film import command
 from spl.agents.film.command import FilmConfig, Reel, film
 from spl.agents.history import History, Stack
 from spl.agents.rollout import Player
 from spl.cli import main as cli
+from spl.config.errors import UsageError
 from spl.envs.filmed import make_filmed
 from spl.envs.resumable import reset_seed
 from spl.models.encoder import EncoderConfig, build_encoder
@@ -199,6 +202,29 @@ def test_a_modality_can_be_taken_from_the_agent_and_is_filmed_all_the_same(run, 
     _, sound, returns = played(run, 1, absent=absent)
     assert done["returns"] == returns
     assert correlation(decoded(tmp_path / "a.mp4", 16_000)[1][0], sound) > 0.99
+
+
+def test_a_failing_modality_is_shown_absent_once_the_monitor_found_it(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(monitored, "FIT_STEPS", 1_500)
+    run = shutil.copytree(run, tmp_path / "run", symlinks=True)
+    monkeypatch.setattr(command, "write_reel", lambda path, reel, player, _: shots.extend(player.shots(1)))
+    with pytest.raises(UsageError, match="has no monitor yet: fit it with"):
+        shoot(run, tmp_path / "a.mp4", monitor=True)
+    judged = EvaluateAgentConfig(num_episodes=10, num_seeds=1, monitor=True)
+    evaluate_agent(run, judged, console=Console(quiet=True))
+    flags, actions = {}, {}
+    for name, monitor in (("video fails midway", False), ("video frozen", True), ("video frozen", False)):
+        shots: list = []
+        shoot(run, tmp_path / "a.mp4", failure=name, fails_at_step=9, monitor=monitor)
+        flags[name, monitor] = [shot.present for shot in shots if shot.reason is not None]
+        actions[name, monitor] = [shot.reason.action for shot in shots if shot.reason is not None]
+    flagged, found = ("video fails midway", False), ("video frozen", True)
+    assert flags[flagged] == [(step < 9, True) for step in range(36)]
+    assert flags[found] == flags[flagged]
+    assert actions[found] == actions[flagged], "it acts as if it had been told"
+    assert flags["video frozen", False] == [(True, True)] * 36
+    with pytest.raises(UsageError, match=r"must be one of video only, .*, audio mute, got video broken"):
+        shoot(run, tmp_path / "a.mp4", failure="video broken")
 
 
 def test_no_more_than_a_frame_of_sound_waits_and_a_signal_ends_the_film_whole(run):

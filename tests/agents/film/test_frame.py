@@ -21,7 +21,7 @@ from spl.agents.film.frame import (
 from spl.agents.film.text import enlarged, fill, heated, painted, palette, word, write
 
 LONGEST = PANEL_WIDTH - LABEL_WIDTH - NUMBER_WIDTH
-EMPTY = View(None, None, None, None, None, (0.0, 1.0), None, None, 0.0, "")
+EMPTY = View(None, None, None, None, None, (0.0, 1.0), None, None, (True, True), 0.0, "")
 
 
 def screen(num_actions: int = 3, **options) -> Screen:
@@ -142,3 +142,11 @@ def test_words_and_bars_are_cut_at_the_edge_and_stay_on_their_line():
         word("x", 12, False, (1, 1, 1), (0, 0, 0)).shape[0]
         == word("gÅ", 12, False, (1, 1, 1), (0, 0, 0)).shape[0]
     )
+
+
+def test_a_modality_that_the_agent_was_not_given_is_shown_absent():
+    view = EMPTY._replace(shares=(0.0, 1.0))
+    both, blind = (screen().draw(view._replace(present=present)) for present in ((True, True), (False, True)))
+    _, columns = np.nonzero((both != blind).any(axis=2))
+    assert columns.size
+    assert columns.max() < screen().panel_left + PANEL_WIDTH / 2, "the words of the video, to the left"
