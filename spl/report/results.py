@@ -86,7 +86,26 @@ def _agent(run: Run) -> list[Block]:
     charts: list[Block] = [Chart("Return by condition", chart, "interquartile mean, 95 % interval")]
     if has_retained:
         charts.append(_profile(found))
-    return [*charts, Table("", columns, rows, note)]
+    return [*charts, Table("", columns, rows, note), *_monitor(found)]
+
+
+def _monitor(found: dict[str, Any]) -> list[Block]:
+    """Return the table of how soon the monitor found each failure; none without a monitor."""
+    rows = []
+    for name, one in found.items():
+        if (monitor := one.get("monitor")) is None:
+            continue
+        share = "-" if "found" not in monitor else f"{monitor['found']:.0%}"
+        soon = [monitor.get(key) for key in ("found_median", "found_90")]
+        steps = ["-" if step is None else f"{step:.0f}" for step in soon]
+        rows.append([name.removesuffix(", monitored"), share, *steps, f"{monitor['false_alarms']:.2%}"])
+    if not rows:
+        return []
+    note = (
+        "Steps are counted from the failure on, 1 is at once; a false alarm is a step at which what works is"
+    )
+    columns = ["monitored", "found", "median step", "90 % by step", "false alarms"]
+    return [Table("What the monitor found", columns, rows, f"{note} held to have failed.")]
 
 
 def _profile(found: dict[str, Any]) -> Chart:

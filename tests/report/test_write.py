@@ -493,6 +493,15 @@ def test_what_an_agent_retains_is_on_the_page(make: Maker) -> None:
     assert "all modalities" not in profile.svg
     assert table.columns[-2:] == ["retained", "95 % interval"]
     assert [row[-2:] for row in table.rows] == [["-", "-"], ["53%", "41% … 62%"], ["-", "-"]]
+    figures = {"found": 0.9, "found_median": 1.0, "found_90": None, "false_alarms": 0.0025}
+    conditions = {"all modalities, monitored": {**scores, "monitor": {"false_alarms": 0.0}}}
+    conditions["video frozen, monitored"] = {**kept, "monitor": figures}
+    (folder / "evaluation.json").write_text(json.dumps({**result, "conditions": conditions}))
+    *_, found = evaluation_blocks(read_folder(folder, run_kinds()))
+    assert found.rows == [
+        ["all modalities", "-", "-", "-", "0.00%"],
+        ["video frozen", "90%", "1", "-", "0.25%"],
+    ]
     del kept["retained"]
     result["not_retained"] = "nothing to retain: it is no better"
     (folder / "evaluation.json").write_text(json.dumps(result))
