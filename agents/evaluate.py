@@ -155,12 +155,10 @@ def how_made(config: EvaluateAgentConfig) -> dict[str, Any]:
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """Print the table of :func:`evaluate_agent`; the oracle's share where there is an oracle."""
-    found = result["conditions"]
-    best = found["oracle"]["mean"] if "oracle" in found else None
+    """Print the table of :func:`evaluate_agent`."""
     columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps", "retained", "95 % interval"]
     rows = []
-    for name, one in found.items():
+    for name, one in result["conditions"].items():
         low, high = one["interval_95"]
         row = [
             name,
@@ -170,10 +168,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
             f"{one['mean_length']:.0f}",
             *retained_cells(one),
         ]
-        rows.append([*row, f"{one['mean'] / best:.0%}"] if best else row)
+        rows.append(row)
     num_episodes = result["episodes"] * len(result["seeds"])
     title = f"Return over {num_episodes} episodes a condition, agent at step {result['step']:,}"
-    print_table(title, [*columns, "of oracle"] if best else columns, rows)
+    print_table(title, columns, rows)
     if "not_retained" in result:
         print(result["not_retained"])
     print_monitor(result)

@@ -58,7 +58,6 @@ def _agent(run: Run) -> list[Block]:
             )
         ]
     found: dict[str, Any] = result["conditions"]
-    oracle = found["oracle"]["mean"] if "oracle" in found else None
     has_retained = any("retained" in one for one in found.values())
     rows, marks = [], []
     for number, (name, one) in enumerate(found.items()):
@@ -66,13 +65,11 @@ def _agent(run: Run) -> list[Block]:
         row = [name, f"{one['interquartile_mean']:.2f}", f"{low:.2f} … {high:.2f}"]
         row += [f"{one['mean']:.2f} ± {one['standard_deviation']:.2f}", f"{one['mean_length']:.0f}"]
         if has_retained:
-            share, (low, high) = one.get("retained"), one.get("retained_95", (0.0, 0.0))
-            row += ["-", "-"] if share is None else [f"{share:.0%}", f"{low:.0%} … {high:.0%}"]
-        rows.append([*row, f"{one['mean'] / oracle:.0%}"] if oracle else row)
+            row += _retained_cells(one)
+        rows.append(row)
         marks.append(Mark(0, number, one["interquartile_mean"], low, high))
     columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps"]
     columns += ["retained", "95 % interval"] if has_retained else []
-    columns += ["of oracle"] if oracle else []
     num_episodes = result["episodes"] * len(result["seeds"])
     note = (
         f"{num_episodes} episodes a condition, at step {result['step']:,}; exploration {result['epsilon']:g}."
@@ -106,6 +103,14 @@ def _monitor(found: dict[str, Any]) -> list[Block]:
     )
     columns = ["monitored", "found", "median step", "90 % by step", "false alarms"]
     return [Table("What the monitor found", columns, rows, f"{note} held to have failed.")]
+
+
+def _retained_cells(one: dict[str, Any]) -> list[str]:
+    """Return a condition's retained share and its interval, as cells of a table."""
+    if "retained" not in one:
+        return ["-", "-"]
+    low, high = one["retained_95"]
+    return [f"{one['retained']:.0%}", f"{low:.0%} … {high:.0%}"]
 
 
 def _profile(found: dict[str, Any]) -> Chart:

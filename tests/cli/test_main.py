@@ -148,7 +148,7 @@ def test_train_evaluate_and_record_end_to_end(capsys, tmp_path, monkeypatch):
     assert cli.main(["evaluate", "agent", str(run), "--num_episodes", "2", "--num_seeds", "2"]) == 0
     table = capsys.readouterr().out
     assert "all modalities" in table
-    assert "of oracle" in table
+    assert "retained" in table
     assert json.loads((run / "evaluation.json").read_text())["conditions"]["oracle"]["mean"] == 32.0
     out = str(tmp_path / "rec")
     assert cli.main(["record", "spl/Greeting-v0", "--num_steps", "3", "--out", "a"]) == 0
