@@ -10,17 +10,16 @@ from spl.envs.worlds.base import AudioVisualWorld, Scenery
 from spl.envs.worlds.drawing import PICTURE_SIZE, SAMPLE_RATE_HZ, STEP_SAMPLES
 
 Act = IntEnum("Act", "LEFT RIGHT SHOOT NOOP", start=0)
-NUM_COLUMNS = 8  # of the field, and as many rows: the enemy in the highest, the ship in the lowest
-CELL = PICTURE_SIZE // NUM_COLUMNS
-FIRE_STEPS = 3  # from the enemy to the ship's row
-FALL = 14  # pixels in a step: three of them are above the ship's row, a fourth would be the enemy's
+NUM_COLUMNS = 5  # of the field, and as many rows: the enemy in the highest, the ship in the lowest
+PITCH = 13  # pixels from a column or row to the next
+FIRE_STEPS = 3  # rows between the enemy's and the ship's: fire falls one a step
 NUM_FIRES = 1 + NUM_COLUMNS * FIRE_STEPS  # none, or where it is
 FIRE_PROBABILITY = 0.5  # of an enemy that has no fire under way, at each step
 MOVE_PROBABILITY = 0.25  # of an enemy, to either side
 KILL_REWARD, HIT_REWARD = 1.0, -1.0
-DECAY = 2.0  # columns over which a sound falls to 1 / e
+DECAY = 1.25  # columns over which a sound falls to 1 / e
 LOUDEST = 5_000.0  # int16 units of one source at one receiver
-RECEIVERS = ((0.0, 0.0), (0.0, 8.0), (8.0, 0.0), (8.0, 8.0))  # x, y downwards, in cells: left, then right
+RECEIVERS = ((0.0, 0.0), (0.0, 5.0), (5.0, 0.0), (5.0, 5.0))  # x, y downwards, in cells: left, then right
 TONES_HZ = {  # a source's partials, one for each receiver, all whole periods of a step
     "ship": (300, 500, 400, 620),
     "enemy": (1_000, 1_250, 1_120, 1_400),
@@ -35,7 +34,7 @@ def fire_index(column: int, height: int) -> int:
 
 @cache
 def enemy_moves() -> NDArray[np.float64]:
-    """Return ``(8, 8)``: how likely an enemy goes from a column to another in a step; walls hold it."""
+    """Return ``(5, 5)``: how likely an enemy goes from a column to another in a step; walls hold it."""
     moves = np.zeros((NUM_COLUMNS, NUM_COLUMNS))
     for column in range(NUM_COLUMNS):
         for step, p in ((-1, MOVE_PROBABILITY), (0, 1 - 2 * MOVE_PROBABILITY), (1, MOVE_PROBABILITY)):
@@ -63,23 +62,22 @@ def action_values(num_steps: int) -> NDArray[np.float64]:
     """Return the best expected reward of the rest of an episode, undiscounted, by exact backward induction.
 
     Returns:
-        ``(num_steps + 1, 8, 8, 25, 4)`` by steps left, ship, enemy, fire and action, read-only.
+        ``(num_steps + 1, 5, 5, 16, 4)`` by steps left, ship, enemy, fire and action, read-only.
     """
     shape = (NUM_COLUMNS, NUM_COLUMNS, NUM_FIRES, len(Act))
     outcomes = np.array([act_on(*state) for state in np.ndindex(shape)]).reshape(*shape, 4)
     ship, is_kill, fire, is_hit = np.moveaxis(outcomes, -1, 0)
     rewards = KILL_REWARD * is_kill + HIT_REWARD * is_hit
     columns = np.arange(NUM_COLUMNS)
-    before = np.where(
-        is_kill, NUM_COLUMNS, columns[:, None, None]
-    )  # where the enemy comes from; 8: a new one
-    moves = np.vstack([enemy_moves(), np.full(NUM_COLUMNS, 1 / NUM_COLUMNS)])  # (9, 8)
+    # Where the enemy comes from; 5: a new one.
+    before = np.where(is_kill, NUM_COLUMNS, columns[:, None, None])
+    moves = np.vstack([enemy_moves(), np.full(NUM_COLUMNS, 1 / NUM_COLUMNS)])  # (6, 5)
     values = np.zeros((num_steps + 1, *shape))
     for n in range(1, num_steps + 1):
-        ahead = values[n - 1].max(axis=3)  # (8, 8, 25)
-        fired = ahead[:, columns, [fire_index(column, FIRE_STEPS) for column in range(NUM_COLUMNS)]]  # (8, 8)
+        ahead = values[n - 1].max(axis=3)  # (5, 5, 16)
+        fired = ahead[:, columns, [fire_index(column, FIRE_STEPS) for column in range(NUM_COLUMNS)]]  # (5, 5)
         ahead[:, :, 0] += FIRE_PROBABILITY * (fired - ahead[:, :, 0])
-        expected = np.einsum("be,sef->sbf", moves, ahead)  # (8, 9, 25): over where the enemy goes
+        expected = np.einsum("be,sef->sbf", moves, ahead)  # (5, 6, 16): over where the enemy goes
         values[n] = rewards + np.where(is_hit, 0.0, expected[ship, before, fire])
     values.flags.writeable = False
     return values
@@ -90,14 +88,14 @@ def hyperhot_sounds() -> dict[str, NDArray[np.int16]]:
     """Return each source's sound by where it is, ``(places, 3200, 2)``: a random start is a random phase.
 
     Receiver ``i`` hears a source at distance ``d`` columns as its own partial of that source's tone, with
-    the amplitude ``a_max exp(-d / 2)``. The left channel holds the two left receivers, the right the others.
+    the amplitude ``a_max exp(-d / 1.25)``. The left channel holds the two left receivers, the right the
+    others.
     """
     columns = np.arange(NUM_COLUMNS) + 0.5
-    heights = 7.5 - FALL / CELL * np.arange(1, FIRE_STEPS + 1)
     places = {
-        "ship": [(x, 7.5) for x in columns],
+        "ship": [(x, 4.5) for x in columns],
         "enemy": [(x, 0.5) for x in columns],
-        "fire": [(x, y) for x in columns for y in heights],
+        "fire": [(x, 4.5 - height) for x in columns for height in range(1, FIRE_STEPS + 1)],
     }
     seconds = np.arange(2 * STEP_SAMPLES) / SAMPLE_RATE_HZ
     sounds = {}
@@ -114,21 +112,67 @@ def _stamp(rows: list[str], grey: int) -> NDArray[np.uint8]:
     return np.array([[grey * (pixel == "#") for pixel in row] for row in rows], np.uint8)
 
 
+def _draw(picture: NDArray[np.uint8], stamp: NDArray[np.uint8], row: int, column: int) -> None:
+    picture[row * PITCH :, column * PITCH :][: len(stamp), : len(stamp)] = stamp
+
+
 SHIP = _stamp(
-    ["...##...", "...##...", "..####..", ".######.", "########", "########", "##....##", "#......#"], 160
+    [
+        ".....##.....",
+        ".....##.....",
+        "....####....",
+        "....####....",
+        "...######...",
+        "..########..",
+        ".##########.",
+        "############",
+        "############",
+        "####....####",
+        "##........##",
+        "#..........#",
+    ],
+    160,
 )
 ENEMY = _stamp(
-    ["#......#", ".######.", "##.##.##", "########", "########", ".######.", ".#.##.#.", "#......#"], 220
+    [
+        "#..........#",
+        ".#........#.",
+        "..########..",
+        ".##########.",
+        "###..##..###",
+        "###..##..###",
+        "############",
+        "############",
+        ".##########.",
+        "..##.##.##..",
+        ".##..##..##.",
+        "##........##",
+    ],
+    220,
 )
 FIRE = _stamp(
-    ["........", "..####..", "..####..", "..####..", "..####..", "..####..", "...##...", "...##..."], 190
+    [
+        "............",
+        "....####....",
+        "...######...",
+        "...######...",
+        "...######...",
+        "...######...",
+        "...######...",
+        "....####....",
+        "....####....",
+        "....####....",
+        ".....##.....",
+        ".....##.....",
+    ],
+    190,
 )
 
 
 class HyperhotEnv(AudioVisualWorld):
     """Shoot enemies and dodge their fire: +1 for an enemy that is shot, -1 for being hit, which ends it.
 
-    The ship moves in the lowest of eight rows, one column a step, and shoots straight up, which hits an
+    The ship moves in the lowest of five rows, one column a step, and shoots straight up, which hits an
     enemy in its column at once. An enemy in the highest row stays (1/2) or goes one column to either side
     (1/4 each), and where no fire of its is under way, it fires with probability 1/2: that falls straight
     down and reaches the ship's row three steps later. A new enemy enters at any column in place of one that
@@ -194,11 +238,10 @@ class HyperhotEnv(AudioVisualWorld):
         sounds = hyperhot_sounds()
         sound = sounds["ship"][self._ship] + sounds["enemy"][self._enemy]
         picture = np.zeros((PICTURE_SIZE, PICTURE_SIZE), np.uint8)
-        picture[-CELL:, self._ship * CELL :][:, :CELL] = SHIP
-        picture[:CELL, self._enemy * CELL :][:, :CELL] = ENEMY
+        _draw(picture, SHIP, FIRE_STEPS + 1, self._ship)
+        _draw(picture, ENEMY, 0, self._enemy)
         if self._fire:
             sound = sound + sounds["fire"][self._fire - 1]
             column, lower = divmod(self._fire - 1, FIRE_STEPS)
-            top = PICTURE_SIZE - CELL - FALL * (lower + 1)
-            picture[top : top + CELL, column * CELL :][:, :CELL] = FIRE
+            _draw(picture, FIRE, FIRE_STEPS - lower, column)
         return picture, sound
