@@ -99,6 +99,7 @@ def assemble(
         epsilon_at=config.agent.epsilon_at,
         dropout=dropout,
         keep_reward=config.agent.kept_reward,
+        remembers_hidden=agent.has_thirds,
     )
     curriculum = ReplayCurriculum(
         config.curriculum,

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from spl.agents.curriculum import ReplayCurriculumConfig
-from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+from spl.agents.dqn import DqnConfig, MultimodalDqn
+from spl.agents.network import MultimodalQNetwork
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
@@ -170,7 +171,13 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) 
     encoder = build_encoder(config.encoder, spec, history=config.memory.history)
     if config.pretrained.mode == "frozen":
         encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
-    return MultimodalQNetwork(encoder, num_actions, dueling=config.agent.dueling, fusion=config.agent.fusion)
+    return MultimodalQNetwork(
+        encoder,
+        num_actions,
+        dueling=config.agent.dueling,
+        fusion=config.agent.fusion,
+        has_thirds=config.agent.no_thirds(spec) is None,
+    )
 
 
 def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> Path:

@@ -1,20 +1,21 @@
-"""The multimodal deep Q-network: a two-stream encoder, Q-values, and the losses it learns from."""
+"""The multimodal deep Q-learning agent: how it acts, and the losses it learns from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.heads import HEADS, Fusion
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
+from spl.agents.network import MultimodalQNetwork
+from spl.agents.thirds import asymmetric
 from spl.config.ranges import AtLeast1, Count, Count0, Positive, Share, ShareBelow1, check_ranges
-from spl.models.encoder import TwoStreamEncoder
-from spl.records import Batch
+from spl.records import Batch, Following, StreamSpec
 from spl.training.compile import compiled
 from spl.training.losses import temporal_difference
 
@@ -34,6 +35,7 @@ class DqnConfig:
     reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
     huber: bool = True  # clip each sample's gradient at 1
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
+    thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
     compile: bool = False  # compile the losses with torch.compile: half a minute at the start
     target_every_updates: Count = 250  # updates between copies to the target network
@@ -52,6 +54,31 @@ class DqnConfig:
         if self.dueling and reason is not None:
             raise ValueError(f"fusion={self.fusion} {reason}: set --agent.dueling false")
 
+        if self.thirds == "asymmetric" and (reason := HEADS[self.fusion].no_thirds) is not None:
+            raise ValueError(
+                f"thirds=asymmetric needs a head that reads both streams, and fusion={self.fusion} {reason}: "
+                "set --agent.fusion joint or --agent.thirds none"
+            )
+
+    def no_thirds(self, spec: StreamSpec) -> str | None:
+        """Return why an agent in an environment of this ``spec`` does not learn in thirds; None: it does.
+
+        Raises:
+            ValueError: if it is asked to, and the environment lacks a stream.
+        """
+        if self.thirds == "none":
+            return "agent.thirds=none"
+        lacking = [name for name, has in (("video", spec.has_video), ("audio", spec.has_audio)) if not has]
+        if lacking and self.thirds == "asymmetric":
+            raise ValueError(
+                f"thirds=asymmetric needs video and audio, and the environment has no {lacking[0]}: "
+                "set --agent.thirds none"
+            )
+        if lacking:
+            return f"the environment has no {lacking[0]}"
+        reason = HEADS[self.fusion].no_thirds
+        return None if reason is None else f"fusion={self.fusion} {reason}"
+
     def epsilon_at(self, step: int) -> float:
         """Return the chance of a random action at ``step``."""
         return linear_epsilon(
@@ -66,39 +93,6 @@ class DqnConfig:
         """Return what the memory keeps of a reward: scaled, then cut to ``[-reward_clip, reward_clip]``."""
         scaled = self.reward_scale * reward
         return scaled if self.reward_clip is None else min(max(scaled, -self.reward_clip), self.reward_clip)
-
-
-class MultimodalQNetwork(nn.Module):
-    """Q-values from video and audio: an encoder, and the heads of `HEADS` that ``fusion`` names."""
-
-    def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool, fusion: Fusion) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.heads = HEADS[fusion](encoder, num_actions, dueling=dueling)
-        self.num_actions = num_actions
-
-    def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
-        """Return the ``(B, A)`` that are trained: one per head."""
-        streams = self.encoder.streams(video, audio, present)
-        return self.heads.values(self.encoder, streams, present)
-
-    def counting(self, present: Tensor) -> Tensor:
-        """Return ``(B, n)``, by which the loss of each of :meth:`values` counts."""
-        return self.heads.counting(present)
-
-    def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
-        """Return the ``(B, A)`` that are acted on.
-
-        Args:
-            video: ``(B, T, C, H, W)`` uint8.
-            audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
-            present: ``(B, 2)`` flags of video and audio.
-        """
-        return self.heads.fused(self.values(video, audio, present), present)
-
-    def parameters_of_heads(self) -> list[nn.Parameter]:
-        """Return all parameters but the encoder's."""
-        return list(self.heads.parameters())
 
 
 class MultimodalDqn:
@@ -131,7 +125,8 @@ class MultimodalDqn:
         if config.precision == "bfloat16":
             self._low = LowPrecision(self.network), LowPrecision(self.target)
         self._is_stale = False  # whether the network has moved since its copy was made
-        self._losses = compiled(self._losses_of, device) if config.compile else self._losses_of
+        losses = self._losses_of if network.privileged is None else self._losses_in_views
+        self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
 
     def act(self, stack: Stack, epsilon: float) -> list[int]:
         """Return one action per environment: uniform with chance ``epsilon``, else the best."""
@@ -146,33 +141,69 @@ class MultimodalDqn:
             actions = np.where(explores, actions, greedy)
         return [int(action) for action in actions]
 
-    def losses(self, batch: Batch) -> Tensor:
-        """Return ``(B,)``: the temporal-difference loss of each transition, in float32.
+    @property
+    def has_thirds(self) -> bool:
+        """Whether each transition is learned in three views."""
+        return self.network.privileged is not None
+
+    def losses(self, batch: Batch, soon: Following | None = None) -> Tensor:
+        """Return the temporal-difference loss of each transition, ``(B,)`` in float32.
 
         ``delta = R + discount * Q_target(s', a*) - Q(s, a)``, where ``discount`` is ``gamma^m`` or 0 after
         the task's end, and ``a*`` maximises ``Q_target(s', .)``, or with ``double`` ``Q(s', .)``. Where
         there are several heads, their losses are added, each as much as `Heads.counting` says.
 
+        With thirds ``(3 B,)``: those of the whole transitions, then of the same as video alone and as audio
+        alone (`thirds.asymmetric`), 0 where not both were present. ``soon`` is what came one step ahead; None
+        where the batch tells it.
+
         Source: Mnih et al. (2015), Methods; van Hasselt et al. (2016), Deep RL with double Q-learning, eq. 4.
         """
         self._refresh()
-        return self._losses(batch)
+        return self._losses(batch, soon) if self.has_thirds else self._losses(batch)
 
     def score(self, batch: Batch) -> Tensor:
-        """Return :meth:`losses` ``(B,)`` without a graph, of a batch of any size, never compiled."""
+        """Return the losses ``(B,)`` of the whole transitions, without a graph, of a batch of any size."""
         self._refresh()
         with torch.no_grad():
             return self._losses_of(batch)
 
     def _losses_of(self, batch: Batch) -> Tensor:
-        trained, choosing, rating = self.network.values, self.network, self.target
-        if self._low is not None:
-            trained, choosing, rating = self._low[0].values, self._low[0].copied, self._low[1].copied
+        trained, choosing, rating = self._networks()
         following = (batch.next_video, batch.next_audio, batch.next_present)
         with torch.no_grad():
             rated = rating.values(*following)
             chosen = choosing.values(*following) if self.config.double else rated
-        values = trained(batch.video, batch.audio, batch.present)
+        return self._whole(trained.values(batch.video, batch.audio, batch.present), rated, chosen, batch)
+
+    def _losses_in_views(self, batch: Batch, soon: Following | None) -> Tensor:
+        trained, choosing, rating = self._networks()
+        following = [batch.next_video, batch.next_audio, batch.next_present]
+        if soon is not None:  # in one pass
+            following = [torch.cat(pair) for pair in zip(following, soon[2:], strict=True)]
+        with torch.no_grad():
+            rated = rating.views(*following, has_alone=not self.config.double)
+            chosen = choosing.views(*following) if self.config.double else rated
+        values, size = trained.views(batch.video, batch.audio, batch.present), len(batch.action)
+        whole = self._whole([values.whole], [rated.whole[:size]], [chosen.whole[:size]], batch)
+        if soon is not None:
+            rated, chosen = (views.part(size, 2 * size) for views in (rated, chosen))
+        reward, discount, *_ = batch.following if soon is None else soon
+        numbers = batch.action, reward, discount
+        alone = asymmetric(values, rated, chosen, *numbers, huber=self.config.huber)
+        has_both = batch.present.all(dim=1)  # (B,)
+        return torch.cat([whole, *(has_both * losses for losses in alone)])  # (3 B,)
+
+    def _networks(self) -> tuple[Any, Any, Any]:
+        """Return the networks that are trained, that choose, and that rate."""
+        if self._low is None:
+            return self.network, self.network, self.target
+        return self._low[0], self._low[0].copied, self._low[1].copied
+
+    def _whole(
+        self, values: Sequence[Tensor], rated: Sequence[Tensor], chosen: Sequence[Tensor], batch: Batch
+    ) -> Tensor:
+        """Return the loss ``(B,)`` of each head's ``(B, A)``, added up."""
         counting = self.network.counting(batch.present)  # (B, n)
         total = torch.zeros_like(batch.reward)
         for head, (value, rate, choice) in enumerate(zip(values, rated, chosen, strict=True)):

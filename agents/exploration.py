@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spl.records import AUDIO, VIDEO, Observation
 
@@ -74,6 +75,15 @@ class ModalityDropout:
             self.missing[env] = None
         modality = self.missing[env]
         return observation if modality is None else observation.without(modality)
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Which of video and audio each environment's agent gets now, ``(E, 2)``."""
+        shown = np.ones((len(self.missing), 2), np.bool_)
+        for env, sense in enumerate(self.missing):
+            if sense is not None:
+                shown[env, sense] = False
+        return shown
 
     def _draw(self) -> int:
         return VIDEO if self.generator.random() < 0.5 else AUDIO

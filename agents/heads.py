@@ -10,10 +10,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from spl.models.encoder import TwoStreamEncoder
+from spl.models.encoder import Features, TwoStreamEncoder
 
 Fusion = Literal["joint", "mdqn"]
-Streams = tuple[Tensor | None, Tensor | None]  # features (B, D) of video and audio, zero where absent
 
 
 class QHead(nn.Module):
@@ -48,6 +47,7 @@ class Heads(nn.ModuleList):
     """
 
     no_dueling: ClassVar[str | None] = None
+    no_thirds: ClassVar[str | None] = None  # why thirds cannot be learned; None: heads.0 reads the joint code
 
     def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool) -> None:
         super().__init__(QHead(size, num_actions, dueling=dueling) for size in self.sizes(encoder))
@@ -57,7 +57,7 @@ class Heads(nn.ModuleList):
         """Return how many features each of the ``n`` heads reads."""
 
     @abstractmethod
-    def values(self, encoder: TwoStreamEncoder, streams: Streams, present: Tensor) -> list[Tensor]:
+    def values(self, encoder: TwoStreamEncoder, streams: Features, present: Tensor) -> list[Tensor]:
         """Return the ``n`` times ``(B, A)`` that are trained, for ``present (B, 2)``."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class JointHead(Heads):
         """Return the width of the joint code."""
         return [encoder.features]
 
-    def values(self, encoder: TwoStreamEncoder, streams: Streams, present: Tensor) -> list[Tensor]:
+    def values(self, encoder: TwoStreamEncoder, streams: Features, present: Tensor) -> list[Tensor]:
         """Return the head's ``(B, A)``."""
         return [self[0](encoder.code(streams, present))]
 
@@ -95,7 +95,7 @@ class StreamHeads(Heads):
     An absent stream's loss counts 0. Source: Qureshi et al. (2016), as in :func:`fuse_normalised`.
     """
 
-    no_dueling = "has one head per stream"
+    no_dueling = no_thirds = "has one head per stream"
 
     def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool) -> None:
         super().__init__(encoder, num_actions, dueling=dueling)
@@ -105,7 +105,7 @@ class StreamHeads(Heads):
         """Return the width of each stream that is built."""
         return [size for size in encoder.stream_features if size]
 
-    def values(self, encoder: TwoStreamEncoder, streams: Streams, present: Tensor) -> list[Tensor]:
+    def values(self, encoder: TwoStreamEncoder, streams: Features, present: Tensor) -> list[Tensor]:
         """Return ``(B, A)`` of each stream that is built."""
         built = [part for part in streams if part is not None]
         return [head(part) for head, part in zip(self, built, strict=True)]

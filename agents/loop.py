@@ -16,12 +16,12 @@ from torch import Tensor
 from spl.agents.config import LoopConfig
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.exploration import ModalityDropout
-from spl.agents.history import History
+from spl.agents.history import History, Stack
 from spl.agents.protocol import Agent
 from spl.agents.replay.memory import ReplayMemory
 from spl.envs.resumable import Position
 from spl.envs.vector import Arrival, Fault, VectorisedEnv
-from spl.records import Batch, Observation, Transition
+from spl.records import Batch, Following, Observation, Transition
 from spl.training.step import NonFiniteError, descend
 
 RECENT_EPISODES = 100  # over which a run tells its mean return
@@ -45,8 +45,9 @@ class Collected(NamedTuple):
 class NonFiniteBatch(ArithmeticError):
     """The batch whose loss or gradient is not finite; the weights are those before it."""
 
-    def __init__(self, batch: Batch, losses: Tensor) -> None:
+    def __init__(self, batch: Batch, losses: Tensor, soon: Following | None = None) -> None:
         super().__init__("the loss or its gradient is not finite")
+        self.soon = {} if soon is None else {f"soon_{name}": field for name, field in soon._asdict().items()}
         self.batch = batch
         self.losses = losses
 
@@ -99,7 +100,9 @@ class Progress:
 class Collector:
     """The first phase: acts in all environments and remembers; the weights are only read.
 
-    Returns add up the true rewards, the memory keeps ``keep_reward`` of them.
+    Returns add up the true rewards, the memory keeps ``keep_reward`` of them. With
+    ``remembers_hidden`` memory and history keep what ``dropout`` hides, with its true presence, and only what
+    acts does not get it: every view that is acted on is then one that replay can make of a whole transition.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Collector:
         epsilon_at: Callable[[int], float],
         dropout: ModalityDropout,
         keep_reward: Callable[[float], float],
+        remembers_hidden: bool = False,
     ) -> None:
         self.agent = agent
         self.envs = envs
@@ -124,12 +128,13 @@ class Collector:
         self.totals = [0.0] * envs.num_envs  # of the episodes under way
         self.lengths = [0] * envs.num_envs
         self._observations = [self.history.newest(env) for env in range(envs.num_envs)]
+        self.remembers_hidden = remembers_hidden
         self._chosen: list[int] | None = None  # actions that are not yet taken: a step may be interrupted
 
     def step(self) -> Collected:
         """Act once in each environment; count the steps and the episodes that ended."""
         if self._chosen is None:
-            self._chosen = self.agent.act(self.history.stack(), self.epsilon_at(self.progress.step))
+            self._chosen = self.agent.act(self._shown(), self.epsilon_at(self.progress.step))
         arrival = self.envs.step(self._chosen)
         actions, self._chosen = self._chosen, None
         transitions, episodes = [], []
@@ -146,8 +151,20 @@ class Collector:
         self.progress.recent.extend(episodes)
         return Collected(transitions, episodes, arrival.faults)
 
+    def _shown(self) -> Stack:
+        """Return what the agent acts on."""
+        stack = self.history.stack()
+        if not self.remembers_hidden:
+            return stack  # what is hidden is not even in the history
+        return stack._replace(present=stack.present & torch.from_numpy(self.dropout.shown))
+
+    def _kept(self, observation: Observation, env: int, *, is_first: bool) -> Observation:
+        """Return what is remembered of an observation, after the draw of what is hidden."""
+        shown = self.dropout(observation, env, is_first=is_first)
+        return observation if self.remembers_hidden else shown
+
     def _remember(self, env: int, action: int, reached: Observation, arrival: Arrival) -> Transition:
-        following = self.dropout(reached, env, is_first=False)
+        following = self._kept(reached, env, is_first=False)
         reward = float(arrival.rewards[env])
         transition = Transition(
             self._observations[env],
@@ -167,7 +184,7 @@ class Collector:
     def begin(self, begun: dict[int, Observation]) -> None:
         """Let episodes begin with these observations; one that was open stays without an end."""
         for env, first in begun.items():
-            observation = self.dropout(first, env, is_first=True)
+            observation = self._kept(first, env, is_first=True)
             self.memory.begin(observation, env)
             self.history.push(observation, env, is_first=True)
             self._observations[env] = observation
@@ -223,7 +240,13 @@ def learn(
 ) -> Iterator[Tensor]:
     """Replay the memory as often as is due, in batches; the environments are not touched.
 
-    Yields the weighted mean loss of each update, on the device.
+    Every view of a transition that the agent learns is a sample with the transition's weight, times ``V``:
+    the step goes down the sum of the views' weighted means, so that the whole transition's part, beside
+    Adam's epsilon and the clipped norm, is what it is without other views. What the curriculum sees, and so
+    priorities and last losses, is the loss of the whole transition.
+
+    Yields the weighted mean loss of each update, on the device: ``()``, or with several views ``(1 + V,)``,
+    their sum and the plain mean of each.
 
     Raises:
         NonFiniteBatch: if a loss or its gradient is not finite; the weights are left as they are.
@@ -237,16 +260,19 @@ def learn(
             progress.replays_due -= 1
         places, later = np.split(progress.drawn, [config.batch_size])
         batch = memory.at(places).to(device)
-        losses = agent.losses(batch)
-        weights = torch.ones_like(losses)
+        soon = memory.one_ahead(places) if agent.has_thirds else None
+        soon = None if soon is None else soon.to(device)
+        losses = agent.losses(batch, soon)  # (V B,)
+        views = losses.detach().reshape(-1, len(places))  # (V, B)
+        weights = torch.full_like(losses, len(views))  # a whole transition counts as much as without others
         if progress.weights is not None:
-            weights = torch.from_numpy(progress.weights[: config.batch_size]).to(device)
+            weights *= torch.from_numpy(progress.weights[: config.batch_size]).to(device).repeat(len(views))
         try:
             loss = descend(losses, weights, optimizer, parameters, max_grad_norm=max_grad_norm)
         except NonFiniteError as error:
-            raise NonFiniteBatch(batch, losses.detach()) from error
+            raise NonFiniteBatch(batch, losses.detach(), soon) from error
         agent.sync()  # before the yield: a caller may stop there, and the update must be whole
-        curriculum.see(places, losses.detach())
+        curriculum.see(places, views[0])
         progress.drawn = later
         progress.weights = None if progress.weights is None else progress.weights[config.batch_size :]
-        yield loss
+        yield loss if len(views) == 1 else torch.cat([loss[None], views.mean(dim=1)])

@@ -12,44 +12,54 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spl.agents.thirds import Views
+
 LOW = torch.bfloat16
 
 
-class _Values(nn.Module):
-    """Makes ``network.values`` what a module is called for, as ``functional_call`` wants it."""
+class _Call(nn.Module):
+    """Makes a method of ``network`` what a module is called for, as ``functional_call`` wants it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, *modalities: Tensor) -> list[Tensor]:
-        """Return the ``(B, A)`` that are trained."""
-        values: list[Tensor] = self.network.values(*modalities)  # type: ignore[operator]
-        return values
+    def forward(self, method: str, *modalities: Tensor) -> Any:
+        """Return what the method returns."""
+        return getattr(self.network, method)(*modalities)
 
 
 class LowPrecision:
     """A network whose encoder computes in bfloat16; what is trained are its float32 weights, the masters.
 
     Args:
-        network: has an ``encoder`` and ``values``; neither its weights nor its ``state_dict`` are touched.
+        network: has an ``encoder``, ``values`` and ``views``; neither its weights nor its ``state_dict`` are
+            touched.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._masters = network
-        self._values = _Values(network)
+        self._call = _Call(network)
         self.copied: Any = copy.deepcopy(network).requires_grad_(False)  # computes without a graph
         self.copied.encoder.to(LOW)
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
         """Return the ``(B, A)`` that are trained, float32; their gradients reach the masters in float32."""
+        values: list[Tensor] = self._cast("values", video, audio, present)
+        return values
+
+    def views(self, video: Tensor, audio: Tensor, present: Tensor) -> Views:
+        """Return the Q-values in every view, likewise."""
+        views: Views = self._cast("views", video, audio, present)
+        return views
+
+    def _cast(self, method: str, *modalities: Tensor) -> Any:
         encoder: Any = self._masters.encoder
         cast = {
             f"network.encoder.{name}": weight.to(LOW)
             for name, weight in chain(encoder.named_parameters(), encoder.named_buffers())
         }
-        values: list[Tensor] = torch.func.functional_call(self._values, cast, (video, audio, present))
-        return values
+        return torch.func.functional_call(self._call, cast, (method, *modalities))
 
     def refresh(self) -> None:
         """Bring the copy up to date with the masters."""

@@ -1,11 +1,11 @@
-"""The interface that the loop expects of an agent: six methods and a network."""
+"""The interface that the loop expects of an agent: six methods, a network and a flag."""
 
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from spl.agents.history import Stack
-from spl.records import Batch
+from spl.records import Batch, Following
 
 
 class Agent(Protocol):
@@ -20,12 +20,20 @@ class Agent(Protocol):
         """Return one action for each of ``E`` environments; random with chance ``epsilon``."""
         ...
 
-    def losses(self, batch: Batch) -> Tensor:
-        """Return one loss per transition, ``(B,)``, with a graph."""
+    @property
+    def has_thirds(self) -> bool:
+        """Whether :meth:`losses` are of three views."""
+        ...
+
+    def losses(self, batch: Batch, soon: Following | None = None) -> Tensor:
+        """Return one loss per transition and view, ``(V B,)``, with a graph; the whole transitions' first.
+
+        ``soon`` tells a learner of thirds what came one step ahead, where the batch reaches further.
+        """
         ...
 
     def score(self, batch: Batch) -> Tensor:
-        """Return the same losses without a graph, ``(B,)``."""
+        """Return the losses of whole transitions without a graph, ``(B,)``."""
         ...
 
     def sync(self) -> None:

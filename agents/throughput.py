@@ -6,6 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spl.agents.thirds import VIEWS
+
+LOSSES = ("loss", *(f"loss_{view}" for view in VIEWS))  # of all that was learned, and of each view
+
 
 class Meter:
     """Counts updates and adds up their losses on the device, between two rows of the report."""
@@ -35,7 +39,10 @@ class Meter:
             "time/share_saving": self.saving_s / seconds,
         }
         if self.loss_sum is not None:
-            values["train/loss"] = self.loss_sum.item() / self.row_updates
+            values |= {
+                f"train/{name}": loss / self.row_updates
+                for name, loss in zip(LOSSES, self.loss_sum.reshape(-1).tolist(), strict=False)
+            }
         self.since, self.row_step, self.loss_sum = time.monotonic(), step, None
         self.row_updates, self.stretch_updates, self.saving_s = 0, 0, 0.0
         return values

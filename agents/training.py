@@ -23,6 +23,7 @@ from spl.runs.signals import StopSignals
 from spl.runs.threads import Threads
 from spl.training.loop import NotTaken, Part
 
+TOLD_THIRDS = "each transition is learned whole, as video alone and as audio alone"
 REMEDY = "a smaller --agent.learning_rate or --agent.reward_scale may help"
 
 
@@ -106,7 +107,7 @@ class Training:
         try:
             self.parts.meter.add(next(updates))
         except NonFiniteBatch as error:
-            batch = {**error.batch._asdict(), "losses": error.losses}
+            batch = {**error.batch._asdict(), **error.soon, "losses": error.losses}
             raise NotTaken(self.parts.agent.num_updates, batch, error.__cause__, REMEDY) from error
 
     def _collect(self) -> None:
@@ -188,7 +189,7 @@ class Training:
             totals = progress.returns
             told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
         if meter.loss_sum is not None:
-            told["loss"] = meter.loss_sum.item() / meter.row_updates
+            told["loss"] = meter.loss_sum.reshape(-1)[0].item() / meter.row_updates
         if self.num_faults:
             told["faults"] = self.num_faults
         return told
@@ -205,6 +206,8 @@ class Training:
             yield f"envs       {envs.num_envs}{apart}"
         num_parameters = sum(parameter.numel() for parameter in agent.network.parameters())
         yield f"network    {num_parameters:,} parameters on {agent.device}"
+        reason = config.agent.no_thirds(envs.spec_of_streams)
+        yield f"thirds     {TOLD_THIRDS if reason is None else f'none: {reason}'}"
         source = self.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run
         if source is not None:
             yield f"encoder    of {source}, {'frozen' if config.pretrained.mode == 'frozen' else 'learns on'}"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spl.agents.config import TrainAgentConfig
-    from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+    from spl.agents.dqn import DqnConfig, MultimodalDqn
     from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
     from spl.agents.explain import ExplainAgentConfig, explain_agent
+    from spl.agents.network import MultimodalQNetwork
     from spl.agents.record import RecordConfig, record
     from spl.agents.replay.memory import ReplayMemory
     from spl.agents.train import train_agent
@@ -54,7 +55,7 @@ _OWNERS = {  # public name -> module that owns it
     "EvaluateClassifierConfig": "spl.classify.evaluate",
     "ExplainAgentConfig": "spl.agents.explain",
     "MultimodalDqn": "spl.agents.dqn",
-    "MultimodalQNetwork": "spl.agents.dqn",
+    "MultimodalQNetwork": "spl.agents.network",
     "Observation": "spl.records",
     "PretrainConfig": "spl.pretrain.config",
     "RecordConfig": "spl.agents.record",

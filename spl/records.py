@@ -76,6 +76,20 @@ class Transition(NamedTuple):
     next_observation: Observation  # at an episode's end the true final one, never the next episode's first
 
 
+class Following(NamedTuple):
+    """What came of ``B`` transitions one decision ahead, wherever a batch's ``next_*`` lie."""
+
+    reward: Tensor  # (B,) float32
+    discount: Tensor  # (B,) float32: gamma, or 0 where the task terminated
+    video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
+    audio: Tensor  # (B, T, C, M, F) float16 or int8, likewise
+    present: Tensor  # (B, 2) bool, of the newest step
+
+    def to(self, device: torch.device) -> Following:
+        """Return all of it on ``device`` (itself what is there already)."""
+        return Following(*(field.to(device) for field in self))
+
+
 class Batch(NamedTuple):
     """``B`` transitions with history, as a model takes them. ``T`` is the history length.
 
@@ -91,6 +105,11 @@ class Batch(NamedTuple):
     next_video: Tensor  # (B, T, C, H, W) uint8
     next_audio: Tensor  # (B, T, C, M, F) float16 or int8
     next_present: Tensor  # (B, 2) bool
+
+    @property
+    def following(self) -> Following:
+        """What lies ahead, which of one-step transitions is one decision ahead."""
+        return Following(self.reward, self.discount, self.next_video, self.next_audio, self.next_present)
 
     @property
     def size(self) -> int:

@@ -18,7 +18,7 @@ from spl.agents.replay.rings import Rings
 from spl.data import recording_files, recording_format
 from spl.data.recording_format import Fields, layout_of
 from spl.data.recording_places import check_sums, flatten
-from spl.records import Batch, StreamSpec
+from spl.records import Batch, Following, StreamSpec
 
 HISTORY, N_STEP, GAMMA = 4, 1, 0.99  # defaults of a new memory and of a loaded one
 
@@ -132,6 +132,10 @@ class ReplayMemory(Rings):
     def at(self, newest: NDArray[np.int64]) -> Batch:
         """Return the transitions at places that :meth:`draw` chose; none may have been overwritten since."""
         return self._windows.batch(newest)
+
+    def one_ahead(self, places: NDArray[np.int64]) -> Following | None:
+        """Return what came one step ahead at places of :meth:`draw`; None where :meth:`at` tells it."""
+        return None if self.n_step == 1 else self._windows.one_ahead(places)
 
     def actions_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the actions ``(B,)`` of the transitions at places that :meth:`draw` chose."""

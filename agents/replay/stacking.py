@@ -8,7 +8,7 @@ from torch import Tensor
 from spl.agents.replay.device_copy import Mirror
 from spl.data.recording_format import Fields
 from spl.data.recording_places import stacked
-from spl.records import Batch
+from spl.records import Batch, Following
 
 
 class Windows:
@@ -57,6 +57,22 @@ class Windows:
             next_present=torch.from_numpy(flat.present.take(following, axis=0, mode="wrap")),
         )
 
+    def one_ahead(self, newest: NDArray[np.int64]) -> Following:
+        """Return what came one step ahead of places ``newest`` ``(B,)``; tensors may share memory."""
+        video, audio = self._stack(newest, self.flat.age.take(newest), self._around[1:])
+        present = self.flat.present.take(newest + self.num_envs, axis=0, mode="wrap")
+        return Following(
+            reward=torch.from_numpy(self.flat.reward.take(newest)),
+            discount=torch.from_numpy(self._discount(newest)),
+            video=video,
+            audio=audio,
+            present=torch.from_numpy(present),
+        )
+
+    def _discount(self, newest: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the discount ``(B,)`` of one step."""
+        return np.where(self.flat.terminated.take(newest), np.float32(0.0), np.float32(self.gamma))
+
     def rewards(self, newest: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the summed rewards ``(B,)`` of the transitions at places ``newest`` ``(B,)``."""
         return self._look_ahead(newest)[1]
@@ -67,8 +83,7 @@ class Windows:
         """Return ``m`` in 1..n_step, the summed reward and the discount of each transition, ``(B,)``."""
         flat = self.flat
         if self.n_step == 1:
-            discount = np.where(flat.terminated.take(newest), np.float32(0.0), np.float32(self.gamma))
-            return 1, flat.reward.take(newest), discount
+            return 1, flat.reward.take(newest), self._discount(newest)
         window = newest[:, None] + self._steps_ahead * self.num_envs  # (B, n_step), wrapped by take
         terminated = flat.terminated.take(window, mode="wrap")
         has_ended = terminated | flat.truncated.take(window, mode="wrap")

@@ -80,6 +80,7 @@ def run_ours(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
             "agent.compile": str(args.only == "compiled").lower(),
             "agent.learning_rate": 1e-4,
             "agent.double": "false",
+            "agent.thirds": "none",  # as the baseline
             "agent.dueling": "false",
             "agent.gamma": 0.99,
             "agent.epsilon_end": 0.1,
@@ -146,6 +147,7 @@ def run_floor(args: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(args.threads)
     words = {f"encoder.{key}": value for key, value in SIZES.items()}
     words |= {"agent.compile": "true", "agent.double": "false", "agent.dueling": "false"}
+    words |= {"agent.thirds": "none"}
     options = [word for name, value in words.items() for word in (f"--{name}", str(value))]
     config = parse(TrainAgentConfig, [*ENV, *options], prog="bench_agent")
     device, size = pick_device(args.device), 32 * args.num_envs

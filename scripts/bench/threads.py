@@ -37,7 +37,7 @@ def maker_of_updates() -> Callable[[], None]:
     from spl.records import Batch, StreamSpec
     from spl.training.step import descend
 
-    options = ["--encoder.video_stream", "nature", "--encoder.attention", "none"]
+    options = ["--encoder.video_stream", "nature", "--encoder.attention", "none", "--agent.thirds", "none"]
     config = parse(TrainAgentConfig, options, prog="bench_threads")
     agent = build_agent(config, StreamSpec((1, 84, 84), (1, 64, 8)), 4, torch.device("cpu"))
     parameters = list(agent.network.parameters())

@@ -38,11 +38,11 @@ def parse_run(
     rest, run = take_option(argv, "--resume")
     if run is None or "--help" in rest:
         return parse(config_class, rest, prog=prog, aliases=aliases, beside=beside), None
-    from spl.runs.directory import check_resumable, read_run
+    from spl.runs.directory import check_resumable, read_run, words_of_run
 
     folder = folder_of(run, "--resume")
     before = read_run(config_class, folder, parent)
-    words = ["--config", str(folder / "config.yaml"), *rest]
+    words = [*words_of_run(config_class, folder), *rest]
     config = parse(config_class, words, prog=prog, aliases=aliases, beside=beside)
     check_resumable(before, config, may_change)
     return config, folder

@@ -12,6 +12,7 @@ from spl.config.ranges import Count, check_ranges
 from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 from spl.records import StreamSpec
 
+Features = tuple[Tensor | None, Tensor | None]  # (B, D) of video and audio; None: a stream not built
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
@@ -95,12 +96,21 @@ class TwoStreamEncoder(nn.Module):
         self.code_activation = code_activation
         self.fuse = nn.Linear(sum(self.stream_features) + 2, features)
 
-    def streams(self, video: Tensor, audio: Tensor, present: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def streams(self, video: Tensor, audio: Tensor, present: Tensor) -> Features:
         """Return each stream's features ``(B, D)``, zero where absent; None for a stream not built."""
-        gates = present.to(self.fuse.weight.dtype)  # (B, 2)
-        seen = None if self.video is None else self.video(video) * gates[:, :1]  # (B, Dv)
-        heard = None if self.audio is None else self.audio(audio) * gates[:, 1:]  # (B, Da)
+        return self.gated(self.ungated(video, audio), present)
+
+    def ungated(self, video: Tensor, audio: Tensor) -> Features:
+        """Return each stream's features ``(B, D)``, whether it is present or not: what costs the time."""
+        seen = None if self.video is None else self.video(video)  # (B, Dv)
+        heard = None if self.audio is None else self.audio(audio)  # (B, Da)
         return seen, heard
+
+    def gated(self, features: Features, present: Tensor) -> Features:
+        """Return what :meth:`ungated` returned, zero where ``present (B, 2)`` is down."""
+        gates = present.to(self.fuse.weight.dtype)  # (B, 2)
+        seen, heard = features
+        return None if seen is None else seen * gates[:, :1], None if heard is None else heard * gates[:, 1:]
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
         """Return the code ``(B, D)``.
@@ -112,7 +122,7 @@ class TwoStreamEncoder(nn.Module):
         """
         return self.code(self.streams(video, audio, present), present)
 
-    def code(self, streams: tuple[Tensor | None, Tensor | None], present: Tensor) -> Tensor:
+    def code(self, streams: Features, present: Tensor) -> Tensor:
         """Return the code ``(B, D)`` of what :meth:`streams` returned for ``present (B, 2)``."""
         parts = [part for part in streams if part is not None]
         joint = torch.cat([*parts, present.to(self.fuse.weight.dtype)], dim=1)  # (B, Dv + Da + 2)

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
-from spl.config.synonyms import RENAMED
+from spl.config.options import options_of
+from spl.config.synonyms import BEFORE, RENAMED
 from spl.config.yaml_files import UnreadableYaml, read_yaml_file
 from spl.runs.files import hold, read_json, replace_text
 from spl.runs.machine import describe_system
@@ -155,7 +156,16 @@ def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
     if not path.read_bytes().endswith(b"\n"):
         raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
     _check_kind(config_class, folder, parent)
-    return configuration.parse(config_class, ["--config", str(path)], prog="spl")
+    return configuration.parse(config_class, words_of_run(config_class, folder), prog="spl")
+
+
+def words_of_run(config_class: type[Any], folder: Path) -> list[str]:
+    """Return the command line of the run's options, those included that there were not when it was made."""
+    words = ["--config", str(folder / "config.yaml")]
+    given = configuration.given_options(config_class, words)
+    known = {name for name, _ in options_of(config_class)}
+    lacking = {name: value for name, value in BEFORE.items() if name in known and name not in given}
+    return words + [word for name, value in lacking.items() for word in (f"--{name}", value)]
 
 
 def kept_run(config_class: type[T], folder: Path, parent: Path, document: str) -> tuple[Path, T]:

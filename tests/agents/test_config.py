@@ -33,7 +33,9 @@ def test_the_network_of_the_benchmark_can_be_asked_for(smoke):
     chosen = {"video_stream": "nature", "audio_stream": "mlp", **sizes}
     argv = [word for name, value in chosen.items() for word in (f"--encoder.{name}", value)]
     spec = StreamSpec((1, 84, 84), (1, 1, 512), "int8")
-    agent = build_agent(smoke(*argv, "--agent.dueling", "false"), spec, 4, torch.device("cpu"))
+    agent = build_agent(
+        smoke(*argv, "--agent.dueling", "false", "--agent.thirds", "none"), spec, 4, torch.device("cpu")
+    )
     video = (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64 + (7 * 7 * 64 + 1) * 512
     audio = (4 * 512 + 1) * 256 + (256 + 1) * 128
     joint = (512 + 128 + 2 + 1) * 512 + (512 + 1) * 4

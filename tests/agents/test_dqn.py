@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+from spl.agents.dqn import DqnConfig, MultimodalDqn
 from spl.agents.heads import fuse_normalised
 from spl.agents.history import Stack
+from spl.agents.network import MultimodalQNetwork
 from spl.agents.replay.memory import ReplayMemory
 from spl.models.encoder import TwoStreamEncoder
 from spl.records import Batch, Observation, StreamSpec, Transition
@@ -28,7 +29,7 @@ class Table(nn.Module):
     def __init__(self, *tables: list[list[float]]) -> None:
         super().__init__()
         self.tables = nn.ParameterList(torch.tensor(table) for table in tables)
-        self.num_actions = len(tables[0][0])
+        self.num_actions, self.privileged = len(tables[0][0]), None
         self.num_calls = 0
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:

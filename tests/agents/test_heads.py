@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from spl.agents.dqn import DqnConfig, MultimodalDqn, MultimodalQNetwork
+from spl.agents.dqn import DqnConfig, MultimodalDqn
 from spl.agents.heads import HEADS, Fusion, QHead, fuse_normalised
 from spl.agents.history import Stack
+from spl.agents.network import MultimodalQNetwork
 from spl.models.encoder import TwoStreamEncoder
 from spl.records import Batch, StreamSpec
 

@@ -36,7 +36,9 @@ class Bench:
             audio_frames=4,
         )
         encoder = EncoderConfig(video_features=16, audio_features=8, features=12)
-        config = TrainAgentConfig(env=env, encoder=encoder, agent=DqnConfig(**agent), seed=seed)
+        config = TrainAgentConfig(
+            env=env, encoder=encoder, agent=DqnConfig(**{"thirds": "none", **agent}), seed=seed
+        )
         self.envs = VectorisedEnv(env, num_envs=num_envs, seed=seed, is_apart=False, timeout_s=None)
         spec = self.envs.spec_of_streams
         self.agent: MultimodalDqn = build_agent(config, spec, self.envs.num_actions, torch.device("cpu"))
@@ -47,7 +49,9 @@ class Bench:
         self.dropout = ModalityDropout(dropout, 3.0, np.random.default_rng(seed), num_envs=num_envs)
         self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.agent.network.parameters(), lr=0.01)
 
-    def collector(self, *, epsilon: float = 0.5, reward_clip: float | None = None) -> Collector:
+    def collector(
+        self, *, epsilon: float = 0.5, reward_clip: float | None = None, remembers_hidden: bool = False
+    ) -> Collector:
         return Collector(
             self.agent,
             self.envs,
@@ -56,6 +60,7 @@ class Bench:
             epsilon_at=lambda step: epsilon,
             dropout=self.dropout,
             keep_reward=DqnConfig(reward_clip=reward_clip).kept_reward,
+            remembers_hidden=remembers_hidden,
         )
 
     def collect(self, num_steps: int, **options: Any) -> list[Transition]:

@@ -40,7 +40,9 @@ def train(agent: MultimodalDqn, num_updates: int) -> list[float]:
     told = []
     for _ in range(num_updates):
         losses = agent.losses(batch)
-        told.append(descend(losses, torch.ones(16), optimizer, parameters, max_grad_norm=10.0).item())
+        told.append(
+            descend(losses, torch.ones_like(losses), optimizer, parameters, max_grad_norm=10.0).item()
+        )
         agent.sync()
     return told
 
@@ -53,7 +55,7 @@ def stack_of(size: int) -> Stack:
 MDQN = ("--agent.fusion", "mdqn", "--agent.dueling", "false")
 
 
-@pytest.mark.parametrize("options", [(), MDQN, ("--agent.double", "false")])
+@pytest.mark.parametrize("options", [(), MDQN, ("--agent.double", "false"), ("--agent.thirds", "none")])
 def test_losses_and_gradients_are_close_to_those_of_float32(smoke, options):
     full, low = (agent_of(smoke, precision, *options) for precision in ("float32", "bfloat16"))
     expected, found = full.losses(batch_of()), low.losses(batch_of())
@@ -87,7 +89,7 @@ def test_the_means_that_dense_streams_take_off_reach_the_copies(smoke):
 
 
 def test_masters_stay_float32_and_learn(smoke):
-    agent = agent_of(smoke, "bfloat16")
+    agent = agent_of(smoke, "bfloat16", "--agent.thirds", "none")  # whose targets move slowly
     before = copy.deepcopy(agent.network.state_dict())
     told = train(agent, 60)
     assert told[-1] < told[0] / 3

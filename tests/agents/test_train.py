@@ -273,7 +273,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_saved_with_its_batch_set_aside(
     state = checkpoint.load(run / "checkpoints")
     assert all(weight.isfinite().all() for weight in state["agent"]["network"].values())
     batch = load_file(run / f"batch-{state['agent']['num_updates']}.safetensors")
-    assert len(batch["reward"]) == len(batch["losses"]) == 8
+    assert (len(batch["reward"]), len(batch["losses"])) == (8, 3 * 8)  # whole, video alone, audio alone
     assert not batch["losses"].isfinite().all()
 
 

@@ -13,7 +13,7 @@ from spl.config.errors import UsageError
 from spl.config.parse import parse
 from spl.envs.check.config import CheckEnvConfig
 from spl.pretrain.config import PretrainConfig
-from spl.runs.directory import check_resumable, read_run
+from spl.runs.directory import check_resumable, read_run, words_of_run
 
 HINTS = {  # command and what is typed -> what the sentence asks
     "train agent --epochs 5": "--num_steps",
@@ -136,7 +136,7 @@ def test_a_run_of_then_is_read_and_resumed(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text)
     before = read_run(config_class, tmp_path, tmp_path)
     assert says(before)
-    now = parse(config_class, ["--config", str(tmp_path / "config.yaml")], prog="spl")
+    now = parse(config_class, words_of_run(config_class, tmp_path), prog="spl")
     check_resumable(before, now, ())
 
 

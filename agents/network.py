@@ -1,0 +1,73 @@
+"""The multimodal Q-network: a two-stream encoder and its heads. Losses and acting are not here."""
+
+from torch import Tensor, nn
+
+from spl.agents.heads import HEADS, Fusion, QHead
+from spl.agents.thirds import Views, only
+from spl.models.encoder import TwoStreamEncoder
+from spl.records import AUDIO, VIDEO
+
+
+class MultimodalQNetwork(nn.Module):
+    """Q-values from video and audio: an encoder, and the heads of `HEADS` that ``fusion`` names.
+
+    With ``has_thirds`` two privileged heads beside them read the joint code; acting needs them not.
+    """
+
+    def __init__(
+        self,
+        encoder: TwoStreamEncoder,
+        num_actions: int,
+        *,
+        dueling: bool,
+        fusion: Fusion,
+        has_thirds: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = HEADS[fusion](encoder, num_actions, dueling=dueling)
+        self.privileged: nn.ModuleList | None = None
+        if has_thirds:
+            self.privileged = nn.ModuleList(
+                QHead(encoder.features, num_actions, dueling=dueling) for _ in (VIDEO, AUDIO)
+            )
+        self.num_actions = num_actions
+
+    def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
+        """Return the ``(B, A)`` that are trained: one per head."""
+        streams = self.encoder.streams(video, audio, present)
+        return self.heads.values(self.encoder, streams, present)
+
+    def counting(self, present: Tensor) -> Tensor:
+        """Return ``(B, n)``, by which the loss of each of :meth:`values` counts."""
+        return self.heads.counting(present)
+
+    def views(self, video: Tensor, audio: Tensor, present: Tensor, *, has_alone: bool = True) -> Views:
+        """Return the Q-values in every view, by one pass of the streams; of a network that has thirds.
+
+        Args:
+            video, audio, present: as of :meth:`forward`.
+            has_alone: whether those of each modality alone are asked for.
+        """
+        assert self.privileged is not None
+        features = self.encoder.ungated(video, audio)
+        code = self.encoder.code(self.encoder.gated(features, present), present)
+        alone = []
+        for stream in (VIDEO, AUDIO) if has_alone else ():
+            flags = only(present, stream)
+            alone.append(self.heads[0](self.encoder.code(self.encoder.gated(features, flags), flags)))
+        return Views(self.heads[0](code), tuple(alone), tuple(head(code) for head in self.privileged))
+
+    def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
+        """Return the ``(B, A)`` that are acted on.
+
+        Args:
+            video: ``(B, T, C, H, W)`` uint8.
+            audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
+            present: ``(B, 2)`` flags of video and audio.
+        """
+        return self.heads.fused(self.values(video, audio, present), present)
+
+    def parameters_of_heads(self) -> list[nn.Parameter]:
+        """Return all parameters but the encoder's."""
+        return [weight for name, weight in self.named_parameters() if name.partition(".")[0] != "encoder"]
