@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/core
 	$(BIN)/spl train agent $(DEMO)
 	$(BIN)/spl evaluate agent "$$(ls -td runs/agent/*/ | head -n 1)"
-	@echo "The run lies in $$(ls -td runs/agent/*/ | head -n 1): configuration, metrics, checkpoints, memory, evaluation."
+	@echo "The run directory is $$(ls -td runs/agent/*/ | head -n 1): configuration, metrics, checkpoints, memory, evaluation."
 	@echo "Next: . .venv/bin/activate && spl --help"
 
 test: .venv/dev
