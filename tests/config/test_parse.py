@@ -289,7 +289,7 @@ def test_help_of_an_inherited_option_is_the_comment_where_it_was_written(
         parse(Late, ["--help"], prog="spl")
     text = capsys.readouterr().out
     assert "  --capacity 100\n      transitions -- an int\n" in text  # from the metadata
-    assert "  --min_size 3\n      said anew -- an int\n" in text
+    assert "  --min_size 3\n      said again -- an int\n" in text
     assert "  --num_heirs 2\n      of the class itself -- an int\n" in text
 
 
