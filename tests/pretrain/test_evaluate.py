@@ -304,10 +304,10 @@ def test_films_that_cannot_be_cut_so_are_refused(place: Path):
 
 def test_an_unknown_number_fits_and_one_that_differs_is_named():
     needed = {"history": 4, "step_s": 0.1, "sample_rate_hz": None}
-    check_signature(needed, {"history": 4, "step_s": 0.1 + 1e-12, "sample_rate_hz": 8000}, "the films")
-    check_signature(needed, {"history": 4, "step_s": None}, "the films")
+    check_signature(needed, {"history": 4, "step_s": 0.1 + 1e-12, "sample_rate_hz": 8000}, "the videos")
+    check_signature(needed, {"history": 4, "step_s": None}, "the videos")
     with pytest.raises(UsageError, match=r"the videos do not fit the run: their step_s is 0.2, not 0.1"):
-        check_signature(needed, {"history": 4, "step_s": 0.2}, "the films")
+        check_signature(needed, {"history": 4, "step_s": 0.2}, "the videos")
 
 
 def test_what_is_read_is_what_was_saved(place: Path):
