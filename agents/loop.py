@@ -240,13 +240,13 @@ def learn(
 ) -> Iterator[Tensor]:
     """Replay the memory as often as is due, in batches; the environments are not touched.
 
-    Every view of a transition that the agent learns is a sample with the transition's weight, times ``V``:
-    the step goes down the sum of the views' weighted means, so that the whole transition's part, beside
-    Adam's epsilon and the clipped norm, is what it is without other views. What the curriculum sees, and so
-    priorities and last losses, is the loss of the whole transition.
+    Every view of a transition that the agent learns is a sample with the transition's weight, and the step
+    goes down the weighted mean over all of them. The alternative, the sum of the views' means, leaves the
+    whole transition's part beside Adam's epsilon what it is without other views; audio alone learns worse.
+    What the curriculum sees, and so priorities and last losses, is the loss of the whole transition.
 
     Yields the weighted mean loss of each update, on the device: ``()``, or with several views ``(1 + V,)``,
-    their sum and the plain mean of each.
+    that mean and the plain mean of each view.
 
     Raises:
         NonFiniteBatch: if a loss or its gradient is not finite; the weights are left as they are.
@@ -264,7 +264,7 @@ def learn(
         soon = None if soon is None else soon.to(device)
         losses = agent.losses(batch, soon)  # (V B,)
         views = losses.detach().reshape(-1, len(places))  # (V, B)
-        weights = torch.full_like(losses, len(views))  # a whole transition counts as much as without others
+        weights = torch.ones_like(losses)
         if progress.weights is not None:
             weights *= torch.from_numpy(progress.weights[: config.batch_size]).to(device).repeat(len(views))
         try:
