@@ -87,7 +87,9 @@ class HAMSpatialAttention(nn.Module):
         kernel_size: odd.
         max_over: ``masked`` takes the maximum over all channels with the other group's set to 0, as the
             authors' code does, so no maximum is negative; ``own`` over the group's channels (0 if none).
-        has_shared_norm: normalize both groups by one batch norm instead of one each.
+        has_shared_norm: normalize both groups by one norm instead of one each.
+        norm: ``batch`` normalizes over the batch, as the paper does; ``sample`` each map by its own mean and
+            variance, the same in training and evaluation.
 
     Raises:
         ValueError: if an option is not of these, or leaves a group without channels.
@@ -101,8 +103,11 @@ class HAMSpatialAttention(nn.Module):
         kernel_size: int = 7,
         max_over: str = "masked",
         has_shared_norm: bool = False,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
+        if norm not in ("batch", "sample"):
+            raise ValueError(f"norm must be 'batch' or 'sample', got {norm!r}")
         if max_over not in ("masked", "own"):
             raise ValueError(f"max_over must be 'masked' or 'own', got {max_over!r}")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -110,7 +115,10 @@ class HAMSpatialAttention(nn.Module):
         self.sizes = group_sizes(channels, share)
         self.max_over = max_over
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(1) for _ in range(1 if has_shared_norm else 2))
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(1) if norm == "batch" else nn.GroupNorm(1, 1)
+            for _ in range(1 if has_shared_norm else 2)
+        )
         self.important = PositionGate()
         self.rest = PositionGate()
 
@@ -223,7 +231,8 @@ class HAM(nn.Module):
         share: of the channels that are important, ``lambda``.
         kernel_size: of the position maps.
         max_over: ``masked`` or ``own``, see `HAMSpatialAttention`.
-        has_shared_norm: one batch norm for both maps.
+        has_shared_norm: one norm for both maps.
+        norm: ``batch`` or ``sample``.
         is_adaptive: weigh mean and maximum by trained ``alpha`` and ``beta``.
         is_clamped: keep those in [0, 1].
     """
@@ -238,6 +247,7 @@ class HAM(nn.Module):
         has_shared_norm: bool = False,
         is_adaptive: bool = True,
         is_clamped: bool = False,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.channel = HAMChannelAttention(channels, is_adaptive=is_adaptive, is_clamped=is_clamped)
@@ -247,6 +257,7 @@ class HAM(nn.Module):
             kernel_size=kernel_size,
             max_over=max_over,
             has_shared_norm=has_shared_norm,
+            norm=norm,
         )
 
     def forward(self, x: Tensor) -> Tensor:

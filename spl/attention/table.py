@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -36,10 +36,6 @@ ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "sam": partial(PositionAttention, residual=True),
     "shared": SharedSE,
 }
-
-# What an encoder's streams may have. Without ham, whose batch norm would see blanked pictures too and differ
-# between acting and learning, and without shared, which is for the stages of a residual net.
-StreamAttention = Literal["csm", "none", "se", "eca", "cbam", "rcca", "cam", "sam"]
 
 KINDS = {
     int: "an integer",

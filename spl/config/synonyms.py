@@ -30,8 +30,11 @@ RENAMED = {
     "test.films": "test.paths",
     "test.recordings": "test.paths",
 }
-# Option -> what runs did before there was one: their config.yaml does not name it.
-BEFORE = {"agent.thirds": "none"}
+# Option -> words for what runs did before there was one: their config.yaml does not name it.
+BEFORE = {
+    "agent.thirds": ("--agent.thirds", "none"),
+    "encoder.attention_options": ("--encoder.attention_options.reduction", "null"),
+}
 JOINED = {"data.recordings", "data.videos.root", "test.films", "test.recordings"}  # say nothing if empty
 SPELLED = {"bf16": "bfloat16", "fp32": "float32"}  # choices, as others write them
 

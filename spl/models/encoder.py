@@ -1,13 +1,13 @@
 """The two-stream encoder that autoencoder and Q-network share: video stream, audio stream, fusion."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from spl.attention.table import StreamAttention
+from spl.attention.stream import StreamAttention, check_stream_options
 from spl.config.ranges import Count, check_ranges
 from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 from spl.records import StreamSpec
@@ -22,6 +22,7 @@ class EncoderConfig:
 
     video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or dense layers
     attention: StreamAttention = "csm"  # after the convolutions of the video stream; before dense layers
+    attention_options: dict[str, Any] = field(default_factory=dict)  # of that module, as {reduction: 4}
     audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over the log-mel, or dense layers
     video_widths: tuple[Count, ...] = (512, 256)  # widths of the hidden layers of a dense video stream
     audio_widths: tuple[Count, ...] = (256, 128)  # widths of the hidden layers of a dense audio stream
@@ -32,6 +33,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        check_stream_options(self.attention, self.attention_options)
         for modality in ("video", "audio"):
             name, widths = f"{modality}_widths", getattr(self, f"{modality}_widths")
             if getattr(self, f"{modality}_stream") != "dense" and widths != getattr(EncoderConfig, name):
@@ -51,7 +53,8 @@ class TwoStreamEncoder(nn.Module):
         spec: shapes of one step.
         history: ``T``.
         video_stream: of `VIDEO_STREAMS`, or the widths of a dense stream.
-        attention: of `ATTENTION`, in the video stream.
+        attention: of `StreamAttention`, in the video stream.
+        attention_options: of that module.
         video_features, audio_features: of each stream.
         audio_stream: of `AUDIO_STREAMS`, or the widths of a dense stream.
         features: ``D`` of the code.
@@ -70,12 +73,18 @@ class TwoStreamEncoder(nn.Module):
         audio_features: int,
         features: int,
         code_activation: str = "relu",  # what agents have always had
+        attention_options: Mapping[str, Any] = {},
     ) -> None:
         super().__init__()
         self.video: VideoStream | DenseStream | None = None
         self.audio: AudioStream | AudioMlp | DenseStream | None = None
         if spec.has_video:
-            seen: dict[str, Any] = {"history": history, "attention": attention, "features": video_features}
+            seen: dict[str, Any] = {
+                "history": history,
+                "attention": attention,
+                "attention_options": attention_options,
+                "features": video_features,
+            }
             self.video = (
                 VideoStream(spec.video, layers=VIDEO_STREAMS[video_stream], **seen)
                 if isinstance(video_stream, str)
@@ -140,6 +149,7 @@ def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> T
         history=history,
         video_stream=config.video_widths if config.video_stream == "dense" else config.video_stream,
         attention=config.attention,
+        attention_options=config.attention_options,
         video_features=config.video_features,
         audio_stream=config.audio_widths if config.audio_stream == "dense" else config.audio_stream,
         audio_features=config.audio_features,

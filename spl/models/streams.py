@@ -1,14 +1,14 @@
 """The streams, each from one modality to its features: convolutional or dense. Fusion is not here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from spl.attention import ATTENTION
+from spl.attention.stream import stream_attention
 
 
 class Conv(NamedTuple):
@@ -104,12 +104,13 @@ class VideoStream(nn.Module):
         layers: Sequence[Conv],
         attention: str,
         features: int,
+        attention_options: Mapping[str, Any] = {},
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
         self.shape = (history, *shape)
         self.convs, positions = conv_stream(history * channels, (rows, columns), layers, ByteConv2d)
-        self.attention = ATTENTION[attention](layers[-1].channels)
+        self.attention = stream_attention(attention, layers[-1].channels, attention_options)
         self.project = nn.Linear(layers[-1].channels * positions, features)
 
     def forward(self, video: Tensor) -> Tensor:
@@ -181,7 +182,8 @@ class DenseStream(nn.Module):
         history: ``T``.
         widths: of the hidden layers below the features, the input's side first.
         features: ``D``, the last hidden layer's width.
-        attention: of `ATTENTION`, ``none`` for sound.
+        attention: of `StreamAttention`, ``none`` for sound.
+        attention_options: of that module.
     """
 
     shape: tuple[int, int, int, int]  # (T, C, H, W) or (T, C, M, F)
@@ -197,10 +199,11 @@ class DenseStream(nn.Module):
         widths: Sequence[int],
         features: int,
         attention: str = "none",
+        attention_options: Mapping[str, Any] = {},
     ) -> None:
         super().__init__()
         self.shape = (history, *shape)
-        self.attention = ATTENTION[attention](history * shape[0])
+        self.attention = stream_attention(attention, history * shape[0], attention_options)
         sizes = (math.prod(self.shape), *widths)
         self.hidden = nn.ModuleList(relu_layer(*pair) for pair in pairwise(sizes))
         self.project = relu_layer(sizes[-1], features)

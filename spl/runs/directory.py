@@ -164,8 +164,8 @@ def words_of_run(config_class: type[Any], folder: Path) -> list[str]:
     words = ["--config", str(folder / "config.yaml")]
     given = configuration.given_options(config_class, words)
     known = {name for name, _ in options_of(config_class)}
-    lacking = {name: value for name, value in BEFORE.items() if name in known and name not in given}
-    return words + [word for name, value in lacking.items() for word in (f"--{name}", value)]
+    lacking = BEFORE.keys() & known - {option for name in given for option in (name, name.rpartition(".")[0])}
+    return words + [word for name in sorted(lacking) for word in BEFORE[name]]
 
 
 def kept_run(config_class: type[T], folder: Path, parent: Path, document: str) -> tuple[Path, T]:

@@ -175,17 +175,23 @@ def test_the_names_in_an_agents_checkpoint_stay() -> None:
     ]
 
 
-def test_an_encoder_may_have_any_attention_but_batch_norms_and_that_of_stages() -> None:
+def test_an_encoder_may_have_any_attention_but_that_of_stages() -> None:
     offered = set(get_args(get_type_hints(EncoderConfig)["attention"]))
-    normalizing = {
-        name
-        for name, build in ATTENTION.items()
-        if any(isinstance(module, nn.BatchNorm2d) for module in build(64).modules())
-    }
-    assert normalizing == {"ham"}
-    assert offered == set(ATTENTION) - normalizing - {"shared"}
+    assert offered == set(ATTENTION) - {"shared"}
     for name in offered:
-        assert make(attention=name)(*draw(), torch.ones(3, 2, dtype=torch.bool)).shape == (3, 14)
+        encoder = make(attention=name)
+        assert encoder(*draw(), torch.ones(3, 2, dtype=torch.bool)).shape == (3, 14)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+
+
+@pytest.mark.parametrize("video_stream", ["small", "dense"])
+def test_options_reach_the_attention_of_either_video_stream(video_stream: str) -> None:
+    options = {"order": "sam-cam", "reduction": 2}
+    config = EncoderConfig(video_stream=video_stream, attention_options=options)
+    attention = build_encoder(config, SPEC, history=2).video.attention
+    channels = attention.channel.expand.weight.shape[0]
+    assert attention.order == "sam-cam"
+    assert attention.channel.reduce.weight.shape == (channels // 2, channels)
 
 
 def test_the_activation_of_the_code() -> None:

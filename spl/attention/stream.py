@@ -1,0 +1,91 @@
+"""Attention within an encoder's stream: which modules it may have, and how they start there."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from spl.attention.csm import PositionAttention
+from spl.attention.rcca import CrissCrossAttention
+from spl.attention.se import REDUCTION, SE
+from spl.attention.table import ATTENTION, check_options
+
+# All of `ATTENTION` but shared, which shares its gate among the blocks of a stage: a stream has one place.
+StreamAttention = Literal["csm", "none", "se", "eca", "cbam", "rcca", "ham", "cam", "sam"]
+MIN_HIDDEN = 8  # hidden units of a channel gate, as far as the channels allow
+RESIDUAL = 0.1  # weight of what a position attention adds, at the start
+
+
+def check_stream_options(name: str, options: Mapping[str, Any]) -> None:
+    """Check what is given to the attention ``name`` of a stream.
+
+    Raises:
+        ValueError: for an option that it has not, a value of the wrong kind, or a batch norm, whose
+            statistics would count blanked pictures, and differ between acting and learning.
+    """
+    check_options(name, ATTENTION[name], _known(name, options))
+    if options.get("batch_norm") or options.get("norm") == "batch":
+        raise ValueError(
+            f"{name} with a batch norm acts on other statistics than it learns from: leave it out in a stream"
+        )
+
+
+def stream_attention(name: str, channels: int, options: Mapping[str, Any]) -> nn.Module:
+    """Return the attention ``name`` for features ``(B, channels, H, W)``, every weight with a gradient.
+
+    What differs from the same module in a residual net, where a batch norm stands before it:
+
+    - A channel gate has at least `MIN_HIDDEN` hidden units, and their weights start in pairs ``w, -w``. The
+      means behind a ReLU are positive and much alike for every input, so the sign of ``w`` decides whether a
+      unit is 0 for all of them (45 % are, with or without biases, before or behind the ReLU). Of two hidden
+      units both are in one seed of six, and then no gate ever moves; of a pair exactly one is.
+    - What a position attention adds starts at `RESIDUAL` and not at 0, where its weights have no gradient.
+    - HAM normalizes each sample by its own statistics.
+
+    Args:
+        name: of `StreamAttention`.
+        channels: ``C``.
+        options: of the module. ``reduction`` null is the residual nets' ``C / 16``, for runs made before.
+
+    Raises:
+        ValueError: if the module cannot be made so.
+    """
+    check_stream_options(name, options)
+    chosen = _known(name, options)
+    parameters = inspect.signature(ATTENTION[name]).parameters
+    is_gate = name in ("csm", "se", "cam", "cbam")
+    if is_gate and "reduction" not in options:
+        chosen["reduction"] = _reduction(channels)
+    if "norm" in parameters:
+        chosen.setdefault("norm", "sample")
+    module = ATTENTION[name](channels, **chosen)
+    for part in module.modules():
+        if isinstance(part, SE):
+            _mirror(part.reduce.weight)
+        if isinstance(part, PositionAttention | CrissCrossAttention) and part.gamma is not None:
+            nn.init.constant_(part.gamma, RESIDUAL)
+    return module
+
+
+def _known(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``options`` without a null reduction where there is nothing to reduce."""
+    has_reduction = "reduction" in inspect.signature(ATTENTION[name]).parameters
+    return {
+        key: value for key, value in options.items() if has_reduction or (key, value) != ("reduction", None)
+    }
+
+
+def _reduction(channels: int) -> int:
+    """Return by what a gate's ``channels`` are divided: the most that leaves `MIN_HIDDEN`, at most 16."""
+    most = min(REDUCTION, max(1, channels // MIN_HIDDEN))
+    return next(factor for factor in range(most, 0, -1) if channels % factor == 0)
+
+
+@torch.no_grad()
+def _mirror(weight: Tensor) -> None:
+    """Make every second row of ``weight (hidden, C)`` the negative of the one above it."""
+    if not weight.is_meta:
+        pairs = len(weight) // 2
+        weight[1 : 2 * pairs : 2] = -weight[0 : 2 * pairs : 2]
