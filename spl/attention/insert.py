@@ -5,7 +5,7 @@ own files, which there are in ``spl.attention.table``, and where they can stand 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -166,6 +166,18 @@ def insert_attention(
         num_added = _num_parameters(attention) + is_blended
         inserted.append(Inserted(after=place.name, channels=place.channels, num_parameters=num_added))
     return Insertion(type(model).__name__, name, tuple(inserted), num_before, _num_parameters(model))
+
+
+def put_attention(model: nn.Module, channels: dict[str, int], attend: Callable[[int], nn.Module]) -> None:
+    """Put what ``attend`` makes for a number of channels behind modules of ``model``, in place.
+
+    Args:
+        model: a new one, which keeps nothing of what it computed before.
+        channels: of what these modules give, ``(B, C, H, W)``, by their names.
+    """
+    for name, count in channels.items():
+        place = Place(name, model.get_submodule(name), count, "", "attention", FIRST)
+        _put(model, place, attend(count), is_blended=False)
 
 
 def _check_name(name: str) -> None:

@@ -24,7 +24,7 @@ from spl.config.ranges import (
 )
 from spl.curriculum import CurriculumConfig
 from spl.data.images.datasets import DataConfig
-from spl.models.resnet import build_resnet
+from spl.models.networks import build_network
 from spl.runs.directory import generator_of
 
 RUNS = Path("runs/classifier")  # where runs lie unless told otherwise
@@ -60,6 +60,7 @@ class TransferConfig:
     attention: str = "none"  # attention of the peer
     attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
+    attention_stages: tuple[Count, ...] = ()  # stages of the peer that have attention, from 1; empty: all
     kind: Literal["maps", "predictions"] = "maps"  # what the two learn from each other
     weight: NotNegative = 1.0  # weight of the transfer term; 0: each learns as if alone
     layers: tuple[str, ...] = ()  # layers of both whose maps are summed; empty: all stages
@@ -116,11 +117,14 @@ class ModelConfig:
     attention: str = "none"  # none, se, eca, cbam, rcca, ham, csm, cam, sam or shared
     attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the attention module
+    attention_stages: tuple[Count, ...] = ()  # stages that have attention, from 1; empty: all
 
     @property
     def placed_attention(self) -> str:
         """Which attention it has, and where if not in each block."""
-        return self.attention + ("" if self.attention_per == "block" else f" per {self.attention_per}")
+        where = "" if self.attention_per == "block" else f" per {self.attention_per}"
+        stages = ",".join(map(str, self.attention_stages))
+        return self.attention + where + (f" in stage {stages}" if stages else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +168,7 @@ def peer_of(config: TrainClassifierConfig) -> TrainClassifierConfig:
             attention=transfer.attention,
             attention_per=transfer.attention_per,
             attention_options=transfer.attention_options,
+            attention_stages=transfer.attention_stages,
         ),
         transfer=replace(
             transfer,
@@ -171,6 +176,7 @@ def peer_of(config: TrainClassifierConfig) -> TrainClassifierConfig:
             attention=own.attention,
             attention_per=own.attention_per,
             attention_options=own.attention_options,
+            attention_stages=own.attention_stages,
         ),
         seed=int(generator_of(config.seed, "peer").integers(2**31)),
         restarts=1,
@@ -186,13 +192,13 @@ def build_model(config: ModelConfig, num_classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            model: nn.Module = build_resnet(
+            return build_network(
                 config.name,
                 num_classes=num_classes,
                 attention=config.attention,
                 attention_per=config.attention_per,
                 attention_options=config.attention_options,
+                attention_stages=config.attention_stages,
             )
-            return model
         except (ValueError, TypeError) as error:
             raise UsageError(f"model: {error}") from error

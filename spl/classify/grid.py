@@ -10,7 +10,7 @@ from spl.attention import ATTENTION
 from spl.classify import config as run
 from spl.classify.config import TrainClassifierConfig
 from spl.config.ranges import ShareInside
-from spl.models.resnet import lookup
+from spl.models.network_table import lookup
 
 ALIASES = {
     "data": "data.name",

@@ -14,8 +14,10 @@ from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets
 from spl.data.loading import Images
 from spl.eval_mode import evaluating
+from spl.models.network_table import check_size
 from spl.runs.directory import pick_device
 from spl.training.compile import compiled
+from spl.training.drawing import drawing
 from spl.training.losses import classification
 from spl.training.schedule import learning_rate_at
 from spl.training.step import Walker, descend_together, restore
@@ -46,6 +48,7 @@ class Classifier:
         updates_per_epoch: turns the recipe's epochs into updates.
         mean, std: of each channel, in 0..1.
         device: where it computes.
+        seed: of what layers such as dropout draw.
         is_bfloat16: compute in bfloat16 where that is safe; weights and losses stay float32.
         is_channels_last: keep the channels of images and weights together in memory.
         compile_with: makes the model that computes out of the one that holds the weights.
@@ -59,13 +62,14 @@ class Classifier:
         updates_per_epoch: int,
         stats: tuple[tuple[float, ...], tuple[float, ...]],
         device: torch.device,
+        seed: int,
         is_bfloat16: bool = False,
         is_channels_last: bool = False,
         compile_with: Callable[[nn.Module], Callable[..., Any]] | None = None,
     ) -> None:
         self.layout = torch.channels_last if is_channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
-        self.recipe, self.device = recipe, device
+        self.recipe, self.device, self.seed = recipe, device, seed
         self.updates_per_epoch, self.is_bfloat16 = updates_per_epoch, is_bfloat16
         self.mean, self.std = (torch.tensor(s, device=device)[:, None, None] * 255.0 for s in stats)
         self.num_updates = 0
@@ -145,7 +149,8 @@ class Classifier:
         """Return what the model, which learns, makes of a batch; set the learning rate of its step."""
         self.model.train()
         labels = batch.labels.to(self.device, non_blocking=True)
-        logits = self.logits(self._forward, batch.images)
+        with drawing(self.device, self.seed, self.num_updates):
+            logits = self.logits(self._forward, batch.images)
         losses = classification(logits, labels, label_smoothing=self.recipe.label_smoothing)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate_at(self.num_updates)
@@ -200,6 +205,7 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
         UsageError: if model or device do not serve.
     """
     model = build_model(config.model, len(sets.classes), config.seed)
+    check_size(config.model.name, sets.size, "--data.image_size")
     try:
         device = pick_device(config.device)
         return Classifier(
@@ -208,6 +214,7 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
             updates_per_epoch=updates_per_epoch,
             stats=(sets.mean, sets.std),
             device=device,
+            seed=config.seed,
             is_bfloat16=config.precision == "bfloat16",
             is_channels_last=config.channels_last,
             compile_with=(lambda whole: compiled(whole, device)) if config.compile else None,

@@ -3,6 +3,7 @@
 Where both are saved and judged is decided elsewhere.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,7 +15,6 @@ from spl.classify.model import Classifier, Seen, Update
 from spl.config.errors import UsageError
 from spl.data.loading import Images
 from spl.eval_mode import borrowed
-from spl.models.resnet import ResNet
 from spl.receptive_fields.placement import Placement
 from spl.saliency.local_transfer import (
     global_map,
@@ -35,19 +35,29 @@ class Mutual:
         own, peer: on one device.
         config: what is carried over.
         image_size: height and width of the images.
+        stages: the layers of each whose maps are summed where ``config`` names none.
 
     Raises:
         UsageError: if a layer does not serve, or the grid is too fine for it.
     """
 
-    def __init__(self, own: Classifier, peer: Classifier, config: TransferConfig, image_size: int) -> None:
+    def __init__(
+        self,
+        own: Classifier,
+        peer: Classifier,
+        config: TransferConfig,
+        image_size: int,
+        stages: tuple[Sequence[str], Sequence[str]],
+    ) -> None:
         self.pair, self.config = (own, peer), config
+        self.layers = [config.layers or tuple(names) for names in stages]
         self.distance_sum = torch.zeros((), device=own.device)  # over the images of this epoch
         self.num_seen = 0
         self.placements: list[list[Placement]] = [[], []]  # of the layers of each that are looked at
         if config.kind == "maps":
             self.placements = [
-                self._placed(*one, image_size) for one in zip(self.pair, ("", "peer's "), strict=True)
+                self._placed(*one, image_size)
+                for one in zip(self.pair, self.layers, ("", "peer's "), strict=True)
             ]
             self.on = largest([one for each in self.placements for one in each])  # for both global maps
             try:
@@ -55,10 +65,9 @@ class Mutual:
             except ValueError as error:
                 raise UsageError(f"transfer: {error}") from error
 
-    def _placed(self, one: Classifier, whose: str, image_size: int) -> list[Placement]:
+    def _placed(self, one: Classifier, layers: Sequence[str], whose: str, image_size: int) -> list[Placement]:
         """Return where the layers of one that are looked at lie on an image."""
         empty = torch.zeros(1, 3, image_size, image_size, device=one.device)
-        layers = self._layers(one)
         try:
             placements = placed(one.model, layers, empty)
             with borrowed(one.model), torch.no_grad(), tapped(one.model, layers, placements):
@@ -66,10 +75,6 @@ class Mutual:
         except ValueError as error:
             raise UsageError(f"transfer.layers: the {whose}{error}") from error
         return placements
-
-    def _layers(self, one: Classifier) -> tuple[str, ...]:
-        assert isinstance(one.model, ResNet), "so are all that spl train classifier makes"
-        return self.config.layers or tuple(f"layer{1 + stage}" for stage in range(one.model.num_stages))
 
     def update(self, batch: Images, weights: Tensor | None = None) -> tuple[Update, Update]:
         """Take one step with each, down its cross-entropy and its distance from the other, weighed alike.
@@ -94,8 +99,8 @@ class Mutual:
         config, is_looking = self.config, self.config.kind == "maps"
         with ExitStack() as stack:
             looked = [
-                stack.enter_context(tapped(one.model, self._layers(one) if is_looking else (), placements))
-                for one, placements in zip(self.pair, self.placements, strict=True)
+                stack.enter_context(tapped(one.model, layers if is_looking else (), placements))
+                for one, layers, placements in zip(self.pair, self.layers, self.placements, strict=True)
             ]
             seen = [one.see(batch) for one in self.pair]
         if is_looking:

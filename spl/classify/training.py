@@ -20,6 +20,7 @@ from spl.classify.mutual_transfer import Mutual
 from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, check_same
 from spl.data.loading import Images, Pictures, augmentation, batches
+from spl.models.network_table import NETWORKS
 from spl.runs import checkpoint
 from spl.runs.logger import Report
 from spl.runs.signals import StopSignals
@@ -56,7 +57,11 @@ class Training:
             except UsageError as error:
                 raise UsageError(f"the peer's {error}") from error
             self.learners.append(peer)
-            self.mutual = Mutual(self.classifier, peer.classifier, config.transfer, sets.size)
+            stages = (
+                NETWORKS[config.model.name].stages,
+                NETWORKS[config.transfer.peer].stages,
+            )
+            self.mutual = Mutual(self.classifier, peer.classifier, config.transfer, sets.size, stages)
         if checkpoint.latest(folder / "checkpoints") is not None:
             with resuming(folder):
                 self.load_state_dict(checkpoint.load(folder / "checkpoints"))

@@ -29,7 +29,9 @@ HELP = ("--help", "-h", "help")
 
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("train", "agent"): Command(train.train_agent, "[ENV]", "train a multimodal deep Q-network"),
-    ("train", "classifier"): Command(train.train_classifier, "", "train a residual network with attention"),
+    ("train", "classifier"): Command(
+        train.train_classifier, "", "train a residual or light network with attention"
+    ),
     ("pretrain", "autoencoder"): Command(
         train.pretrain_autoencoder,
         "FOLDER ...",

@@ -14,7 +14,8 @@ FOLDERS = {  # of ROOT by command: a preset goes by its bare name in the first, 
 def presets_of(command: str) -> dict[str, Path]:
     """Return a command's presets, each by the shortest name that it goes by."""
     first, *others = FOLDERS[command]
-    found = {path.stem: path for path in sorted((ROOT / first).glob("*.yaml"))}
+    found = {path.stem: path for path in (ROOT / first).glob("*.yaml")}
+    found = dict(sorted(found.items()))  # by name: a path's ending would put cifar100-csm before cifar100
     for folder in others:
         found |= {f"{folder}/{path.stem}": path for path in sorted((ROOT / folder).glob("*.yaml"))}
     return found

@@ -20,7 +20,7 @@ from spl.data.images.datasets import ImageSets, described
 from spl.data.images.files import UnreadableError, open_image
 from spl.data.loading import Images, Pictures, batches, plain
 from spl.eval_mode import evaluating
-from spl.models.resnet import ResNet
+from spl.models.network_table import NETWORKS
 from spl.printable import printable
 from spl.saliency import METHODS, chosen
 
@@ -107,9 +107,9 @@ def read_subjects(
     for name, place, (folder, classifier, sets, config) in zip(labels, names, read, strict=True):
         if labels.count(name) > 1:
             name += f" ({place})"
-        stages, costs = _stages(classifier.judged), cost(classifier, sets.size)
+        stages, costs = NETWORKS[config.model.name].stages, cost(classifier, sets.size)
         looked_at = [one for layer in layers for one in (stages if layer == "stages" else [layer])]
-        looked_at = list(dict.fromkeys(looked_at)) or stages[-1:]
+        looked_at = list(dict.fromkeys(looked_at)) or [stages[-1]]
         for layer in looked_at:
             subjects.append(
                 Subject(
@@ -137,11 +137,6 @@ def _distinct_names(folders: Sequence[Path]) -> list[str]:
         count for count in itertools.count(1) if len({one[-count:] for one in places}) == len(places)
     )
     return ["/".join(one[-length:]) for one in places]
-
-
-def _stages(model: nn.Module) -> list[str]:
-    assert isinstance(model, ResNet), "so are all that spl train classifier makes"
-    return [f"layer{1 + stage}" for stage in range(model.num_stages)]
 
 
 def cost(classifier: Classifier, image_size: int) -> Cost:

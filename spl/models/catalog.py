@@ -1,11 +1,12 @@
 """``spl models``: the cost of our networks, beside the figures that the HAM paper prints.
 
-The networks are those of ``spl.models.resnet``, counted as ``spl.models.cost`` says; nothing is trained here.
+The networks are those of ``spl.models.network_table``, counted as ``spl.models.cost`` says.
 """
 
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from textwrap import fill
 from typing import NamedTuple, TextIO
 
@@ -14,10 +15,12 @@ import torch
 from spl.attention import ATTENTION
 from spl.config.ranges import Count, Side, check_ranges
 from spl.models.cost import Cost, forward_cost, num_parameters
-from spl.models.resnet import RESNETS, build_resnet, lookup
+from spl.models.light import takes
+from spl.models.network_table import NETWORKS, check_size, lookup
+from spl.models.networks import build_network
 from spl.runs.logger import print_table
 
-NUM_CLASSES = {"cifar": 10, "stl": 10, "imagenet": 1000}  # by family
+NUM_CLASSES = {"cifar": 10, "stl": 10, "imagenet": 1000, "small": 10}  # by family
 TOLERANCE = 13_500  # parameters
 
 # Millions of parameters and GFLOPs as printed, by the attention of `COLUMNS`. Source: Li et al. (2022), "HAM:
@@ -70,16 +73,20 @@ WHY_NOT = (
 class ModelsConfig:
     """Which networks are counted, and for what."""
 
-    model: tuple[str, ...] = tuple(RESNETS)  # networks to list
+    model: tuple[str, ...] = tuple(NETWORKS)  # networks to list
     attention: tuple[str, ...] = ("none",)  # attention modules, each inserted into each network
     num_classes: Count | None = None  # of the classifier; null: 10, and 1000 for ImageNet's networks
     image_size: Side | None = None  # rows and columns; null: 32, 96 or 224, as the network expects
 
     def __post_init__(self) -> None:
         for name in self.model:
-            lookup(RESNETS, name, "network")
+            lookup(NETWORKS, name, "network")
         for name in self.attention:
             lookup(ATTENTION, name, "attention")
+        if not any(takes(*pair) for pair in product(self.model, self.attention)):
+            raise ValueError(
+                f"attention {', '.join(self.attention)} is for residual networks alone, got none"
+            )
         check_ranges(self)
 
 
@@ -95,16 +102,24 @@ class Counted(NamedTuple):
 
 
 def count_models(config: ModelsConfig) -> Iterator[Counted]:
-    """Count each network with each attention module; the weights are never made."""
+    """Count each network with each attention module that it takes; the weights are never made.
+
+    Raises:
+        UsageError: if a network does not take pictures of that size.
+    """
     for name in config.model:
-        spec = RESNETS[name]
+        spec = NETWORKS[name]
         num_classes = NUM_CLASSES[spec.family] if config.num_classes is None else config.num_classes
         image_size = spec.image_size if config.image_size is None else config.image_size
+        check_size(name, image_size, "image_size")
         for attention in config.attention:
+            if not takes(name, attention):
+                continue
             with torch.device("meta"):
-                model = build_resnet(name, num_classes=num_classes, attention=attention)
+                model = build_network(name, num_classes=num_classes, attention=attention)
             cost = forward_cost(model, (1, 3, image_size, image_size))
-            yield Counted(name, attention, num_parameters(model), num_parameters(model.fc), image_size, cost)
+            head = num_parameters(model.get_submodule(spec.head))
+            yield Counted(name, attention, num_parameters(model), head, image_size, cost)
 
 
 def printed(model: str, attention: str) -> tuple[float, float] | None:
@@ -143,7 +158,7 @@ def cells(one: Counted) -> list[str]:
     """Return a row as the table shows it."""
     bare = one.num_parameters - one.num_classifier
     figures = printed(one.model, one.attention)
-    is_same_size = one.image_size == RESNETS[one.model].image_size
+    is_same_size = one.image_size == NETWORKS[one.model].image_size
     return [
         one.model,
         one.attention,
@@ -163,7 +178,12 @@ def print_models(config: ModelsConfig, file: TextIO | None = None) -> None:
     rows = [cells(one) for one in count_models(config)]
     columns = ["network", "attention", "parameters", "GMACs", "MiB", "bare M", "HAM M", "equal", "HAM GFLOPs"]
     print_table("Networks", columns, rows, file)
-    for sentence in explained({row[-2] for row in rows}):
+    sentences = explained({row[-2] for row in rows})
+    if len(rows) < len(config.model) * len(config.attention):
+        sentences.append(
+            "Left out: light networks with rcca and shared, which are for residual networks alone."
+        )
+    for sentence in sentences:
         print(fill(sentence, width=110), file=file)
 
 

@@ -1,20 +1,20 @@
 """Residual networks by name, with optional attention: those of the papers, and torchvision's.
 
-There are three families, all post-activation, the WideResNets too:
+There are four families, all post-activation, the WideResNets too:
 
 - ``cifar`` (32 x 32) and ``stl`` (96 x 96), as the HAM paper counts them. Shortcuts have no weights: 2 x 2
   means where the stride is 2, zeros for new channels ("option A", also for 64 -> 256 at stride 1). A
   bottleneck strides in its first 1 x 1 convolution. The stem is 3 x 3; or 7 x 7 with stride 2, no max-pool.
 - ``imagenet`` (224 x 224), as torchvision's: projections as shortcuts, the stride in the 3 x 3 convolution, a
   max-pool behind the stem, and the same keys in the ``state_dict``, so that its pre-trained weights load.
+- ``small`` (32 x 32), as the CSM papers have CIFAR-100: those of ``imagenet`` with a 3 x 3 stem of stride 1
+  and no max-pool, so that 32 x 32 positions end as 4 x 4 and not as one.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,53 +23,11 @@ from spl.attention import ATTENTION
 from spl.attention.rcca import RCCAHead
 from spl.attention.shared import SharedSE
 from spl.attention.table import check_options
+from spl.models.network_table import RESNETS, ResNetSpec, check_stages, lookup
 
-T = TypeVar("T")
 Attend = Callable[[int], nn.Module]  # a number of channels -> an attention module
 Place = Literal["block", "stage", "gate", "head"]  # where they stand: see `ResNet`
 OWN_PLACES: dict[str, Place] = {"rcca": "head", "shared": "gate"}
-IMAGE_SIZES = {"cifar": 32, "stl": 96, "imagenet": 224}  # the family's usual height and width
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResNetSpec:
-    """What tells one residual network from another."""
-
-    family: Literal["cifar", "stl", "imagenet"]
-    depths: tuple[int, ...]  # blocks of each stage
-    width: int  # channels that the first stage gives; each further stage doubles them
-    stem: int = 64  # channels
-    inner: int | None = None  # channels of the first stage's 3 x 3 in a bottleneck; None: basic blocks
-    groups: int = 1  # of the 3 x 3 in a bottleneck
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of the pictures that the network was made for; it takes any."""
-        return IMAGE_SIZES[self.family]
-
-
-def _imagenet_like(family: Literal["stl", "imagenet"]) -> dict[str, ResNetSpec]:
-    return {
-        "resnet18": ResNetSpec(family=family, depths=(2, 2, 2, 2), width=64),
-        "resnet34": ResNetSpec(family=family, depths=(3, 4, 6, 3), width=64),
-        "resnet50": ResNetSpec(family=family, depths=(3, 4, 6, 3), width=256, inner=64),
-    }
-
-
-RESNETS: dict[str, ResNetSpec] = {
-    "resnet20": ResNetSpec(family="cifar", depths=(3, 3, 3), width=16, stem=16),
-    "resnet32": ResNetSpec(family="cifar", depths=(5, 5, 5), width=16, stem=16),
-    "resnet56": ResNetSpec(family="cifar", depths=(9, 9, 9), width=16, stem=16),
-    "resnet110": ResNetSpec(family="cifar", depths=(18, 18, 18), width=16, stem=16),
-    "wrn16-8": ResNetSpec(family="cifar", depths=(2, 2, 2), width=128, stem=16),
-    "resnext29-8x64d": ResNetSpec(family="cifar", depths=(3, 3, 3), width=256, inner=512, groups=8),
-    **{f"{name}-stl": spec for name, spec in _imagenet_like("stl").items()},
-    "resnet101-stl": ResNetSpec(family="stl", depths=(3, 4, 23, 3), width=256, inner=64),
-    "wrn18-2-stl": ResNetSpec(family="stl", depths=(2, 2, 2, 2), width=128, stem=128),
-    "resnext50-32x4d-stl": ResNetSpec(family="stl", depths=(3, 4, 6, 3), width=256, inner=128, groups=32),
-    **_imagenet_like("imagenet"),
-    "wrn18-1.5": ResNetSpec(family="imagenet", depths=(2, 2, 2, 2), width=96),  # the stem is not widened
-}
 
 
 def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -101,7 +59,7 @@ def shortcut(spec: ResNetSpec, inputs: int, outputs: int, stride: int) -> nn.Mod
     """Return what brings a block's input to the shape of its output."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
-    if spec.family == "imagenet":
+    if spec.is_projected:
         return nn.Sequential(conv(inputs, outputs, 1, stride=stride), nn.BatchNorm2d(outputs))
     return PaddedShortcut(inputs, outputs, stride)
 
@@ -156,7 +114,7 @@ class Bottleneck(Block):
         super().__init__(spec, inputs, outputs, stride, attention)
         assert spec.inner is not None
         inner = spec.inner * outputs // spec.width
-        first, second = (1, stride) if spec.family == "imagenet" else (stride, 1)
+        first, second = (1, stride) if spec.is_projected else (stride, 1)
         self.conv1 = conv(inputs, inner, 1, stride=first)
         self.bn1 = nn.BatchNorm2d(inner)
         self.conv2 = conv(inner, inner, 3, stride=second, groups=spec.groups)
@@ -206,6 +164,10 @@ def stage(
     return GatedStage(parts) if place == "gate" else nn.Sequential(parts)
 
 
+def _bare(channels: int) -> nn.Module:
+    return nn.Identity()
+
+
 class ResNet(nn.Module):
     """A stem, three or four stages of blocks, the mean over positions, and a linear classifier.
 
@@ -215,11 +177,20 @@ class ResNet(nn.Module):
         attend: called with a number of channels, returns an attention module.
         place: where these stand: in each ``block``, behind each ``stage``, one ``gate`` for all blocks of a
             stage, or a ``head`` behind the last stage, of which a quarter of the channels comes out.
+        stages: those that have attention, counted from 1; none for all.
     """
 
-    def __init__(self, spec: ResNetSpec, *, num_classes: int, attend: Attend, place: Place) -> None:
+    def __init__(
+        self,
+        spec: ResNetSpec,
+        *,
+        num_classes: int,
+        attend: Attend,
+        place: Place,
+        stages: Collection[int] = (),
+    ) -> None:
         super().__init__()
-        kernel, stride = (3, 1) if spec.family == "cifar" else (7, 2)
+        kernel, stride = (3, 1) if spec.family in ("cifar", "small") else (7, 2)
         self.conv1 = conv(3, spec.stem, kernel, stride=stride)
         self.bn1 = nn.BatchNorm2d(spec.stem)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if spec.family == "imagenet" else nn.Identity()
@@ -227,7 +198,10 @@ class ResNet(nn.Module):
         self.num_stages = len(spec.depths)
         for position, depth in enumerate(spec.depths):
             inputs, channels, stride = channels, spec.width << position, 1 if position == 0 else 2
-            blocks = stage(spec, inputs, channels, depth, stride=stride, attend=attend, place=place)
+            own: tuple[Attend, Place] = (attend, place)
+            if stages and position + 1 not in stages:
+                own = (_bare, "block")
+            blocks = stage(spec, inputs, channels, depth, stride=stride, attend=own[0], place=own[1])
             self.add_module(f"layer{position + 1}", blocks)
         self.head = attend(channels) if place == "head" else nn.Identity()
         self.fc = nn.Linear(channels // 4 if place == "head" else channels, num_classes)
@@ -253,6 +227,7 @@ def build_resnet(
     attention: str = "none",
     attention_options: Mapping[str, Any] = {},
     attention_per: Literal["block", "stage"] = "block",
+    attention_stages: tuple[int, ...] = (),
 ) -> ResNet:
     """Return a network of `RESNETS` with fresh weights, drawn from torch's global generator.
 
@@ -268,10 +243,11 @@ def build_resnet(
             ``stage``, behind it. Two have places of their own and no choice: ``rcca`` is one head behind the
             last stage, after which the classifier sees a quarter of the channels (so the HAM paper counts
             it); ``shared`` computes one gate per stage, at its first block, and applies it in all its blocks.
+        attention_stages: the stages that have attention, counted from 1; none for all.
 
     Raises:
         ValueError: if a name, an option or its value is unknown, ``num_classes`` is not positive, or
-            ``attention_per`` is not heeded.
+            ``attention_per`` or ``attention_stages`` is not heeded.
     """
     spec = lookup(RESNETS, name, "network")
     module = RCCAHead if attention == "rcca" else lookup(ATTENTION, attention, "attention")
@@ -282,18 +258,13 @@ def build_resnet(
         raise ValueError(f"attention_per must be 'block' or 'stage', got {attention_per!r}")
     if attention in OWN_PLACES and attention_per != "block":
         raise ValueError(f"attention {attention!r} has a place of its own; leave attention_per at 'block'")
+    check_stages(spec, attention_stages, name)
+    if attention in ("none", "rcca") and attention_stages:
+        raise ValueError(f"attention {attention!r} stands in no stage; leave attention_stages out")
     return ResNet(
         spec,
         num_classes=num_classes,
         attend=partial(module, **attention_options),
         place=OWN_PLACES.get(attention, attention_per),
+        stages=attention_stages,
     )
-
-
-def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-    """Return the entry of a table; `ValueError` with the nearest name, if any, where there is none."""
-    if name not in table:
-        near = get_close_matches(name, table, 1)
-        hint = f"did you mean {near[0]!r}? There" if near else "there"
-        raise ValueError(f"there is no {what} {name!r}; {hint} are {', '.join(table)}")
-    return table[name]

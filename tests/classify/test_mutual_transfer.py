@@ -23,6 +23,7 @@ from spl.cli.main import main
 from spl.config.errors import UsageError
 from spl.data.images.datasets import load_images
 from spl.data.loading import Pictures, augmentation, batches, in_order
+from spl.models.network_table import NETWORKS
 from spl.runs import checkpoint
 from spl.saliency.local_transfer import global_map, map_distance, placed, tapped
 
@@ -156,7 +157,8 @@ def pair_of(config: TrainClassifierConfig) -> tuple[Mutual, list[Classifier], ob
     pair = [build_classifier(one, sets, 3) for one in (config, peer_of(config))]
     pictures = Pictures(sets.train, augmentation(config.data, sets.size), 0)
     (batch,) = batches(pictures, in_order(6, 6), num_workers=0, is_pinned=False)
-    return Mutual(pair[0], pair[1], config.transfer, sets.size), pair, batch
+    stages = (NETWORKS[config.model.name].stages, NETWORKS[config.transfer.peer].stages)
+    return Mutual(pair[0], pair[1], config.transfer, sets.size, stages), pair, batch
 
 
 @pytest.mark.parametrize(

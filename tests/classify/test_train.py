@@ -226,6 +226,7 @@ def classifier(recipe: RecipeConfig, **options: object) -> Classifier:
         updates_per_epoch=2,
         stats=((0.5,) * 3, (0.25,) * 3),
         device=torch.device("cpu"),
+        seed=0,
         **options,
     )
 
@@ -525,3 +526,45 @@ def test_presets_are_valid():
 def test_the_default_run_reads_handwriting(tmp_path: Path):
     result = train(TrainClassifierConfig(runs=str(tmp_path)))
     assert result.scores["last"]["top1"] >= 0.985
+
+
+def test_a_light_network_trains_with_dropout_and_goes_on_to_the_bit(
+    tiny: Maker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    words = ("--model", "mobilenet_v3_small", "--attention", "se", "--recipe.epochs", "1")
+    alone = train(tiny(*words))
+    learn = Training._learn
+
+    def stop_after(self: Training, batch: object) -> None:
+        learn(self, batch)
+        if self.classifier.num_updates == 2:
+            self.stop.stop()
+
+    monkeypatch.setattr(Training, "_learn", stop_after)
+    stopped = train(tiny(*words))
+    monkeypatch.undo()
+    torch.rand(3)
+    resumed = train(tiny(*words), resume=stopped.folder)
+    assert equal(weights(resumed.folder), weights(alone.folder))
+    assert (
+        evaluate_classifier(alone.folder, EvaluateClassifierConfig())["top1"] == alone.scores["last"]["top1"]
+    )
+    explain = ["explain", "classifier", str(alone.folder), "--num_drawn", "1", "--num_measured", "2"]
+    assert main([*explain, "--layers", "stages", "--num_curve_steps", "2"]) == 0
+    told = json.loads((alone.folder / "explanation" / "measures.json").read_text())
+    layers = [one["layer"] for one in told["runs"]]
+    assert layers == ["features.1", "features.3", "features.8", "features.12"]
+
+
+def test_two_light_networks_learn_from_each_others_maps(tiny: Maker):
+    peer = ("--transfer.peer", "squeezenet1_1", "--data.image_size", "32")
+    result = train(tiny("--model", "shufflenet_v2_x1_0", *peer, "--recipe.epochs", "1"))
+    assert result.scores["peer"]["model"] == "squeezenet1_1"
+    assert rows(result.folder)[-1]["train/maps_distance"] > 0
+
+
+def test_pictures_that_are_too_small_for_a_network_are_refused_before_it_begins(tiny: Maker):
+    with pytest.raises(
+        UsageError, match=r"squeezenet1_1 needs pictures of at least 17 x 17, got .*image_size 16"
+    ):
+        train(tiny("--model", "squeezenet1_1"))

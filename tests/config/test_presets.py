@@ -133,4 +133,4 @@ def test_presets_are_shown_by_command(capsys):
 def test_the_help_of_a_command_names_its_presets(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "classifier", "--help"])
-    assert "or from a preset (spl presets): cifar10, cifar100, folder" in capsys.readouterr().out
+    assert "spl presets): cifar10, cifar100, cifar100-csm, folder" in capsys.readouterr().out

@@ -10,7 +10,8 @@ from spl.config.errors import UsageError
 from spl.config.parse import parse
 from spl.models.catalog import COLUMNS, PRINTED, ModelsConfig, count_models, print_models, verdict
 from spl.models.cost import forward_cost, num_parameters
-from spl.models.resnet import RESNETS, build_resnet
+from spl.models.network_table import NETWORKS
+from spl.models.resnet import build_resnet
 
 STL = {"resnet18-stl", "resnet34-stl", "resnet50-stl", "resnet101-stl", "wrn18-2-stl"}
 
@@ -71,6 +72,24 @@ def test_each_family_has_its_usual_classes_and_size() -> None:
     assert (imagenet.num_parameters, imagenet.image_size) == (11_689_512, 224)
 
 
+def test_light_networks_and_those_for_small_pictures_are_counted_too() -> None:
+    names = ("mobilenet_v3_small", "resnet18-small")
+    light, small, *_ = count_models(ModelsConfig(model=names))
+    assert (light.num_parameters, light.num_classifier, light.image_size) == (2_542_856, 1_025_000, 224)
+    assert (small.num_parameters, small.num_classifier, small.image_size) == (11_173_962, 5_130, 32)
+    gated, _ = (line.split() for line in shown(model=names, attention=("se",)).splitlines() if " se " in line)
+    assert gated[:3] == ["mobilenet_v3_small", "se", "2,547,496"]
+    left_out = "Left out: light networks with rcca and shared"
+    assert left_out in shown(model=names, attention=("shared",))
+    assert left_out not in shown(model=names, attention=("none",))
+    with pytest.raises(ValueError, match="attention shared is for residual networks alone, got none"):
+        shown(model=("squeezenet1_1",), attention=("shared",))
+    with pytest.raises(
+        UsageError, match="squeezenet1_1 needs pictures of at least 17 x 17, got image_size 16"
+    ):
+        shown(model=("squeezenet1_1",), image_size=16)
+
+
 def test_the_table_tells_our_counts_the_papers_and_the_reasons() -> None:
     text = shown(model=("resnet20", "resnext29-8x64d", "resnet18"))
     cells = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  res")}
@@ -89,7 +108,7 @@ def test_options_are_read_and_mistakes_name_the_nearest() -> None:
     words = ["--model", "resnet20,resnet32", "--attention", "none,csm", "--num_classes", "3"]
     config = parse(ModelsConfig, words, prog="spl models")
     assert config == ModelsConfig(model=("resnet20", "resnet32"), attention=("none", "csm"), num_classes=3)
-    assert parse(ModelsConfig, [], prog="spl models").model == tuple(RESNETS)
+    assert parse(ModelsConfig, [], prog="spl models").model == tuple(NETWORKS)
     for words, message in (
         (["--model", "wrn16-4"], "no network 'wrn16-4'; did you mean 'wrn16-8'"),
         (["--attention", "csmm"], "no attention 'csmm'; did you mean 'csm'"),

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from spl.attention import ATTENTION, attention_maps, insert_attention
 from spl.models.cost import macs, num_parameters
-from spl.models.resnet import RESNETS, PaddedShortcut, ResNet, build_resnet
+from spl.models.network_table import RESNETS
+from spl.models.resnet import PaddedShortcut, ResNet, build_resnet
 
 COLUMNS = ("none", "se", "eca", "cbam", "rcca", "ham")
 # Parameters with a classifier of 10 classes. Kernels of one-dimensional convolutions have k weights, and the
@@ -68,6 +69,12 @@ IMAGENET = {
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
     "wrn18-1.5": 25_875_816,
+}
+SMALL = {  # the same with a stem for small pictures, and 10 or 100 classes
+    "resnet18": (11_173_962, 11_220_132),
+    "resnet34": (21_282_122, 21_328_292),
+    "resnet50": (23_520_842, 23_705_252),
+    "wrn18-1.5": (25_106_826, 25_176_036),
 }
 # What attention adds to these, per block and per stage: channel, position, position with keys of C / 8.
 ADDED = {
@@ -137,6 +144,27 @@ def test_parameters_that_attention_adds_with_a_thousand_classes(name: str, count
     assert num_parameters(pooled) == count + channel[0] + POOLED[name]
 
 
+@pytest.mark.parametrize("name", IMAGENET)
+@pytest.mark.parametrize("num_classes", [10, 100])
+def test_parameters_of_the_networks_for_small_pictures(name: str, num_classes: int) -> None:
+    # A stem of 3 x 3 x 3 x 64 = 1,728 weights where ImageNet's has 7 x 7 x 3 x 64 = 9,408; all else alike.
+    width = {"resnet50": 2048, "wrn18-1.5": 768}.get(name, 512)
+    count = IMAGENET[name] - 9_408 + 1_728 + (num_classes - 1_000) * (width + 1)
+    assert count == SMALL[name][num_classes == 100]
+    assert num_parameters(build(f"{name}-small", num_classes)) == count
+
+
+def test_operations_of_a_network_for_small_pictures() -> None:
+    # By hand, at 32 x 32: the stem, four 3 x 3 convolutions at 32 x 32; then in each stage three whole
+    # convolutions, a half one for its stride, and a 1 x 1 projection; the classifier.
+    stem, first, further = 27 * 64 * 32**2, 4 * 9 * 64 * 64 * 32**2, 0
+    for channels, side in ((128, 16), (256, 8), (512, 4)):
+        further += (3 * 9 * channels**2 + 9 * channels * channels // 2 + channels * channels // 2) * side**2
+    count = stem + first + further + 5_120
+    assert count == 555_422_720
+    assert macs(build("resnet18-small"), (1, 3, 32, 32)) == count
+
+
 @pytest.mark.parametrize(
     ("num_classes", "options", "count"),
     [(1000, {}, 26_253_352), (1000, {"bias": True}, 26_257_432), (10, {}, 24_224_842)],
@@ -181,7 +209,8 @@ def test_strides_lie_where_each_family_has_them() -> None:
     for name, first, second in (("resnet50-stl", 2, 1), ("resnext29-8x64d", 2, 1), ("resnet50", 1, 2)):
         block = build(name).layer2[0]
         assert (block.conv1.stride[0], block.conv2.stride[0]) == (first, second)
-    sizes = {"resnet20": 8, "resnet18-stl": 2, "resnet18": 1}  # of the last maps of a picture of 32 x 32
+    # Of the last maps of a picture of 32 x 32.
+    sizes = {"resnet20": 8, "resnet18-stl": 2, "resnet18": 1, "resnet18-small": 4, "wrn18-1.5-small": 4}
     for name, size in sizes.items():
         net = build(name).eval()
         shapes: list[torch.Size] = []
@@ -260,6 +289,27 @@ def test_shared_attention_is_computed_once_per_stage_and_scales_every_block() ->
     torch.testing.assert_close(net.fc(x.mean(dim=(2, 3))), logits)
 
 
+def test_attention_stands_in_the_stages_that_are_named() -> None:
+    # Two squeeze-excitations of 2 C^2 / 16 in each of the stages of 16, 32 and 64 channels.
+    base = num_parameters(build("resnet20"))
+    for stages, added in (((2,), 3 * 128), ((1, 3), 3 * 32 + 3 * 512), ((3, 1), 3 * 32 + 3 * 512)):
+        assert num_parameters(build("resnet20", attention="se", attention_stages=stages)) == base + added
+    for options in ({"attention": "se", "attention_per": "stage"}, {"attention": "shared"}):
+        net = build("resnet20", attention_stages=(2,), **options)
+        assert num_parameters(net) == base + 128
+        gated = {name.rpartition(".attention")[0] for name, _ in net.named_modules() if "reduce" in name}
+        assert gated == {"layer2"}
+    images = torch.randn(2, 3, 8, 8)
+    last, none = small(attention="shared", attention_stages=(3,)), small()
+    for name in ("conv1", "bn1", "layer1", "layer2"):
+        last.get_submodule(name).load_state_dict(none.get_submodule(name).state_dict())
+    seen: list[Tensor] = []
+    for net in (last, none):
+        net.layer2.register_forward_hook(lambda _, __, out: seen.append(out))
+        net(images)
+    assert torch.equal(*seen)
+
+
 def test_shared_attention_learns_from_later_blocks_and_forgets_between_passes() -> None:
     net = small(attention="shared")
     first, second = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
@@ -326,6 +376,14 @@ def test_a_net_is_one_graph_and_exports(attention: str) -> None:
         ({"attention_per": "net"}, "attention_per must be 'block' or 'stage', got 'net'"),
         ({"attention": "rcca", "attention_per": "stage"}, "'rcca' has a place of its own"),
         ({"attention": "shared", "attention_per": "stage"}, "'shared' has a place of its own"),
+        (
+            {"attention": "shared", "attention_stages": (4,)},
+            r"attention_stages must be in 1\.\.3, the stages of resnet20, got 4",
+        ),
+        ({"attention": "se", "attention_stages": (0,)}, r"in 1\.\.3, the stages of resnet20, got 0"),
+        ({"attention": "se", "attention_stages": (2, 2)}, "must name each stage once, got 2,2"),
+        ({"attention": "rcca", "attention_stages": (3,)}, "'rcca' stands in no stage"),
+        ({"attention_stages": (3,)}, "'none' stands in no stage"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_a_sentence(changes: dict[str, Any], message: str) -> None:

@@ -17,6 +17,7 @@ from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Pixels0, Range, Share, ShareInside, Workers, check_ranges
 from spl.data.images.broken import Looking
+from spl.data.images.cifar import CIFAR_STATS, cifar
 from spl.data.images.files import colour_of, open_image
 from spl.data.images.folders import Counted, find_images
 
@@ -37,6 +38,7 @@ class DataConfig:
 
     name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # data set
     root: PathName = "data"  # folder of the data set; digits needs none
+    labels: Literal["fine", "coarse"] = "fine"  # which labels, of cifar100: its 100 classes or its 20 groups
     download: bool = False  # download cifar10, cifar100 or stl10 if it is missing
     augmentation: Augmentation = "affine"  # of training images; affine: small rotations, shifts and scalings
     padding: Pixels0 = 4  # pixels on each side before a crop
@@ -51,6 +53,10 @@ class DataConfig:
         check_ranges(self)
         if self.download and self.name not in FETCHED:
             raise ValueError(f"download is for {', '.join(FETCHED)}, got it for {self.name}")
+        if self.labels == "coarse" and self.name != "cifar100":
+            raise ValueError(
+                f"labels=coarse is for cifar100, which has groups of classes, got it for {self.name}"
+            )
         colour_of(self.background)
         is_cropped, is_folder = self.augmentation in ("crop", "crop-flip"), self.name == "folder"
         if not self.root and self.name != "digits":
@@ -165,16 +171,8 @@ def _digits(config: DataConfig) -> ImageSets:
 
 
 def _cifar(config: DataConfig) -> ImageSets:
-    from torchvision import datasets  # where it is used: it takes longer to import than torch
-
-    kind = datasets.CIFAR10 if config.name == "cifar10" else datasets.CIFAR100
-    train, test = (kind(config.root, train=is_train, download=config.download) for is_train in (True, False))
-    stats = {
-        "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-        "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    }[config.name]
-    size = config.image_size or 32
-    return ImageSets(_whole(train), _whole(test), tuple(train.classes), size, *stats)
+    train, test, classes = cifar(config.name, config.root, config.labels, is_downloaded=config.download)
+    return ImageSets(_whole(train), _whole(test), classes, config.image_size or 32, *CIFAR_STATS[config.name])
 
 
 def _stl10(config: DataConfig) -> ImageSets:

@@ -1,5 +1,7 @@
 """Sets of images: their splits, and what is said when one is not there."""
 
+import hashlib
+import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,7 +12,8 @@ import torch
 from torchvision import datasets as torchvision_datasets
 
 from spl.config.errors import UsageError
-from spl.data.images.datasets import DataConfig, Digits, load_images
+from spl.data.images.datasets import DataConfig, Digits, check_same, described, load_images
+from spl.data.labels import flip_labels, true_labels
 
 
 def test_digits_are_brought_to_32_pixels_and_split_within_each_class():
@@ -147,3 +150,55 @@ def test_a_class_that_is_too_small_is_named(pictures: Path):
 def test_impossible_options_are_refused(values: dict, sentence: str):
     with pytest.raises(ValueError, match=sentence):
         DataConfig(**values)
+
+
+@pytest.fixture
+def cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with CIFAR-100 in its own files, of 40 images to learn from and 20 held out."""
+    kind, folder = torchvision_datasets.CIFAR100, tmp_path / "data" / "cifar-100-python"
+    folder.mkdir(parents=True)
+    generator, digests = np.random.default_rng(0), {}
+    contents = {
+        "meta": {
+            "fine_label_names": [f"class {number}" for number in range(100)],
+            "coarse_label_names": [f"group {number}" for number in range(20)],
+        }
+    }
+    for name, count in (("train", 40), ("test", 20)):
+        fine = [(7 * number) % 100 for number in range(count)]
+        pictures = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
+        coarse = [(label + 1) % 20 for label in fine]
+        contents[name] = {"data": pictures, "fine_labels": fine, "coarse_labels": coarse}
+    for name, content in contents.items():
+        whole = pickle.dumps(content)
+        (folder / name).write_bytes(whole)
+        digests[name] = hashlib.md5(whole).hexdigest()
+    monkeypatch.setattr(kind, "train_list", [["train", digests["train"]]])
+    monkeypatch.setattr(kind, "test_list", [["test", digests["test"]]])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": digests["meta"]})
+    return tmp_path / "data"
+
+
+def test_cifar100_has_100_classes_and_by_its_coarse_labels_20(cifar100: Path):
+    fine = load_images(DataConfig(name="cifar100", root=str(cifar100)))
+    coarse = load_images(DataConfig(name="cifar100", root=str(cifar100), labels="coarse"))
+    assert (len(fine.classes), fine.classes[99]) == (100, "class 99")
+    assert (len(coarse.classes), coarse.classes[19]) == (20, "group 19")
+    for split in ("train", "test"):
+        few, many = getattr(coarse, split), getattr(fine, split)
+        assert few.indices == many.indices
+        assert [many.images[index][1] for index in range(4)] == [0, 7, 14, 21]
+        assert [few.images[index][1] for index in range(4)] == [1, 8, 15, 2]
+        assert few.images[3][0].tobytes() == many.images[3][0].tobytes()
+        assert true_labels(few)[:4].tolist() == [1, 8, 15, 2]
+    flipped = flip_labels(coarse, 0.5, seed=0)
+    assert (flipped.train.labels != true_labels(coarse.train)).sum() == 20
+    assert flipped.train.labels.max() < 20
+    with pytest.raises(ValueError, match="its classes were class 0"):
+        check_same(described(fine), described(coarse))
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10", "stl10", "imagenet", "folder"])
+def test_coarse_labels_are_refused_where_there_are_none(name: str):
+    with pytest.raises(ValueError, match=f"labels=coarse is for cifar100, .* got it for {name}"):
+        DataConfig(name=name, labels="coarse")
