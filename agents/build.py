@@ -115,11 +115,13 @@ def assemble(
 def groups_of(config: TrainAgentConfig, agent: MultimodalDqn) -> list[dict[str, Any]]:
     """Return what the optimizer learns: the encoder apart where it has a rate of its own, unless frozen."""
     rate = config.pretrained.learning_rate
+    decoders = [] if agent.decoders is None else list(agent.decoders.parameters())
     if rate is None:
-        return [{"params": [weight for weight in agent.network.parameters() if weight.requires_grad]}]
+        learned = [weight for weight in agent.network.parameters() if weight.requires_grad]
+        return [{"params": learned + decoders}]
     return [
         {"params": list(agent.network.encoder.parameters()), "lr": rate},
-        {"params": agent.network.parameters_of_heads()},
+        {"params": agent.network.parameters_of_heads() + decoders},
     ]
 
 
@@ -225,6 +227,7 @@ def new_agent(config: TrainAgentConfig, envs: VectorisedEnv) -> MultimodalDqn:
     try:
         check_network(config, envs.spec_of_streams, envs.num_actions)
         config.curriculum.check_modalities(envs.spec_of_streams)
+        config.curriculum.check_views(config.agent.no_thirds(envs.spec_of_streams))
         device = pick_device(config.device)
         return build_agent(config, envs.spec_of_streams, envs.num_actions, device)
     except ValueError as error:

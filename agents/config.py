@@ -10,6 +10,7 @@ import torch
 from spl.agents.curriculum import ReplayCurriculumConfig
 from spl.agents.dqn import DqnConfig, MultimodalDqn
 from spl.agents.network import MultimodalQNetwork
+from spl.agents.reconstruction import Decoders
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
@@ -139,6 +140,11 @@ class TrainAgentConfig:
                 "pretrained options need an encoder: give pretrained.run a run of spl pretrain autoencoder, "
                 "or pretrain_steps"
             )
+        if self.pretrained.mode == "frozen" and self.agent.reconstruction:
+            raise ValueError(
+                f"agent.reconstruction {self.agent.reconstruction:g} would teach a frozen encoder nothing: "
+                "leave it out, or set --pretrained.mode fine-tune"
+            )
         if not self.pretrain_steps and self.pretrain != PretrainingConfig():
             raise ValueError("pretrain options need pretrain_steps: say how many random steps are recorded")
 
@@ -159,7 +165,9 @@ def build_agent(
         network, target = (
             build_network(config, spec, num_actions).to(memory_format=torch.channels_last) for _ in range(2)
         )
-    return MultimodalDqn(network, target, config.agent, generator_of(config.seed, "exploration"), device)
+        decoders = Decoders(network.encoder) if config.agent.has_decoders(spec) else None
+    generator = generator_of(config.seed, "exploration")
+    return MultimodalDqn(network, target, config.agent, generator, device, decoders)
 
 
 def build_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) -> MultimodalQNetwork:

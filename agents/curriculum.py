@@ -17,6 +17,7 @@ from spl.agents.protocol import Agent
 from spl.agents.replay.last_losses import LastLosses, easiest
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.replay.prioritized import Priorities, absolute_errors, importance_weights
+from spl.agents.view_pace import ViewPace
 from spl.config.ranges import Share, ShareAbove0, check_ranges
 from spl.curriculum.pace import share_at
 from spl.records import AUDIO, VIDEO, StreamSpec
@@ -39,6 +40,7 @@ class ReplayCurriculumConfig:
     """Which transitions of the memory are learned, and how much each counts."""
 
     name: Name = "uniform"  # which transitions are learned first
+    views: Literal["all", "progress"] = "all"  # all views alike, or those more whose loss falls
     start: ShareAbove0 = 0.5  # easiest share of the sampled transitions learned at first
     end: ShareAbove0 = 1.0  # easiest share learned at the end
     over: ShareAbove0 = 0.5  # share of the steps over which it grows
@@ -55,7 +57,7 @@ class ReplayCurriculumConfig:
         if self.start > self.end:
             raise ValueError(f"start must be at most end ({self.end}), got {self.start}: the share grows")
         for field in fields(self):
-            is_used = field.name == "name" or field.name in _USED[self.name]
+            is_used = field.name in ("name", "views") or field.name in _USED[self.name]
             if not is_used and getattr(self, field.name) != field.default:
                 raise ValueError(
                     f"{field.name} {getattr(self, field.name)} means nothing to the {self.name} curriculum: "
@@ -64,7 +66,17 @@ class ReplayCurriculumConfig:
 
     def named(self, name: Name) -> "ReplayCurriculumConfig":
         """Return the curriculum of another name, with those of these options that mean something to it."""
-        return ReplayCurriculumConfig(name=name, **{option: getattr(self, option) for option in _USED[name]})
+        return ReplayCurriculumConfig(
+            name=name, views=self.views, **{option: getattr(self, option) for option in _USED[name]}
+        )
+
+    def check_views(self, no_thirds: str | None) -> None:
+        """Raise ``ValueError`` if views are to be chosen and, for the reason given, there is only one."""
+        if self.views == "progress" and no_thirds is not None:
+            raise ValueError(
+                f"curriculum.views=progress chooses among the thirds' views, of which there are none "
+                f"({no_thirds}): leave it out"
+            )
 
     def check_modalities(self, spec: StreamSpec) -> None:
         """Raise ``ValueError`` if an environment of this ``spec`` lacks the pace's modality."""
@@ -137,6 +149,7 @@ class ReplayCurriculum:
         size = memory.sampleable.mask.size
         self.losses = LastLosses(size) if config.has_pace else None
         self.priorities = Priorities(size, config.alpha) if config.has_priorities else None
+        self.views = ViewPace() if config.views == "progress" else None
         self.told: dict[str, float] = {}  # of the last draw, for the report
         self._unread: list[tuple[NDArray[np.int64], Tensor]] = []  # losses that lie on the device still
         self._is_plain = self.losses is None and self.priorities is None
@@ -171,6 +184,10 @@ class ReplayCurriculum:
         uniform = (1.0 - pace.hardness) / len(self.memory)
         chances = uniform + pace.hardness * self.priorities.probabilities(places)
         return Draw(places, importance_weights(chances, len(self.memory), pace.beta))
+
+    def weights_of_views(self, losses: Tensor) -> Tensor:
+        """Return how much each view counts ``(V,)``, of the detached losses ``(V, B)`` of an update."""
+        return losses.new_ones(len(losses)) if self.views is None else self.views.weights(losses.mean(dim=1))
 
     def see(self, places: NDArray[np.int64], losses: Tensor) -> None:
         """Take the detached ``losses (n,)`` that an update had at ``places (n,)``; they are read later."""
@@ -253,10 +270,11 @@ class ReplayCurriculum:
 
     def state_dict(self) -> dict[str, Any]:
         """Return last losses, priorities, and what was reported of the last draw."""
+        views = {} if self.views is None else {"views": self.views.state_dict()}
         if self._is_plain:
-            return {}
+            return views
         self._settle()
-        state: dict[str, Any] = {"told": dict(self.told)}
+        state: dict[str, Any] = {"told": dict(self.told), **views}
         if self.losses is not None:
             state["losses"] = self.losses.state_dict()
         if self.priorities is not None:
@@ -269,6 +287,8 @@ class ReplayCurriculum:
         Raises:
             ValueError: if the state is of a memory of another size.
         """
+        if self.views is not None:
+            self.views.load_state_dict(state["views"])
         if self._is_plain:
             return
         sampleable = self.memory.sampleable

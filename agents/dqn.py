@@ -13,8 +13,9 @@ from spl.agents.heads import HEADS, Fusion
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
 from spl.agents.network import MultimodalQNetwork
+from spl.agents.reconstruction import Decoders
 from spl.agents.thirds import asymmetric
-from spl.config.ranges import AtLeast1, Count, Count0, Positive, Share, ShareBelow1, check_ranges
+from spl.config.ranges import AtLeast1, Count, Count0, NotNegative, Positive, Share, ShareBelow1, check_ranges
 from spl.records import Batch, Following, StreamSpec
 from spl.training.compile import compiled
 from spl.training.losses import temporal_difference
@@ -36,6 +37,7 @@ class DqnConfig:
     huber: bool = True  # clip each sample's gradient at 1
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
     thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
+    reconstruction: NotNegative = 0.0  # weight of rebuilding both modalities from each view; 0: no decoders
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
     compile: bool = False  # compile the losses with torch.compile: half a minute at the start
     target_every_updates: Count = 250  # updates between copies to the target network
@@ -59,6 +61,20 @@ class DqnConfig:
                 f"thirds=asymmetric needs a head that reads both streams, and fusion={self.fusion} {reason}: "
                 "set --agent.fusion joint or --agent.thirds none"
             )
+
+    def has_decoders(self, spec: StreamSpec) -> bool:
+        """Return whether an agent in an environment of this ``spec`` reconstructs both modalities.
+
+        Raises:
+            ValueError: if it is asked to, and does not learn in thirds.
+        """
+        reason = self.no_thirds(spec)
+        if self.reconstruction and reason is not None:
+            raise ValueError(
+                f"reconstruction={self.reconstruction:g} rebuilds both modalities from the thirds' views, "
+                f"of which there are none ({reason}): set --agent.reconstruction 0"
+            )
+        return self.reconstruction > 0
 
     def no_thirds(self, spec: StreamSpec) -> str | None:
         """Return why an agent in an environment of this ``spec`` does not learn in thirds; None: it does.
@@ -103,6 +119,7 @@ class MultimodalDqn:
         config: the options named in :class:`DqnConfig`.
         generator: owns exploration.
         device: where the network lies.
+        decoders: learn with the network, where ``config`` reconstructs.
     """
 
     def __init__(
@@ -112,10 +129,12 @@ class MultimodalDqn:
         config: DqnConfig,
         generator: np.random.Generator,
         device: torch.device,
+        decoders: Decoders | None = None,
     ) -> None:
         self.network = network.to(device)
         self.target = target.to(device).requires_grad_(False)
         self.target.load_state_dict(network.state_dict())
+        self.decoders = None if decoders is None else decoders.to(device)
         self.config = config
         self.generator = generator
         self.device = device
@@ -155,11 +174,14 @@ class MultimodalDqn:
 
         With thirds ``(3 B,)``: those of the whole transitions, then of the same as video alone and as audio
         alone (`thirds.asymmetric`), 0 where not both were present. ``soon`` is what came one step ahead; None
-        where the batch tells it.
+        where the batch tells it. With decoders what is wrong in both modalities, rebuilt from the view's
+        code, is added ``reconstruction`` times.
 
         Source: Mnih et al. (2015), Methods; van Hasselt et al. (2016), Deep RL with double Q-learning, eq. 4.
         """
         self._refresh()
+        if self.decoders is not None and not self.decoders.is_begun:
+            self.decoders.begin(batch)
         return self._losses(batch, soon) if self.has_thirds else self._losses(batch)
 
     def score(self, batch: Batch) -> Tensor:
@@ -191,6 +213,12 @@ class MultimodalDqn:
         reward, discount, *_ = batch.following if soon is None else soon
         numbers = batch.action, reward, discount
         alone = asymmetric(values, rated, chosen, *numbers, huber=self.config.huber)
+        if self.decoders is not None:
+            wrong = self.decoders.losses(values.codes, batch)
+            whole, *alone = (
+                loss + self.config.reconstruction * part
+                for loss, part in zip([whole, *alone], wrong, strict=True)
+            )
         has_both = batch.present.all(dim=1)  # (B,)
         return torch.cat([whole, *(has_both * losses for losses in alone)])  # (3 B,)
 
@@ -242,7 +270,8 @@ class MultimodalDqn:
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, counter and generator."""
-        return {
+        decoders = {} if self.decoders is None else {"decoders": self.decoders.state_dict()}
+        return decoders | {
             "network": self.network.state_dict(),
             "target": self.target.state_dict(),
             "num_updates": self.num_updates,
@@ -253,6 +282,8 @@ class MultimodalDqn:
         """Go on from :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.target.load_state_dict(state["target"])
+        if self.decoders is not None:
+            self.decoders.load_state_dict(state["decoders"])
         if self._low is not None:
             self._low[1].refresh()
         self._is_stale = True

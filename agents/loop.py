@@ -264,9 +264,11 @@ def learn(
         soon = None if soon is None else soon.to(device)
         losses = agent.losses(batch, soon)  # (V B,)
         views = losses.detach().reshape(-1, len(places))  # (V, B)
-        weights = torch.ones_like(losses)
+        weights = curriculum.weights_of_views(views).repeat_interleave(len(places))  # (V B,)
         if progress.weights is not None:
-            weights *= torch.from_numpy(progress.weights[: config.batch_size]).to(device).repeat(len(views))
+            weights = weights * torch.from_numpy(progress.weights[: config.batch_size]).to(device).repeat(
+                len(views)
+            )
         try:
             loss = descend(losses, weights, optimizer, parameters, max_grad_norm=max_grad_norm)
         except NonFiniteError as error:

@@ -51,12 +51,12 @@ class MultimodalQNetwork(nn.Module):
         """
         assert self.privileged is not None
         features = self.encoder.ungated(video, audio)
-        code = self.encoder.code(self.encoder.gated(features, present), present)
-        alone = []
-        for stream in (VIDEO, AUDIO) if has_alone else ():
-            flags = only(present, stream)
-            alone.append(self.heads[0](self.encoder.code(self.encoder.gated(features, flags), flags)))
-        return Views(self.heads[0](code), tuple(alone), tuple(head(code) for head in self.privileged))
+        flags = [present, *(only(present, stream) for stream in ((VIDEO, AUDIO) if has_alone else ()))]
+        codes = tuple(
+            self.encoder.code(self.encoder.gated(features, one), one) for one in flags
+        )  # (B, D) each
+        whole, *alone = (self.heads[0](code) for code in codes)
+        return Views(whole, tuple(alone), tuple(head(codes[0]) for head in self.privileged), codes)
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
         """Return the ``(B, A)`` that are acted on.

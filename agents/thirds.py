@@ -19,11 +19,12 @@ class Views(NamedTuple):
     whole: Tensor  # Q(s, .)
     alone: tuple[Tensor, ...]  # Q(m_v(s), .) of video alone and of audio alone; or none, where not asked for
     full: tuple[Tensor, ...]  # Q_v^full(s, .), privileged: the value of acting by v alone
+    codes: tuple[Tensor, ...] = ()  # (B, D), whole and of each of `alone`, of which the Q-values are made
 
     def part(self, start: int, stop: int) -> "Views":
         """Return those of the states ``start..stop``."""
-        alone, full = (tuple(q[start:stop] for q in pair) for pair in (self.alone, self.full))
-        return Views(self.whole[start:stop], alone, full)
+        alone, full, codes = (tuple(one[start:stop] for one in each) for each in self[1:])
+        return Views(self.whole[start:stop], alone, full, codes)
 
 
 def asymmetric(
