@@ -97,6 +97,7 @@ class Weighing(ReplayCurriculum):
 
     def __init__(self, bench: Bench, weight: float) -> None:
         self.uniform, self.weight = bench.curriculum(), weight
+        self.views = None
 
     def draw(self, num: int, step: int) -> Draw:
         return Draw(self.uniform.draw(num, step).places, np.full(num, self.weight, np.float32))
