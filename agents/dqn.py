@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.exploration import ModalityDropout, linear_epsilon
@@ -148,7 +149,7 @@ class MultimodalDqn:
         self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
 
     def act(self, stack: Stack, epsilon: float) -> list[int]:
-        """Return one action per environment: uniform with chance ``epsilon``, else the best."""
+        """Return one action per environment: uniform with chance ``epsilon``, else a best one."""
         num_envs = len(stack.present)
         explores = self.generator.random(num_envs) < epsilon
         actions = self.generator.integers(self.num_actions, size=num_envs)
@@ -156,9 +157,17 @@ class MultimodalDqn:
             self._refresh()
             acting = self.network if self._low is None else self._low[0].copied
             with torch.inference_mode():
-                greedy = acting(*stack.to(self.device)).argmax(dim=1).cpu().numpy()
-            actions = np.where(explores, actions, greedy)
+                values = acting(*stack.to(self.device)).cpu().numpy()  # (E, A)
+            actions = np.where(explores, actions, self._best_of(values))
         return [int(action) for action in actions]
+
+    def _best_of(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the place of the largest in each row of ``(E, A)``, of equal ones any alike."""
+        best: NDArray[np.int64] = values.argmax(axis=1)
+        is_best = values == values.max(axis=1, keepdims=True)
+        for env in np.flatnonzero(is_best.sum(axis=1) > 1):  # the generator is asked for nothing else
+            best[env] = self.generator.choice(np.flatnonzero(is_best[env]))
+        return best
 
     @property
     def has_thirds(self) -> bool:

@@ -208,6 +208,11 @@ class Training:
         yield f"network    {num_parameters:,} parameters on {agent.device}"
         reason = config.agent.no_thirds(envs.spec_of_streams)
         yield f"thirds     {TOLD_THIRDS if reason is None else f'none: {reason}'}"
+        if rest := config.num_steps % config.loop.collect_steps:
+            yield (
+                f"phases     the last {rest:,} steps are not learned from: num_steps is no multiple of "
+                f"loop.collect_steps ({config.loop.collect_steps:,})"
+            )
         source = self.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run
         if source is not None:
             yield f"encoder    of {source}, {'frozen' if config.pretrained.mode == 'frozen' else 'learns on'}"

@@ -309,3 +309,17 @@ def test_rewards_are_scaled_and_then_cut():
     assert DqnConfig().kept_reward(-123.0) == -123.0
     with pytest.raises(ValueError, match="reward_scale must be positive, got 0"):
         DqnConfig(reward_scale=0.0)
+
+
+def test_of_equal_values_any_is_chosen_and_else_nothing_is_drawn() -> None:
+    network = network_of()
+    agent = agent_of(network, network_of())
+    values = np.array([[1.0, 3.0, 3.0, 0.0], [2.0, 1.0, 0.0, 0.0]], np.float32)
+    chosen = np.stack([agent._best_of(values) for _ in range(400)])
+    assert set(chosen[:, 0]) == {1, 2}
+    assert 150 < (chosen[:, 0] == 1).sum() < 250
+    assert set(chosen[:, 1]) == {0}
+    before = agent.generator.bit_generator.state
+    assert agent._best_of(values[1:]).tolist() == [0]
+    assert agent.generator.bit_generator.state == before
+    assert agent._best_of(np.full((1, 3), np.nan, np.float32)).tolist() == [0]

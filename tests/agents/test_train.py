@@ -443,6 +443,14 @@ def test_a_run_is_saved_by_minutes_too(smoke, monkeypatch):
     assert set(range(1, 61)) <= set(saved)
 
 
+@pytest.mark.parametrize(("num_steps", "rest"), [(250, 50), (200, 0)])
+def test_steps_that_no_phase_learns_from_are_told(smoke, num_steps, rest):
+    console = quiet()
+    train_agent(smoke("--num_steps", str(num_steps), name="mdqn"), console=console)
+    told = "the last 50 steps are not learned from: num_steps is no multiple of loop.collect_steps (100)"
+    assert (told in " ".join(console.file.getvalue().split())) is bool(rest)
+
+
 def test_the_terminal_is_told_what_was_chosen(smoke):
     console = quiet()
     train_agent(smoke("--num_steps", "50"), console=console)
