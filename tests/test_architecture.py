@@ -39,9 +39,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.data.images": {"runs"},
     "spl.ablation": {"curriculum", "training", "runs"},
     "spl.saliency": {"attention", "models"},
-    "spl.classify": {
+    "spl.classify.ablation": {
         "ablation",
         "attention",
+        "classify",
+        "data",
+        "data.images",
+        "models",
+        "runs",
+    },
+    "spl.classify": {
+        "ablation",
         "curriculum",
         "data",
         "data.images",
@@ -95,6 +103,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "agents",
         "agents.film",
         "classify",
+        "classify.ablation",
         "curriculum",
         "envs",
         "envs.check",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from spl.ablation.statistics import Interval, interval, paired
+from spl.ablation.statistics import Interval, holm, interval, paired, paired_p
 
 Rows = list[list[object]]  # of a file of numbers, the names of its columns first
 
@@ -50,7 +50,7 @@ class Summary(NamedTuple):
     mean: Interval
     sd: float | None  # over seeds; None for a single one
     best: float  # the lowest of the seeds
-    difference: Interval | None  # to the baseline, over the seeds that both have; None where there are none
+    difference: Interval | None  # to its baseline, over the seeds that both have; None where there are none
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Entry:
     label: str  # as tables name it
     facts: Mapping[str, int] = field(default_factory=dict)  # what is known of it before any run, for files
     cost: float = 1.0  # what a run of it takes, in any unit that is the same for all
+    baseline: str | None = None  # name of the variant that differences are to; None: the first of all
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by seed
     failures: dict[int, str] = field(default_factory=dict)  # by seed: why there is no outcome
 
@@ -71,7 +72,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Variants, the first of which is the baseline, and what they are measured by."""
+    """Variants, each with its baseline, and what they are measured by."""
 
     entries: Sequence[Entry]
     seeds: Sequence[int]  # that each is to be trained with
@@ -79,6 +80,7 @@ class Comparison:
     panels: Sequence[Panel]
     notes: Sequence[str]  # sentences that say how it was made
     layout: "Layout"
+    seconds_per_cost: float | None = None  # by a trial, until there are runs; None: nobody has tried
 
     @property
     def num_cells(self) -> int:
@@ -115,7 +117,7 @@ class Comparison:
 
     def summary(self, entry: Entry, measure: Measure) -> Summary | None:
         """Return what the runs of ``entry`` come to so far, None before the first."""
-        values, baseline = entry.values(measure), self.entries[0]
+        values, baseline = entry.values(measure), self.baseline_of(entry)
         if not values:
             return None
         found = list(values.values())
@@ -126,8 +128,26 @@ class Comparison:
             difference=None if entry is baseline else paired(values, baseline.values(measure)),
         )
 
+    def baseline_of(self, entry: Entry) -> Entry:
+        """Return the variant that the differences of ``entry`` are to; itself for a baseline."""
+        named = (other for other in self.entries if other.name == entry.baseline)
+        return next(named, self.entries[0])
+
+    def p_values(self, measure: Measure) -> dict[str, tuple[float, float]]:
+        """Return how likely chance makes each variant's difference, and that corrected for their number.
+
+        By the variant's name; of those only that have two runs or more in common with their baseline.
+        """
+        found: dict[str, float] = {}
+        for entry in self.entries:
+            if (baseline := self.baseline_of(entry)) is not entry:
+                p = paired_p(entry.values(measure), baseline.values(measure))
+                found |= {} if p is None else {entry.name: p}
+        corrected = holm(list(found.values()))
+        return {name: (p, after) for (name, p), after in zip(found.items(), corrected, strict=True)}
+
     def seconds_left(self) -> float | None:
-        """Return how long the missing runs take, by those that are finished; None while none is.
+        """Return how long the missing runs take, by the finished ones, else by a trial; None without either.
 
         A variant takes what its own runs took. One without any takes the mean of the others, by its cost.
         """
@@ -136,9 +156,11 @@ class Comparison:
             for entry in self.entries
             if entry.outcomes
         ]
-        if not means:
+        if not means and self.seconds_per_cost is None:
             return None
-        per_cost = sum(seconds for _, seconds in means) / max(1, sum(entry.cost for entry, _ in means))
+        per_cost = self.seconds_per_cost or 0.0
+        if means:
+            per_cost = sum(seconds for _, seconds in means) / max(1, sum(entry.cost for entry, _ in means))
         known = {entry.name: seconds for entry, seconds in means}
         left: float = sum(
             known.get(entry.name, per_cost * entry.cost)

@@ -137,6 +137,8 @@ class Grid:
         self.say(f"grid       {folder}")
         shape = f"{len(cells.entries)} x {len(cells.seeds)}, {self.task.shape}"
         self.say(f"cells      {cells.num_cells} ({shape}), {cells.num_finished} finished")
+        if not cells.num_finished and (left := cells.seconds_left()) is not None:
+            self.say(f"takes      about {duration(left)}, by a trial of one update")
 
     def _report(self, entry: Entry, seed: int) -> None:
         """Say how a run ended and how long the others will take."""

@@ -64,12 +64,34 @@ def spread(measure: Measure) -> Column:
     return Column(measure.title, cell)
 
 
+def with_interval(measure: Measure) -> Column:
+    """Return a column of a measure's mean over seeds, and its 95 % interval."""
+
+    def cell(comparison: Comparison, entry: Entry) -> str:
+        if (summary := comparison.summary(entry, measure)) is None:
+            return "-"
+        mean, low, high = (None if one is None else f"{one:.{measure.digits}f}" for one in summary.mean)
+        return str(mean) if low is None else f"{mean} [{low}, {high}]"
+
+    return Column(f"{measure.title} [95 %]", cell)
+
+
+def significance(measure: Measure) -> Column:
+    """Return a column of the p of a measure's difference, corrected for the number of comparisons."""
+
+    def cell(comparison: Comparison, entry: Entry) -> str:
+        found = comparison.p_values(measure).get(entry.name)
+        return "" if found is None else "< 0.001" if found[1] < 0.001 else f"{found[1]:.3f}"
+
+    return Column("p (Holm)", cell)
+
+
 def difference(measure: Measure) -> Column:
     """Return a column of a measure's paired difference to the baseline."""
 
     def cell(comparison: Comparison, entry: Entry) -> str:
         summary = comparison.summary(entry, measure)
-        if entry is comparison.entries[0]:
+        if entry is comparison.baseline_of(entry):
             return "baseline"
         return signed(None if summary is None else summary.difference, measure.digits)
 

@@ -10,10 +10,9 @@ from spl.ablation.comparison import Measure, Panel
 from spl.ablation.curriculum_options import GROWS, EpochOptions, check_epochs, runs_of
 from spl.ablation.curriculum_task import needs
 from spl.classify import config as run
-from spl.classify.ablate import train_cell
 from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.curriculum import Pacing
-from spl.classify.train import documents_of
+from spl.classify.train import documents_of, train_cell
 from spl.data.images.datasets import described, load_images
 from spl.runs.directory import RunContext, pick_device
 

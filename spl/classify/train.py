@@ -93,6 +93,13 @@ def train_restarts(context: RunContext, config: TrainClassifierConfig, sets: Ima
     return Result(folder, True, scores)
 
 
+def train_cell(context: RunContext, config: TrainClassifierConfig, sets: ImageSets, seed: int) -> bool:
+    """Train a run, on from where it stopped; return whether it is finished; wrong labels are the seed's."""
+    sets = flip_labels(sets, config.data.label_noise, seed)
+    with hold(context.folder):
+        return train_once(context, config, sets).is_finished
+
+
 def documents_of(sets: ImageSets) -> dict[str, Any]:
     """Return what is kept of a folder of pictures, so that a run goes on with the same ones."""
     return {} if sets.counted is None else {Path(DESCRIBED).stem: sets.counted.as_json()}

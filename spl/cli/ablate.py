@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def ablate_classifier(argv: list[str]) -> int:
     """``spl ablate classifier [--resume RUN] [options]``."""
     from spl.ablation.grid import RUNS
-    from spl.classify.ablate import ablate_classifier as ablate
-    from spl.classify.grid import ALIASES, MAY_CHANGE, AblateClassifierConfig
+    from spl.classify.ablation.ablate import ablate_classifier as ablate
+    from spl.classify.ablation.grid import ALIASES, MAY_CHANGE, AblateClassifierConfig
 
     prog = "spl ablate classifier"
     config, resume = parse_run(AblateClassifierConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)

@@ -81,7 +81,7 @@ def run_kinds() -> "list[Kind]":
     from spl.agents import curriculum_ablation as agents
     from spl.classify import config as classifier
     from spl.classify import curriculum_ablation as classifiers
-    from spl.classify import grid
+    from spl.classify.ablation import grid
     from spl.pretrain import config as autoencoder
     from spl.pretrain import curriculum_ablation as autoencoders
     from spl.report.read_run import Kind

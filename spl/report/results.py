@@ -204,7 +204,11 @@ def _grid(run: Run) -> list[Block]:
     chart = draw_marks(f"{measure.capitalize()} of each run", [row[0] for row in rows], marks)
     made = [line.removeprefix("- ") for line in text if line.startswith("- ")]
     return [
-        Chart(f"{measure.capitalize()} of each seed", chart, "percent" if f"{measure} %" in columns else ""),
+        Chart(
+            f"{measure.capitalize()} of each seed",
+            chart,
+            "percent" if any(name.startswith(f"{measure} %") for name in columns) else "",
+        ),
         Table(title.removeprefix("# Ablation").removeprefix(", "), columns, rows),
         Words(made),
     ]

@@ -195,5 +195,6 @@ def print_table(
         table.add_row(*(row if is_prose else (escape(printable(cell)) for cell in row)))
     console = Console(file=sys.stdout if file is None else file)
     if not console.is_terminal:
-        console.width = 120  # a file is not folded to a terminal's width
+        console.width = 1_000  # a file is not folded to a terminal's width
+        console.width = 120 if is_prose else max(120, console.measure(table).maximum)
     console.print(table)

@@ -10,11 +10,13 @@ from spl.ablation.grid import Ablation
 from spl.ablation.statistics import read_seeds
 from spl.attention import ATTENTION
 from spl.classify import training
-from spl.classify.ablate import ablate_classifier
-from spl.classify.grid import ALIASES, AblateClassifierConfig, variants_of
+from spl.classify.ablation import ablate
+from spl.classify.ablation.ablate import ablate_classifier
+from spl.classify.ablation.grid import ALIASES, AblateClassifierConfig, cell_of, variants_of
 from spl.cli import main as cli
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import parse
+from spl.data.images.datasets import load_images
 
 TINY = "--data folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 2 --recipe.batch_size 9"
 
@@ -149,6 +151,16 @@ def test_a_grid_may_grow_and_keeps_the_rest(words, monkeypatch, capsys, tmp_path
 
 
 def test_a_refused_grid_leaves_no_folder(words, tmp_path, capsys):
+    for bad, sentence in (
+        (["--attention", "ham", "--lambda", "0.5,1"], "share must leave both groups channels, got 1"),
+        (["--attention", "csm", "--order", "up"], "order must be "),
+        (["--attention", "se", "--attention.stages", "3,4"], "in 1..3, the stages of resnet20, got 4"),
+        (["--vary.recipe.epochs", "2,0"], "recipe: epochs must be at least 1, got 0"),
+        (["--vary.recipe.epochs", "2,many"], "'recipe.epochs' must be an int of at least 1, got 'many'"),
+        (["--model", "resnet20,squeezenet1_1"], "squeezenet1_1 needs pictures of at least 17 x 17"),
+    ):
+        assert cli.main(["ablate", "classifier", *words, *bad]) == 2
+        assert sentence in capsys.readouterr().err
     argv = ["ablate", "classifier", *words, "--attention", "se"]
     assert cli.main([*argv, "--model.attention_options.reduction", "-1"]) == 2
     assert cli.main([*argv, "--device", "cuda:99"]) == 2
@@ -188,8 +200,123 @@ def test_a_module_with_both_is_tried_with_each_pair(monkeypatch):
         raise AssertionError
 
     monkeypatch.setitem(ATTENTION, "se", both)
-    tried = names("--attention", "se", "--lambda", "0.5,0.8", "--order", "cam-sam,sam-cam")
+    tried = names("--attention", "se", "--order", "cam-sam,sam-cam", "--lambda", "0.5,0.8")
     assert tried == ["se-cam-sam-0.5", "se-cam-sam-0.8", "se-sam-cam-0.5", "se-sam-cam-0.8"]
+
+
+def test_networks_and_options_of_the_training_are_varied_too():
+    config = read(
+        *(
+            "--model",
+            "resnet20,squeezenet1_1",
+            "--attention",
+            "none,csm",
+            "--attention.order",
+            "sam-cam,cam-sam",
+        ),
+        *("--vary.recipe.epochs", "2,4", "--vary.recipe.milestones", "[[1], [1, 2]]"),
+    )
+    found = variants_of(config)
+    assert len(found) == 2 * 2 * 2 * 3
+    first, last = found[0], found[-1]
+    assert (first.name, last.name) == ("resnet20-2-1-none", "squeezenet1_1-4-1+2-csm-cam-sam")
+    assert last.label("resnet20") == "squeezenet1_1 + csm (epochs = 4, milestones = 1+2, cam-sam)"
+    assert (first.baseline, last.baseline) == (first.name, "squeezenet1_1-4-1+2-none")
+    cell = cell_of(config, last, 7)
+    assert (cell.seed, cell.model.name, cell.model.attention) == (7, "squeezenet1_1", "csm")
+    assert (cell.recipe.epochs, cell.recipe.milestones) == (4, (1, 2))
+    assert cell.model.attention_options == {"order": "cam-sam"}
+
+
+def test_places_of_attention_are_tried_with_what_has_them():
+    words = (
+        "--attention",
+        "none,se,shared,rcca",
+        "--attention.stages",
+        "1,3",
+        "--attention.per",
+        "block,stage",
+    )
+    assert names(*words) == [
+        "none",
+        *("1-block-se", "1-stage-se", "3-block-se", "3-stage-se"),
+        *("1-shared", "3-shared", "rcca"),
+    ]
+    found = variants_of(read(*words))
+    assert {variant.baseline for variant in found} == {"none"}
+    assert found[3].label("resnet20") == "resnet20 + se (stage 3, per block)"
+    assert cell_of(read(*words), found[3], 0).model.attention_stages == (3,)
+
+
+def test_where_each_network_has_one_variant_the_first_is_the_baseline():
+    found = variants_of(read("--model", "resnet20,resnet32", "--attention", "se"))
+    assert [(variant.name, variant.baseline) for variant in found] == [
+        ("resnet20-se", "resnet20-se"),
+        ("resnet32-se", "resnet20-se"),
+    ]
+    (only,) = variants_of(read("--model", "resnet32", "--attention", "se"))
+    assert (only.name, only.label("resnet20")) == ("se", "resnet32 + se"), (
+        "one network needs no name of its own"
+    )
+
+
+def test_a_grid_that_was_made_before_is_read_as_it_was(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("attention: [none, csm, ham]\norder: [cam-sam, sam-cam]\nseparation: [0.5]\n")
+    assert names("--config", str(file)) == ["none", "csm-cam-sam", "csm-sam-cam", "ham-0.5"]
+    file.write_text("attention: [none, csm]\norder: []\nseparation: []\nseeds: 0-2\n")
+    assert names("--config", str(file)) == ["none", "csm"]
+
+
+def test_a_grid_over_networks_end_to_end(words, tmp_path, capsys):
+    grid = ["--model", "resnet20,resnet32", "--attention", "none,se", "--seeds", "0-1"]
+    assert cli.main(["ablate", "classifier", *words, "--recipe.epochs", "1", *grid]) == 0
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    told = {row["variant"]: row for row in rows_of(folder, "summary.csv")}
+    assert list(told) == ["resnet20-none", "resnet20-se", "resnet32-none", "resnet32-se"]
+    assert int(told["resnet32-none"]["parameters"]) > int(told["resnet20-none"]["parameters"])
+    errors = {row["variant"]: [] for row in rows_of(folder)}
+    for row in rows_of(folder):
+        errors[row["variant"]].append(float(row["error"]))
+    for network in ("resnet20", "resnet32"):
+        row = told[f"{network}-se"]
+        assert row["baseline"] == f"{network}-none"
+        difference = np.mean(errors[f"{network}-se"]) - np.mean(errors[f"{network}-none"])
+        assert float(row["difference"]) == pytest.approx(difference, abs=1e-3)
+        assert 0 <= float(row["p"]) <= float(row["p_holm"]) <= 1
+    text = (folder / "ablation.md").read_text()
+    assert "p (Holm)" in text
+    assert "to the first of each network and training (resnet20, resnet32)" in text
+    capsys.readouterr()
+    again = ["ablate", "classifier", "--resume", str(folder), "--model", "resnet32"]
+    assert cli.main(again) == 2
+    assert "none of which would be used: a grid grows by further values" in capsys.readouterr().err
+
+
+def test_a_grid_that_takes_long_is_told_how_long_and_asks_for_yes(words, tmp_path, capsys, monkeypatch):
+    argv = ["ablate", "classifier", *words, "--attention", "none,se", "--seeds", "0-999"]
+    argv += ["--vary.recipe.learning_rate", "0.1,0.2,0.3,0.4,0.5", "--recipe.epochs", "200"]
+    monkeypatch.setattr(ablate.Modules, "_seconds_per_cost", lambda self, entries: 1e-9)
+    assert cli.main(argv) == 2
+    told = capsys.readouterr().err
+    assert "the grid has 10,000 cells, which take about " in told
+    assert "by a trial of one update: begin it with --yes, or make it smaller" in told
+    assert not list(tmp_path.glob("runs/ablation/*"))
+    begun = []
+    monkeypatch.setattr(ablate, "ablate", lambda modules, *_, **__: begun.append(modules))
+    ablate.ablate_classifier(read(*words, "--seeds", "0-999", "--recipe.epochs", "2000", "--yes"))
+    assert begun[0].comparison.num_cells == 4_000
+    assert begun[0].comparison.seconds_left() > 8 * 3600
+
+
+def test_the_trial_takes_an_update_of_the_least_network(words):
+    config = read(*words, "--model", "resnet32,resnet20", "--attention", "none", "--seeds", "0")
+    modules = ablate.Modules(config, load_images(config.data), is_tried=False)
+    assert modules.comparison.seconds_left() is None
+    per_cost = modules._seconds_per_cost(modules.comparison.entries)
+    assert 1e-13 < per_cost < 1e-7  # a second is a gigaflop on a bad day, and ten teraflops on none
+    modules = ablate.Modules(config, load_images(config.data), is_tried=True)
+    assert modules.comparison.seconds_left() is None, "of a grid of seconds nobody asks"
 
 
 @pytest.mark.parametrize(
@@ -209,18 +336,29 @@ MISTAKES = {
     "seed twice": ("--seeds 0-2,1", "seeds must name each seed once, got 1 twice in '0-2,1'"),
     "no module": ("--attention []", "--attention must name at least one module, got none"),
     "module twice": ("--attention se,none,se", "--attention must name each value once, got se twice"),
-    "order twice": ("--order cam-sam,cam-sam", "--order must name each value once, got cam-sam twice"),
-    "rate of 1": ("--lambda 0.5,1", "separation must all be in (0, 1), got 1.0"),
-    "rate of 0": ("--lambda 0", "separation must all be in (0, 1), got 0.0"),
-    "no order": ("--order up", "--order must be a list, each one of 'cam-sam', 'sam-cam', got 'up'"),
+    "order twice": (
+        "--order cam-sam,cam-sam",
+        "--vary.attention.order must name each value once, got cam-sam",
+    ),
+    "network twice": (
+        "--model resnet20,resnet20",
+        "--vary.model.name must name each value once, got resnet20",
+    ),
+    "no network": ("--model resnet20,wrn16-4", "there is no network 'wrn16-4'; did you mean 'wrn16-8'?"),
     "order of none": (
         "--order sam-cam --attention none,se",
-        "--order is for modules with the option order (csm): name one in --attention, or leave it out; "
-        "got --attention none,se",
+        "--attention.order is for modules with the option order (csm): name one in --attention, or leave it "
+        "out; got --attention none,se",
+    ),
+    "other images": ("--vary.data.name digits,stl10", "cannot be varied in one grid, whose cells have their"),
+    "no option": ("--vary.recipe.epoch 1,2", "no option recipe.epoch to vary; did you mean recipe.epochs?"),
+    "module as an option": (
+        "--vary.model.attention none,se",
+        "name modules in --attention, and their options",
     ),
     "rate of none": (
         "--lambda 0.5 --attention none,se",
-        "--lambda is for modules with the option share (ham): name one",
+        "--attention.share is for modules with the option share (ham): name one",
     ),
     "option of none": (
         "--attention none,eca --model.attention_options.reduction 4",
@@ -228,7 +366,7 @@ MISTAKES = {
     ),
     "order said twice": (
         "--order sam-cam --model.attention_options.order cam-sam",
-        "--order and model.attention_options.order say the same: leave one out",
+        "--attention.order and model.attention_options.order say the same: leave one out",
     ),
     "module said twice": ("--model.attention se", "leave model.attention out, or at none, got 'se'"),
     "one seed": ("--seed 3", "--seeds names the seeds of a grid: leave seed out, got 3"),

@@ -1,18 +1,26 @@
 """Statistics of a comparison by numbers worked out by hand; its tables and its picture."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spl.ablation.comparison import Comparison, Entry, Measure, Outcome, Panel
 from spl.ablation.figures import draw_comparison
-from spl.ablation.statistics import interval
+from spl.ablation.statistics import holm, interval, paired_p
 from spl.ablation.tables import by_measure, print_comparison, table_of, write_comparison
-from spl.classify.tables import ERROR, MEASURES, PANEL, TOP5_ERROR, papers_layout
+from spl.classify.ablation.tables import ERROR, MEASURES, PANEL, TOP5_ERROR, papers_layout
 
 
-def entry(name: str, errors: dict[int, float], *, macs: int = 1_000_000, seconds: float = 10.0) -> Entry:
+def entry(
+    name: str,
+    errors: dict[int, float],
+    *,
+    macs: int = 1_000_000,
+    seconds: float = 10.0,
+    baseline: str | None = None,
+) -> Entry:
     outcomes = {
         seed: Outcome(
             {"error": error, "top5_error": error / 2, "best_epoch": 1, "best_epoch_error": error},
@@ -22,7 +30,7 @@ def entry(name: str, errors: dict[int, float], *, macs: int = 1_000_000, seconds
         for seed, error in errors.items()
     }
     facts = {"parameters": 272_474, "macs": macs}
-    return Entry(name, f"resnet20 + {name}", facts, macs, outcomes)
+    return Entry(name, f"resnet20 + {name}", facts, macs, baseline, outcomes)
 
 
 def comparison(*entries: Entry, seeds: tuple[int, ...] = (0, 1, 2), num_classes: int = 10) -> Comparison:
@@ -61,6 +69,53 @@ def test_differences_are_taken_over_the_seeds_that_both_have():
     assert whole.summary(baseline, TOP5_ERROR).mean.mean == 3.0
 
 
+def test_p_of_paired_differences_by_hand():
+    # Pairs -1, -2, -3: mean -2, s 1, t = -2 sqrt(3); with 2 degrees of freedom p = 1 - |t| / sqrt(t^2 + 2).
+    baseline = {0: 5.0, 1: 7.0, 2: 6.0}
+    p = 1 - math.sqrt(12) / math.sqrt(14)
+    assert paired_p({2: 3.0, 0: 4.0, 1: 5.0, 9: 99.0}, baseline) == pytest.approx(p, abs=1e-12)
+    assert paired_p({2: 9.0, 0: 6.0, 1: 9.0}, baseline) == pytest.approx(p, abs=1e-12)  # the other direction
+    # Pairs 2 and 4: mean 3, s sqrt(2), t = 3; with 1 degree of freedom p = 1 - 2 arctan(|t|) / pi.
+    assert paired_p({0: 2.0, 1: 4.0}, {0: 0.0, 1: 0.0}) == pytest.approx(1 - 2 * math.atan(3) / math.pi)
+
+
+def test_p_at_the_ends_of_its_range():
+    assert paired_p({0: 1.0}, {0: 2.0}) is None
+    assert paired_p({0: 1.0, 1: 1.0}, {2: 2.0, 3: 2.0}) is None
+    assert paired_p({0: 1.0, 1: 3.0}, {0: 1.0, 1: 3.0}) == 1.0
+    assert paired_p({0: 0.3, 1: 0.9}, {0: 0.1, 1: 0.7}) == 0.0, "differences of 0.2 but for rounding"
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx(
+        [0.03, 0.06, 0.06]
+    )  # 3 * 0.01, then 2 * 0.03, then at least
+    assert holm([0.4, 0.001, 0.6]) == pytest.approx([0.8, 0.003, 0.8])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+
+
+def test_each_network_is_compared_with_its_own_baseline_and_p_is_corrected_for_all_comparisons():
+    one, gated = entry("a-none", {0: 5.0, 1: 7.0}), entry("a-se", {0: 7.0, 1: 11.0}, baseline="a-none")
+    two = entry("b-none", {0: 1.0, 1: 2.0}, baseline="b-none")
+    other = entry("b-se", {0: 2.0, 1: 3.0}, baseline="b-none")
+    lonely = entry("b-eca", {0: 2.0}, baseline="b-none")
+    whole = comparison(one, gated, two, other, lonely, seeds=(0, 1))
+    assert whole.summary(two, ERROR).difference is None
+    assert whole.summary(other, ERROR).difference.mean == 1.0
+    p = 1 - 2 * math.atan(3) / math.pi  # pairs 2 and 4; the other's pairs are 1 and 1: p 0
+    assert whole.p_values(ERROR) == {
+        "a-se": (pytest.approx(p), pytest.approx(p)),
+        "b-se": (0.0, 0.0),
+    }
+    columns, rows = table_of(whole)
+    assert [row[columns.index("p (Holm)")] for row in rows] == ["", "0.205", "", "< 0.001", ""]
+    assert [row[columns.index("difference [95 %]")] for row in rows][2] == "baseline"
+    more = comparison(one, gated, entry("a-eca", {0: 5.0, 1: 7.0}), seeds=(0, 1))
+    assert more.p_values(ERROR)["a-se"][1] == pytest.approx(2 * p), "one of two comparisons"
+
+
 def test_what_is_missing_has_no_summary_no_spread_and_no_difference():
     baseline, one, none = entry("none", {0: 5.0}), entry("se", {1: 4.0}), entry("eca", {})
     partial = comparison(baseline, one, none)
@@ -74,6 +129,8 @@ def test_what_is_missing_has_no_summary_no_spread_and_no_difference():
 
 def test_time_left_is_by_what_each_network_took_else_by_its_operations():
     assert comparison(entry("none", {})).seconds_left() is None
+    tried = replace(comparison(entry("none", {}), entry("se", {}, macs=3_000_000)), seconds_per_cost=1e-6)
+    assert tried.seconds_left() == pytest.approx(3 * 1.0 + 3 * 3.0)
     slow = entry("csm", {0: 1.0}, seconds=30.0, macs=2_000_000)
     fast = entry("none", {0: 1.0, 1: 1.0}, seconds=10.0, macs=2_000_000)
     # 2 more of 30 s, 1 more of 10 s, and 3 of 10 s per million
@@ -87,11 +144,14 @@ def test_time_left_is_by_what_each_network_took_else_by_its_operations():
 def test_the_table_is_in_the_papers_layout():
     baseline, other = entry("none", {0: 5.0, 1: 7.0, 2: 6.0}), entry("se", {0: 5.0, 1: 7.0})
     columns, rows = table_of(comparison(baseline, other, entry("eca", {}, macs=2_340_000_000)))
-    assert columns == ["architecture", "parameters", "MACs", "error %", "best", "difference [95 %]", "seeds"]
+    measured = ["error % [95 %]", "best", "difference [95 %]", "p (Holm)"]
+    assert columns == ["architecture", "parameters", "MACs", *measured, "seeds"]
+    # 4.302653 / sqrt(3) is 2.48; 12.7062 sqrt(2) / sqrt(2) is 12.71
+    none, se = "6.00 [3.52, 8.48]", "6.00 [-6.71, 18.71]"
     assert rows == [
-        ["resnet20 + none", "0.272 M", "1.0 M", "6.00 ± 1.00", "5.00", "baseline", "3"],
-        ["resnet20 + se", "0.272 M", "1.0 M", "6.00 ± 1.41", "5.00", "+0.00 [+0.00, +0.00]", "2 of 3"],
-        ["resnet20 + eca", "0.272 M", "2.34 G", "-", "-", "-", "0 of 3"],
+        ["resnet20 + none", "0.272 M", "1.0 M", none, "5.00", "baseline", "", "3"],
+        ["resnet20 + se", "0.272 M", "1.0 M", se, "5.00", "+0.00 [+0.00, +0.00]", "1.000", "2 of 3"],
+        ["resnet20 + eca", "0.272 M", "2.34 G", "-", "-", "-", "", "0 of 3"],
     ]
 
 

@@ -8,8 +8,8 @@ import pytest
 from spl.agents import curriculum_ablation as agent_curricula
 from spl.agents.config import TrainAgentConfig
 from spl.classify import curriculum_ablation as classifier_curricula
+from spl.classify.ablation.grid import AblateClassifierConfig
 from spl.classify.config import TrainClassifierConfig
-from spl.classify.grid import AblateClassifierConfig
 from spl.cli import main as cli
 from spl.config import presets
 from spl.config.errors import UsageError

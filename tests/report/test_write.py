@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from spl.agents.config import TrainAgentConfig
+from spl.classify.ablation.grid import AblateClassifierConfig
 from spl.classify.config import TrainClassifierConfig
-from spl.classify.grid import AblateClassifierConfig
 from spl.cli import main as cli
 from spl.cli.report import run_kinds
 from spl.config.errors import UsageError

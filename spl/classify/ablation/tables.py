@@ -1,9 +1,9 @@
 """What ``spl ablate classifier`` measures, and its table in the papers' layout."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from spl.ablation.comparison import Column, Comparison, Entry, Layout, Measure, Panel, Rows
-from spl.ablation.tables import decimal, difference, spread
+from spl.ablation.tables import decimal, difference, significance, with_interval
 from spl.classify.config import TrainClassifierConfig
 from spl.config.parse import to_dict
 from spl.data.images.datasets import ImageSets
@@ -25,10 +25,11 @@ def papers_layout(num_classes: int) -> Layout:
     columns = [
         Column("parameters", lambda _, entry: f"{entry.facts['parameters'] / 1e6:.3f} M"),
         Column("MACs", lambda _, entry: _giga(entry.facts["macs"])),
-        spread(ERROR),
+        with_interval(ERROR),
         Column("best", _best),
         *([Column(TOP5_ERROR.title, _top5)] if num_classes >= MIN_CLASSES_FOR_TOP5 else []),
         difference(ERROR),
+        significance(ERROR),
     ]
     return Layout("architecture", columns, _summary_rows)
 
@@ -50,40 +51,72 @@ def _top5(comparison: Comparison, entry: Entry) -> str:
 def _summary_rows(comparison: Comparison) -> Rows:
     """Return a row for each network."""
     columns = "variant,architecture,parameters,macs,seeds,error,error_low,error_high,sd,best,top5_error"
-    rows: Rows = [[*columns.split(","), "difference", "difference_low", "difference_high"]]
+    columns += ",baseline,difference,difference_low,difference_high,p,p_holm"
+    rows: Rows = [[*columns.split(",")]]
+    found = comparison.p_values(ERROR)
     for entry in comparison.entries:
         error, top5 = (comparison.summary(entry, measure) for measure in (ERROR, TOP5_ERROR))
-        numbers: list[float | None] = [None] * 9
+        numbers: list[float | None] = [None] * 6
         if error is not None and top5 is not None:
             numbers = [*error.mean, error.sd, error.best, top5.mean.mean]
-            numbers += error.difference or (None, None, None)
-        row = [entry.name, entry.label, *entry.facts.values(), len(entry.outcomes)]
-        rows.append([*row, *map(decimal, numbers)])
+        row = [entry.name, entry.label, *entry.facts.values(), len(entry.outcomes), *map(decimal, numbers)]
+        difference = None if error is None else error.difference
+        baseline = "" if difference is None else comparison.baseline_of(entry).name
+        compared = (*(difference or (None, None, None)), *found.get(entry.name, (None, None)))
+        rows.append([*row, baseline, *map(decimal, compared)])
     return rows
 
 
 def notes_on(
-    config: TrainClassifierConfig, sets: ImageSets, seeds: Sequence[int], baseline: str
+    config: TrainClassifierConfig,
+    sets: ImageSets,
+    seeds: Sequence[int],
+    baselines: Sequence[str],
+    varied: Collection[str],
 ) -> list[str]:
-    """Return the sentences that say how a comparison was made and what its columns mean."""
-    recipe = to_dict(config.recipe)
+    """Return the sentences that say how a comparison was made and what its columns mean.
+
+    Args:
+        config: what all its trainings have in common, but for the options that are ``varied``.
+        sets: the images.
+        seeds: of each training.
+        baselines: labels of what differences are to.
+        varied: dotted names.
+    """
+    recipe = {name: value for name, value in to_dict(config.recipe).items() if f"recipe.{name}" not in varied}
     if config.recipe.schedule != "step":
         recipe = {name: value for name, value in recipe.items() if name not in ("milestones", "factor")}
     told = ", ".join(f"{name} {value}" for name, value in recipe.items() if value is not None)
     num_held_out = len(sets.test.indices)
+    to = (
+        baselines[0]
+        if len(baselines) == 1
+        else f"the first of each network and training ({', '.join(baselines)})"
+    )
+    beside = "".join(
+        f", {told}"
+        for name, told in (
+            ("curriculum.name", f"curriculum {config.curriculum.name}"),
+            ("precision", f"precision {config.precision}"),
+            ("model.attention_per", f"attention per {config.model.attention_per}"),
+        )
+        if name not in varied
+    )
     return [
         f"Data: {config.data.name}, {len(sets.train.indices):,} images to learn from, "
         f"{num_held_out:,} held out, {len(sets.classes)} classes, {sets.size} x {sets.size}, "
         f"augmentation {config.data.augmentation}.",
-        f"Recipe: {told}; curriculum {config.curriculum.name}, precision {config.precision}, "
-        f"attention per {config.model.attention_per}.",
+        f"Recipe: {told}{beside}.",
         f"Seeds: {', '.join(map(str, seeds))}. With one seed all networks see the same images, in the same "
         "order and varied in the same way; their first weights differ.",
         "Error: percent of the held-out images named wrong after the last epoch, not after the best one; "
-        f"one image is {100.0 / num_held_out:.2g} %. Mean ± standard deviation over seeds.",
+        f"one image is {100.0 / num_held_out:.2g} %. Mean over seeds "
+        "with its 95 % interval by Student's t; summary.csv has the standard deviation.",
         "Best: the lowest error of the seeds, as the HAM paper prints it; chosen on the held-out images, "
         "and so optimistic.",
-        f"Difference: to {baseline} in percentage points, mean over the seeds that both have, with its 95 % "
-        "interval by Student's t over these pairs; nothing is corrected for there being several.",
+        f"Difference: to {to} in percentage points, mean over the seeds that both have, with its 95 % "
+        "interval by Student's t over these pairs.",
+        "p: of the paired t-test of these differences, two-sided, corrected by Holm's method for the number "
+        "of comparisons in the table; summary.csv has both.",
         "MACs: multiply-accumulates of one image, without pooling and scaling; FLOPs are twice as many.",
     ]

@@ -1,0 +1,1 @@
+"""Grids of classifiers: which networks and trainings, how they are run, and their tables."""
