@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from spl.agents.choice import Streams, evidence_for, spread, streams_of, together
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent
@@ -22,6 +23,7 @@ from spl.config.ranges import Count, Range, Seed, check_ranges
 from spl.envs.chosen_streams import describe_left_out
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.two_streams import AsPictures, as_pictures, check_method
+from spl.explain.words import Evidence, sentence
 from spl.runs.files import replace_text, writable
 from spl.runs.logger import Report, say
 from spl.saliency import METHODS, advantage, chosen
@@ -59,6 +61,7 @@ class Explained(NamedTuple):
     shapley: Shapley  # of the score, (S,) each
     full: Tensor  # (S,) confidence in the action: softmax over actions
     masked: Tensor  # (S,) and with both modalities through their maps
+    evidence: list[Evidence]  # of which each step's sentence is made
     video_maps: Tensor | None  # (D, H, W) of the steps that are drawn
     audio_maps: Tensor | None  # (D, M, T F) likewise
 
@@ -66,9 +69,10 @@ class Explained(NamedTuple):
 def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | None = None) -> dict[str, Any]:
     """Play episodes of a run's newest agent, greedily, and write what it acted on.
 
-    ``episode-N.png`` shows steps with their maps and each modality's shares. ``explanation.json`` has
-    every step's action, Q-values and Shapley values, the shares of each episode, and average drop and
-    increase of the maps, with a softmax over actions as the confidence.
+    ``episode-N.png`` shows steps with their maps and each modality's shares, ``episode-N.txt`` has a sentence
+    for every step. ``explanation.json`` has every step's action, sentence, Q-values and Shapley values, the
+    shares of each episode, and average drop and increase of the maps, with a softmax over actions as the
+    confidence.
 
     Returns:
         What ``explanation.json`` holds.
@@ -80,7 +84,8 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
     agent, make, history, step = load_agent(run, config.device)
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
-    env, told = make(), []
+    env = make()
+    names, told = names_of_actions(env), list[dict[str, Any]]()
     console = Console(stderr=True) if console is None else console
     try:
         for sentence in describe_left_out(env.describe()):
@@ -90,9 +95,11 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
             drawn = _drawn_steps(len(stacks), config.num_drawn)
             whole = _all_steps(model, agent, stacks, drawn, config, out)
             title = f"{run.name}, episode {number + 1}, return {total:g}, {config.method}"
-            moments = list(_moments(whole, stacks, drawn, names_of_actions(env)))
+            moments = list(_moments(whole, stacks, drawn, names))
             draw_episode(moments, whole.shapley, config.score, title, out / f"episode-{number + 1}.png")
-            told.append(_as_json(whole, total))
+            told.append(_as_json(whole, total, drawn, names))
+            lines = (f"{step}\t{line}\n" for step, line in enumerate(told[-1]["sentences"]))
+            replace_text(out / f"episode-{number + 1}.txt", "".join(lines))
     finally:
         env.close()
     result = {
@@ -147,13 +154,21 @@ def _all_steps(
 ) -> Explained:
     """Return what is known of an episode, and maps of its drawn steps: all would be gigabytes of a game."""
     parts = []
+    moments = _moments_of(agent, stacks, config.batch_size)
     with Report(out, "spl explain agent", len(stacks), is_logged=False) as report:
         for first in range(0, len(stacks), config.batch_size):
             part = _batch(stacks[first : first + config.batch_size], agent.device)
             kept = [step - first for step in drawn if first <= step < first + config.batch_size]
-            parts.append(_explained(model, agent, part, kept, config))
+            parts.append(_explained(model, agent, part, moments, kept, config))
             report.show(first + len(part.video), {"steps": len(stacks)})
     return _together(parts)
+
+
+def _moments_of(agent: MultimodalDqn, stacks: list[Stack], batch_size: int) -> Streams:
+    """Return moments of an episode that its decisions are compared with."""
+    starts = range(0, len(stacks), batch_size)
+    parts = (_batch(stacks[first : first + batch_size], agent.device) for first in starts)
+    return spread(together([streams_of(agent, part) for part in parts]))
 
 
 def _batch(stacks: list[Stack], device: torch.device) -> Stack:
@@ -161,7 +176,12 @@ def _batch(stacks: list[Stack], device: torch.device) -> Stack:
 
 
 def _explained(
-    model: AsPictures, agent: MultimodalDqn, part: Stack, kept: list[int], config: ExplainAgentConfig
+    model: AsPictures,
+    agent: MultimodalDqn,
+    part: Stack,
+    moments: Streams,
+    kept: list[int],
+    config: ExplainAgentConfig,
 ) -> Explained:
     """Return what is known of some steps, and the maps of the ``kept`` ones; all on the CPU."""
     inputs = as_pictures(*part)
@@ -174,13 +194,17 @@ def _explained(
     shapley = shapley_values(agent.network, tuple(part), score)
     video_maps, audio_maps = (None if one is None else one[kept].cpu() for one in maps)
     shapley = Shapley(*(field.cpu() for field in shapley))
-    return Explained(actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), video_maps, audio_maps)
+    evidence = evidence_for(agent, part, actions, moments)
+    told = actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), evidence
+    return Explained(*told, video_maps, audio_maps)
 
 
 def _together(parts: list[Explained]) -> Explained:
     def join(fields: tuple[Any, ...]) -> Any:
         if isinstance(fields[0], Shapley):
             return Shapley(*(torch.cat(values) for values in zip(*fields, strict=True)))
+        if isinstance(fields[0], list):
+            return [one for field in fields for one in field]
         return None if fields[0] is None else torch.cat(fields)
 
     return Explained(*(join(fields) for fields in zip(*parts, strict=True)))
@@ -203,7 +227,7 @@ def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: list
         )
 
 
-def _as_json(told: Explained, total: float) -> dict[str, Any]:
+def _as_json(told: Explained, total: float, drawn: list[int], names: list[str]) -> dict[str, Any]:
     video, audio = told.shapley.whole_shares()
     return {
         "return": total,
@@ -212,6 +236,11 @@ def _as_json(told: Explained, total: float) -> dict[str, Any]:
         "share_of_audio": audio,
         "average_drop": average_drop(told.full, told.masked),
         "average_increase": average_increase(told.full, told.masked),
+        "drawn": drawn,
+        "sentences": [
+            sentence(names[action], evidence)
+            for action, evidence in zip(told.actions.tolist(), told.evidence, strict=True)
+        ],
         "actions": told.actions.tolist(),
         "probabilities": told.full.tolist(),
         "q_values": told.values.tolist(),
@@ -221,12 +250,15 @@ def _as_json(told: Explained, total: float) -> dict[str, Any]:
 
 
 def print_explanation(result: dict[str, Any]) -> None:
-    """Print a line an episode, what the numbers mean, and where everything is written."""
+    """Print an episode's figures and the sentences of its drawn steps, what they mean, and where they are."""
     for number, one in enumerate(result["episodes"], start=1):
         played = f"return {one['return']:g} in {one['steps']:,} steps"
         acted = f"acted {one['share_of_video']:.0%} on the video, {one['share_of_audio']:.0%} on the audio"
         told = f"average drop {one['average_drop']:.1f} %, increase {one['average_increase']:.1f} %"
         print(f"episode {number}: {played}; {acted}; {told}")
+        for step in one["drawn"]:
+            print(f"  step {step}  {one['sentences'][step]}")
     print(f"shares are of the {result['score']} of the chosen action: exact Shapley values of both streams")
     print(f"drop and increase are of its {result['confidence']}, with both streams multiplied by their maps")
+    print("sentences: how often the action would be another with a modality of another, similar moment")
     print(f"written to   {result['out']}")

@@ -17,7 +17,7 @@ from spl.envs.resumable import reset_seed
 from spl.media.log_mel import LogMel
 from spl.records import AUDIO, VIDEO, Observation
 
-Decide = Callable[[Stack], Reason]
+Decide = Callable[[Stack, int], Reason]  # of a stack, and the step of its episode
 
 
 class Shot(NamedTuple):
@@ -44,7 +44,7 @@ class Player:
     """Plays episodes for a camera.
 
     Args:
-        decide: what the agent does with a stack of observations.
+        decide: what the agent does with a stack of observations at a step of an episode.
         env: seen and heard.
         camera: in ``env``.
         history: steps in a stack.
@@ -89,7 +89,7 @@ class Player:
             while not is_over:
                 given = self._given(observation, step)
                 self._stacks.push(given, is_first=step == 0)
-                reason = self.decide(self._stacks.stack())
+                reason = self.decide(self._stacks.stack(), step)
                 shot = self._shot(episode, observation.audio, step == 0, reason)
                 yield shot._replace(present=(bool(given.present[VIDEO]), bool(given.present[AUDIO])))
                 observation, _, terminated, truncated, _ = self.env.step(reason.action)

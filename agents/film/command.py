@@ -1,11 +1,9 @@
 """``spl film``: a video of a trained agent playing, with its whole sound and saliency overlays."""
 
-import errno
-import os
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,19 +12,23 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from spl.agents.choice import played_moments
 from spl.agents.conditions import Spoiler, conditions
 from spl.agents.config import read_run
-from spl.agents.decision import reason_of
+from spl.agents.decision import Reason, reason_of
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent
 from spl.agents.film.frame import Screen, View
+from spl.agents.film.out import open_out
 from spl.agents.film.sound_strip import Strip
+from spl.agents.film.subtitles import Subtitles
+from spl.agents.history import Stack
 from spl.agents.monitor import ModalityMonitor
 from spl.agents.monitored import load_usual
 from spl.agents.rollout import Player, Shot, names_of_actions
 from spl.config.errors import UsageError
 from spl.config.options import PathName
-from spl.config.ranges import Count, Count0, Positive, Scale, Seed, check_ranges
+from spl.config.ranges import Count, Count0, NotNegative, Positive, Scale, Seed, check_ranges
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.filmed import Camera, Moment, make_filmed
@@ -60,6 +62,7 @@ class FilmConfig:
         False  # clear the presence flag of what fails, by what spl evaluate agent --monitor fitted
     )
     overlay: bool = True  # saliency maps over video and audio
+    subtitle_s: NotNegative = 1.5  # for which a decision's sentence stands in the .srt beside it; 0: one each
     scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
@@ -91,6 +94,7 @@ class Reel:
         if env.sample_rate_hz is not None:
             num_frames = env.config.audio_frames
             self._strip = Strip(env.config.num_mels, round(num_frames * STRIP_S / step_s), num_frames)
+        self.subtitles = Subtitles(self.action_names)
         self._ranges = deque[tuple[float, float]](maxlen=max(1, round(STRIP_S / step_s)))
         self._has_track = False  # whether any decision had a map of the sound
         self._sounds = deque[NDArray[np.float32]]()
@@ -117,6 +121,7 @@ class Reel:
             yield self._sounds.popleft()
 
     def _take_in(self, shot: Shot) -> None:
+        self.subtitles.take_in(shot, float(self.num_frames / self.frame_rate_hz))
         if shot.reason is not None:
             values = shot.reason.values
             self._ranges.append((float(values.min()), float(values.max())))
@@ -163,25 +168,6 @@ class Reel:
         )
 
 
-def open_out(path: Path) -> None:
-    """Make the folder of a film that shall be written, and see whether it can be.
-
-    Raises:
-        UsageError: if it cannot.
-    """
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-        beside.touch()
-        beside.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"the film {path} cannot be written: {error.strerror}; choose another --out"
-        ) from error
-
-
 def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list[str]:
     """Return what the film will not have, and why, in sentences.
 
@@ -225,13 +211,14 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     the frames that led to it, whose last is the one that it was made on.
 
     Returns:
-        What was filmed: ``file``, the checkpoint's ``step``, ``frames``, ``seconds``, the episodes'
-        ``returns`` as far as they are filmed, and whether it ``is_finished``, not stopped by a signal.
+        What was filmed: ``file`` and its ``subtitles``, the checkpoint's ``step``, ``frames``, ``seconds``,
+        the episodes' ``returns`` as far as they are filmed, and whether it ``is_finished``, not stopped by
+        a signal.
 
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
     """
-    agent, _, history, step = load_agent(run, config.device)
+    agent, make, history, step = load_agent(run, config.device)
     path = run / "agent.mp4" if config.out is None else Path(config.out)
     open_out(path)  # after the run was read: what is no run gets no folder
     env, camera = make_filmed(read_run(run).env)
@@ -241,7 +228,14 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
         for sentence in describe_left_out(env.describe()):
             say(console, f"left out   {sentence}")
-        decide = partial(reason_of, agent, with_maps=config.overlay)
+        moments = played_moments(agent, make, history, config.seed + 1)
+        step_s = float(env.frame_skip / camera.frame_rate_hz)
+        every = max(1, math.ceil(config.subtitle_s / step_s))
+
+        def decide(stack: Stack, step: int) -> Reason:
+            is_told = step % every == 0
+            return reason_of(agent, stack, moments, with_maps=config.overlay, with_words=is_told)
+
         absent = ABSENT[config.modalities]
         spoil, watch = spoil_of(env, config), None
         if config.monitor:
@@ -252,11 +246,13 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
             write_reel(path, reel, player, console)
+            reel.subtitles.write(path.with_suffix(".srt"), float(reel.num_frames / reel.frame_rate_hz))
     finally:
         env.close()
     return {
         "file": path,
         "step": step,
+        "subtitles": path.with_suffix(".srt"),
         "frames": reel.num_frames,
         "seconds": float(reel.num_frames / reel.frame_rate_hz),
         "returns": reel.returns,

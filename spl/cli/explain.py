@@ -55,4 +55,5 @@ def film(argv: list[str]) -> int:
     done = shoot(run, parse(FilmConfig, rest, prog="spl film RUN"))
     returns = ", ".join(f"{total:g}" for total in done["returns"])
     print(f"{done['file']}: {done['seconds']:.1f} s, {done['frames']:,} frames, return {returns}")
+    print(f"{done['subtitles']}: what each decision rests on, in words; players show it as subtitles")
     return OK if done["is_finished"] else INTERRUPTED

@@ -57,7 +57,24 @@ def _episodes(run: Run) -> list[Block]:
         f"exact Shapley values. Average drop, increase: of its {result['confidence']}, with both streams "
         f"multiplied by their {result['method']} maps."
     )
-    return [Table("What it acted on", columns, rows, note)]
+    return [Table("What it acted on", columns, rows, note), *_decisions(result["episodes"])]
+
+
+def _decisions(episodes: list[dict[str, Any]]) -> list[Block]:
+    """Return the sentences of the drawn steps; runs explained before have none."""
+    rows = [
+        [f"{number}", f"{step}", one["sentences"][step]]
+        for number, one in enumerate(episodes, start=1)
+        for step in one.get("drawn", [])
+    ]
+    if not rows:
+        return []
+    note = (
+        "Shares are of the choice: how often the action would be another with that modality of another, "
+        "similar moment of the episode. Places are where most of what speaks for the action lies, by "
+        "integrated gradients. explanation/episode-N.txt has a sentence for every step."
+    )
+    return [Table("Decisions in words", ["episode", "step", "decision"], rows, note, is_prose=True)]
 
 
 def _renamed(episode: dict[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,17 @@ def test_an_episode_is_told_step_by_step(folder, capsys):
         torch.testing.assert_close(torch.tensor(one["probabilities"]), sure, atol=1e-4, rtol=0)
         assert one["share_of_video"] + one["share_of_audio"] == pytest.approx(1.0)
         assert (out / f"episode-{number}.png").stat().st_size > 10_000
+        assert one["drawn"] == [0, 16, 31]
+        assert len(one["sentences"]) == 32
+        assert {line.partition(": ")[0] for line in one["sentences"]} <= {"UP", "RIGHT", "DOWN", "LEFT"}
+        lines = (out / f"episode-{number}.txt").read_text().splitlines()
+        assert lines == [f"{step}\t{line}" for step, line in enumerate(one["sentences"])]
+        for step in one["drawn"]:
+            assert f"  step {step}  {one['sentences'][step]}\n" in told
+    assert cli.main(["report", str(folder)]) == 0
+    page = (folder / "report.html").read_text()
+    assert "Decisions in words" in page
+    assert result["episodes"][0]["sentences"][16] in page
 
 
 def test_actions_are_called_as_the_environment_calls_them(folder, monkeypatch):

@@ -14,18 +14,20 @@ import torch
 from rich.console import Console
 
 from spl.agents import monitored
+from spl.agents.choice import played_moments, streams_of
 from spl.agents.config import read_run
-from spl.agents.decision import reason_of
+from spl.agents.decision import Reason, reason_of
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
-from spl.agents.film import command
+from spl.agents.film import command, subtitles
 from spl.agents.film.command import FilmConfig, Reel, film
 from spl.agents.history import History, Stack
 from spl.agents.network import MultimodalQNetwork
-from spl.agents.rollout import Player
+from spl.agents.rollout import Player, Shot
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.envs.filmed import make_filmed
 from spl.envs.resumable import reset_seed
+from spl.explain.words import Evidence
 from spl.models.encoder import EncoderConfig, build_encoder
 from spl.records import Observation, StreamSpec
 from spl.runs.signals import StopSignals
@@ -162,8 +164,37 @@ def test_a_small_picture_has_a_map_although_the_last_convolution_leaves_one_plac
         agent = SimpleNamespace(
             network=network, device=torch.device("cpu"), act=lambda stack, epsilon, action=action: [action]
         )
-        maps.append(reason_of(agent, stack, with_maps=True).seen)
+        maps.append(reason_of(agent, stack, streams_of(agent, stack), with_maps=True).seen)
     assert max(one.max() for one in maps) == 1.0, "a map of one place is even, and so zeros"
+
+
+def test_the_sentences_stand_beside_the_film_while_their_decisions_are_shown(run, tmp_path, monkeypatch):
+    told = iter(range(1_000))  # so that no two sentences are alike
+    monkeypatch.setattr(subtitles, "sentence", lambda action, evidence: f"{action}, {next(told)}")
+    for subtitle_s, spacing in ((0.5, 5), (0.0, 1)):  # in decisions, of 0.1 s
+        done = shoot(run, tmp_path / "a.mp4", num_episodes=2, subtitle_s=subtitle_s, overlay=False)
+        assert done["subtitles"] == tmp_path / "a.srt"
+        cues = [block.split("\n") for block in (tmp_path / "a.srt").read_text().strip().split("\n\n")]
+        assert [int(number) for number, _, _ in cues] == list(range(1, len(cues) + 1))
+        begins = [first + step for first in (0, 37) for step in range(0, 36, spacing)]
+        ends = [min(frame + spacing, 36 if frame < 36 else 73) for frame in begins]
+        assert [time for _, time, _ in cues] == [
+            f"00:00:0{a // 10},{a % 10}00 --> 00:00:0{b // 10},{b % 10}00"
+            for a, b in zip(begins, ends, strict=True)
+        ]
+        assert {text.partition(",")[0] for _, _, text in cues} <= {"WAIT", "LOOK", "WAVE", "HANDSHAKE"}
+
+
+def test_a_sentence_that_is_said_again_stays_and_what_begins_after_the_film_is_left_out():
+    kept = subtitles.Subtitles(["LEFT", "RIGHT"])
+    for begins_s, action, changes in ((0.0, 0, 0.8), (1.5, 0, 0.8), (3600.5, 1, 0.8), (3602.0, 1, 0.0)):
+        evidence = Evidence((True, True), (True, True), (changes, 0.0, changes))
+        reason = Reason(action, np.zeros(2, np.float32), None, evidence=evidence)
+        kept.take_in(Shot(0, False, [], None, reason), begins_s)
+    assert kept.as_srt(3601.25) == (
+        "1\n00:00:00,000 --> 01:00:00,500\nLEFT: 100 % by video; audio counted for little\n\n"
+        "2\n01:00:00,500 --> 01:00:01,250\nRIGHT: 100 % by video; audio counted for little\n"
+    )
 
 
 def test_what_is_no_run_gets_no_folder(tmp_path, capsys):
@@ -183,7 +214,7 @@ def test_run_and_generators_are_left_as_they_are(run, tmp_path):
     assert state_of(run) == before
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_equal(np.random.get_state(), numpy_state)  # noqa: NPY002
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "a.srt"]
 
 
 def test_same_seed_gives_the_same_film_and_seconds_end_it(run, tmp_path):
@@ -229,11 +260,14 @@ def test_a_failing_modality_is_shown_absent_once_the_monitor_found_it(run, tmp_p
 
 
 def test_no_more_than_a_frame_of_sound_waits_and_a_signal_ends_the_film_whole(run):
-    agent, _, history, _ = load_agent(run, "cpu")
+    agent, make, history, _ = load_agent(run, "cpu")
+    moments = played_moments(agent, make, history, SEED)
     env, camera = make_filmed(read_run(run).env)
     stop = StopSignals()
     reel = Reel(env, camera, FilmConfig(num_episodes=2, device="cpu"), stop)
-    player = Player(lambda stack: reason_of(agent, stack, with_maps=False), env, camera, history=history)
+    player = Player(
+        lambda stack, _: reason_of(agent, stack, moments, with_maps=False), env, camera, history=history
+    )
     sounds, num_heard = reel.sounds(), 0
     for number, frame in enumerate(reel.frames(player.shots(2)), start=1):
         assert frame.dtype == np.uint8
