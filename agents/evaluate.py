@@ -25,6 +25,7 @@ from spl.agents.monitored import Watched, print_monitor, usual_running
 from spl.agents.playing import Policy, Watch, oracle, play, policy_of
 from spl.agents.returns import Outcome, outcomes_as_json
 from spl.agents.robustness import draw_robustness
+from spl.agents.sureness import played_choices, sentence_of, sureness
 from spl.config.errors import UsageError
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.envs.adapter import AudioVisualEnv
@@ -129,10 +130,14 @@ def evaluate_agent(
             outcomes["oracle"] = outcome(oracle, UNTOUCHED, "oracle")
     for sentence in dict.fromkeys(sentence.partition("; ")[0] for env in envs for sentence in env.news()):
         say(console, f"range      {sentence}")
+    num_judged = config.num_episodes * config.num_seeds
+    chosen = played_choices(agent, envs[0], history=history, seed=config.seed, num_episodes=num_judged)
     for env in envs:
         env.close()
     made: dict[str, Any] = {"run": str(run), "step": step, "fails_midway_at_step": half_length}
     result = made | how_made(config) | outcomes_as_json(outcomes, config.seed)
+    told = sureness(chosen)
+    result["sureness"] = told | {"sentence": sentence_of(told)}
     for name, condition in happening.items():
         result["conditions"][name] |= condition.as_json()
     for name, watched in monitored.items():
@@ -174,6 +179,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
     print_table(title, columns, rows)
     if "not_retained" in result:
         print(result["not_retained"])
+    print(result["sureness"]["sentence"])
     print_monitor(result)
 
 

@@ -48,8 +48,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "runs",
     },
+    "spl.classify.calibration": set(),
     "spl.classify": {
         "ablation",
+        "classify.calibration",
         "curriculum",
         "data",
         "data.images",

@@ -1,19 +1,25 @@
 """``spl evaluate classifier``: the scores of a trained classifier on held-out images."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
+from spl.classify.calibration.warning import MOST_SHOWN, Warnings, draw_warning, draw_withheld, warnings_of
 from spl.classify.config import RUNS, TrainClassifierConfig
 from spl.classify.metrics import class_rows, draw_confusion, write_confusion
 from spl.classify.model import Classifier, build_classifier
 from spl.config.errors import UsageError
 from spl.config.options import PathName
+from spl.config.ranges import ShareInside, check_ranges
 from spl.data.images.datasets import ImageSets, load_images
 from spl.data.loading import Pictures, batches, in_order, plain
 from spl.runs import checkpoint
-from spl.runs.directory import kept_run
+from spl.runs.directory import generator_of, kept_run
 from spl.runs.files import replace_text
 
 
@@ -30,7 +36,11 @@ class EvaluateClassifierConfig:
 
     which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
+    max_error: ShareInside = 0.02  # promised for the images that it would answer, with 95 % confidence
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     @property
     def file(self) -> str:
@@ -73,7 +83,10 @@ def read_classifier(
 
 
 def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[str, Any]:
-    """Return the scores of the run in ``folder`` and write them there as JSON and as a picture.
+    """Return the scores of the run in ``folder`` and write them there as JSON and as pictures.
+
+    Beside the confusion matrix: how far its probabilities can be trusted, and which images it would not
+    answer to keep ``max_error`` (`spl.classify.calibration`).
 
     Raises:
         UsageError: as `read_classifier`, or if the images are of other classes.
@@ -82,7 +95,12 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     pictures = Pictures(sets.test, plain(run.data, sets.size), run.seed)
     keys = in_order(len(sets.test.indices), run.recipe.batch_size)
     loader = batches(pictures, keys, num_workers=run.data.num_workers, is_pinned=False)
-    scores = classifier.score(loader, len(sets.classes))
+    answers: list[tuple[Tensor, Tensor]] = []
+    scores = classifier.score(loader, len(sets.classes), answers)
+    logits, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    warnings = None
+    if len(labels) > 1:
+        warnings = warnings_of(logits, labels, config.max_error, generator_of(run.seed, "halves"))
     result = {
         "which": config.which,
         "run_is_finished": (folder / "result.json").exists(),
@@ -93,9 +111,32 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
         "top5": scores.top5,
         "loss": scores.loss,
         "classes": class_rows(scores.confusion, sets.classes),
+        "warning": None if warnings is None else warnings.as_json(),
     }
     title = f"{run.data.name}, {run.model.name}, {config.which} weights: {scores.top1:.2%}"
     write_confusion(scores.confusion, sets.classes, folder / f"{config.file}.csv")
     draw_confusion(scores.confusion, sets.classes, title, folder / f"{config.file}.png")
+    if warnings is not None:
+        draw_warning(warnings, title, folder / f"answers-{config.which}.png")
+        _draw_withheld(warnings, pictures, labels, sets.classes, folder / f"unanswered-{config.which}.png")
     replace_text(folder / f"{config.file}.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _draw_withheld(
+    warnings: Warnings, pictures: Pictures, labels: Tensor, classes: Sequence[str], path: Path
+) -> None:
+    """Draw the least probable of the images that would not be answered."""
+    places = warnings.withheld
+    shown, told, answers = places[:MOST_SHOWN], [], warnings.answers
+    images: list[Tensor] = []
+    if shown:
+        (batch,) = batches(pictures, [[(0, place) for place in shown]], num_workers=0, is_pinned=False)
+        images = list(batch.images)
+    for place in shown:
+        answer, truth = (classes[int(one[place])] for one in (answers.predicted, labels))
+        told.append((answer, float(answers.scaled[place]), truth))
+    title = f"{len(places):,} of {len(labels):,} held-out images that it would not answer"
+    if len(shown) < len(places):
+        title += f", the {len(shown)} least probable"
+    draw_withheld(images, told, f"{title}: its answer, probability (truth)", path)

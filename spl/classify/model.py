@@ -169,8 +169,16 @@ class Classifier:
         num_right = (seen.logits.detach().argmax(dim=1) == seen.labels).sum()
         return Update((losses * weights).mean(), num_right, losses)
 
-    def score(self, batches: Iterable[Images], num_classes: int) -> Scores:
-        """Return the scores of the judged model, which stays in the mode it was in."""
+    def score(
+        self, batches: Iterable[Images], num_classes: int, answers: list[tuple[Tensor, Tensor]] | None = None
+    ) -> Scores:
+        """Return the scores of the judged model, which stays in the mode it was in.
+
+        Args:
+            batches: of images.
+            num_classes: ``K``.
+            answers: where the logits ``(B, K)`` and labels ``(B,)`` of each batch are put; None: nowhere.
+        """
         tally, model = Tally(num_classes, self.device), self.judged
         compute: Callable[..., Any] = self._forward if self.averaged is None else model
         with evaluating(model), torch.inference_mode():
@@ -178,6 +186,8 @@ class Classifier:
                 labels = batch.labels.to(self.device, non_blocking=True)
                 logits = self.logits(compute, batch.images)
                 tally.add(logits, labels, classification(logits, labels))
+                if answers is not None:
+                    answers.append((logits.cpu(), labels.cpu()))
         return tally.scores()
 
     def state_dict(self) -> dict[str, Any]:

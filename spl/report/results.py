@@ -83,7 +83,10 @@ def _agent(run: Run) -> list[Block]:
     charts: list[Block] = [Chart("Return by condition", chart, "interquartile mean, 95 % interval")]
     if has_retained:
         charts.append(_profile(found))
-    return [*charts, Table("", columns, rows, note), *_monitor(found)]
+    sure = [
+        Words([f"{one[0].upper()}{one[1:]}."]) for one in [result.get("sureness", {}).get("sentence")] if one
+    ]
+    return [*charts, Table("", columns, rows, note), *sure, *_monitor(found)]
 
 
 def _monitor(found: dict[str, Any]) -> list[Block]:
@@ -154,6 +157,10 @@ def _classifier(run: Run) -> list[Block]:
         ]
         for one in classes
     ]
+    for which in ("last", "best"):
+        if told := run.document(f"evaluation-{which}").get("warning"):
+            rows_of = [f"{one[0].upper()}{one[1:]}." for one in told["sentences"]]
+            blocks.append(Words([f"{which.capitalize()} weights, a warning before a mistake:", *rows_of]))
     columns = ["class", "images", "recall", "precision", "confused with"]
     blocks.append(Table("Classes, the worst first", columns, rows[:MOST_CLASSES]))
     if more := rows[MOST_CLASSES:]:
