@@ -76,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "classify",
         "data",
         "data.images",
+        "media",
         "models",
         "pretrain",
         "runs",

@@ -1,0 +1,16 @@
+"""``spl show``: the command that draws what a data set looks like."""
+
+from spl.cli.run_arguments import OK
+from spl.config.parse import parse
+from spl.config.words import split_words
+
+
+def show_data(argv: list[str]) -> int:
+    """``spl show data NAME|PATH ... [options]``."""
+    from spl.explain.data import ShowDataConfig
+    from spl.explain.data import show_data as show
+
+    words, rest = split_words(argv)
+    for sentence in show(words, parse(ShowDataConfig, rest, prog="spl show data NAME|PATH ...")):
+        print(sentence)
+    return OK
