@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from spl.agents.curriculum import ReplayCurriculumConfig
+from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.dqn import DqnConfig, MultimodalDqn
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders

@@ -4,115 +4,24 @@ One rule for all four names. Of ``num / share`` candidates, drawn uniformly or b
 easiest are learned, easy to hard. So the number of updates never depends on the pace.
 """
 
-from dataclasses import dataclass, fields
 from math import ceil
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.curriculum_config import MODALITIES, Pace, ReplayCurriculumConfig
 from spl.agents.protocol import Agent
 from spl.agents.replay.last_losses import LastLosses, easiest
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.replay.prioritized import Priorities, absolute_errors, importance_weights
 from spl.agents.view_pace import ViewPace
-from spl.config.ranges import Share, ShareAbove0, check_ranges
-from spl.curriculum.pace import share_at
-from spl.records import AUDIO, VIDEO, StreamSpec
+from spl.curriculum.soft import below
+from spl.curriculum.weights import SCHEMES, diversity
 
-Name = Literal["uniform", "self-paced", "prioritized", "spl-to-per"]
-MODALITIES = {"video": VIDEO, "audio": AUDIO}
-_PACE = ("start", "end", "over", "warmup", "schedule", "groups", "rescored", "modality")
-_PRIORITY = ("alpha", "beta")
-_USED: dict[str, tuple[str, ...]] = {
-    "uniform": (),
-    "self-paced": _PACE,
-    "prioritized": _PRIORITY,
-    "spl-to-per": (*_PACE, *_PRIORITY),
-}
 _NUM_SCORED_AT_ONCE = 256  # transitions, which bounds the RAM of a large mini-buffer's pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplayCurriculumConfig:
-    """Which transitions of the memory are learned, and how much each counts."""
-
-    name: Name = "uniform"  # which transitions are learned first
-    views: Literal["all", "progress"] = "all"  # all views alike, or those more whose loss falls
-    start: ShareAbove0 = 0.5  # easiest share of the sampled transitions learned at first
-    end: ShareAbove0 = 1.0  # easiest share learned at the end
-    over: ShareAbove0 = 0.5  # share of the steps over which it grows
-    warmup: Share = 0.08  # share of the steps, at the start, that learn everything sampled
-    schedule: Literal["linear", "root", "geometric"] = "linear"  # how the share grows
-    groups: Literal["reward", "action", "none"] = "reward"  # share within each reward sign, or action
-    rescored: Share = 0.125  # mean share of sampled transitions whose loss is recomputed
-    modality: Literal["video", "audio"] | None = None  # whose loss alone is the difficulty
-    alpha: Share = 0.6  # exponent of priorities: 0 is uniform, 1 proportional to the error
-    beta: Share = 0.4  # initial exponent of importance weights; it grows to 1
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.start > self.end:
-            raise ValueError(f"start must be at most end ({self.end}), got {self.start}: the share grows")
-        for field in fields(self):
-            is_used = field.name in ("name", "views") or field.name in _USED[self.name]
-            if not is_used and getattr(self, field.name) != field.default:
-                raise ValueError(
-                    f"{field.name} {getattr(self, field.name)} means nothing to the {self.name} curriculum: "
-                    "leave it out, or choose another --curriculum"
-                )
-
-    def named(self, name: Name) -> "ReplayCurriculumConfig":
-        """Return the curriculum of another name, with those of these options that mean something to it."""
-        return ReplayCurriculumConfig(
-            name=name, views=self.views, **{option: getattr(self, option) for option in _USED[name]}
-        )
-
-    def check_views(self, no_thirds: str | None) -> None:
-        """Raise ``ValueError`` if views are to be chosen and, for the reason given, there is only one."""
-        if self.views == "progress" and no_thirds is not None:
-            raise ValueError(
-                f"curriculum.views=progress chooses among the thirds' views, of which there are none "
-                f"({no_thirds}): leave it out"
-            )
-
-    def check_modalities(self, spec: StreamSpec) -> None:
-        """Raise ``ValueError`` if an environment of this ``spec`` lacks the pace's modality."""
-        there = {"video": spec.has_video, "audio": spec.has_audio, None: True}
-        if not there[self.modality]:
-            raise ValueError(f"curriculum.modality must be a stream of the environment, got {self.modality}")
-
-    @property
-    def has_pace(self) -> bool:
-        """Whether easy transitions come first."""
-        return "start" in _USED[self.name]
-
-    @property
-    def has_priorities(self) -> bool:
-        """Whether hard transitions are drawn more often."""
-        return "alpha" in _USED[self.name]
-
-
-class Pace(NamedTuple):
-    """What holds at a step."""
-
-    share: float  # of the transitions drawn, that is learned
-    hardness: float  # chance that one is drawn by its priority instead of uniformly
-    beta: float  # of the importance weights
-
-    @classmethod
-    def at(cls, config: ReplayCurriculumConfig, done: float) -> "Pace":
-        """Return the pace after a share ``done`` of the run: share and hardness grow together."""
-        beta = config.beta + (1.0 - config.beta) * min(1.0, done)
-        if not config.has_pace:
-            return cls(1.0, float(config.has_priorities), beta)
-        if done < config.warmup:
-            return cls(1.0, 0.0, beta)
-        grown = min(1.0, (done - config.warmup) / config.over)
-        share = share_at(grown, start=config.start, end=config.end, schedule=config.schedule)
-        return cls(share, grown if config.has_priorities else 0.0, beta)
 
 
 class Draw(NamedTuple):
@@ -170,12 +79,13 @@ class ReplayCurriculum:
         pace = Pace.at(self.config, step / self.num_steps)
         places = self._candidates(ceil(num / pace.share - 1e-9), pace.hardness)
         self.told = {"curriculum/share": num / places.size}
+        weights = None
         if pace.share < 1.0:
-            places = self._keep(places, num)
+            places, weights = self._keep(places, num)
         elif self.losses is not None:
             self.losses.forget_new()
         if self.priorities is None:
-            return Draw(places, None)
+            return Draw(places, weights)
         self.told |= {
             "curriculum/hardness": pace.hardness,
             "curriculum/beta": pace.beta,
@@ -183,7 +93,8 @@ class ReplayCurriculum:
         }
         uniform = (1.0 - pace.hardness) / len(self.memory)
         chances = uniform + pace.hardness * self.priorities.probabilities(places)
-        return Draw(places, importance_weights(chances, len(self.memory), pace.beta))
+        important = importance_weights(chances, len(self.memory), pace.beta)
+        return Draw(places, important if weights is None else important * weights)
 
     def weights_of_views(self, losses: Tensor) -> Tensor:
         """Return how much each view counts ``(V,)``, of the detached losses ``(V, B)`` of an update."""
@@ -223,14 +134,23 @@ class ReplayCurriculum:
             np.concatenate([hard, self.memory.draw(num - num_hard, self.generator)])
         )
 
-    def _keep(self, places: NDArray[np.int64], num: int) -> NDArray[np.int64]:
-        """Return the ``num`` easiest of ``places``, the same share of each group, easy to hard."""
+    def _keep(
+        self, places: NDArray[np.int64], num: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+        """Return the ``num`` easiest of ``places``, easy to hard, and how much each counts; None: fully.
+
+        The same share of each group; with SPLD the easiest of all, each group's easiest lowered.
+        """
         assert self.losses is not None
         unsure = self.losses.unsure(places, self.config.rescored)
         if unsure.size:
             self.losses.see(unsure, self._score(unsure))
         losses = self.losses.at(places)
-        kept = easiest(losses, self._groups(places), num)
+        groups = np.unique(self._groups(places), return_inverse=True)[1]
+        scores, within = losses, groups
+        if self.config.scheme == "spld":
+            scores, within = self._lowered(losses, groups), np.zeros_like(groups)
+        kept = easiest(scores, within, num)
         self.losses.turn()
         is_known = np.isfinite(losses)
         self.told |= {
@@ -244,7 +164,30 @@ class ReplayCurriculum:
                 "curriculum/mean_loss": float(learned.mean()),
                 "curriculum/mean_loss_of_drawn": float(losses[is_known].mean()),
             }
-        return places[kept]
+        if self.config.scheme in ("hard", "spld"):
+            return places[kept], None
+        weights = self._weights(losses, groups, kept)
+        self.told["curriculum/weight"] = float(weights.mean())
+        return places[kept], weights
+
+    def _lowered(self, losses: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return ``losses (n,)`` less SPLD's bonus for the easiest of each group, in their mean's unit."""
+        is_known = np.isfinite(losses)
+        if not is_known.any():
+            return losses
+        bonus = diversity(torch.from_numpy(losses), torch.from_numpy(groups), self.config.gamma).numpy()
+        return np.where(is_known, losses - bonus * losses[is_known].mean(), losses)
+
+    def _weights(
+        self, losses: NDArray[np.float32], groups: NDArray[np.int64], kept: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return by how far each of ``kept`` lies below the easiest of its group that is left out."""
+        left_out = np.where(np.isfinite(losses), losses, np.float32(np.inf))
+        left_out[kept] = np.inf
+        limits = np.full(groups.max() + 1, np.inf, np.float32)
+        np.minimum.at(limits, groups, left_out)
+        options = {name: getattr(self.config, name) for name in SCHEMES[self.config.scheme].options}
+        return below(self.config.scheme, losses[kept], limits[groups[kept]], groups[kept], options)
 
     def _score(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the losses at ``places (n,)``, by one pass without a graph, of one modality if so set."""
@@ -266,6 +209,8 @@ class ReplayCurriculum:
             return self.memory.actions_at(places)
         if self.config.groups == "reward":
             return np.sign(self.memory.rewards_at(places)).astype(np.int64)
+        if self.config.groups == "episode":
+            return self.memory.episodes_at(places)
         return np.zeros(places.size, np.int64)
 
     def state_dict(self) -> dict[str, Any]:

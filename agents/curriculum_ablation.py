@@ -14,7 +14,7 @@ from spl.ablation.curriculum_task import needs
 from spl.agents import config as run
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.config import TrainAgentConfig
-from spl.agents.curriculum import ReplayCurriculumConfig
+from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.evaluate import EvaluateAgentConfig, load_agent
 from spl.agents.playing import play, policy_of

@@ -141,6 +141,11 @@ class ReplayMemory(Rings):
         """Return the actions ``(B,)`` of the transitions at places that :meth:`draw` chose."""
         return self._flat.action[places].astype(np.int64)
 
+    def episodes_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return a number ``(B,)`` for the episode of each of the places that :meth:`draw` chose."""
+        began = places - self._flat.age[places].astype(np.int64) * self.num_envs
+        return began % (self.slots * self.num_envs)
+
     def rewards_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the rewards ``(B,)`` of the transitions at places that :meth:`draw` chose, over n steps."""
         return self._windows.rewards(places)

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from spl.agents.config import TrainAgentConfig, build_agent
-from spl.agents.curriculum import ReplayCurriculum, ReplayCurriculumConfig
+from spl.agents.curriculum import ReplayCurriculum
+from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.loop import Progress, learn
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.parse import parse

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spl.curriculum.config import CurriculumConfig
 from spl.curriculum.pace import absolute_pace, easiest_of_groups, share_at
+from spl.curriculum.soft import below
 from spl.curriculum.weights import SCHEMES, diversity
 
 _RANDOM = 0x5EED  # beside the seed: of the difficulty that random draws
@@ -192,8 +193,7 @@ class Curriculum:
     ) -> NDArray[np.float32]:
         """Include the easiest share of each group; a soft form then weighs them against the first left out.
 
-        SPLD includes the easiest share of all samples, each group's bonus taken off their losses. The
-        logarithmic form, whose pace must be below 1, measures losses in units of twice the threshold.
+        SPLD includes the easiest share of all samples, each group's bonus taken off their losses.
         """
         scheme, groups, sizes = self.config.scheme, self.groups, self.sizes
         if scheme == "spld":
@@ -205,15 +205,10 @@ class Curriculum:
         chosen = selection.is_included.astype(np.float32)
         if scheme in ("hard", "spld"):
             return chosen
-        limits = np.maximum(selection.thresholds, np.finfo(np.float32).tiny)[groups]
-        if scheme == "logarithmic":
-            weights = self._form(np.where(is_known, scores, 0.0) / (2 * limits), 0.5, {}) * chosen
-        else:
-            weights = self._form(scores, torch.from_numpy(limits), self._options()) * chosen
-        is_tied = (
-            np.bincount(groups, weights) == 0
-        )  # all as hard as the first left out: the form tells nothing
-        return np.where(is_tied[groups], chosen, weights)
+        limits, places = selection.thresholds[groups], np.flatnonzero(selection.is_included)
+        weights = np.zeros_like(chosen)
+        weights[places] = below(scheme, scores[places], limits[places], groups[places], self._options())
+        return weights
 
     def _options(self) -> dict[str, float]:
         return {name: getattr(self.config, name) for name in SCHEMES[self.config.scheme].options}

@@ -9,7 +9,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from spl.agents.config import ALIASES, TrainAgentConfig
-from spl.agents.curriculum import Pace, ReplayCurriculum, ReplayCurriculumConfig
+from spl.agents.curriculum import ReplayCurriculum
+from spl.agents.curriculum_config import Pace, ReplayCurriculumConfig
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.replay.prioritized import EPSILON
 from spl.config.errors import UsageError

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.config import LoopConfig, TrainAgentConfig, build_agent
-from spl.agents.curriculum import Draw, ReplayCurriculum, ReplayCurriculumConfig
+from spl.agents.curriculum import Draw, ReplayCurriculum
+from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.dqn import DqnConfig, MultimodalDqn
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack

@@ -351,10 +351,11 @@ THREE = ("--num_envs", "3", "--env_workers", "false")
         ("uniform", ()),
         ("self-paced", (*PACE, "--agent.n_step", "3")),
         ("self-paced", (*PACE, "--curriculum.modality", "audio", "--curriculum.groups", "action")),
+        ("self-paced", (*PACE, "--curriculum.scheme", "linear", "--curriculum.groups", "episode")),
         ("prioritized", ("--memory.capacity", "90")),
         ("spl-to-per", (*PACE, *THREE)),
     ],
-    ids=["uniform", "self-paced", "one modality", "prioritized", "spl-to-per"],
+    ids=["uniform", "self-paced", "one modality", "soft", "prioritized", "spl-to-per"],
 )
 def test_any_curriculum_stopped_between_two_steps_and_amid_a_mini_buffer_goes_on_there(
     smoke, monkeypatch, curriculum, options

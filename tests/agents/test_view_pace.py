@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from spl.agents.curriculum import ReplayCurriculumConfig
+from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.train import train_agent
 from spl.agents.view_pace import FLOOR, FORMER, NEWEST, ViewPace
 from spl.config.errors import UsageError
