@@ -30,6 +30,9 @@ class EncoderConfig:
     audio_features: Count = 128  # output width of the audio stream
     features: Count = 256  # width of the joint code
     code_activation: Literal["relu", "sigmoid"] = "relu"  # of the joint code; sigmoid keeps it in 0..1
+    absent: Literal["gate", "zeros"] = (
+        "gate"  # an absent modality: features gated off and flagged, or zeros in
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -47,7 +50,9 @@ class TwoStreamEncoder(nn.Module):
     """Video and audio, each in its own stream, fused into one code that knows which of them is absent.
 
     An absent modality's features are zeroed and its presence flag is 0, so nothing that its stream makes of
-    zeros (biases) reaches the code. A stream whose shape has a zero is not built.
+    zeros (biases) reaches the code. With ``absent="zeros"`` there are neither gates nor flags: the stream
+    reads zeros, and what it makes of them reaches the code. That is Ngiam's plain reading, which cannot
+    tell darkness from no picture. A stream whose shape has a zero is not built.
 
     Args:
         spec: shapes of one step.
@@ -59,6 +64,9 @@ class TwoStreamEncoder(nn.Module):
         audio_stream: of `AUDIO_STREAMS`, or the widths of a dense stream.
         features: ``D`` of the code.
         code_activation: of `ACTIVATIONS`.
+        absent: ``gate`` or ``zeros``.
+
+    Source: Ngiam et al. (2011), Multimodal deep learning, section 3.2, for the zeros.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class TwoStreamEncoder(nn.Module):
         features: int,
         code_activation: str = "relu",  # what agents have always had
         attention_options: Mapping[str, Any] = {},
+        absent: str = "gate",
     ) -> None:
         super().__init__()
         self.video: VideoStream | DenseStream | None = None
@@ -103,7 +112,8 @@ class TwoStreamEncoder(nn.Module):
         )
         self.features = features
         self.code_activation = code_activation
-        self.fuse = nn.Linear(sum(self.stream_features) + 2, features)
+        self.absent = absent
+        self.fuse = nn.Linear(sum(self.stream_features) + (2 if absent == "gate" else 0), features)
 
     def streams(self, video: Tensor, audio: Tensor, present: Tensor) -> Features:
         """Return each stream's features ``(B, D)``, zero where absent; None for a stream not built."""
@@ -116,10 +126,21 @@ class TwoStreamEncoder(nn.Module):
         return seen, heard
 
     def gated(self, features: Features, present: Tensor) -> Features:
-        """Return what :meth:`ungated` returned, zero where ``present (B, 2)`` is down."""
+        """Return what :meth:`ungated` returned; where ``present (B, 2)`` is down zero, or what zeros give."""
         gates = present.to(self.fuse.weight.dtype)  # (B, 2)
         seen, heard = features
-        return None if seen is None else seen * gates[:, :1], None if heard is None else heard * gates[:, 1:]
+        return (
+            None if seen is None else self._gated(seen, self.video, gates[:, :1]),
+            None if heard is None else self._gated(heard, self.audio, gates[:, 1:]),
+        )
+
+    def _gated(self, features: Tensor, stream: Any, gate: Tensor) -> Tensor:
+        """Return ``features (B, D)`` where the ``gate (B, 1)`` is 1; else 0, or what zeros give."""
+        if self.absent == "gate":
+            return features * gate
+        dtype = torch.uint8 if stream is self.video else torch.float32
+        nothing = torch.zeros(1, *stream.shape, dtype=dtype, device=gate.device)
+        return torch.where(gate > 0, features, stream(nothing))  # (B, D)
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
         """Return the code ``(B, D)``.
@@ -134,7 +155,8 @@ class TwoStreamEncoder(nn.Module):
     def code(self, streams: Features, present: Tensor) -> Tensor:
         """Return the code ``(B, D)`` of what :meth:`streams` returned for ``present (B, 2)``."""
         parts = [part for part in streams if part is not None]
-        joint = torch.cat([*parts, present.to(self.fuse.weight.dtype)], dim=1)  # (B, Dv + Da + 2)
+        flags = [present.to(self.fuse.weight.dtype)] if self.absent == "gate" else []
+        joint = torch.cat([*parts, *flags], dim=1)  # (B, Dv + Da + 2)
         return ACTIVATIONS[self.code_activation](self.fuse(joint))  # (B, D)
 
 
@@ -155,4 +177,5 @@ def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> T
         audio_features=config.audio_features,
         features=config.features,
         code_activation=config.code_activation,
+        absent=config.absent,
     )

@@ -11,7 +11,7 @@ from spl.config.errors import UsageError
 from spl.config.parse import parse
 from spl.models.encoder import EncoderConfig, TwoStreamEncoder, build_encoder
 from spl.models.streams import DenseStream
-from spl.records import StreamSpec
+from spl.records import AUDIO, VIDEO, StreamSpec
 
 SPEC = StreamSpec(video=(1, 36, 36), audio=(1, 16, 4))
 WAVEFORM = SPEC._replace(audio=(1, 1, 64), audio_dtype="int8")
@@ -213,3 +213,30 @@ def test_widths_come_from_the_command_line_and_only_with_a_dense_stream() -> Non
         parse(EncoderConfig, ["--video_widths", "64"], prog="spl")
     with pytest.raises(ValueError, match=r"audio_widths must all be at least 1, got 0"):
         EncoderConfig(audio_stream="dense", audio_widths=(8, 0))
+
+
+@pytest.mark.parametrize("streams", [("small", "conv"), ((5,), (4,)), ("small", "mlp")])
+@pytest.mark.parametrize("lacking", [VIDEO, AUDIO])
+def test_zeros_in_place_of_a_modality_are_read_as_a_stream_reads_them(streams, lacking) -> None:
+    encoder = make(video_stream=streams[0], audio_stream=streams[1], absent="zeros")
+    assert encoder.fuse.in_features == sum(encoder.stream_features)
+    inputs = list(draw())
+    present = torch.ones(3, 2, dtype=torch.bool)
+    whole = encoder(*inputs, present)
+    parts = torch.cat([encoder.video(inputs[0]), encoder.audio(inputs[1])], dim=1)
+    torch.testing.assert_close(whole, torch.relu(encoder.fuse(parts)))
+    blank = inputs.copy()
+    blank[lacking] = torch.zeros_like(inputs[lacking])
+    expected = encoder(*blank, present)
+    present[:, lacking] = False
+    torch.testing.assert_close(encoder(*inputs, present), expected)
+    assert not torch.allclose(whole, expected)
+
+
+def test_what_biases_make_of_zeros_reaches_the_code_only_without_gates() -> None:
+    for absent, is_same in (("gate", True), ("zeros", False)):
+        encoder = make(absent=absent)
+        present = torch.tensor([[True, False]]).repeat(3, 1)
+        before = encoder(*draw(), present)
+        nn.init.constant_(encoder.audio.project.bias, 5.0)
+        assert torch.equal(encoder(*draw(), present), before) is is_same
