@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spl.attention.cbam import PooledSpatialAttention
 from spl.attention.eca import eca_kernel
 from spl.attention.maps import AttentionMap
-from spl.attention.pooling import largest, mean
+from spl.attention.pooling import largest, mean, mixed
 
 
 class HAMChannelAttention(nn.Module):
@@ -45,12 +46,10 @@ class HAMChannelAttention(nn.Module):
         """Return the gates ``(B, C, 1, 1)`` of ``x (B, C, H, W)``."""
         positions = x.flatten(2)  # (B, C, H W)
         average, most = mean(positions, dim=2), largest(positions, dim=2)  # (B, C) each
-        if self.alpha is None or self.beta is None:
-            pooled = 0.5 * (average + most)  # (B, C)
-        else:
-            alpha = self.alpha.clamp(0, 1) if self.is_clamped else self.alpha
-            beta = self.beta.clamp(0, 1) if self.is_clamped else self.beta
-            pooled = (0.5 + alpha) * average + (0.5 + beta) * most  # (B, C)
+        alpha, beta = (
+            one.clamp(0, 1) if one is not None and self.is_clamped else one for one in (self.alpha, self.beta)
+        )
+        pooled = mixed(average, most, alpha, beta)  # (B, C)
         gate = torch.sigmoid(self.conv(pooled[:, None])[:, 0])  # (B, C)
         out: Tensor = self.map(gate[:, :, None, None])  # (B, C, 1, 1)
         return out
@@ -235,6 +234,11 @@ class HAM(nn.Module):
         norm: ``batch`` or ``sample``.
         is_adaptive: weigh mean and maximum by trained ``alpha`` and ``beta``.
         is_clamped: keep those in [0, 1].
+        spatial: ``groups`` for HAM's own maps; its tables 1 and 2 also have ``pooled``, CBAM's one map for
+            all channels, and ``none``, the channel gates alone.
+
+    Raises:
+        ValueError: if an option is not of these, or is for a spatial part that is not there.
     """
 
     def __init__(
@@ -248,9 +252,21 @@ class HAM(nn.Module):
         is_adaptive: bool = True,
         is_clamped: bool = False,
         norm: str = "batch",
+        spatial: str = "groups",
     ) -> None:
         super().__init__()
+        if spatial not in ("groups", "pooled", "none"):
+            raise ValueError(f"spatial must be 'groups', 'pooled' or 'none', got {spatial!r}")
+        if spatial != "groups" and (share, max_over, has_shared_norm) != (0.6, "masked", False):
+            raise ValueError(f"share, max_over and has_shared_norm are for spatial='groups', got {spatial!r}")
+        if spatial == "none" and kernel_size != 7:
+            raise ValueError(f"kernel_size is of the spatial part: leave it out, got {kernel_size}")
         self.channel = HAMChannelAttention(channels, is_adaptive=is_adaptive, is_clamped=is_clamped)
+        self.spatial: HAMSpatialAttention | PooledSpatialAttention | None = None
+        if spatial == "pooled":
+            self.spatial = PooledSpatialAttention(kernel_size=kernel_size)
+        if spatial != "groups":
+            return
         self.spatial = HAMSpatialAttention(
             channels,
             share=share,
@@ -262,5 +278,8 @@ class HAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, C, H, W)``."""
-        out: Tensor = self.spatial(x, self.channel.gate(x))
-        return out
+        if isinstance(self.spatial, HAMSpatialAttention):
+            out: Tensor = self.spatial(x, self.channel.gate(x))
+            return out
+        refined: Tensor = self.channel(x)
+        return refined if self.spatial is None else self.spatial(refined)

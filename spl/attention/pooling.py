@@ -14,6 +14,16 @@ def mean(x: Tensor, dim: int) -> Tensor:
     return x.mean(dim) if x.dtype == torch.float16 else x.sum(dim) / x.shape[dim]
 
 
+def mixed(average: Tensor, most: Tensor, alpha: Tensor | None, beta: Tensor | None) -> Tensor:
+    """Return HAM's mixture of means and maxima, ``(mean + max) / 2 + alpha mean + beta max``; None is 0.
+
+    Source: Li et al. (2022), HAM, equation 5.
+    """
+    if alpha is None or beta is None:
+        return 0.5 * (average + most)
+    return (0.5 + alpha) * average + (0.5 + beta) * most
+
+
 def largest(x: Tensor, dim: int) -> Tensor:
     """Return the maximum of ``x`` over ``dim``, which goes away; NaN stays NaN.
 

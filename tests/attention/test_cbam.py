@@ -123,7 +123,39 @@ def test_counts_of_the_papers() -> None:
     assert sum(2 * count(channels) for channels in (64, 128, 256, 512)) == 87_040 + 784  # ResNet-18
 
 
+def test_the_channel_gates_alone_leave_positions_alone() -> None:
+    torch.manual_seed(0)
+    whole, part, x = CBAM(16), CBAM(16, spatial="none"), torch.randn(2, 16, 5, 4)
+    part.channel.load_state_dict(whole.channel.state_dict())
+    assert torch.equal(part(x), whole.channel(x))
+    with attention_maps(part) as maps:
+        part(x)
+    assert list(maps) == ["channel"]
+
+
+def test_adaptive_gates_by_hand() -> None:
+    # Two channels, two positions: means 2 and -1, maxima 3 and 1. Mixed by alpha 0.5 and beta 1:
+    # 2 + 1.5 * 3 = 6.5, and -1 + 1.5 = 0.5. The perceptron: relu(6.5 - 2 * 0.5) = 5.5, times 0.2 and -0.4.
+    layer = CBAM(2, reduction=2, spatial="none", is_adaptive=True).double()
+    assert (layer.channel.alpha.item(), layer.channel.beta.item()) == (0.5, 0.5)
+    with torch.no_grad():
+        layer.channel.reduce.weight.copy_(double([[1.0, -2.0]]))
+        layer.channel.expand.weight.copy_(double([[0.2], [-0.4]]))
+        layer.channel.beta.fill_(1.0)
+    x = double([[3.0, 1.0], [-3.0, 1.0]]).reshape(1, 2, 1, 2)
+    with attention_maps(layer) as maps:
+        layer(x).sum().backward()
+    assert close(maps["channel"].flatten(), torch.sigmoid(double([1.1, -2.2])))
+    assert layer.channel.alpha.grad.abs() > 0
+    assert layer.channel.beta.grad.abs() > 0
+
+
 def test_impossible_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="spatial must be 'pooled' or 'none', got 'groups'"):
+        CBAM(64, spatial="groups")
+    for options in ({"kernel_size": 3}, {"batch_norm": True}):
+        with pytest.raises(ValueError, match="kernel_size and batch_norm are of the spatial part"):
+            CBAM(64, spatial="none", **options)
     for k in (4, 0, -1):
         with pytest.raises(ValueError, match=f"kernel_size must be odd to keep the picture's size, got {k}"):
             CBAM(64, kernel_size=k)

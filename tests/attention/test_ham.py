@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spl.attention.cbam import PooledSpatialAttention
 from spl.attention.ham import HAM, HAMChannelAttention, HAMSpatialAttention, group_sizes
 from spl.attention.maps import attention_maps
 
@@ -202,6 +203,34 @@ def test_gradient_reaches_every_parameter() -> None:
     for name, parameter in ham.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 1e-9, name
+
+
+def test_the_variants_of_the_tables_are_the_channel_gates_with_another_spatial_part() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 5, 4)
+    alone, pooled = HAM(16, spatial="none"), HAM(16, spatial="pooled", kernel_size=3)
+    pooled.channel.load_state_dict(alone.channel.state_dict())
+    assert torch.equal(alone(x), alone.channel(x))
+    assert isinstance(pooled.spatial, PooledSpatialAttention)
+    assert torch.equal(pooled(x), pooled.spatial(alone(x)))
+    for layer, names in ((alone, ["channel"]), (pooled, ["channel", "spatial"])):
+        with attention_maps(layer) as maps:
+            layer(x).sum().backward()
+        assert list(maps) == names
+        assert all(parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spatial": "position"}, "spatial must be 'groups', 'pooled' or 'none', got 'position'"),
+        ({"spatial": "pooled", "share": 0.5}, "share, max_over and has_shared_norm are for spatial='groups'"),
+        ({"spatial": "none", "kernel_size": 3}, "kernel_size is of the spatial part: leave it out, got 3"),
+    ],
+)
+def test_options_of_a_part_that_is_not_there_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HAM(16, **options)
 
 
 def test_nan_stays_in_the_picture_that_has_it() -> None:

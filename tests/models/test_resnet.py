@@ -57,6 +57,17 @@ UNSHARED = {
     "resnet18-stl": 12_519_298,
     "resnet50-stl": 44_984_130,
 }
+# The variants of the HAM paper's tables 1 and 2: ResNet-56 without the classifier.
+VARIANTS = [
+    ("cbam", {"spatial": "none"}, 858_416),
+    ("cbam", {"spatial": "none", "is_adaptive": True}, 858_470),
+    ("ham", {"spatial": "none", "is_adaptive": False}, 852_449),
+    ("ham", {"spatial": "none"}, 852_503),
+    ("ham", {"spatial": "pooled"}, 855_149),
+    ("ham", {"kernel_size": 3}, 853_097),
+    ("ham", {"kernel_size": 5}, 853_961),
+    ("ham", {"kernel_size": 7}, 855_257),
+]
 MACS = {
     "resnet20": 40_551_040,
     "resnet56": 125_485_696,
@@ -108,6 +119,16 @@ def test_parameters_with_ten_classes(name: str, counts: tuple[int, ...]) -> None
 def test_parameters_without_the_classifier_are_the_papers(name: str, counts: dict[str, int]) -> None:
     built = {attention: build(name, attention=attention) for attention in counts}
     assert {key: num_parameters(net) - num_parameters(net.fc) for key, net in built.items()} == counts
+
+
+@pytest.mark.parametrize(("attention", "options", "count"), VARIANTS)
+def test_parameters_of_the_variants_of_tables_1_and_2(
+    attention: str, options: dict[str, Any], count: int
+) -> None:
+    net = build("resnet56", attention=attention, attention_options=options)
+    assert num_parameters(net) - num_parameters(net.fc) == count
+    printed = 86 if attention == "cbam" else 85  # hundredths of a million, by rounding or truncation
+    assert printed in (count // 10_000, (count + 5_000) // 10_000)
 
 
 @pytest.mark.parametrize(("name", "count"), UNSHARED.items())
