@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
+from spl.config.synonyms import RENAMED
 from spl.config.yaml_files import UnreadableYaml, read_yaml
 
 # Runs inside the run directory of a grid, of one with restarts, and of a grid whose cells have restarts
@@ -167,6 +168,11 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
+def _knows(options: set[str], mapping: dict[str, Any]) -> bool:
+    """Whether all keys of a file are among ``options``, by their names of then or of now."""
+    return all(key in options or RENAMED.get(key, key).partition(".")[0] in options for key in mapping)
+
+
 def _described(text: str, path: Path, kinds: Sequence[Kind]) -> dict[str, Any]:
     """Return kind and configuration: of the kinds that know every option, the one with the fewest."""
     try:
@@ -175,7 +181,7 @@ def _described(text: str, path: Path, kinds: Sequence[Kind]) -> dict[str, Any]:
         raise UsageError(f"{path} is no YAML of options, got: {error}; copy it again") from error
     if not isinstance(mapping, dict) or not text.endswith("\n"):
         raise UsageError(f"{path} is empty or cut: its last line has no end; copy it again")
-    known = [kind for kind in kinds if set(mapping) <= set(configuration.to_dict(kind.config_class()))]
+    known = [kind for kind in kinds if _knows(set(configuration.to_dict(kind.config_class())), mapping)]
     if not known:
         names = ", ".join(kind.command for kind in kinds)
         raise UsageError(

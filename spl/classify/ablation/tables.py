@@ -51,7 +51,7 @@ def _top5(comparison: Comparison, entry: Entry) -> str:
 def _summary_rows(comparison: Comparison) -> Rows:
     """Return a row for each network."""
     columns = "variant,architecture,parameters,macs,seeds,error,error_low,error_high,sd,best,top5_error"
-    columns += ",baseline,difference,difference_low,difference_high,p,p_holm"
+    columns += ",difference,difference_low,difference_high,p,p_holm,baseline"
     rows: Rows = [[*columns.split(",")]]
     found = comparison.p_values(ERROR)
     for entry in comparison.entries:
@@ -63,7 +63,7 @@ def _summary_rows(comparison: Comparison) -> Rows:
         difference = None if error is None else error.difference
         baseline = "" if difference is None else comparison.baseline_of(entry).name
         compared = (*(difference or (None, None, None)), *found.get(entry.name, (None, None)))
-        rows.append([*row, baseline, *map(decimal, compared)])
+        rows.append([*row, *map(decimal, compared), baseline])
     return rows
 
 
