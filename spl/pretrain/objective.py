@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 from spl.config.ranges import Count0, NotNegative, Positive, Share, check_ranges
 from spl.data.audiovisual import Pairs
 from spl.data.corruptions import gaussian_noise, mask_blocks, shift_in_time
-from spl.models.autoencoder import TwoStreamAutoencoder, mask
+from spl.models.autoencoder import Modalities, Reconstruction, TwoStreamAutoencoder, mask
+from spl.models.hidden_units import hidden_units
 from spl.models.streams import in_units
 from spl.training.losses import ALIGNMENT, SPARSITY, over_modalities, reconstruction
 
@@ -33,6 +34,8 @@ class ObjectiveConfig:
     sparsity: Literal["none", "squared", "kl", "l1"] = "none"  # penalty on each unit's expected activation
     sparsity_target: Share = 0.05  # target of the expected activation; l1 has none
     sparsity_weight: NotNegative = 0.1  # weight of the sparsity penalty
+    sparsity_of: Literal["code", "all"] = "code"  # units of the joint code, or of every dense layer too
+    sparsity_per_layer: tuple[Share, ...] = ()  # of each layer by itself, the code's last; empty: the same
     noise: NotNegative = 0.0  # standard deviation of noise on the input; 1 is full scale
     block: Share = 0.0  # side of a blanked block, as a share of rows and columns
     shift: Count0 = 0  # most steps by which video and audio are each shifted in time
@@ -41,6 +44,20 @@ class ObjectiveConfig:
         check_ranges(self)
         if self.video_weight == self.audio_weight == 0:
             raise ValueError("video_weight and audio_weight must not both be 0: nothing would be learned")
+        if self.sparsity == "none" and (self.sparsity_of, self.sparsity_per_layer) != ("code", ()):
+            raise ValueError(
+                "sparsity_of and sparsity_per_layer need a penalty: set sparsity to squared or l1"
+            )
+        if self.sparsity == "kl" and self.sparsity_of == "all":
+            raise ValueError(
+                "sparsity=kl needs activations in 0..1, and hidden layers have ReLU: use squared or l1, or "
+                "sparsity_of=code"
+            )
+        if self.sparsity_per_layer and (self.sparsity, self.sparsity_of) != ("squared", "all"):
+            raise ValueError(
+                "sparsity_per_layer needs sparsity_of=all and sparsity=squared: set these, or give "
+                "sparsity_target"
+            )
         if self.alignment != "none" and self.views != "thirds":
             raise ValueError(f"alignment={self.alignment} needs views=thirds, got {self.views}")
 
@@ -70,7 +87,7 @@ class Objective:
         """Return the losses of ``model`` on ``pairs``, each shown in its condition ``(B,)``."""
         config = self.config
         shown = mask(self._corrupted(pairs.video), self._corrupted(pairs.audio), pairs.present, conditions)
-        made = model(*shown)
+        made, units = self._made(model, shown)
         errors = torch.stack(
             [
                 reconstruction(output, in_units(clean, output.dtype), variance=variance)
@@ -81,11 +98,37 @@ class Objective:
         weights = (config.video_weight, config.audio_weight)
         losses = over_modalities(errors, pairs.present, weights=weights)  # (B,)
         if config.sparsity != "none":
-            penalty = SPARSITY[config.sparsity](made.code, config.sparsity_target)
-            losses = losses + config.sparsity_weight * penalty
+            losses = losses + config.sparsity_weight * self._sparsity(units)
         if config.alignment != "none":
             losses = losses + config.alignment_weight * self._apart(made.code, pairs.present)
         return Parts(losses, errors.detach(), conditions, made.code.detach().mean())
+
+    def _made(
+        self, model: TwoStreamAutoencoder, shown: Modalities
+    ) -> tuple[Reconstruction, dict[str, Tensor]]:
+        """Return what ``model`` makes of what is shown, and the units ``(B, D)`` that are to be sparse."""
+        if self.config.sparsity_of == "code":
+            made = model(*shown)
+            return made, {"code": made.code}
+        with hidden_units(model) as units:
+            made = model(*shown)
+        return made, {**units, "code": made.code}
+
+    def _sparsity(self, units: dict[str, Tensor]) -> Tensor:
+        """Return the penalties of all layers, added up, ``(B,)``.
+
+        Raises:
+            ValueError: if there are targets for another number of layers.
+        """
+        targets = self.config.sparsity_per_layer or (self.config.sparsity_target,) * len(units)
+        if len(targets) != len(units):
+            raise ValueError(
+                f"sparsity_per_layer must be {len(units)} numbers, one for each of {', '.join(units)}; "
+                f"got {len(targets)}"
+            )
+        penalty = SPARSITY[self.config.sparsity]
+        each = [penalty(layer, target) for layer, target in zip(units.values(), targets, strict=True)]
+        return torch.stack(each).sum(dim=0)
 
     def _apart(self, code: Tensor, present: Tensor) -> Tensor:
         """Return how far the codes of video alone and audio alone lie apart, ``(B,)``, equal for all views.
