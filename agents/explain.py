@@ -28,6 +28,7 @@ from spl.runs.files import replace_text, writable
 from spl.runs.logger import Report, say
 from spl.saliency import METHODS, advantage, chosen
 from spl.saliency.layers import Score
+from spl.saliency.methods import LAYERLESS
 from spl.saliency.metrics import average_drop, average_increase, confidence, explained
 from spl.saliency.shapley import Shapley, shapley_values
 
@@ -118,7 +119,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
 def _model_of(agent: MultimodalDqn, history: int, method: str, run: Path) -> AsPictures:
     """Return the agent's network as the methods read it; `UsageError` if it has no layer for this one."""
     model = AsPictures(agent.network, history)
-    if method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
+    if method not in LAYERLESS and model.layers == (None, None):
         raise UsageError(
             f"{method} needs convolutions, which no stream of {run} has: "
             "pass --method integrated-gradients or occlusion"

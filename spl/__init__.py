@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from spl.records import Batch, Observation, Transition
     from spl.saliency.cam import grad_cam, grad_cam_plus_plus, layer_cam, score_cam
     from spl.saliency.perturbation import integrated_gradients, occlusion
+    from spl.saliency.rise import rise
     from spl.saliency.shapley import shapley_values
     from spl.saliency.targets import advantage, chosen, predicted, reconstruction_error
 
@@ -85,6 +86,7 @@ _OWNERS = {  # public name -> module that owns it
     "pretrain_autoencoder": "spl.pretrain.train",
     "reconstruction_error": "spl.saliency.targets",
     "record": "spl.agents.record",
+    "rise": "spl.saliency.rise",
     "score_cam": "spl.saliency.cam",
     "shapley_values": "spl.saliency.shapley",
     "train_agent": "spl.agents.train",
@@ -134,6 +136,7 @@ __all__ = [
     "pretrain_autoencoder",
     "reconstruction_error",
     "record",
+    "rise",
     "score_cam",
     "shapley_values",
     "train_agent",

@@ -53,6 +53,7 @@ PUBLIC = [
     "pretrain_autoencoder",
     "reconstruction_error",
     "record",
+    "rise",
     "score_cam",
     "shapley_values",
     "train_agent",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spl.classify.calibration.warning import MOST_SHOWN, Warnings, draw_warning, draw_withheld, warnings_of
 from spl.classify.config import RUNS, TrainClassifierConfig
+from spl.classify.masks import find_masks, measure_masks
 from spl.classify.metrics import class_rows, draw_confusion, write_confusion
 from spl.classify.model import Classifier, build_classifier
 from spl.config.errors import UsageError
@@ -18,9 +19,11 @@ from spl.config.options import PathName
 from spl.config.ranges import ShareInside, check_ranges
 from spl.data.images.datasets import ImageSets, load_images
 from spl.data.loading import Pictures, batches, in_order, plain
+from spl.models.network_table import NETWORKS
 from spl.runs import checkpoint
 from spl.runs.directory import generator_of, kept_run
 from spl.runs.files import replace_text
+from spl.saliency import METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +39,17 @@ class EvaluateClassifierConfig:
 
     which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
+    masks: PathName | None = None  # folder of masks of a folder's images: where what they show is
+    method: str = "grad-cam"  # saliency method that is held against the masks
     max_error: ShareInside = 0.02  # promised for the images that it would answer, with 95 % confidence
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if self.masks is None and self.method != EvaluateClassifierConfig.method:
+            raise ValueError(f"method is held against masks, got {self.method} without --masks FOLDER")
 
     @property
     def file(self) -> str:
@@ -95,6 +104,7 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     pictures = Pictures(sets.test, plain(run.data, sets.size), run.seed)
     keys = in_order(len(sets.test.indices), run.recipe.batch_size)
     loader = batches(pictures, keys, num_workers=run.data.num_workers, is_pinned=False)
+    masks = None if config.masks is None else find_masks(sets, run.data, Path(config.masks))
     answers: list[tuple[Tensor, Tensor]] = []
     scores = classifier.score(loader, len(sets.classes), answers)
     logits, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
@@ -113,6 +123,9 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
         "classes": class_rows(scores.confusion, sets.classes),
         "warning": None if warnings is None else warnings.as_json(),
     }
+    if masks is not None:
+        layer = NETWORKS[run.model.name].stages[-1]
+        result["masks"] = measure_masks(classifier, pictures, masks, config.method, layer)
     title = f"{run.data.name}, {run.model.name}, {config.which} weights: {scores.top1:.2%}"
     write_confusion(scores.confusion, sets.classes, folder / f"{config.file}.csv")
     draw_confusion(scores.confusion, sets.classes, title, folder / f"{config.file}.png")

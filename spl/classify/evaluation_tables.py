@@ -29,6 +29,8 @@ def print_evaluation(result: dict[str, Any], path: Path) -> None:
     for each in (result["files"] or {"reasons": ()})["reasons"]:
         print(f"left out       {each['count']:,} ({each['reason']}): {named(each['names'], each['count'])}")
     print(f"{result['which']} weights   {top} on {result['images']:,} held-out images")
+    if told := result.get("masks"):
+        print(f"masks          {told['sentence']}")
     for sentence in (result["warning"] or {"sentences": ()})["sentences"]:
         print(f"warning        {sentence}")
     print(f"written to   {path}")

@@ -25,6 +25,7 @@ from spl.pretrain.load import read_autoencoder
 from spl.runs.files import replace_text, writable
 from spl.saliency import METHODS, reconstruction_error
 from spl.saliency.layers import Score
+from spl.saliency.methods import LAYERLESS
 from spl.saliency.shapley import Shapley, shapley_values
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def explain_autoencoder(folder: Path, config: ExplainAutoencoderConfig) -> dict[
     trained = read_autoencoder(folder, config.device)
     source, told = source_of(trained, config.data)
     model = AsPictures(trained.model, trained.signature["history"])
-    if config.method not in ("integrated-gradients", "occlusion") and model.layers == (None, None):
+    if config.method not in LAYERLESS and model.layers == (None, None):
         raise UsageError(
             f"{config.method} needs convolutions, which no stream of {folder} has: "
             "choose --method occlusion or integrated-gradients"

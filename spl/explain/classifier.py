@@ -16,7 +16,6 @@ from spl.config.ranges import Count, Count0, check_ranges
 from spl.explain.figures import Drawn, draw_measures, draw_overlays
 from spl.explain.gates import Gates, draw_gates, gates_of
 from spl.explain.subjects import (
-    LAYERLESS,
     Asked,
     Subject,
     ask_files,
@@ -29,6 +28,7 @@ from spl.explain.tables import Explanation, Row, as_markdown, notes_on
 from spl.runs.files import replace_text, writable
 from spl.runs.logger import Report
 from spl.saliency import METHODS, predicted
+from spl.saliency.methods import LAYERLESS
 from spl.saliency.metrics import Measured, confidence, measure, together, win_rate
 
 

@@ -23,8 +23,7 @@ from spl.eval_mode import evaluating
 from spl.models.network_table import NETWORKS
 from spl.printable import printable
 from spl.saliency import METHODS, chosen
-
-LAYERLESS = ("integrated-gradients", "occlusion")  # methods that are the same wherever one looks
+from spl.saliency.methods import LAYERLESS
 
 
 class Asked(NamedTuple):
@@ -175,7 +174,7 @@ def usable_methods(subject: Subject, methods: Sequence[str]) -> tuple[list[str],
             continue
         try:
             asked = "grad-cam" if method == "score-cam" else method  # of the same layers, in one pass
-            if asked not in ("occlusion", "integrated-gradients"):  # many passes, no surprise
+            if asked not in LAYERLESS:  # many passes, no surprise
                 subject.maps(asked, inputs, torch.zeros(1, dtype=torch.int64))
             usable.append(method)
         except ValueError as error:

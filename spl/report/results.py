@@ -161,6 +161,8 @@ def _classifier(run: Run) -> list[Block]:
         if told := run.document(f"evaluation-{which}").get("warning"):
             rows_of = [f"{one[0].upper()}{one[1:]}." for one in told["sentences"]]
             blocks.append(Words([f"{which.capitalize()} weights, a warning before a mistake:", *rows_of]))
+        if told := run.document(f"evaluation-{which}").get("masks"):
+            blocks.append(Words([f"{which.capitalize()} weights, held against masks: {told['sentence']}."]))
     columns = ["class", "images", "recall", "precision", "confused with"]
     blocks.append(Table("Classes, the worst first", columns, rows[:MOST_CLASSES]))
     if more := rows[MOST_CLASSES:]:

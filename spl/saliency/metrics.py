@@ -178,6 +178,20 @@ def pointing_accuracy(maps: Tensor, masks: Tensor) -> float:
     return float(is_hit.double().mean())
 
 
+def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return the share ``(B,)`` of each map's sum that lies within the mask; 0 for a map of zeros.
+
+    Args:
+        maps: ``(B, H, W)``, not negative.
+        masks: ``(B, H, W)`` bool: where the thing is.
+
+    Source: Wang et al. (2020), Score-CAM, section 4.3, the energy-based pointing game. Differs: a mask, of
+    any form, stands for their bounding box.
+    """
+    inside, all_of = (maps * masks).sum(dim=(1, 2)), maps.sum(dim=(1, 2))
+    return torch.where(all_of > 0, inside / all_of, 0.0)
+
+
 class Measured(NamedTuple):
     """How maps of ``N`` images fare, image by image; `summary` tells it in a few numbers."""
 

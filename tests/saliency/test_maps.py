@@ -31,8 +31,9 @@ from spl.saliency import (
     score_cam,
 )
 from spl.saliency.layers import onto
+from spl.saliency.methods import LAYERLESS
 
-OF_LAYERS = [name for name in METHODS if name not in ("integrated-gradients", "occlusion", "attention")]
+OF_LAYERS = [name for name in METHODS if name not in (*LAYERLESS, "attention")]
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -454,7 +455,7 @@ def test_bad_layers(name):
         method(twice, "0", X, chosen(0))
 
 
-@pytest.mark.parametrize("name", [*OF_LAYERS, "integrated-gradients", "occlusion"])
+@pytest.mark.parametrize("name", [*OF_LAYERS, *LAYERLESS])
 def test_bad_scores(name):
     with pytest.raises(ValueError, match=r"one number per sample, \(4,\), got \(4, 3\)"):
         METHODS[name](net(), "4", X, lambda outputs: outputs)
