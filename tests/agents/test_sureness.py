@@ -1,4 +1,4 @@
-"""Sure and unsure choices: returns, the error of Q and the shares, by hand; then in a world with oracle."""
+"""Sure and unsure choices: the error of a lead and the share within it by hand, then in a world."""
 
 import json
 import math
@@ -8,37 +8,27 @@ from rich.console import Console
 
 from spl.agents import sureness as module
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent, print_evaluation
-from spl.agents.sureness import Choices, discounted, played_choices, sentence_of, sureness
+from spl.agents.sureness import Choices, played_choices, sentence_of, sureness
 from spl.agents.train import train_agent
 from spl.cli.main import main
 
 
-def test_returns_are_discounted_from_the_end():
-    assert discounted([1.0, 0.0, 2.0], 0.0, 0.5) == [1.5, 1.0, 2.0]
-    assert discounted([1.0, 0.0], 4.0, 0.5) == [2.0, 2.0]
-    assert discounted([], 4.0, 0.5) == []
-
-
-def test_the_error_is_of_the_returns_and_a_lead_within_it_is_unsure():
-    # errors 3 and 4: e = sqrt(12.5), so the lead's is exactly 5
-    told = sureness(Choices([1.0, 0.0], [5.0, 5.02], [4.0, 4.0], [True, False]))
-    assert told["error"] == pytest.approx(math.sqrt(12.5))
-    assert (told["decisions"], told["unsure"], told["mean_lead"]) == (2, 0.5, pytest.approx(5.01))
-    assert (told["mistakes_unsure"], told["mistakes_sure"]) == (1.0, 0.0)
+def test_a_lead_within_the_error_that_its_own_step_showed_is_unsure():
+    # errors sqrt(2) 3 = 4.243 and sqrt(2) 4 = 5.657
+    told = sureness(Choices([1.0, 0.0], [4.2, 5.7], [4.0, 4.0]))
+    assert told["mean_error"] == pytest.approx(math.sqrt(2) * 3.5)
+    assert (told["decisions"], told["unsure"], told["mean_lead"]) == (2, 0.5, pytest.approx(4.95))
+    assert sureness(Choices([1.0, 0.0], [4.3, 5.6], [4.0, 4.0]))["unsure"] == 0.5, "each by its own"
+    assert sureness(Choices([1.0, 0.0], [4.2, 5.6], [4.0, 4.0]))["unsure"] == 1.0
     assert sentence_of(told) == (
-        "unsure in 50.0% of 2 decisions: their lead over the next action (mean 5.01) is within its error, 5, "
-        "by the returns that followed; not the oracle's action: 100.0% of the unsure ones, "
-        "0.0% of the sure ones"
+        "unsure in 50.0% of 2 decisions: their lead over the next action (mean 4.95) is within the error "
+        "that their own step showed (mean 4.95)"
     )
 
 
-def test_without_an_oracle_or_without_unsure_choices_less_is_said():
-    told = sureness(Choices([1.0], [0.5], [1.0], None))
-    assert told["unsure"] == 0.0
-    assert "oracle" not in sentence_of(told)
-    told = sureness(Choices([1.0], [0.5], [1.0], [False]))
-    assert (told["mistakes_unsure"], told["mistakes_sure"]) == (None, 0.0)
-    assert sentence_of(told).endswith("not the oracle's action: 0.0% of the sure ones")
+def test_values_that_are_right_are_sure_unless_two_actions_are_worth_the_same():
+    assert sureness(Choices([1.0, 1.0], [0.1, 0.2], [1.0, 1.0]))["unsure"] == 0.0
+    assert sureness(Choices([1.0, 1.0], [0.0, 0.2], [1.0, 1.0]))["unsure"] == 0.5
 
 
 @pytest.fixture
@@ -46,22 +36,23 @@ def folder(smoke):
     return train_agent(smoke("--num_steps", "40"), console=Console(quiet=True)).folder
 
 
-def test_choices_are_the_greedy_ones_and_returns_those_of_the_rewards(folder, monkeypatch):
+def test_targets_are_of_the_rewards_and_of_what_follows(folder, monkeypatch):
     agent, make, history, _ = load_agent(folder, "cpu")
     env = make()
+    rewards = []
+    monkeypatch.setattr(env, "step", lambda action, was=env.step: rewards.append(was(action)) or rewards[-1])
     found = played_choices(agent, env, history=history, seed=3, num_episodes=2)
-    assert [len(one) for one in found] == [64] * 4
+    assert [len(one) for one in found] == [64] * 3
     assert all(lead >= 0 for lead in found.leads)
-    # Beacon pays 1 for the oracle's action: the returns follow from the mistakes
-    rewards = [agent.config.kept_reward(float(not one)) for one in found.mistakes]
-    assert found.returns[:32] == discounted(rewards[:32], 0.0, agent.config.gamma)
-    assert found.returns[32:] == discounted(rewards[32:], 0.0, agent.config.gamma)
+    paid = [agent.config.kept_reward(float(one[1])) for one in rewards]
+    for step in range(64):  # greedy: the value of the chosen action is the highest
+        follows = 0.0 if step % 32 == 31 else found.values[step + 1]
+        assert found.targets[step] == pytest.approx(paid[step] + agent.config.gamma * follows)
     monkeypatch.setattr(module, "MOST_DECISIONS", 40)
     cut = played_choices(agent, env, history=history, seed=3, num_episodes=9)
     env.close()
-    assert cut.values == found.values[:40]
-    assert cut.returns[:32] == found.returns[:32]
-    assert cut.returns[39] != found.returns[39], "cut, it goes on with the highest Q-value"
+    assert cut == Choices(*(one[:40] for one in found))
+    assert math.isfinite(sureness(cut)["mean_error"])
 
 
 def test_the_evaluation_tells_it_and_so_does_the_page(folder, capsys):
