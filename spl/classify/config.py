@@ -98,6 +98,7 @@ class RecipeConfig:
     label_smoothing: ShareBelow1 = 0.0  # share of the target spread over all classes
     ema_decay: ShareBelow1 | None = None  # evaluate an exponential moving average of the weights; null: off
     max_grad_norm: Positive | None = None  # clip the gradient's norm; null: off
+    freeze: bool = False  # train the last layer and attention alone; with model.weights
 
     def __post_init__(self) -> None:
         check_ranges(self)  # a batch norm needs two images
@@ -114,6 +115,7 @@ class ModelConfig:
     """Which network."""
 
     name: str = "resnet20"  # one of those that spl models lists
+    weights: PathName | None = None  # to start from: DEFAULT (torchvision's), a run, a file; null: fresh ones
     attention: str = "none"  # none, se, eca, cbam, rcca, ham, csm, cam, sam or shared
     attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the attention module
@@ -151,6 +153,10 @@ class TrainClassifierConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.recipe.freeze and self.model.weights is None:
+            raise ValueError(
+                "recipe.freeze keeps the weights that model.weights names: name them, or leave it out"
+            )
         if self.compile and self.transfer.peer is not None and self.transfer.kind == "maps":
             raise ValueError(
                 "transfer.kind=maps looks into the network, which compile=true closes; leave it out"
@@ -178,6 +184,7 @@ def peer_of(config: TrainClassifierConfig) -> TrainClassifierConfig:
             attention_options=own.attention_options,
             attention_stages=own.attention_stages,
         ),
+        recipe=replace(config.recipe, freeze=False),  # its weights are fresh
         seed=int(generator_of(config.seed, "peer").integers(2**31)),
         restarts=1,
     )

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from spl.classify.config import TrainClassifierConfig
 from spl.classify.metrics import Scores, class_rows, draw_confusion, write_confusion
-from spl.classify.model import Update, build_classifier
+from spl.classify.model import Update, build_classifier, start
 from spl.config.errors import RunError
 from spl.data.images.datasets import ImageSets, described
 from spl.data.loading import Pictures, batches, in_order, plain
+from spl.models.cost import num_parameters
 from spl.runs import checkpoint
 from spl.runs.files import replace_text
 
@@ -65,11 +66,25 @@ class ClassifierLearner:
         self.held_out = Pictures(sets.test, plain(config.data, sets.size), config.seed)
         self.classifier = build_classifier(config, sets, updates_per_epoch)
         self.progress = Progress(self.classifier.device)
+        self.started = ""  # from which weights, if any
+
+    def start(self) -> None:
+        """Start from the weights that the configuration names; fresh ones stay where it names none.
+
+        Raises:
+            UsageError: if they do not serve.
+        """
+        told = start(self.classifier.model, self.config, self.sets)
+        if told is not None:
+            self.started = f"; starts from {self.config.model.weights}: {told}"
+            if self.classifier.averaged is not None:
+                self.classifier.averaged.module.load_state_dict(self.classifier.model.state_dict())
 
     def __str__(self) -> str:
-        num_parameters = sum(parameter.numel() for parameter in self.classifier.parameters)
-        model = self.config.model
-        return f"{model.name}, attention {model.attention}: {num_parameters:,} parameters"
+        count, trained = num_parameters(self.classifier.model), self.classifier.parameters
+        model, num_trained = self.config.model, sum(weight.numel() for weight in trained)
+        told = "" if num_trained == count else f", {num_trained:,} of them trained"
+        return f"{model.name}, attention {model.attention}: {count:,} parameters{told}{self.started}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next update depends on, and what is counted."""
@@ -135,7 +150,7 @@ class ClassifierLearner:
             "model": config.model.name,
             "attention": config.model.attention,
             "seed": config.seed,
-            "parameters": sum(parameter.numel() for parameter in self.classifier.parameters),
+            "parameters": num_parameters(self.classifier.model),
             "epochs": config.recipe.epochs,
             "last": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
             "best": {

@@ -15,6 +15,7 @@ from spl.data.images.datasets import ImageSets
 from spl.data.loading import Images
 from spl.eval_mode import evaluating
 from spl.models.network_table import check_size
+from spl.models.weights import DEFAULT, freeze_body, frozen_norms, read_weights, start_from
 from spl.runs.directory import pick_device
 from spl.training.compile import compiled
 from spl.training.drawing import drawing
@@ -73,7 +74,8 @@ class Classifier:
         self.updates_per_epoch, self.is_bfloat16 = updates_per_epoch, is_bfloat16
         self.mean, self.std = (torch.tensor(s, device=device)[:, None, None] * 255.0 for s in stats)
         self.num_updates = 0
-        self.parameters = list(self.model.parameters())
+        self.parameters = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.frozen = frozen_norms(self.model)
         self.optimizer = torch.optim.SGD(
             self.parameters,
             lr=recipe.learning_rate,
@@ -148,6 +150,8 @@ class Classifier:
     def see(self, batch: Images) -> Seen:
         """Return what the model, which learns, makes of a batch; set the learning rate of its step."""
         self.model.train()
+        for norm in self.frozen:
+            norm.eval()
         labels = batch.labels.to(self.device, non_blocking=True)
         with drawing(self.device, self.seed, self.num_updates):
             logits = self.logits(self._forward, batch.images)
@@ -216,6 +220,8 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
     """
     model = build_model(config.model, len(sets.classes), config.seed)
     check_size(config.model.name, sets.size, "--data.image_size")
+    if config.recipe.freeze:
+        freeze_body(model, config.model.name)
     try:
         device = pick_device(config.device)
         return Classifier(
@@ -231,3 +237,23 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def start(model: nn.Module, config: TrainClassifierConfig, sets: ImageSets) -> str | None:
+    """Load the weights that a run starts from into its model; return what is new in it, None without any.
+
+    The last layer is taken over where its classes are those of the images; of a file that does not say which
+    they are, where they are as many.
+
+    Raises:
+        UsageError: if there are no such weights, or they are another network's; nothing is loaded then.
+    """
+    if (source := config.model.weights) is None:
+        return None
+    weights = read_weights(source, config.model.name)
+    is_same = weights.classes in (None, sets.classes)
+    keeps_head = config.data.name == "imagenet" if source == DEFAULT else is_same
+    try:
+        return start_from(model, config.model.name, weights, keeps_head=keeps_head)
+    except ValueError as error:
+        raise UsageError(f"model.weights {source}: {error}") from error

@@ -65,6 +65,8 @@ class Training:
         if checkpoint.latest(folder / "checkpoints") is not None:
             with resuming(folder):
                 self.load_state_dict(checkpoint.load(folder / "checkpoints"))
+        else:
+            self.learner.start()
         title = f"spl train classifier · {config.data.name} · {config.model.name}"
         title += f" · {config.model.attention} · seed {config.seed}"
         kept = self.done - self.is_unjudged  # an epoch that is judged again gets its row again

@@ -80,7 +80,7 @@ _CALLED = (
     ("gray grayscale greyscale", "grey"),
     ("per prioritized prioritized_replay spl self_paced pacing", "curriculum.name"),
     ("checkpoint ckpt load load_path restore continue resume_from resume_from_checkpoint", "resume agent"),
-    ("pretrained_model weights init_from", "pretrained.run resume which"),
+    ("pretrained_model weights init_from", "pretrained.run model.weights resume which"),
     ("run model_path policy", "agent pretrained.run"),
     ("dataset data_name", "data.name data.paths"),
     ("data_dir data_path data_root dataset_dir dataset_path root path folder dir directory input",

@@ -17,7 +17,7 @@ from spl.config.synonyms import CALLED, RENAMED
 
 SECTIONED = {"name", "run"}  # of what, is said by the section, which is the short name: --model, --pretrained
 RANGE = r" in \d+\.\.\d+| in [\[(][^\])]*[\])]| of at least \S+| above \S+"  # behind the noun of a number
-LISTS = {"seeds"}  # of grids: which seeds; how many is num_seeds
+LISTS = {"seeds", "weights"}  # which seeds of a grid (num_seeds: how many); which weights (weight: how much)
 # Last part -> why its type follows from the command or the section.
 DIFFERING = {
     "attention": "a grid and the table of networks take several",

@@ -16,7 +16,7 @@ from spl.ablation.statistics import read_seeds
 from spl.classify.ablation.grid import AblateClassifierConfig, Variant, cell_of, variants_of
 from spl.classify.ablation.tables import MEASURES, PANEL, notes_on, papers_layout
 from spl.classify.config import TrainClassifierConfig, build_model
-from spl.classify.model import build_classifier
+from spl.classify.model import build_classifier, start
 from spl.classify.train import documents_of, read_result, train_cell
 from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, check_same, described, load_images
@@ -104,6 +104,7 @@ class Modules:
         cell = self.cells[variant.name]
         check_size(cell.model.name, self.sets.size, "--data.image_size")
         model = build_model(cell.model, len(self.sets.classes), 0)
+        start(model, cell, self.sets)  # refuses now what no run could begin with
         cost = macs(model, (1, 3, self.sets.size, self.sets.size))
         facts = {"parameters": num_parameters(model), "macs": cost}
         work = cost * cell.recipe.epochs * len(self.sets.train.indices)
