@@ -35,7 +35,7 @@ INCH, NAME = 1.1, 18  # of a tile's side; letters of a class that fit beside it
 class ShowDataConfig:
     """What is shown of a data set, and how it is read."""
 
-    num_samples: Count = 8  # of each class, evenly spread
+    num_drawn: Count = 8  # of each class, evenly spread
     most_classes: Count = 20  # that are drawn, from the first
     out: PathName = "data.png"  # the sheet, .png or .pdf
     images: DataConfig = field(default_factory=DataConfig)  # how images are read; the name is the word given
@@ -142,7 +142,7 @@ def draw_sheet(samples: Samples, config: ShowDataConfig, title: str, path: Path)
     drawn_classes = samples.classes[: config.most_classes]
     places = [np.flatnonzero(samples.labels == label) for label in range(len(drawn_classes))]
     rows = [
-        samples.tiles([int(all_of[one]) for one in spread(len(all_of), config.num_samples)])
+        samples.tiles([int(all_of[one]) for one in spread(len(all_of), config.num_drawn)])
         for all_of in places
     ]
     columns = max(1, max(map(len, rows)))

@@ -23,7 +23,7 @@ def film(path: Path, level: int) -> None:
 
 def test_a_folder_of_images_is_a_row_a_class(pictures, tmp_path, capsys):
     out = tmp_path / "sheets" / "pictures.png"
-    words = [str(pictures), "--images.image_size", "16", "--num_samples", "3", "--out", str(out)]
+    words = [str(pictures), "--images.image_size", "16", "--num_drawn", "3", "--out", str(out)]
     assert main(["show", "data", *words]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "folder: 18 images to learn from, 6 held out, 3 classes, 16 x 16",
@@ -76,7 +76,7 @@ def test_mistakes_are_one_sentence(pictures, tmp_path, capsys):
         ("digits", "--out", "sheet.txt"): "out must end in .png or .pdf, got sheet.txt",
         (str(pictures), "--out", "/proc/sheet.png"): "the sheet /proc/sheet.png cannot be written",
         (str(pictures / "red"), str(pictures / "blue")): "images are shown of one folder at a time, got 2",
-        ("digits", "--num_samples", "0"): "num_samples must be at least 1, got 0",
+        ("digits", "--num_drawn", "0"): "num_drawn must be at least 1, got 0",
     }.items():
         assert main(["show", "data", *words]) == 2, words
         assert said in capsys.readouterr().err
