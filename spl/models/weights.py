@@ -1,10 +1,11 @@
 """Weights that a network starts from: torchvision's, an own run's, or a file's; all of them or none."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spl.config.errors import UsageError
@@ -13,6 +14,7 @@ from spl.runs import checkpoint
 
 DEFAULT = "DEFAULT"  # torchvision's own word for its best weights
 OF_TORCHVISION = ("resnet18", "resnet34", "resnet50", *LIGHT)
+PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 MOST = 3  # tensors that a sentence names
 
 
@@ -28,7 +30,7 @@ def read_weights(source: str, name: str) -> Weights:
 
     Args:
         source: ``DEFAULT`` for torchvision's, which it fetches unless they are here; the folder of a run of
-            ``spl train classifier``, or its ``best`` folder; or a file of tensors, as `torch.save` writes it.
+            ``spl train classifier``, or its ``best`` folder; or a file of tensors as safetensors writes it.
         name: of `NETWORKS`.
 
     Raises:
@@ -40,17 +42,16 @@ def read_weights(source: str, name: str) -> Weights:
     try:
         if path.is_dir():
             return _of_run(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        for key in ("state_dict", "model"):
-            if isinstance(content, dict) and isinstance(content.get(key), dict):
-                content = content[key]
-        if not isinstance(content, dict) or not all(isinstance(one, Tensor) for one in content.values()):
-            raise ValueError("it holds no tensors by name")
-        return Weights(dict(content), None)
-    except (OSError, ValueError, LookupError, EOFError, RuntimeError, UnpicklingError) as error:
+        if path.suffix in PICKLED:
+            raise ValueError(
+                f"a {path.suffix} file is a pickle, which may run anything; write it once with "
+                "safetensors.torch.save_file(state_dict, 'weights.safetensors')"
+            )
+        return Weights(load_file(path), None)
+    except (OSError, ValueError, LookupError, EOFError, RuntimeError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise UsageError(
-            f"model.weights must be {DEFAULT}, the folder of a classifier's run, or a file of tensors; "
+            f"model.weights must be {DEFAULT}, the folder of a classifier's run, or a .safetensors file; "
             f"{source} cannot be read: {reason}"
         ) from error
 

@@ -6,6 +6,7 @@ from urllib.error import URLError
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 
 from spl.config.errors import UsageError
@@ -66,22 +67,20 @@ def test_attention_that_the_network_has_not_is_refused() -> None:
         start(fresh(), tensors(attention="se"))
 
 
-@pytest.mark.parametrize("is_wrapped", [False, True])
-def test_a_file_of_tensors_is_read(is_wrapped: bool, tmp_path: Path) -> None:
-    content = {"state_dict": tensors(), "epoch": 3} if is_wrapped else tensors()
-    torch.save(content, tmp_path / "weights.pth")
-    read = read_weights(str(tmp_path / "weights.pth"), "resnet20")
+def test_a_file_of_tensors_is_read(tmp_path: Path) -> None:
+    save_file(tensors(), tmp_path / "weights.safetensors")
+    read = read_weights(str(tmp_path / "weights.safetensors"), "resnet20")
     assert read.classes is None
     assert torch.equal(read.tensors["conv1.weight"], tensors()["conv1.weight"])
 
 
 def test_what_is_no_weights_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "text.pth").write_text("no tensors")
-    torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    torch.save(tensors(), tmp_path / "list.pth")
     for name, reason in (
-        ("text.pth", ""),
-        ("list.pth", "it holds no tensors by name"),
-        ("none.pth", "No such file or directory"),
+        ("text.safetensors", ""),
+        ("list.pth", "a .pth file is a pickle, which may run anything; write it once with safetensors"),
+        ("none.safetensors", "No such file or directory"),
     ):
         message = f"model.weights must be DEFAULT, .*{name} cannot be read: {reason}"
         with pytest.raises(UsageError, match=message) as told:

@@ -12,6 +12,7 @@ import torch
 from torchvision import datasets as torchvision_datasets
 
 from spl.config.errors import UsageError
+from spl.data.images.cifar import GROUPS
 from spl.data.images.datasets import DataConfig, Digits, check_same, described, load_images
 from spl.data.labels import flip_labels, true_labels
 
@@ -160,15 +161,14 @@ def cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     generator, digests = np.random.default_rng(0), {}
     contents = {
         "meta": {
-            "fine_label_names": [f"class {number}" for number in range(100)],
-            "coarse_label_names": [f"group {number}" for number in range(20)],
+            "fine_label_names": sorted(name for names in GROUPS.values() for name in names.split()),
+            "coarse_label_names": list(GROUPS),
         }
     }
     for name, count in (("train", 40), ("test", 20)):
         fine = [(7 * number) % 100 for number in range(count)]
         pictures = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
-        coarse = [(label + 1) % 20 for label in fine]
-        contents[name] = {"data": pictures, "fine_labels": fine, "coarse_labels": coarse}
+        contents[name] = {"data": pictures, "fine_labels": fine}
     for name, content in contents.items():
         whole = pickle.dumps(content)
         (folder / name).write_bytes(whole)
@@ -182,19 +182,24 @@ def cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_cifar100_has_100_classes_and_by_its_coarse_labels_20(cifar100: Path):
     fine = load_images(DataConfig(name="cifar100", root=str(cifar100)))
     coarse = load_images(DataConfig(name="cifar100", root=str(cifar100), labels="coarse"))
-    assert (len(fine.classes), fine.classes[99]) == (100, "class 99")
-    assert (len(coarse.classes), coarse.classes[19]) == (20, "group 19")
+    assert (len(fine.classes), fine.classes[99]) == (100, "worm")
+    assert (len(coarse.classes), coarse.classes[19]) == (20, "vehicles_2")
     for split in ("train", "test"):
         few, many = getattr(coarse, split), getattr(fine, split)
         assert few.indices == many.indices
         assert [many.images[index][1] for index in range(4)] == [0, 7, 14, 21]
-        assert [few.images[index][1] for index in range(4)] == [1, 8, 15, 2]
+        assert [few.images[index][1] for index in range(4)] == [
+            4,
+            7,
+            7,
+            11,
+        ]  # apple, beetle, butterfly, ...
         assert few.images[3][0].tobytes() == many.images[3][0].tobytes()
-        assert true_labels(few)[:4].tolist() == [1, 8, 15, 2]
+        assert true_labels(few)[:4].tolist() == [4, 7, 7, 11]
     flipped = flip_labels(coarse, 0.5, seed=0)
     assert (flipped.train.labels != true_labels(coarse.train)).sum() == 20
     assert flipped.train.labels.max() < 20
-    with pytest.raises(ValueError, match="its classes were class 0"):
+    with pytest.raises(ValueError, match="its classes were apple"):
         check_same(described(fine), described(coarse))
 
 
