@@ -121,6 +121,9 @@ class ModelConfig:
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the attention module
     attention_stages: tuple[Count, ...] = ()  # stages that have attention, from 1; empty: all
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
     @property
     def placed_attention(self) -> str:
         """Which attention it has, and where if not in each block."""

@@ -503,7 +503,7 @@ def test_a_mistake_is_one_sentence(
 
 def test_presets_are_valid():
     files = sorted((Path(__file__).parents[2] / "configs" / "classifier").glob("*.yaml"))
-    assert len(files) == 5
+    assert len(files) == 7
     for file in files:
         config = parse(TrainClassifierConfig, ["--config", str(file)], prog="spl")
         with torch.device("meta"):

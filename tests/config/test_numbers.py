@@ -19,7 +19,7 @@ from spl.config.options import options_of
 from spl.config.parse import from_dict, parse
 from spl.config.ranges import Count, Positive, Range, Seed, Share, check_ranges, range_in, ranges_of
 
-NO_OPTIONS = {"ResNetSpec", "EpochOptions"}  # networks of the papers, and a base: no command has them alone
+NO_OPTIONS = {"ResNetSpec", "LightSpec", "EpochOptions"}  # networks, and a base: no command has them alone
 
 
 def config_classes() -> list[Any]:

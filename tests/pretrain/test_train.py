@@ -414,6 +414,9 @@ def learned(config: PretrainConfig, num_updates: int = 4) -> Tensor:
 
 ALIGNED = ObjectiveConfig(alignment="infonce")
 SPARSE = ObjectiveConfig(sparsity="squared")
+THIRTEEN = tuple(
+    0.05 * number for number in range(1, 14)
+)  # three layers a stream and its mirror, and the code
 
 
 @pytest.mark.parametrize(
@@ -431,6 +434,8 @@ SPARSE = ObjectiveConfig(sparsity="squared")
         (SPARSE, {"sparsity": "l1"}),
         (SPARSE, {"sparsity_target": 0.5}),
         (SPARSE, {"sparsity_weight": 1.0}),
+        (SPARSE, {"sparsity_of": "all"}),
+        (replace(SPARSE, sparsity_of="all"), {"sparsity_per_layer": THIRTEEN}),
         (ObjectiveConfig(), {"noise": 0.1}),
         (ObjectiveConfig(), {"block": 0.2}),
         (ObjectiveConfig(), {"shift": 1}),
