@@ -54,11 +54,9 @@ def stream_attention(name: str, channels: int, options: Mapping[str, Any]) -> nn
     """
     check_stream_options(name, options)
     chosen = _known(name, options)
-    parameters = inspect.signature(ATTENTION[name]).parameters
-    is_gate = name in ("csm", "se", "cam", "cbam")
-    if is_gate and "reduction" not in options:
-        chosen["reduction"] = _reduction(channels)
-    if "norm" in parameters:
+    if _has(name, "reduction") and name != "rcca":  # whose queries and keys are no gate
+        chosen.setdefault("reduction", _reduction(channels))
+    if _has(name, "norm"):
         chosen.setdefault("norm", "sample")
     module = ATTENTION[name](channels, **chosen)
     for part in module.modules():
@@ -71,10 +69,13 @@ def stream_attention(name: str, channels: int, options: Mapping[str, Any]) -> nn
 
 def _known(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``options`` without a null reduction where there is nothing to reduce."""
-    has_reduction = "reduction" in inspect.signature(ATTENTION[name]).parameters
-    return {
-        key: value for key, value in options.items() if has_reduction or (key, value) != ("reduction", None)
-    }
+    is_void = not _has(name, "reduction")
+    return {key: one for key, one in options.items() if not (is_void and (key, one) == ("reduction", None))}
+
+
+def _has(name: str, option: str) -> bool:
+    """Whether the attention ``name`` has an option of that name."""
+    return option in inspect.signature(ATTENTION[name]).parameters
 
 
 def _reduction(channels: int) -> int:

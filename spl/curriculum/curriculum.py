@@ -214,7 +214,7 @@ class Curriculum:
         return {name: getattr(self.config, name) for name in SCHEMES[self.config.scheme].options}
 
     def _form(
-        self, scores: NDArray[np.float32], pace: float | torch.Tensor, options: dict[str, float]
+        self, scores: NDArray[np.float32], pace: float, options: dict[str, float]
     ) -> NDArray[np.float32]:
         groups = [torch.from_numpy(self.groups)] if self.config.scheme == "spld" else []
         weigh = SCHEMES[self.config.scheme].weights

@@ -63,9 +63,7 @@ def build_light(
     check_options(attention, module, attention_options)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    check_stages(spec, attention_stages, name)
-    if attention == "none" and attention_stages:
-        raise ValueError("attention 'none' stands in no stage; leave attention_stages out")
+    check_stages(spec, attention_stages, name, attention)
     model: nn.Module = get_model(name, weights=None, num_classes=num_classes)
     if attention != "none":
         places = _stages(model, spec) if attention_per == "stage" else _blocks(model, spec)

@@ -133,11 +133,11 @@ def check_size(name: str, size: int, option: str) -> None:
         raise UsageError(f"{name} needs pictures of at least {least} x {least}, got {option} {size}")
 
 
-def check_stages(spec: ResNetSpec | LightSpec, stages: tuple[int, ...], name: str) -> None:
-    """Refuse ``stages``, counted from 1, that a network does not have.
+def check_stages(spec: ResNetSpec | LightSpec, stages: tuple[int, ...], name: str, attention: str) -> None:
+    """Refuse ``stages``, counted from 1, that a network does not have, or that an attention cannot stand in.
 
     Raises:
-        ValueError: if there is no such stage, or one is named twice.
+        ValueError: if there is no such stage, one is named twice, or ``attention`` stands in none.
     """
     count = len(spec.stages)
     for stage in stages:
@@ -145,3 +145,5 @@ def check_stages(spec: ResNetSpec | LightSpec, stages: tuple[int, ...], name: st
             raise ValueError(f"attention_stages must be in 1..{count}, the stages of {name}, got {stage}")
     if len(set(stages)) < len(stages):
         raise ValueError(f"attention_stages must name each stage once, got {','.join(map(str, stages))}")
+    if attention in ("none", "rcca") and stages:
+        raise ValueError(f"attention {attention!r} stands in no stage; leave attention_stages out")

@@ -258,9 +258,7 @@ def build_resnet(
         raise ValueError(f"attention_per must be 'block' or 'stage', got {attention_per!r}")
     if attention in OWN_PLACES and attention_per != "block":
         raise ValueError(f"attention {attention!r} has a place of its own; leave attention_per at 'block'")
-    check_stages(spec, attention_stages, name)
-    if attention in ("none", "rcca") and attention_stages:
-        raise ValueError(f"attention {attention!r} stands in no stage; leave attention_stages out")
+    check_stages(spec, attention_stages, name, attention)
     return ResNet(
         spec,
         num_classes=num_classes,
