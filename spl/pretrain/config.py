@@ -13,7 +13,7 @@ from spl.config.ranges import MOST, Count, Count0, Positive, Range, Seed, ShareB
 from spl.curriculum import CurriculumConfig
 from spl.data.audiovisual import PairSource
 from spl.data.statistics import Moments
-from spl.models.autoencoder import TwoStreamAutoencoder
+from spl.models.autoencoder import CONDITIONS, TwoStreamAutoencoder
 from spl.models.encoder import EncoderConfig, build_encoder
 from spl.models.streams import in_units
 from spl.pretrain.data import PairsConfig
@@ -81,10 +81,11 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.curriculum.name != "uniform" and self.paced_by == "across" and self.objective.views == "both":
+        views = self.objective.views
+        if self.curriculum.name != "uniform" and self.paced_by == "across" and views in CONDITIONS:
             raise ValueError(
-                "paced_by=across needs views that hide a modality, got objective.views=both: choose thirds "
-                "or random, or paced_by=loss"
+                f"paced_by=across needs views that hide each modality, got objective.views={views}: choose "
+                "thirds or random, or paced_by=loss"
             )
 
 

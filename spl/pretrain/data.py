@@ -19,6 +19,7 @@ from spl.data.recordings import Recordings
 from spl.data.video_folders import CHANGED, NOT_OF_RUN, load_clips
 from spl.data.videos import ClipConfig
 from spl.folder_files import FolderFiles, LeftOut
+from spl.models.autoencoder import CONDITIONS
 from spl.pretrain.inputs import RecordingFolders, find_inputs
 from spl.pretrain.objective import Views
 
@@ -128,9 +129,10 @@ class ViewOrder:
     """Which samples are shown in which update, and which of their modalities; from seed and update alone.
 
     ``thirds``: an epoch shows every sample three times, with both modalities, the video alone and the audio
-    alone: exactly a third each. ``random`` draws the condition of each of as many views. ``both`` never
-    hides a modality, as often. ``is_aligned`` puts the three views of a sample into one update, one after the
-    other: first all with both modalities, then all with the video, then all with the audio.
+    alone: exactly a third each. ``random`` draws the condition of each of as many views; ``both``, ``video``
+    and ``audio`` show as many, all in that condition. ``is_aligned`` puts the three views of a sample into
+    one update, one after the other: first all with both modalities, then all with the video, then all with
+    the audio.
 
     Args:
         num_samples: ``N``, of the source.
@@ -205,9 +207,9 @@ class ViewOrder:
         if self.views == "thirds":
             return views
         indices = views % self.num_samples
-        if self.views == "both":
-            return indices
-        return indices + self.num_samples * generator.integers(3, size=indices.size)
+        if self.views == "random":
+            return indices + self.num_samples * generator.integers(3, size=indices.size)
+        return indices + self.num_samples * list(CONDITIONS).index(self.views)
 
 
 def read_ahead(

@@ -78,13 +78,16 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     result: dict[str, Any] = {"run": str(folder), "update": trained.num_updates}
     result |= {"data": told, "files": describe_files(source), "samples": len(indices)}
     result["reconstruction"] = _shares(looked)
+    codes = {"code": looked.codes}
     if other is not None:
         check_signature(other.signature, source.signature, f"the data of {config.against}")
         result["against"] = config.against
-        result["reconstruction_against"] = _shares(look(other, source, indices))
+        looked_against = look(other, source, indices)
+        result["reconstruction_against"] = _shares(looked_against)
+        codes["code_against"] = looked_against.codes
     complete = np.flatnonzero(looked.present.all(axis=1))
     result["retrieval"] = _retrieval(looked, complete, config.num_retrieved)
-    result["probe"] = _probes(looked, complete, source, indices, config)
+    result["probe"] = _probes(codes, looked.raw, complete, source, indices, config)
     replace_text(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
     replace_text(folder / "evaluation.md", as_markdown(result))
     return result
@@ -198,7 +201,8 @@ def _retrieval(looked: Looked, complete: NDArray[np.int64], count: int) -> dict[
 
 
 def _probes(
-    looked: Looked,
+    codes: dict[str, dict[str, NDArray[np.float32]]],
+    raw_values: tuple[NDArray[np.float32], NDArray[np.float32]],
     complete: NDArray[np.int64],
     source: PairSource,
     indices: NDArray[np.int64],
@@ -215,16 +219,18 @@ def _probes(
             "left_out": f"the probe is left out: it needs {NUM_BLOCKS} samples of each class, "
             f"got {sizes.min()}; raise --num_measured"
         }
-    codes = {name: code[complete] for name, code in looked.codes.items()}
-    turned = {name: directions(code).astype(np.float32) for name, code in codes.items()}
-    video, audio = (principal(values[complete], config.seed) for values in looked.raw)
+    learned = {kind: {name: code[complete] for name, code in views.items()} for kind, views in codes.items()}
+    learned["direction"] = {
+        name: directions(code).astype(np.float32) for name, code in learned["code"].items()
+    }
+    video, audio = (principal(values[complete], config.seed) for values in raw_values)
     raw = {"both": np.concatenate([video, audio], axis=1), "video": video, "audio": audio}
-    found: dict[str, list[dict[str, float]]] = {"code": [], "direction": [], "raw": [], "canonical": []}
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in (*learned, "raw", "canonical")}
     for split in splits_in_time(
         labels, places, gap=source.history, count=config.num_splits, seed=config.seed
     ):
-        found["code"].append(probe(codes, labels, split))
-        found["direction"].append(probe(turned, labels, split))
+        for kind, features in learned.items():
+            found[kind].append(probe(features, labels, split))
         alone = [probe({name: x}, labels, split) for name, x in raw.items() if x.shape[1]]
         found["raw"].append({pair: share for one in alone for pair, share in one.items()})
         if video.shape[1] and audio.shape[1]:

@@ -16,14 +16,16 @@ from spl.models.streams import in_units
 from spl.training.losses import ALIGNMENT, SPARSITY, over_modalities, reconstruction
 
 NUM_CONDITIONS = 3
-Views = Literal["thirds", "random", "both"]
+Views = Literal["thirds", "random", "both", "video", "audio"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     """What is shown, what is hidden, and what the code should be like."""
 
-    views: Views = "thirds"  # what is shown: both, video, audio: a third each, at random, always both
+    views: Views = (
+        "thirds"  # what is shown: both, video, audio: a third each, at random, or always one of these
+    )
     video_weight: NotNegative = 1.0  # weight of the video's error, relative to predicting the mean
     audio_weight: NotNegative = 1.0  # weight of the audio's error, relative to predicting the mean
     alignment: Literal["none", "squared", "infonce"] = (

@@ -19,7 +19,7 @@ from spl.data.statistics import Moments
 from spl.pretrain.config import ALIASES, PretrainConfig, PretrainRecipe, measure
 from spl.pretrain.curriculum import Pacing, across
 from spl.pretrain.data import PairsConfig, load_pairs
-from spl.pretrain.objective import ObjectiveConfig, Parts
+from spl.pretrain.objective import ObjectiveConfig, Parts, Views
 from spl.pretrain.train import pretrain_autoencoder
 
 PLACES = {"left": (0.0, 0.3), "right": (0.7, 1.0)}
@@ -123,11 +123,13 @@ def test_what_is_seen_with_both_modalities_alone_is_not_seen_yet(recordings: lis
     assert pacing.curriculum.losses[7] > 0
 
 
-def test_going_by_the_other_modality_needs_views_that_hide_one(recordings: list[str]):
+@pytest.mark.parametrize("views", ["both", "video", "audio"])
+def test_going_by_the_other_modality_needs_views_that_hide_each(recordings: list[str], views: Views):
     with pytest.raises(
-        ValueError, match=r"paced_by=across needs views that hide a modality, got objective\.views=both"
+        ValueError,
+        match=rf"paced_by=across needs views that hide each modality, got objective\.views={views}",
     ):
-        PretrainConfig(**{**vars(paced(recordings)), "objective": ObjectiveConfig(views="both")})
+        PretrainConfig(**{**vars(paced(recordings)), "objective": ObjectiveConfig(views=views)})
 
 
 def test_a_mismatched_sample_has_the_sound_of_another_class(recordings: list[str]):

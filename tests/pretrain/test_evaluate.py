@@ -125,6 +125,15 @@ def test_a_run_that_was_never_blind_is_worse_where_a_modality_is_hidden(place: P
     assert f"audio, {run_of(place, 'blind').name}" in text
 
 
+def test_codes_of_another_run_are_probed_on_the_same_splits(place: Path):
+    usual = EvaluateAutoencoderConfig(data=held_out(place), num_splits=2)
+    alone = evaluate_autoencoder(run_of(place, "blind"), usual)["probe"]["accuracy"]
+    compared = replace(usual, against=str(run_of(place, "blind")))
+    both = evaluate_autoencoder(run_of(place), compared)["probe"]["accuracy"]
+    assert both["code_against"] == alone["code"] != both["code"]
+    assert f"| code | code, {run_of(place, 'blind').name} |" in (run_of(place) / "evaluation.md").read_text()
+
+
 def test_the_same_seed_gives_the_same_and_options_are_heeded(place: Path, monkeypatch: pytest.MonkeyPatch):
     usual = EvaluateAutoencoderConfig(data=held_out(place), num_splits=2)
     first, again = (evaluate_autoencoder(run_of(place), usual) for _ in range(2))

@@ -179,13 +179,15 @@ def test_aligned_views_of_a_sample_share_an_update():
     assert sorted(np.concatenate([indices for indices, _ in updates])) == sorted([*range(10)] * 3)
 
 
-def test_other_views_hide_nothing_or_at_random():
+def test_other_views_are_always_one_or_drawn():
     def shown(views: str) -> tuple[list[int], list[int]]:
         order = ViewOrder(200, batch_size=50, views=views, is_aligned=False, seed=0, num_epochs=1)
         indices, conditions = (np.concatenate(parts) for parts in zip(*order, strict=True))
         return np.bincount(indices).tolist(), np.bincount(conditions, minlength=3).tolist()
 
     assert shown("both") == ([3] * 200, [600, 0, 0])
+    assert shown("video") == ([3] * 200, [0, 600, 0])
+    assert shown("audio") == ([3] * 200, [0, 0, 600])
     assert shown("thirds") == ([3] * 200, [200] * 3)
     times, kinds = shown("random")
     assert times == [3] * 200
@@ -424,6 +426,8 @@ THIRTEEN = tuple(
     [
         (ObjectiveConfig(), {"views": "random"}),
         (ObjectiveConfig(), {"views": "both"}),
+        (ObjectiveConfig(), {"views": "video"}),
+        (ObjectiveConfig(), {"views": "audio"}),
         (ObjectiveConfig(), {"video_weight": 0.5}),
         (ObjectiveConfig(), {"audio_weight": 0.0}),
         (ALIGNED, {"alignment": "none"}),
@@ -451,6 +455,25 @@ def test_each_option_of_the_objective_changes_what_is_learned(
     )
     assert first.isfinite().all()
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_an_autoencoder_of_one_modality_learns_nothing_of_the_other(small: Maker, modality: str):
+    other = "audio" if modality == "video" else "video"
+    objective = ObjectiveConfig(views=modality, **{f"{other}_weight": 0.0})  # type: ignore[arg-type]
+    config = replace(small(), objective=objective)
+    source = load_pairs(config.data)
+    order = ViewOrder(40, batch_size=24, views=objective.views, is_aligned=False, seed=0, num_epochs=1)
+    learner = build_learner(config, source, measure(source, config.seed), order.num_updates)
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    for pairs, conditions in read_ahead(source, order.after(0)):
+        learner.update(pairs, torch.from_numpy(conditions))
+    moved = {
+        name for name, tensor in learner.model.state_dict().items() if not torch.equal(tensor, before[name])
+    }
+    assert not any(name.startswith((f"encoder.{other}.", f"{other}.")) for name in moved)
+    for part in (f"encoder.{modality}.", "encoder.fuse.", f"{modality}."):
+        assert any(name.startswith(part) for name in moved), part
 
 
 def test_every_option_of_the_objective_is_tried():

@@ -22,7 +22,7 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
     """Return what `evaluate_autoencoder` returned as tables; what was left out has none."""
     found = [_reconstruction(result)]
     if "left_out" not in result["probe"]:
-        found.append(_probe(result["probe"]))
+        found.append(_probe(result["probe"], result.get("against")))
     if "left_out" not in result["retrieval"]:
         found.append(_retrieval(result["retrieval"]))
     return found
@@ -87,8 +87,10 @@ def _reconstruction(result: dict[str, Any]) -> Sheet:
     return Sheet("Reconstruction error, predicting the mean costs 1", columns, rows)
 
 
-def _probe(found: dict[str, Any]) -> Sheet:
+def _probe(found: dict[str, Any], against: str | None) -> Sheet:
     names = {"code": "code", "direction": "direction", "raw": "PCA", "canonical": "CCA"}
+    if against is not None:
+        names = {"code": "code", "code_against": f"code, {Path(against).name}", **names}
     rows = [
         [
             f"{learned} to {tried}",
