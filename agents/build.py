@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spl.agents.checkpoint import Parts
+from spl.agents.checkpoint import Parts, without_unread_code
 from spl.agents.config import TrainAgentConfig, build_agent, check_ram, create_run, read_run, slack_of
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
@@ -16,6 +16,7 @@ from spl.agents.encoder_init import PRETRAINING, load_encoder
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_network
 from spl.agents.exploration import ModalityDropout
+from spl.agents.heads import HEADS
 from spl.agents.loop import Collector, Progress
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.throughput import Meter
@@ -23,6 +24,7 @@ from spl.config.errors import UsageError
 from spl.data.recordings import describe_signature
 from spl.envs.range_probe import measured
 from spl.envs.vector import Fault, VectorisedEnv
+from spl.models.encoder import CODE
 from spl.runs import checkpoint
 from spl.runs.directory import describe_run, generator_of, pick_device
 from spl.runs.state import check_fits
@@ -177,6 +179,7 @@ def restore(
         else:
             memory = new_memory(config, envs, folder / "memory")
         parts = assemble(config, agent, envs, memory)
+        state = without_unread_code(state, agent)
         check_fits(state, parts.state_dict(), "checkpoint")
         return parts, parts.load_state_dict(state)
 
@@ -248,7 +251,9 @@ def pretrained_encoder(
     if run is None:
         return {}
     signature = describe_signature(envs.spec_of_streams, envs.streams, history=config.memory.history)
-    return load_encoder(Path(run), signature, config.env.id)
+    weights = load_encoder(Path(run), signature, config.env.id)
+    unread = () if HEADS[config.agent.fusion].reads_code else CODE
+    return {name: weight for name, weight in weights.items() if name not in unread}
 
 
 def prepare(

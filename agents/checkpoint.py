@@ -11,6 +11,7 @@ from spl.agents.loop import Collector, Progress
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.throughput import Meter
 from spl.envs.vector import Fault
+from spl.models.encoder import CODE
 from spl.runs import checkpoint
 from spl.training.step import restore
 
@@ -59,3 +60,37 @@ def save(parts: Parts, folder: Path, *, with_memory: bool) -> None:
     if with_memory or parts.memory.folder is not None:
         parts.memory.save(folder / "memory")
     checkpoint.save(folder / "checkpoints", parts.state_dict(), step=parts.progress.step)
+
+
+def without_unread_code(state: dict[str, Any], agent: MultimodalDqn) -> dict[str, Any]:
+    """Return a checkpoint's state as it would be saved now, of a run made while every network had a code.
+
+    Where no head reads the joint code (`Heads.reads_code`), its layer stood unused behind the encoder's other
+    weights. It got no gradient: the optimizer has no moments of it, and nothing that was learned is left out.
+    """
+    saved = state.get("agent", {})
+    if agent.network.encoder.fuse is not None or f"encoder.{CODE[0]}" not in saved.get("network", {}):
+        return state
+    gone = {f"encoder.{name}" for name in CODE}
+    networks = {
+        name: {key: weight for key, weight in saved[name].items() if key not in gone}
+        for name in ("network", "target")
+    }
+    state = {**state, "agent": {**saved, **networks}}
+    first = sum(weight.requires_grad for weight in agent.network.encoder.parameters())
+    if first:  # a frozen encoder is none of the optimizer's
+        state["optimizer"] = _without(state["optimizer"], range(first, first + len(CODE)))
+    return state
+
+
+def _without(optimizer: dict[str, Any], gone: range) -> dict[str, Any]:
+    """Return an optimizer's state without the weights at places ``gone``, the others numbered again."""
+    groups = optimizer["param_groups"]
+    kept = [place for group in groups for place in group["params"] if place not in gone]
+    now = {place: number for number, place in enumerate(kept)}
+    return {
+        "state": {now[place]: moments for place, moments in optimizer["state"].items()},
+        "param_groups": [
+            {**group, "params": [now[place] for place in group["params"] if place in now]} for group in groups
+        ],
+    }

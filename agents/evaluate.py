@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
+from spl.agents.checkpoint import without_unread_code
 from spl.agents.conditions import UNTOUCHED, Condition, conditions
 from spl.agents.config import build_agent, read_run
 from spl.agents.dqn import MultimodalDqn
@@ -71,7 +72,7 @@ def load_agent(
     try:
         check_environment(read_environment(run), env.describe(), run)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
-        state = checkpoint.load(run / "checkpoints")
+        state = without_unread_code(checkpoint.load(run / "checkpoints"), agent)
         check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")
         agent.load_state_dict(state["agent"])
     except (ValueError, KeyError, RuntimeError) as error:

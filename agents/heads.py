@@ -46,6 +46,7 @@ class Heads(nn.ModuleList):
         dueling: value and advantages apart; refused where `no_dueling` says why.
     """
 
+    reads_code: ClassVar[bool] = True  # False: the streams alone, and the network has no joint code
     no_dueling: ClassVar[str | None] = None
     no_thirds: ClassVar[str | None] = None  # why thirds cannot be learned; None: heads.0 reads the joint code
 
@@ -95,6 +96,7 @@ class StreamHeads(Heads):
     An absent stream's loss counts 0. Source: Qureshi et al. (2016), as in :func:`fuse_normalised`.
     """
 
+    reads_code = False
     no_dueling = no_thirds = "has one head per stream"
 
     def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool) -> None:

@@ -25,6 +25,8 @@ class MultimodalQNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        if not HEADS[fusion].reads_code:
+            encoder.leave_out_code()
         self.heads = HEADS[fusion](encoder, num_actions, dueling=dueling)
         self.privileged: nn.ModuleList | None = None
         if has_thirds:

@@ -13,6 +13,7 @@ from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStre
 from spl.records import StreamSpec
 
 Features = tuple[Tensor | None, Tensor | None]  # (B, D) of video and audio; None: a stream not built
+CODE = ("fuse.weight", "fuse.bias")  # of an encoder's state: the layer that makes the joint code
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
@@ -113,7 +114,13 @@ class TwoStreamEncoder(nn.Module):
         self.features = features
         self.code_activation = code_activation
         self.absent = absent
-        self.fuse = nn.Linear(sum(self.stream_features) + (2 if absent == "gate" else 0), features)
+        self.fuse: nn.Linear | None = nn.Linear(
+            sum(self.stream_features) + (2 if absent == "gate" else 0), features
+        )
+
+    def leave_out_code(self) -> None:
+        """Have no layer of the joint code, for heads that read each stream alone: it would never learn."""
+        self.fuse = None
 
     def streams(self, video: Tensor, audio: Tensor, present: Tensor) -> Features:
         """Return each stream's features ``(B, D)``, zero where absent; None for a stream not built."""
@@ -127,17 +134,16 @@ class TwoStreamEncoder(nn.Module):
 
     def gated(self, features: Features, present: Tensor) -> Features:
         """Return what :meth:`ungated` returned; where ``present (B, 2)`` is down zero, or what zeros give."""
-        gates = present.to(self.fuse.weight.dtype)  # (B, 2)
         seen, heard = features
         return (
-            None if seen is None else self._gated(seen, self.video, gates[:, :1]),
-            None if heard is None else self._gated(heard, self.audio, gates[:, 1:]),
+            None if seen is None else self._gated(seen, self.video, present[:, :1]),
+            None if heard is None else self._gated(heard, self.audio, present[:, 1:]),
         )
 
     def _gated(self, features: Tensor, stream: Any, gate: Tensor) -> Tensor:
-        """Return ``features (B, D)`` where the ``gate (B, 1)`` is 1; else 0, or what zeros give."""
+        """Return ``features (B, D)`` where the ``gate (B, 1)`` is up; else 0, or what zeros give."""
         if self.absent == "gate":
-            return features * gate
+            return features * gate.to(features.dtype)
         dtype = torch.uint8 if stream is self.video else torch.float32
         nothing = torch.zeros(1, *stream.shape, dtype=dtype, device=gate.device)
         return torch.where(gate > 0, features, stream(nothing))  # (B, D)
@@ -154,6 +160,7 @@ class TwoStreamEncoder(nn.Module):
 
     def code(self, streams: Features, present: Tensor) -> Tensor:
         """Return the code ``(B, D)`` of what :meth:`streams` returned for ``present (B, 2)``."""
+        assert self.fuse is not None
         parts = [part for part in streams if part is not None]
         flags = [present.to(self.fuse.weight.dtype)] if self.absent == "gate" else []
         joint = torch.cat([*parts, *flags], dim=1)  # (B, Dv + Da + 2)

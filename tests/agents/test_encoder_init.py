@@ -25,7 +25,7 @@ from spl.classify.train import train_classifier
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig
-from spl.models.encoder import EncoderConfig, build_encoder
+from spl.models.encoder import CODE, EncoderConfig, build_encoder
 from spl.pretrain.config import PretrainConfig, PretrainRecipe
 from spl.pretrain.data import PairsConfig
 from spl.pretrain.learner import Learner
@@ -126,8 +126,10 @@ def test_a_frozen_encoder_stays_to_the_bit_while_the_heads_learn(begin, run, opt
     before = train_agent(replace(config, num_steps=30), console=quiet()).folder
     after = train_agent(config, console=quiet()).folder
     assert checkpoint.load(after / "checkpoints")["agent"]["num_updates"] == 11
-    assert are_equal(part_of(after), encoder_of(run))
-    assert are_equal(part_of(after, network="target"), encoder_of(run))
+    unread = CODE if "mdqn" in options else ()
+    read = {name: weight for name, weight in encoder_of(run).items() if name not in unread}
+    assert are_equal(part_of(after), read)
+    assert are_equal(part_of(after, network="target"), read)
     heads, begun = (part_of(one, "heads") | part_of(one, "privileged") for one in (after, before))
     assert not any(torch.equal(heads[key], begun[key]) for key in heads)
     state = checkpoint.load(after / "checkpoints")["optimizer"]

@@ -76,8 +76,10 @@ def test_learns_by_one_loss_per_transition_and_acts(fusion: Fusion, dueling: boo
     assert (losses > 0).all()
     assert torch.equal(agent.score(batch), losses.detach())
     losses.sum().backward()
+    for name, parameter in agent.network.named_parameters():
+        assert parameter.grad is not None, f"{name} would never learn"
+        assert parameter.grad.abs().max() > 0, name
     heads = agent.network.parameters_of_heads()
-    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in heads)
     inside = {id(one) for one in heads} | {id(one) for one in agent.network.encoder.parameters()}
     assert inside == {id(one) for one in agent.network.parameters()}, "the optimizer learns these"
     actions = agent.act(Stack(batch.video, batch.audio, batch.present), 0.0)

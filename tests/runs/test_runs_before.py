@@ -1,7 +1,8 @@
 """Runs made before the packages (at c0c4608): they are resumed, evaluated and reported as they were then.
 
 ``tests/data/runs_before`` holds a run of each training, stopped on the way, with what it learns from, and a
-whole grid of curricula and one of attention modules (at fc4ca16), both without checkpoints. The classifier's
+whole grid of curricula and one of attention modules (at fc4ca16), both without checkpoints; and a run of an
+agent that trains its streams apart (at 2803e9e), whose networks still had a joint code. The classifier's
 weights are rounded to powers of two and its momenta are zero, so that the archive is small. ``expected.json``
 has the last row that the code of then wrote when it resumed each run.
 """
@@ -20,10 +21,11 @@ BEFORE = Path(__file__).parent.parent / "data" / "runs_before"
 EXPECTED = json.loads((BEFORE / "expected.json").read_text())
 RESUMED = {
     "agent": ("train agent", 22),
+    "mdqn": ("train agent", 20),
     "autoencoder": ("pretrain autoencoder", 7),
     "classifier": ("train classifier", 6),
 }
-SHORT = {"agent": ("--num_episodes", "1", "--num_seeds", "1")}
+FEW_EPISODES = ("--num_episodes", "1", "--num_seeds", "1")
 
 
 def unpacked(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -56,9 +58,10 @@ def test_a_run_of_before_resumes_to_the_numbers_of_then(kind, tmp_path, monkeypa
 @pytest.mark.parametrize("kind", RESUMED)
 def test_a_run_of_before_is_evaluated_and_reported(kind, tmp_path, monkeypatch, capsys):
     run = unpacked(kind, tmp_path, monkeypatch)
-    spl("evaluate", kind, str(run), *SHORT.get(kind, ()))
+    of = RESUMED[kind][0].split()[1]
+    spl("evaluate", of, str(run), *(FEW_EPISODES if of == "agent" else ()))
     spl("report", str(run))
-    assert kind in (run / "report.html").read_text()
+    assert of in (run / "report.html").read_text()
 
 
 def test_a_grid_of_before_is_reported_and_resumed(tmp_path, monkeypatch, capsys):
