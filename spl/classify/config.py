@@ -46,7 +46,12 @@ MAY_CHANGE = (
 )
 
 
-OF_MAPS = {"layers", "power", "grid", "overlap", "below"}  # options that kind=predictions has no use for
+OF_KIND = {  # option of the transfer -> the kinds that have a use for it
+    "layers": ("maps", "attention", "fsp"),
+    "power": ("maps", "attention"),
+    **dict.fromkeys(("grid", "overlap", "below"), ("maps",)),
+    "temperature": ("predictions",),
+}
 
 
 Correlation = Annotated[float, Range(-1.0, 1.0, "(]")]
@@ -61,13 +66,17 @@ class TransferConfig:
     attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
     attention_stages: tuple[Count, ...] = ()  # stages of the peer that have attention, from 1; empty: all
-    kind: Literal["maps", "predictions"] = "maps"  # what the two learn from each other
+    weights: PathName | None = (
+        None  # of a peer that teaches and does not learn, as model.weights; null: both do
+    )
+    kind: Literal["maps", "predictions", "attention", "fsp"] = "maps"  # what the two learn from each other
     weight: NotNegative = 1.0  # weight of the transfer term; 0: each learns as if alone
-    layers: tuple[str, ...] = ()  # layers of both whose maps are summed; empty: all stages
+    layers: tuple[str, ...] = ()  # layers of both that are compared; empty: all stages
     power: AtLeast1 = 1.0  # exponent of the features in a layer's map
     grid: Annotated[int, Range(1, 1024)] = 4  # patches along each side of the summed map
     overlap: ShareBelow1 = 0.0  # overlap of neighbouring patches, as a share of a patch
     below: Correlation | None = None  # transfer only patches whose correlation is below this; null: all
+    temperature: Positive = 1.0  # of predictions: above 1, unlikely classes count more
     is_joint: bool = False  # let the gradient of each one's term reach the other too
 
     def __post_init__(self) -> None:
@@ -75,10 +84,16 @@ class TransferConfig:
         chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
         if self.peer is None and chosen:
             raise ValueError(f"{', '.join(sorted(chosen))} need a peer; name one with peer")
-        if self.kind != "maps" and chosen & OF_MAPS:
-            raise ValueError(
-                f"{', '.join(sorted(chosen & OF_MAPS))}: only kind=maps has any, not {self.kind}"
-            )
+        for name in sorted(chosen & OF_KIND.keys()):
+            if self.kind not in OF_KIND[name]:
+                raise ValueError(f"{name}: only kind={' or '.join(OF_KIND[name])} has any, not {self.kind}")
+        if self.is_joint and self.weights is not None:
+            raise ValueError("is_joint lets the peer learn, which one with weights does not: leave one out")
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether layers are compared, and not predictions alone."""
+        return self.kind != "predictions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +175,10 @@ class TrainClassifierConfig:
             raise ValueError(
                 "recipe.freeze keeps the weights that model.weights names: name them, or leave it out"
             )
-        if self.compile and self.transfer.peer is not None and self.transfer.kind == "maps":
+        if self.compile and self.transfer.peer is not None and self.transfer.looks_inside:
             raise ValueError(
-                "transfer.kind=maps looks into the network, which compile=true closes; leave it out"
+                f"transfer.kind={self.transfer.kind} looks into the network, which compile=true closes; "
+                "leave it out"
             )
 
 
@@ -174,6 +190,7 @@ def peer_of(config: TrainClassifierConfig) -> TrainClassifierConfig:
         config,
         model=ModelConfig(
             name=transfer.peer,
+            weights=transfer.weights,
             attention=transfer.attention,
             attention_per=transfer.attention_per,
             attention_options=transfer.attention_options,
@@ -182,6 +199,7 @@ def peer_of(config: TrainClassifierConfig) -> TrainClassifierConfig:
         transfer=replace(
             transfer,
             peer=own.name,
+            weights=None,
             attention=own.attention,
             attention_per=own.attention_per,
             attention_options=own.attention_options,

@@ -68,13 +68,13 @@ class ClassifierLearner:
         self.progress = Progress(self.classifier.device)
         self.started = ""  # from which weights, if any
 
-    def start(self) -> None:
+    def start(self, *, needs_head: bool = False) -> None:
         """Start from the weights that the configuration names; fresh ones stay where it names none.
 
         Raises:
-            UsageError: if they do not serve.
+            UsageError: if they do not serve, or ``needs_head`` and their classes are others.
         """
-        told = start(self.classifier.model, self.config, self.sets)
+        told = start(self.classifier.model, self.config, self.sets, needs_head=needs_head)
         if told is not None:
             self.started = f"; starts from {self.config.model.weights}: {told}"
             if self.classifier.averaged is not None:

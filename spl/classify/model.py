@@ -147,11 +147,15 @@ class Classifier:
                 buffer.copy_(old)
             raise
 
-    def see(self, batch: Images) -> Seen:
-        """Return what the model, which learns, makes of a batch; set the learning rate of its step."""
-        self.model.train()
-        for norm in self.frozen:
-            norm.eval()
+    def see(self, batch: Images, *, is_learning: bool = True) -> Seen:
+        """Return what the model, which learns, makes of a batch; set the learning rate of its step.
+
+        One that is not learning stays in the mode that it is in.
+        """
+        if is_learning:
+            self.model.train()
+            for norm in self.frozen:
+                norm.eval()
         labels = batch.labels.to(self.device, non_blocking=True)
         with drawing(self.device, self.seed, self.num_updates):
             logits = self.logits(self._forward, batch.images)
@@ -239,14 +243,17 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
         raise UsageError(str(error)) from error
 
 
-def start(model: nn.Module, config: TrainClassifierConfig, sets: ImageSets) -> str | None:
+def start(
+    model: nn.Module, config: TrainClassifierConfig, sets: ImageSets, *, needs_head: bool = False
+) -> str | None:
     """Load the weights that a run starts from into its model; return what is new in it, None without any.
 
     The last layer is taken over where its classes are those of the images; of a file that does not say which
     they are, where they are as many.
 
     Raises:
-        UsageError: if there are no such weights, or they are another network's; nothing is loaded then.
+        UsageError: if there are no such weights, they are another network's, or ``needs_head`` and they tell
+            other classes than those of the images.
     """
     if (source := config.model.weights) is None:
         return None
@@ -254,6 +261,11 @@ def start(model: nn.Module, config: TrainClassifierConfig, sets: ImageSets) -> s
     is_same = weights.classes in (None, sets.classes)
     keeps_head = config.data.name == "imagenet" if source == DEFAULT else is_same
     try:
-        return start_from(model, config.model.name, weights, keeps_head=keeps_head)
+        told = start_from(model, config.model.name, weights, keeps_head=keeps_head)
     except ValueError as error:
         raise UsageError(f"model.weights {source}: {error}") from error
+    if needs_head and "the last layer" in told:
+        raise UsageError(
+            f"model.weights {source}: they tell other classes than the images have; name a run on these"
+        )
+    return told

@@ -67,6 +67,11 @@ class Training:
                 self.load_state_dict(checkpoint.load(folder / "checkpoints"))
         else:
             self.learner.start()
+            for peer in self.learners[1:]:
+                try:
+                    peer.start(needs_head=True)
+                except UsageError as error:
+                    raise UsageError(f"transfer.weights: the peer's {error}") from error
         title = f"spl train classifier · {config.data.name} · {config.model.name}"
         title += f" · {config.model.attention} · seed {config.seed}"
         kept = self.done - self.is_unjudged  # an epoch that is judged again gets its row again
@@ -219,7 +224,8 @@ class Training:
         yield f"model      {self.learner}"
         for peer in self.learners[1:]:
             transfer = config.transfer
-            yield f"peer       {peer}; {transfer.kind} transferred with weight {transfer.weight:g}"
+            does = "teaches, " if transfer.weights is not None else ""
+            yield f"peer       {peer}; {does}{transfer.kind} transferred with weight {transfer.weight:g}"
         yield f"device     {self.classifier.device}, {config.precision}"
         yield f"threads    {self.threads}"
 

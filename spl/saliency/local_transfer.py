@@ -195,15 +195,26 @@ def map_distance(
     return distances.mean(dim=1)
 
 
-def prediction_distance(own: Tensor, peer: Tensor, *, is_joint: bool = False) -> Tensor:
-    """Return ``KL(softmax(peer) || softmax(own))`` in nats, ``(B,)``, of logits ``(B, K)``.
+def prediction_distance(
+    own: Tensor, peer: Tensor, *, temperature: float = 1.0, is_joint: bool = False
+) -> Tensor:
+    """Return ``T^2 KL(softmax(peer / T) || softmax(own / T))`` in nats, ``(B,)``, of logits ``(B, K)``.
 
     Args:
         own: of the model that learns.
         peer: of the other one on the same images.
+        temperature: ``T``, positive; the higher, the more the unlikely classes count. With its square the
+            gradient keeps its size.
         is_joint: let the gradient reach the peer, too; False: it is a given.
 
-    Source: Zhang et al. (2018), Deep mutual learning, equations 3 and 5.
+    Raises:
+        ValueError: if ``temperature`` is not positive.
+
+    Source: Zhang et al. (2018), Deep mutual learning, equations 3 and 5, at 1; Hinton et al. (2015),
+    Distilling the knowledge in a neural network, section 2, above it and of a peer that does not learn.
     """
-    given = (peer if is_joint else peer.detach()).float().log_softmax(dim=1)
-    return (given.exp() * (given - own.float().log_softmax(dim=1))).sum(dim=1)
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    given = ((peer if is_joint else peer.detach()).float() / temperature).log_softmax(dim=1)
+    told = (own.float() / temperature).log_softmax(dim=1)
+    return temperature**2 * (given.exp() * (given - told)).sum(dim=1)

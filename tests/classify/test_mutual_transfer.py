@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import save_file
 
 from spl.classify.config import TrainClassifierConfig, peer_of
 from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier
@@ -165,6 +166,8 @@ def pair_of(config: TrainClassifierConfig) -> tuple[Mutual, list[Classifier], ob
     "words",
     [
         ("--transfer.kind", "predictions"),
+        ("--transfer.kind", "attention"),
+        ("--transfer.kind", "fsp"),
         ("--transfer.weight", "3"),
         ("--transfer.layers", "layer2"),
         ("--transfer.power", "2"),
@@ -224,9 +227,10 @@ def test_a_step_with_predictions_by_hand(tiny: Maker):
     assert float(told[0].loss) == pytest.approx(cross_entropy, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["maps", "predictions"])
+@pytest.mark.parametrize("kind", ["maps", "predictions", "attention", "fsp"])
 def test_what_is_carried_over_brings_both_nearer(tiny: Maker, kind: str):
-    words = ("--transfer.kind", kind, "--transfer.weight", "1000", "--recipe.learning_rate", "0.00001")
+    rate = "0.000001" if kind == "fsp" else "0.00001"
+    words = ("--transfer.kind", kind, "--transfer.weight", "1000", "--recipe.learning_rate", rate)
     mutual, _, batch = pair_of(tiny(*PEER, *PLAIN, *words))
     distances = []
     for _ in range(4):  # steps so small that each goes down
@@ -241,6 +245,61 @@ def test_networks_of_three_and_of_four_stages_learn_together(tiny: Maker):
     mutual.update(batch)
     assert [one.num_updates for one in pair] == [1, 1]
     assert 0 < mutual.row()["train/maps_distance"] < 2
+
+
+def test_a_temperature_counts_unlikely_classes_more(tiny: Maker):
+    """The distance of a pair at ``T`` by hand, from the same logits."""
+    told = ("--transfer.kind", "predictions", "--transfer.temperature", "4")
+    mutual, pair, batch = pair_of(tiny(*PEER, *told))
+    with torch.no_grad():
+        own, peer = (one.see(batch).logits.double().softmax(dim=1).log() / 4 for one in pair)
+    one, two = own.softmax(dim=1), peer.softmax(dim=1)
+    expected = 16 * ((two - one) * (two / one).log()).sum(dim=1).mean() / 2  # KL both ways
+    mutual.update(batch)
+    assert mutual.row()["train/predictions_distance"] == pytest.approx(float(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["maps", "predictions", "attention", "fsp"])
+def test_a_teacher_moves_the_other_alone(tiny: Maker, kind: str):
+    moved = []
+    for weight in ("0", "1"):
+        words = ("--transfer.kind", kind, "--transfer.weights", "a run", "--transfer.weight", weight)
+        mutual, (own, teacher), batch = pair_of(tiny(*PEER, *PLAIN, *words))
+        before = {key: value.clone() for key, value in teacher.model.state_dict().items()}
+        mutual.update(batch)
+        assert equal(before, teacher.model.state_dict()), "statistics, too"
+        moved.append(own.model.conv1.weight.detach().clone())
+    assert not torch.equal(*moved)
+
+
+def test_a_run_that_is_taught_is_judged_and_goes_on_to_the_bit(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
+    teacher = train(tiny("--seed", "5", "--recipe.epochs", "1")).folder
+    words = (*PEER, "--transfer.kind", "attention", "--transfer.weights", str(teacher))
+    taught, learn = train(tiny(*words)), Training._learn
+    assert equal(weights(taught.folder / "peer"), weights(teacher))
+    assert {row["peer/test/top1"] for row in rows(taught.folder)} == {rows(teacher)[-1]["test/top1"]}
+
+    def stop_after(self: Training, batch: object) -> None:
+        learn(self, batch)
+        if self.classifier.num_updates == 3:
+            self.stop.stop()
+
+    monkeypatch.setattr(Training, "_learn", stop_after)
+    stopped = train(tiny(*words))
+    monkeypatch.undo()
+    resumed = train(tiny(*words), resume=stopped.folder)
+    assert equal(weights(resumed.folder), weights(taught.folder))
+    assert rows(resumed.folder) == rows(taught.folder)
+
+
+def test_a_teacher_of_other_classes_is_refused(tiny: Maker, tmp_path: Path):
+    weights = build_classifier(tiny(), load_images(tiny().data), 1).model.state_dict()
+    weights |= {"fc.weight": torch.zeros(7, 64), "fc.bias": torch.zeros(7)}
+    save_file({key: value.contiguous() for key, value in weights.items()}, tmp_path / "other.safetensors")
+    with pytest.raises(
+        UsageError, match=r"transfer\.weights: the peer's .* tell other classes than the images"
+    ):
+        train(tiny(*PEER, "--transfer.weights", str(tmp_path / "other.safetensors")))
 
 
 def test_an_update_that_is_not_taken_moves_neither(tiny: Maker, monkeypatch: pytest.MonkeyPatch):
@@ -289,6 +348,13 @@ def test_restarts_of_pairs_keep_the_best_pair(tiny: Maker):
         ((*PEER, "--transfer.power", "0.5"), "power must be at least 1"),
         (("--transfer.kind", "predictions"), "kind need a peer; name one with peer"),
         ((*PEER, "--transfer.kind", "predictions", "--transfer.grid", "2"), "grid: only kind=maps has any"),
+        ((*PEER, "--transfer.kind", "fsp", "--transfer.power", "2"), "only kind=maps or attention has any"),
+        ((*PEER, "--transfer.temperature", "2"), "temperature: only kind=predictions has any, not maps"),
+        ((*PEER, "--transfer.kind", "predictions", "--transfer.temperature", "0"), "must be positive"),
+        ((*PEER, "--transfer.is_joint", "true", "--transfer.weights", "r"), "is_joint lets the peer learn"),
+        ((*PEER, "--transfer.weights", "nowhere"), "transfer.weights: the peer's model.weights must be"),
+        (("--transfer.peer", "resnet18", "--transfer.kind", "fsp"), "the networks have 3 and 4 stages"),
+        ((*PEER, "--transfer.kind", "fsp", "--transfer.layers", "layer1"), "give at least 2 layers, got 1"),
         ((*PEER, "--compile", "true"), "which compile=true closes"),
     ],
 )
