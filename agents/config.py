@@ -17,7 +17,7 @@ from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, c
 from spl.envs.config import EnvConfig
 from spl.envs.registry import may_crash
 from spl.models.encoder import EncoderConfig, build_encoder
-from spl.pretrain.config import PretrainRecipe
+from spl.pretrain.config import RESTARTS, PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig
 from spl.records import StreamSpec
 from spl.runs import directory as runs
@@ -109,6 +109,7 @@ class TrainAgentConfig:
     step_timeout_s: Timeout | None = None  # restart an environment whose step takes longer
     max_faults: Count0 = 10  # restarts of failed environments before the run ends
     seed: Seed = 0  # everything random follows from it
+    restarts: Count = 1  # random initialisations, of which the best is kept
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
@@ -211,6 +212,15 @@ def read_run(folder: Path) -> TrainAgentConfig:
         UsageError: if it is not the folder of an agent's run.
     """
     return runs.read_run(TrainAgentConfig, folder, RUNS)
+
+
+def kept_run(folder: Path) -> tuple[Path, TrainAgentConfig]:
+    """Return a run and its configuration; of a run with restarts, the one that was kept.
+
+    Raises:
+        UsageError: as `read_run`, or if its restarts are not all trained.
+    """
+    return runs.kept_run(TrainAgentConfig, folder, RUNS, RESTARTS)
 
 
 def slack_of(config: TrainAgentConfig) -> int:

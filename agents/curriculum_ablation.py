@@ -2,23 +2,35 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 
 from spl.ablation.comparison import Measure, Panel
-from spl.ablation.curriculum_options import GROWS, GridOptions, check_grid
-from spl.ablation.curriculum_task import needs
+from spl.ablation.curriculum_options import (
+    APART,
+    GROWS,
+    RESTARTS,
+    GridOptions,
+    check_grid,
+    check_runs,
+    shares_of,
+)
+from spl.ablation.curriculum_task import Choice, needs
 from spl.agents import config as run
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_config import ReplayCurriculumConfig
+from spl.agents.dqn import DqnConfig
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.evaluate import EvaluateAgentConfig, load_agent
+from spl.agents.loop import RECENT_EPISODES
 from spl.agents.playing import play, policy_of
 from spl.agents.train import train_agent
+from spl.config.errors import RunError
 from spl.config.ranges import Count
 from spl.runs.directory import RunContext, generator_of
 
@@ -28,17 +40,30 @@ RETURN = Measure("return", "return", 2, "mean return of a run's episodes with al
 PANEL = Panel("rollout/ep_rew_mean", "step", 1.0, "return while training, with exploration")
 
 
+def return_in_training(rows: Sequence[dict[str, Any]]) -> float:
+    """Return the mean return over the last episodes of a run's rows, exploration included.
+
+    Raises:
+        RunError: if no episode ended.
+    """
+    returns = [float(row["rollout/episode_return"]) for row in rows if "rollout/episode_return" in row]
+    if not returns:
+        raise RunError("no episode of a restart ended in its share of the steps: choose fewer --restarts")
+    return statistics.fmean(returns[-RECENT_EPISODES:])
+
+
 @dataclass(frozen=True, kw_only=True)
 class CurriculaConfig(GridOptions, TrainAgentConfig):
     """Everything that describes ``spl ablate curriculum --of agent``: a training, and what is varied."""
 
     of: Literal["agent"] = "agent"
-    variants: tuple[Literal["uniform", "prioritized", "self-paced", "spl-to-per"], ...] = (
+    variants: tuple[Literal["uniform", "prioritized", "self-paced", "spl-to-per", "restarts"], ...] = (
         "uniform",
         "prioritized",
         "self-paced",
         "spl-to-per",
     )
+    restarts: Count = 5  # initialisations of the variant restarts; they share the steps of one run
     num_episodes: Count = 100  # that judge a run at its end
     curriculum: ReplayCurriculumConfig = field(
         default_factory=lambda: ReplayCurriculumConfig(name="spl-to-per")
@@ -47,6 +72,54 @@ class CurriculaConfig(GridOptions, TrainAgentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_grid(self, "spl-to-per")
+        if RESTARTS in self.variants:
+            self._check_restarts()
+        check_runs(self, partial(runs_of, self))
+
+    def _check_restarts(self) -> None:
+        if not 2 <= self.restarts <= self.num_steps:
+            raise ValueError(
+                f"restarts must be in 2..num_steps ({self.num_steps}), which they share, got {self.restarts}"
+            )
+        if min(shares_of(self.num_steps, self.restarts)) <= self.memory.min_size:
+            raise ValueError(
+                f"{self.restarts} restarts share num_steps ({self.num_steps}), and each learns from "
+                f"memory.min_size ({self.memory.min_size}) transitions on: choose fewer restarts"
+            )
+        if self.pretrain_steps:
+            raise ValueError(
+                "each restart would pretrain an encoder of its own, which is more updates: leave restarts "
+                f"out of --variants, or pretrain_steps, got {self.pretrain_steps}"
+            )
+
+
+def exploring(agent: DqnConfig, share: float) -> dict[str, Any]:
+    """Return the exploration of ``agent``, over a share of its steps."""
+    names = ("epsilon_warmup_steps", "epsilon_decay_steps")
+    return {name: round(share * getattr(agent, name)) for name in names}
+
+
+def runs_of(config: CurriculaConfig, variant: Any, seed: int) -> list[TrainAgentConfig]:
+    """Return what describes the runs of a cell, as if each had been started alone.
+
+    The restarts share the steps of one run, and each explores a share as long.
+    """
+    values = {one.name: getattr(config, one.name) for one in fields(TrainAgentConfig)}
+    values["restarts"] = 1
+    if variant != RESTARTS:
+        return [TrainAgentConfig(**{**values, "curriculum": config.curriculum.named(variant), "seed": seed})]
+    values["curriculum"] = config.curriculum.named("uniform")
+    return [
+        TrainAgentConfig(
+            **{
+                **values,
+                "num_steps": num_steps,
+                "agent": replace(config.agent, **exploring(config.agent, num_steps / config.num_steps)),
+                "seed": seed + APART * number,
+            }
+        )
+        for number, num_steps in enumerate(shares_of(config.num_steps, config.restarts))
+    ]
 
 
 class Learner:
@@ -54,6 +127,11 @@ class Learner:
 
     of = "agent"
     measures, panels = (RETURN,), (PANEL,)
+    choice = Choice(
+        max,
+        return_in_training,
+        f"the highest mean return over the last {RECENT_EPISODES} episodes of its training",
+    )
 
     documents: ClassVar[dict[str, Any]] = {}  # its data it makes itself
 
@@ -65,6 +143,8 @@ class Learner:
             f"Return: mean of {config.num_episodes} episodes after the last step with all modalities, "
             "without exploration; the same episodes for all runs.",
         ]
+        if RESTARTS in config.variants:
+            self.notes.append("Each restart explores over its share of the steps, as one run does over all.")
 
     @property
     def name(self) -> str:
@@ -72,10 +152,8 @@ class Learner:
         return self.config.env.id.split("/")[-1]
 
     def runs(self, variant: Any, seed: int) -> list[TrainAgentConfig]:
-        """Return what describes the run of a cell."""
-        values = {one.name: getattr(self.config, one.name) for one in fields(TrainAgentConfig)}
-        values |= {"curriculum": self.config.curriculum.named(variant), "seed": seed}
-        return [TrainAgentConfig(**values)]
+        """Return what describes the runs of a cell."""
+        return runs_of(self.config, variant, seed)
 
     def train(self, context: RunContext, config: Any, seed: int) -> bool:
         """Train a run."""

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import spl
 from spl.agents.checkpoint import without_unread_code
 from spl.agents.conditions import UNTOUCHED, Condition, conditions
-from spl.agents.config import build_agent, read_run
+from spl.agents.config import build_agent, kept_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
@@ -60,10 +60,12 @@ def load_agent(
 ) -> tuple[MultimodalDqn, Callable[[], AudioVisualEnv], int, int]:
     """Return the agent of a run, a maker of its environment, its history and the checkpoint's step.
 
+    Of a run with restarts, the one that was kept.
+
     Raises:
         UsageError: if it is not an agent's run, or has no readable checkpoint.
     """
-    config = read_run(run)
+    run, config = kept_run(run)
     path = checkpoint.latest(run / "checkpoints")
     if path is None:
         raise UsageError(f"{run} has no checkpoint yet: let it train for longer")

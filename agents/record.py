@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from spl.agents.config import read_run
+from spl.agents.config import kept_run
 from spl.agents.evaluate import load_agent
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
@@ -69,7 +69,7 @@ def actor_of(config: RecordConfig) -> tuple[Any, VectorisedEnv, int, list[str]]:
     if config.agent is None:
         env, assumed = measured(config.env, is_apart=may_crash(config.env.id))
     else:
-        env = read_run(Path(config.agent)).env
+        env = kept_run(Path(config.agent))[1].env
     envs = VectorisedEnv(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
     if config.agent is None:
         return RandomAgent(envs.num_actions, exploration), envs, 1, assumed

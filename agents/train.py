@@ -1,6 +1,7 @@
-"""``spl train agent``: a run from its first step to its last, saved and resumed."""
+"""``spl train agent``: a run from its first step to its last, saved and resumed; or restarts of it."""
 
 import contextlib
+import json
 import math
 import shlex
 import sys
@@ -11,15 +12,22 @@ import torch
 from rich.console import Console
 
 from spl.agents.build import is_fresh, open_envs, prepare
-from spl.agents.config import TrainAgentConfig
+from spl.agents.config import TrainAgentConfig, read_run
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.estimates import check_envs
+from spl.agents.loop import RECENT_EPISODES
 from spl.agents.pretraining import open_run, pretrain
 from spl.agents.training import Training
-from spl.runs.files import hold
+from spl.config.errors import RunError, UsageError
+from spl.pretrain.config import RESTARTS
+from spl.runs.directory import RunContext, describe_run, held_run
+from spl.runs.files import hold, read_json, replace_text
 from spl.runs.logger import say
 from spl.runs.threads import Threads
 from spl.training.loop import run
+from spl.training.restarts import forget_losers, initialisations, judge, train_each
+
+OF_LOSERS = ("checkpoints", "memory", "pretraining/checkpoints", "pretraining/recording")
 
 
 class Result(NamedTuple):
@@ -48,10 +56,14 @@ def train_agent(
         UsageError: if the environment, the memory or the folder does not serve; nothing was started then.
         RunError: if the environments fail too often, or a loss is not finite.
     """
+    config = adopt_encoder(config) if resume is None else config
+    if config.restarts > 1:
+        name = f"{config.env.id.split('/')[-1]}-s{config.seed}"
+        with held_run(resume, Path(config.runs) / "agent", name, command, console) as context:
+            return train_restarts(context._replace(resume_with=go_on_with), config)
     threads = Threads(config.num_threads)
     torch.set_flush_denormal(True)
     command = sys.argv if command is None else command
-    config = adopt_encoder(config) if resume is None else config
     with contextlib.ExitStack() as held:
         if resume is not None:
             held.enter_context(hold(resume))
@@ -77,6 +89,62 @@ def train_agent(
         is_finished = run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again)
     mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
     return Result(folder, parts.progress.step, is_finished, mean_return)
+
+
+def train_restarts(context: RunContext, config: TrainAgentConfig) -> Result:
+    """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best agent.
+
+    The best is the one with the highest mean return over the last episodes of its training, exploration
+    included: as many as `RECENT_EPISODES`, which takes no step beside the training's own. Each is trained as
+    if started alone, pretraining too. The others keep their rows; their weights and memories are deleted once
+    ``restarts.json`` says which is kept. One in which no episode ended is reported as failed.
+
+    Raises:
+        UsageError: as `train_agent`, or if a run whose restarts are all trained is to go on.
+        RunError: if none of them came to its end.
+    """
+    folder, again = context.folder, context.resume_with or command_to_resume(context.folder)
+    if not (folder / RESTARTS).exists():
+        describe_run(folder, config, context.command)
+        returns: dict[str, float] = {}
+
+        def train(place: Path, one: TrainAgentConfig) -> bool:
+            result = train_agent(
+                one, resume=place, command=context.command, console=context.console, go_on_with=again
+            )
+            if result.is_finished and math.isnan(result.mean_return):
+                raise RunError(f"no episode ended in its {one.num_steps:,} steps, which could be compared")
+            returns[place.name] = result.mean_return
+            return result.is_finished
+
+        restarts = train_each(folder, initialisations(config), train)
+        if restarts is None:
+            return Result(folder, 0, False, math.nan)
+        values = [returns[place.name] for place in restarts.finished]
+        by = f"mean return of the last {RECENT_EPISODES} episodes of training"
+        told = judge(restarts, "return", values, max, by)
+        replace_text(folder / RESTARTS, json.dumps(told, indent=2) + "\n")
+    return _kept(context, config)
+
+
+def _kept(context: RunContext, config: TrainAgentConfig) -> Result:
+    """Delete what is not kept of restarts that are all trained, say which one is, and return how it ended."""
+    folder, told = context.folder, read_json(context.folder / RESTARTS)
+    step = read_run(folder / told["kept"]).num_steps
+    if step != config.num_steps:
+        raise UsageError(
+            f"the restarts of {folder} are all trained for {step:,} steps, and one is kept: go on with that "
+            f"one, {command_to_resume(folder / told['kept'])} --num_steps {config.num_steps}"
+        )
+    forget_losers(folder, told, OF_LOSERS)
+    for name, why in told["failed"].items():
+        say(context.console, f"{name} failed: {why}")
+    say(
+        context.console,
+        f"{told['kept']} is kept, the best of {len(told['return'])}; "
+        f"it is what spl evaluate agent {shlex.quote(str(folder))} reads",
+    )
+    return Result(folder, step, True, max(told["return"]))
 
 
 def command_to_resume(folder: Path) -> str:

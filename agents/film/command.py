@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spl.agents.choice import played_moments
 from spl.agents.conditions import Spoiler, conditions
-from spl.agents.config import read_run
+from spl.agents.config import kept_run
 from spl.agents.decision import Reason, reason_of
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import load_agent
@@ -221,7 +221,7 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     agent, make, history, step = load_agent(run, config.device)
     path = run / "agent.mp4" if config.out is None else Path(config.out)
     open_out(path)  # after the run was read: what is no run gets no folder
-    env, camera = make_filmed(read_run(run).env)
+    env, camera = make_filmed(kept_run(run)[1].env)
     console = Console(stderr=True) if console is None else console
     try:
         for note in notes_of(agent, env.spec_of_streams, config):

@@ -1,5 +1,6 @@
 """The options of ``spl ablate curriculum`` that all learners share, and the runs that they describe."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -50,6 +51,12 @@ class EpochOptions(GridOptions):
     difficulty: PathName | None = None  # for predefined: .npy or .csv, a number per sample, low is easy
 
 
+def shares_of(total: int, restarts: int) -> list[int]:
+    """Return how many of ``total`` epochs or steps each of the restarts has, the first ones one more."""
+    each, more = divmod(total, restarts)
+    return [each + (number < more) for number in range(restarts)]
+
+
 def runs_of(config_class: type[T], config: Any, variant: str, seed: int) -> list[T]:
     """Return what describes the runs of a cell of epochs, as if each had been started alone.
 
@@ -61,16 +68,11 @@ def runs_of(config_class: type[T], config: Any, variant: str, seed: int) -> list
         values |= {"curriculum": config.curriculum.named(variant, difficulty), "restarts": 1, "seed": seed}
         return [config_class(**values)]
     values |= {"curriculum": config.curriculum.named("uniform"), "restarts": 1}
-    each, more = divmod(config.recipe.epochs, config.restarts)
     return [
         config_class(
-            **{
-                **values,
-                "recipe": replace(config.recipe, epochs=each + (number < more)),
-                "seed": seed + APART * number,
-            }
+            **{**values, "recipe": replace(config.recipe, epochs=epochs), "seed": seed + APART * number}
         )
-        for number in range(config.restarts)
+        for number, epochs in enumerate(shares_of(config.recipe.epochs, config.restarts))
     ]
 
 
@@ -109,9 +111,14 @@ def check_epochs(config: Any, config_class: type) -> None:
             "--variants predefined and --difficulty FILE need each other: give both, or neither; "
             f"got {','.join(config.variants)} and {config.difficulty}"
         )
+    check_runs(config, lambda variant, seed: runs_of(config_class, config, variant, seed))
+
+
+def check_runs(config: Any, runs: Callable[[str, int], object]) -> None:
+    """Raise ``ValueError`` in one sentence if ``runs`` refuses a variant of a grid, with its highest seed."""
     for variant in config.variants:
         try:
-            runs_of(config_class, config, variant, max(read_seeds(config.seeds)))
+            runs(variant, max(read_seeds(config.seeds)))
         except ValueError as error:
             raise ValueError(f"the variant {variant} cannot be trained: {error}") from error
 

@@ -4,12 +4,12 @@ What is learned, and how it is judged, belongs to a `Subject`: the classifier, t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from spl.ablation.comparison import Comparison, Entry, Measure, Outcome, Panel
-from spl.ablation.curriculum_options import RESTARTS
+from spl.ablation.curriculum_options import RESTARTS, shares_of
 from spl.ablation.statistics import read_seeds
 from spl.ablation.tables import by_measure
 from spl.config.errors import RunError, UsageError
@@ -21,6 +21,17 @@ from spl.training.restarts import Restarts, train_each
 OUTCOME = "outcome.json"  # in the folder of a run of a grid that is whole
 
 
+class Choice(NamedTuple):
+    """By what one of the restarts of a cell is chosen: it counts, the others are reported as rows."""
+
+    best: Callable[[Sequence[float]], float]  # min or max
+    of: Callable[[Sequence[dict[str, Any]]], float]  # what the rows of a restart tell
+    told: str  # the best, in words
+
+
+LOWEST_LOSS = Choice(min, lambda rows: float(rows[-1]["train/loss"]), "the lowest loss over its last epoch")
+
+
 class Subject(Protocol):
     """What is trained under each curriculum."""
 
@@ -29,6 +40,7 @@ class Subject(Protocol):
     measures: Sequence[Measure]  # the first is what differences are taken of
     panels: Sequence[Panel]  # figures of rows that are drawn over the run
     data: dict[str, Any]  # what outcomes must have in common, as JSON holds it
+    choice: Choice  # of one of the restarts of a cell
     notes: Sequence[str]
     documents: Mapping[str, Any]  # by name, what a grid keeps of the data that it began with
 
@@ -50,7 +62,7 @@ class Curricula:
     def __init__(self, subject: Subject) -> None:
         self.subject, self.config, self.documents = subject, subject.config, subject.documents
         entries = [Entry(name, name) for name in self.config.variants]
-        notes = [*subject.notes, *notes_on(self.config, subject.measures[0])]
+        notes = [*subject.notes, *notes_on(subject)]
         seeds, layout = read_seeds(self.config.seeds), by_measure("curriculum", subject.measures)
         self.comparison = Comparison(entries, seeds, subject.measures, subject.panels, notes, layout)
 
@@ -59,16 +71,16 @@ class Curricula:
         return (folder / OUTCOME).exists()
 
     def train(self, context: RunContext, variant: str, seed: int) -> bool:
-        """Train a cell and judge it; of restarts the one with the lowest loss over its last epoch counts."""
+        """Train a cell and judge it; of restarts the one counts that the subject's choice is."""
         restarts = self._train(context, self.subject.runs(variant, seed), seed)
         if restarts is None:
             return False
         folders = restarts.finished
         told = [read_rows(folder) for folder in folders]
-        kept = 0
+        kept, choice = 0, self.subject.choice
         if len(folders) > 1:
-            losses = [float(rows[-1]["train/loss"]) for rows in told]
-            kept = losses.index(min(losses))
+            values = [choice.of(rows) for rows in told]
+            kept = values.index(choice.best(values))
         found = {
             "measures": self.subject.judge(folders[kept], told[kept]),
             "seconds": sum(float(rows[-1]["seconds"]) for rows in told),
@@ -123,8 +135,9 @@ def curve_of(rows: Sequence[dict[str, Any]], panel: Panel) -> list[tuple[float, 
     return [(row[panel.clock], panel.scale * row[panel.tag]) for row in rows if panel.tag in row]
 
 
-def notes_on(config: Any, measure: Measure) -> list[str]:
+def notes_on(subject: Subject) -> list[str]:
     """Return the sentences that say how curricula were compared."""
+    config, measure = subject.config, subject.measures[0]
     same = "data and first weights, and as many updates"
     if config.of == "agent":  # which makes its data itself
         same = "environment and first weights, and as many steps"
@@ -134,11 +147,14 @@ def notes_on(config: Any, measure: Measure) -> list[str]:
         "its 95 % interval by Student's t over these pairs; nothing is corrected for there being several.",
     ]
     if RESTARTS in config.variants:
-        each, more = divmod(config.recipe.epochs, config.restarts)
-        told = f"{each} to {each + 1}" if more else f"{each}"
+        total, unit = (
+            (config.num_steps, "steps") if config.of == "agent" else (config.recipe.epochs, "epochs")
+        )
+        most, *_, least = shares_of(total, config.restarts)
+        told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         notes.append(
-            f"Restarts: {config.restarts} initialisations of {told} epochs each, {config.recipe.epochs} in "
-            "all; the one with the lowest loss over its last epoch counts."
+            f"Restarts: {config.restarts} initialisations of {told} {unit} each, {total:,} in all; the one "
+            f"with {subject.choice.told} counts."
         )
     return notes
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from spl.ablation.comparison import Measure, Panel
 from spl.ablation.curriculum_options import GROWS, EpochOptions, check_epochs, runs_of
-from spl.ablation.curriculum_task import needs
+from spl.ablation.curriculum_task import LOWEST_LOSS, needs
 from spl.classify import config as run
 from spl.classify.config import TrainClassifierConfig, build_model
 from spl.classify.curriculum import Pacing
@@ -55,7 +55,7 @@ class Learner:
         UsageError: if data, model or device do not serve.
     """
 
-    of = "classifier"
+    of, choice = "classifier", LOWEST_LOSS
 
     def __init__(self, config: CurriculaConfig, run: Path | None = None) -> None:
         self.config, self.sets = config, load_images(config.data, run=run)

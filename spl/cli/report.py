@@ -43,9 +43,11 @@ def report_curriculum(argv: list[str]) -> int:
     if found.kind.name in ("grid", "curricula"):
         raise UsageError(f"{run} is a grid: give one of its runs, {run}/cells/VARIANT/seed-N")
     if found.kind.name == "agent":
+        from spl.agents.config import kept_run
         from spl.agents.curriculum_report import report_replay
 
-        told = report_replay(run, found.rows)
+        run, _ = kept_run(run)
+        told = report_replay(run, read_folder(run, run_kinds()).rows)
     else:
         from spl.curriculum.report import report_rounds
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from spl.ablation.comparison import Measure, Panel
 from spl.ablation.curriculum_options import GROWS, EpochOptions, check_epochs, runs_of
-from spl.ablation.curriculum_task import needs
+from spl.ablation.curriculum_task import LOWEST_LOSS, needs
 from spl.config.ranges import Count0
 from spl.data.mispairing import Mismatched
 from spl.pretrain import config as run
@@ -66,7 +66,7 @@ class Learner:
         UsageError: if data do not serve.
     """
 
-    of = "autoencoder"
+    of, choice = "autoencoder", LOWEST_LOSS
 
     def __init__(self, config: CurriculaConfig, run: Path | None = None) -> None:
         self.config, self.source = config, load_pairs(replace(config.data, mismatch=0.0), run=run)

@@ -49,13 +49,23 @@ def evaluation_blocks(run: Run) -> list[Block]:
     return read_with(found[run.kind.name], run)
 
 
+def _restarts(run: Run) -> list[Block]:
+    """Return which of a run's restarts is kept, and what speaks for it; nothing of a run that has none."""
+    if not (told := run.document("restarts")):
+        return []
+    num_finished = len(run.parts) - len(told["failed"])
+    best = f"{told['kept']} is kept, the best of {num_finished} by the {told['chosen_on']}"
+    return [Words([f"{best}. All: {told['mean']:.4g} ± {told['sd']:.2g}."])]
+
+
 def _agent(run: Run) -> list[Block]:
     result = run.document("evaluation")
     if not result:
         return [
+            *_restarts(run),
             Words(
                 ["Not evaluated yet: spl evaluate agent RUN reports its return with all modalities, or one."]
-            )
+            ),
         ]
     found: dict[str, Any] = result["conditions"]
     has_retained = any("retained" in one for one in found.values())
@@ -86,7 +96,7 @@ def _agent(run: Run) -> list[Block]:
     sure = [
         Words([f"{one[0].upper()}{one[1:]}."]) for one in [result.get("sureness", {}).get("sentence")] if one
     ]
-    return [*charts, Table("", columns, rows, note), *sure, *_monitor(found)]
+    return [*_restarts(run), *charts, Table("", columns, rows, note), *sure, *_monitor(found)]
 
 
 def _monitor(found: dict[str, Any]) -> list[Block]:
@@ -178,7 +188,8 @@ def _autoencoder(run: Run) -> list[Block]:
     result = run.document("evaluation")
     if not result:
         return [
-            Words(["Not evaluated yet: spl evaluate autoencoder RUN reports its errors from each modality."])
+            *_restarts(run),
+            Words(["Not evaluated yet: spl evaluate autoencoder RUN reports its errors from each modality."]),
         ]
     tables: list[Block] = [Table(sheet.title, sheet.columns, sheet.rows) for sheet in sheets(result)]
     errors = result["reconstruction"]
@@ -191,6 +202,7 @@ def _autoencoder(run: Run) -> list[Block]:
     sentences = [f"{note[0].upper()}{note[1:]}." for note in notes(result)]
     chart = draw_marks("Reconstruction error, predicting the mean costs 1", list(errors), marks)
     return [
+        *_restarts(run),
         Legend(["video", "audio"]),
         Chart("Reconstruction error by what is shown", chart, "predicting the mean costs 1"),
         *tables,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from spl.config.errors import RunError
+from spl.config.errors import RunError, UsageError
 
 T = TypeVar("T")
 
@@ -23,9 +23,16 @@ class Restarts(NamedTuple):
 
 
 def initialisations(config: T) -> list[T]:
-    """Return what describes the ``restarts`` of a run, of the seeds from its own on, as if started alone."""
+    """Return what describes the ``restarts`` of a run, of the seeds from its own on, as if started alone.
+
+    Raises:
+        UsageError: if there are not so many seeds.
+    """
     one: Any = config
-    return [replace(one, restarts=1, seed=one.seed + number) for number in range(one.restarts)]
+    try:
+        return [replace(one, restarts=1, seed=one.seed + number) for number in range(one.restarts)]
+    except ValueError as error:
+        raise UsageError(f"{one.restarts} restarts have the seeds from {one.seed} on: {error}") from error
 
 
 def train_each(folder: Path, runs: Sequence[T], train: Callable[[Path, T], bool]) -> Restarts | None:

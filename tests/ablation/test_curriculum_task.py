@@ -11,6 +11,7 @@ from spl.ablation.curriculum_options import APART, subject_of
 from spl.ablation.curriculum_task import Curricula
 from spl.agents.curriculum_ablation import CurriculaConfig as OfAgent
 from spl.agents.curriculum_ablation import Learner as Agent
+from spl.agents.curriculum_ablation import return_in_training
 from spl.agents.training import Training
 from spl.classify import training
 from spl.classify.curriculum_ablation import ALIASES, CurriculaConfig, Learner
@@ -21,6 +22,7 @@ from spl.curriculum import CurriculumConfig
 from spl.pretrain.curriculum_ablation import ALIASES as WORDS
 from spl.pretrain.curriculum_ablation import CurriculaConfig as OfAutoencoder
 from spl.pretrain.curriculum_ablation import Learner as Autoencoder
+from spl.runs.files import read_rows
 
 TINY = "--data folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 3 --recipe.batch_size 9"
 
@@ -159,7 +161,8 @@ def test_a_grid_goes_on_with_the_recordings_that_it_began_with(tmp_path, monkeyp
 def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     smoke = Path(__file__).parents[2] / "configs" / "smoke" / "agent.yaml"
-    words = f"--config {smoke} --variants uniform,spl-to-per --seeds 3 --num_episodes 2 --num_steps 100"
+    words = f"--config {smoke} --variants uniform,restarts --seeds 3 --num_episodes 2 --num_steps 100"
+    words += " --restarts 2 --curriculum.start 0.4"
     words += " --env.kwargs.num_rounds 4 --num_threads 1 --device cpu"
     learn = Training._learn
 
@@ -177,10 +180,20 @@ def test_a_grid_of_an_agent_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert cli.main(["ablate", "curriculum", "--resume", str(folder)]) == 0
     assert [(row["variant"], row["seed"], row["state"]) for row in rows_of(folder)] == [
         ("uniform", "3", "finished"),
-        ("spl-to-per", "3", "finished"),
+        ("restarts", "3", "finished"),
     ]
-    assert cli.main(["ablate", "curriculum", "--resume", str(folder), "--seeds", "3,4"]) == 0
-    assert len(rows_of(folder)) == 4
+    cell = folder / "cells" / "restarts" / "seed-3"
+    returns = [return_in_training(read_rows(cell / f"restart-{number}")) for number in range(2)]
+    kept = json.loads((cell / "outcome.json").read_text())["run"]
+    assert kept == f"restart-{returns.index(max(returns))}"
+    told = (folder / "ablation.md").read_text()
+    assert (
+        "Restarts: 2 initialisations of 50 steps each, 100 in all; the one with the highest mean ret" in told
+    )
+    assert (
+        cli.main(["ablate", "curriculum", "--resume", str(folder), "--variants", "uniform,spl-to-per"]) == 0
+    )
+    assert [row["variant"] for row in rows_of(folder)] == ["uniform", "spl-to-per"]
     assert cli.main(["report", str(folder)]) == 0
 
 
@@ -218,6 +231,16 @@ def test_an_agents_variants_have_the_options_that_they_have():
     assert told.endswith("have the same environment and first weights, and as many steps."), (
         "not the same data"
     )
+    words = ["--variants", "uniform,restarts", "--restarts", "3", "--num_steps", "8000"]
+    shared = Agent(parse(OfAgent, words, prog="spl", aliases={})).runs("restarts", 1)
+    assert [(run.seed, run.restarts, run.num_steps) for run in shared] == [
+        (1, 1, 2667),
+        (1 + APART, 1, 2667),
+        (1 + 2 * APART, 1, 2666),
+    ]
+    explored = [(run.agent.epsilon_warmup_steps, run.agent.epsilon_decay_steps) for run in shared]
+    assert explored == [(167, 1500), (167, 1500), (167, 1500)], "500 and 4,500 over 8,000 steps"
+    assert {run.curriculum for run in shared} == {agent.runs("uniform", 1)[0].curriculum}
     found = [agent.runs(variant, 1)[0].curriculum for variant in config.variants]
     assert [(one.name, one.start, one.alpha) for one in found] == [
         ("uniform", 0.5, 0.6),
@@ -246,6 +269,22 @@ MISTAKES = {
 def test_each_mistake_is_one_sentence(argv, sentence):
     with pytest.raises(UsageError) as caught:
         read(*argv.split())
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+OF_AGENT = {
+    "one": ("--restarts 1", "restarts must be in 2..num_steps (8000), which they share, got 1"),
+    "no learning": ("--restarts 16", "each learns from memory.min_size (500) transitions on: choose fewer"),
+    "pretraining": ("--pretrain_steps 9", "leave restarts out of --variants, or pretrain_steps, got 9"),
+    "high seed": (f"--seeds {2**32 - 1}", "the variant restarts cannot be trained: seed must be in 0.."),
+}
+
+
+@pytest.mark.parametrize(("argv", "sentence"), OF_AGENT.values(), ids=OF_AGENT.keys())
+def test_each_mistake_of_an_agents_restarts_is_one_sentence(argv, sentence):
+    with pytest.raises(UsageError) as caught:
+        parse(OfAgent, ["--variants", "uniform,restarts", *argv.split()], prog="spl", aliases={})
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
