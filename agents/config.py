@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from spl.agents.curriculum_config import ReplayCurriculumConfig
-from spl.agents.dqn import DqnConfig, MultimodalDqn
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders
 from spl.config.errors import UsageError
@@ -144,6 +145,11 @@ class TrainAgentConfig:
         if self.pretrained.mode == "frozen" and self.agent.reconstruction:
             raise ValueError(
                 f"agent.reconstruction {self.agent.reconstruction:g} would teach a frozen encoder nothing: "
+                "leave it out, or set --pretrained.mode fine-tune"
+            )
+        if self.pretrained.mode == "frozen" and self.agent.sparsity != "none":
+            raise ValueError(
+                f"agent.sparsity {self.agent.sparsity} would teach a frozen encoder nothing: "
                 "leave it out, or set --pretrained.mode fine-tune"
             )
         if not self.pretrain_steps and self.pretrain != PretrainingConfig():

@@ -24,7 +24,7 @@ from spl.agents import config as run
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_config import ReplayCurriculumConfig
-from spl.agents.dqn import DqnConfig
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.evaluate import EvaluateAgentConfig, load_agent
 from spl.agents.loop import RECENT_EPISODES

@@ -1,115 +1,23 @@
 """The multimodal deep Q-learning agent: how it acts, and the losses it learns from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spl.agents.exploration import ModalityDropout, linear_epsilon
-from spl.agents.heads import HEADS, Fusion
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders
+from spl.agents.sparsity import Sparsity
 from spl.agents.thirds import asymmetric
-from spl.config.ranges import AtLeast1, Count, Count0, NotNegative, Positive, Share, ShareBelow1, check_ranges
-from spl.records import Batch, Following, StreamSpec
+from spl.records import Batch, Following
 from spl.training.compile import compiled
 from spl.training.losses import temporal_difference
-
-
-@dataclass(frozen=True, kw_only=True)
-class DqnConfig:
-    """How the Q-network learns and explores."""
-
-    learning_rate: Positive = 5e-4  # learning rate of Adam
-    adam_epsilon: Positive = 1.5e-4  # added to Adam's denominator
-    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: off
-    gamma: Share = 0.95  # discount per step
-    n_step: Count = 1  # rewards summed before the bootstrap
-    double: bool = True  # double Q-learning: the target network evaluates the network's choice
-    dueling: bool = True  # separate value and advantages
-    reward_scale: Positive = 1.0  # factor of the rewards before they are stored
-    reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
-    huber: bool = True  # clip each sample's gradient at 1
-    fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
-    thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
-    reconstruction: NotNegative = 0.0  # weight of rebuilding both modalities from each view; 0: no decoders
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
-    compile: bool = False  # compile the losses with torch.compile: half a minute at the start
-    target_every_updates: Count = 250  # updates between copies to the target network
-    target_tau: Share = 1.0  # share copied to the target network each time; 1 copies all
-    epsilon_start: Share = 1.0  # probability of a random action at the start
-    epsilon_end: Share = 0.05  # probability of a random action at the end
-    epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start
-    epsilon_decay_steps: Count0 = 4_500  # steps from epsilon_start to epsilon_end
-    modality_dropout: ShareBelow1 = 0.0  # share of steps at which one modality is hidden while collecting
-    modality_dropout_steps: AtLeast1 = 8.0  # mean length of a hidden stretch
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
-        reason = HEADS[self.fusion].no_dueling
-        if self.dueling and reason is not None:
-            raise ValueError(f"fusion={self.fusion} {reason}: set --agent.dueling false")
-
-        if self.thirds == "asymmetric" and (reason := HEADS[self.fusion].no_thirds) is not None:
-            raise ValueError(
-                f"thirds=asymmetric needs a head that reads both streams, and fusion={self.fusion} {reason}: "
-                "set --agent.fusion joint or --agent.thirds none"
-            )
-
-    def has_decoders(self, spec: StreamSpec) -> bool:
-        """Return whether an agent in an environment of this ``spec`` reconstructs both modalities.
-
-        Raises:
-            ValueError: if it is asked to, and does not learn in thirds.
-        """
-        reason = self.no_thirds(spec)
-        if self.reconstruction and reason is not None:
-            raise ValueError(
-                f"reconstruction={self.reconstruction:g} rebuilds both modalities from the thirds' views, "
-                f"of which there are none ({reason}): set --agent.reconstruction 0"
-            )
-        return self.reconstruction > 0
-
-    def no_thirds(self, spec: StreamSpec) -> str | None:
-        """Return why an agent in an environment of this ``spec`` does not learn in thirds; None: it does.
-
-        Raises:
-            ValueError: if it is asked to, and the environment lacks a stream.
-        """
-        if self.thirds == "none":
-            return "agent.thirds=none"
-        lacking = [name for name, has in (("video", spec.has_video), ("audio", spec.has_audio)) if not has]
-        if lacking and self.thirds == "asymmetric":
-            raise ValueError(
-                f"thirds=asymmetric needs video and audio, and the environment has no {lacking[0]}: "
-                "set --agent.thirds none"
-            )
-        if lacking:
-            return f"the environment has no {lacking[0]}"
-        reason = HEADS[self.fusion].no_thirds
-        return None if reason is None else f"fusion={self.fusion} {reason}"
-
-    def epsilon_at(self, step: int) -> float:
-        """Return the chance of a random action at ``step``."""
-        return linear_epsilon(
-            step,
-            start=self.epsilon_start,
-            end=self.epsilon_end,
-            warmup_steps=self.epsilon_warmup_steps,
-            decay_steps=self.epsilon_decay_steps,
-        )
-
-    def kept_reward(self, reward: float) -> float:
-        """Return what the memory keeps of a reward: scaled, then cut to ``[-reward_clip, reward_clip]``."""
-        scaled = self.reward_scale * reward
-        return scaled if self.reward_clip is None else min(max(scaled, -self.reward_clip), self.reward_clip)
 
 
 class MultimodalDqn:
@@ -145,6 +53,7 @@ class MultimodalDqn:
         if config.precision == "bfloat16":
             self._low = LowPrecision(self.network), LowPrecision(self.target)
         self._is_stale = False  # whether the network has moved since its copy was made
+        self._sparsity = None if config.sparsity == "none" else Sparsity(network.encoder, config)
         losses = self._losses_of if network.privileged is None else self._losses_in_views
         self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
 
@@ -186,12 +95,15 @@ class MultimodalDqn:
         where the batch tells it. With decoders what is wrong in both modalities, rebuilt from the view's
         code, is added ``reconstruction`` times.
 
+        With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`).
+
         Source: Mnih et al. (2015), Methods; van Hasselt et al. (2016), Deep RL with double Q-learning, eq. 4.
         """
         self._refresh()
         if self.decoders is not None and not self.decoders.is_begun:
             self.decoders.begin(batch)
-        return self._losses(batch, soon) if self.has_thirds else self._losses(batch)
+        given = (batch, soon) if self.has_thirds else (batch,)
+        return self._losses(*given) if self._sparsity is None else self._sparsity.drawing(self._losses, given)
 
     def score(self, batch: Batch) -> Tensor:
         """Return the losses ``(B,)`` of the whole transitions, without a graph, of a batch of any size."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spl.agents.config import TrainAgentConfig
-    from spl.agents.dqn import DqnConfig, MultimodalDqn
+    from spl.agents.dqn import MultimodalDqn
+    from spl.agents.dqn_config import DqnConfig
     from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
     from spl.agents.explain import ExplainAgentConfig, explain_agent
     from spl.agents.network import MultimodalQNetwork
@@ -48,7 +49,7 @@ _OWNERS = {  # public name -> module that owns it
     "CheckEnvConfig": "spl.envs.check.config",
     "Curriculum": "spl.curriculum.curriculum",
     "CurriculumConfig": "spl.curriculum.config",
-    "DqnConfig": "spl.agents.dqn",
+    "DqnConfig": "spl.agents.dqn_config",
     "EncoderConfig": "spl.models.encoder",
     "EnvConfig": "spl.envs.config",
     "EvaluateAgentConfig": "spl.agents.evaluate",

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.agents.dqn import DqnConfig, MultimodalDqn
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.heads import fuse_normalised
 from spl.agents.history import Stack
 from spl.agents.network import MultimodalQNetwork

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from spl.agents.dqn import DqnConfig, MultimodalDqn
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.heads import HEADS, Fusion, QHead, fuse_normalised
 from spl.agents.history import Stack
 from spl.agents.network import MultimodalQNetwork

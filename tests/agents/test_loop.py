@@ -12,7 +12,8 @@ from torch import Tensor
 from spl.agents.config import LoopConfig, TrainAgentConfig, build_agent
 from spl.agents.curriculum import Draw, ReplayCurriculum
 from spl.agents.curriculum_config import ReplayCurriculumConfig
-from spl.agents.dqn import DqnConfig, MultimodalDqn
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
 from spl.agents.loop import Collector, NonFiniteBatch, Progress, learn

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from spl.agents.config import build_network, read_run
-from spl.agents.dqn import DqnConfig, MultimodalDqn
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.history import Stack
 from spl.agents.loop import NonFiniteBatch
 from spl.agents.network import MultimodalQNetwork

@@ -1,0 +1,106 @@
+"""The options of the deep Q-learning agent, and what an environment leaves of them. The agent is in `dqn`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spl.agents.exploration import ModalityDropout, linear_epsilon
+from spl.agents.heads import HEADS, Fusion
+from spl.config.ranges import AtLeast1, Count, Count0, NotNegative, Positive, Share, ShareBelow1, check_ranges
+from spl.records import StreamSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class DqnConfig:
+    """How the Q-network learns and explores."""
+
+    learning_rate: Positive = 5e-4  # learning rate of Adam
+    adam_epsilon: Positive = 1.5e-4  # added to Adam's denominator
+    max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: off
+    gamma: Share = 0.95  # discount per step
+    n_step: Count = 1  # rewards summed before the bootstrap
+    double: bool = True  # double Q-learning: the target network evaluates the network's choice
+    dueling: bool = True  # separate value and advantages
+    reward_scale: Positive = 1.0  # factor of the rewards before they are stored
+    reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
+    huber: bool = True  # clip each sample's gradient at 1
+    fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
+    thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
+    reconstruction: NotNegative = 0.0  # weight of rebuilding both modalities from each view; 0: no decoders
+    sparsity: Literal["none", "squared", "l1"] = "none"  # penalty on each hidden unit's expected activation
+    sparsity_target: Share = 0.05  # target of the expected activation; l1 has none
+    sparsity_weight: NotNegative = 1e-3  # weight of the sparsity penalty
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
+    compile: bool = False  # compile the losses with torch.compile: half a minute at the start
+    target_every_updates: Count = 250  # updates between copies to the target network
+    target_tau: Share = 1.0  # share copied to the target network each time; 1 copies all
+    epsilon_start: Share = 1.0  # probability of a random action at the start
+    epsilon_end: Share = 0.05  # probability of a random action at the end
+    epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start
+    epsilon_decay_steps: Count0 = 4_500  # steps from epsilon_start to epsilon_end
+    modality_dropout: ShareBelow1 = 0.0  # share of steps at which one modality is hidden while collecting
+    modality_dropout_steps: AtLeast1 = 8.0  # mean length of a hidden stretch
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
+        reason = HEADS[self.fusion].no_dueling
+        if self.dueling and reason is not None:
+            raise ValueError(f"fusion={self.fusion} {reason}: set --agent.dueling false")
+        if self.sparsity != "none" and self.compile:
+            raise ValueError(
+                f"sparsity={self.sparsity} looks at hidden units, which compiled losses do not show: "
+                "set --agent.compile false"
+            )
+        if self.thirds == "asymmetric" and (reason := HEADS[self.fusion].no_thirds) is not None:
+            raise ValueError(
+                f"thirds=asymmetric needs a head that reads both streams, and fusion={self.fusion} {reason}: "
+                "set --agent.fusion joint or --agent.thirds none"
+            )
+
+    def has_decoders(self, spec: StreamSpec) -> bool:
+        """Return whether an agent in an environment of this ``spec`` reconstructs both modalities.
+
+        Raises:
+            ValueError: if it is asked to, and does not learn in thirds.
+        """
+        reason = self.no_thirds(spec)
+        if self.reconstruction and reason is not None:
+            raise ValueError(
+                f"reconstruction={self.reconstruction:g} rebuilds both modalities from the thirds' views, "
+                f"of which there are none ({reason}): set --agent.reconstruction 0"
+            )
+        return self.reconstruction > 0
+
+    def no_thirds(self, spec: StreamSpec) -> str | None:
+        """Return why an agent in an environment of this ``spec`` does not learn in thirds; None: it does.
+
+        Raises:
+            ValueError: if it is asked to, and the environment lacks a stream.
+        """
+        if self.thirds == "none":
+            return "agent.thirds=none"
+        lacking = [name for name, has in (("video", spec.has_video), ("audio", spec.has_audio)) if not has]
+        if lacking and self.thirds == "asymmetric":
+            raise ValueError(
+                f"thirds=asymmetric needs video and audio, and the environment has no {lacking[0]}: "
+                "set --agent.thirds none"
+            )
+        if lacking:
+            return f"the environment has no {lacking[0]}"
+        reason = HEADS[self.fusion].no_thirds
+        return None if reason is None else f"fusion={self.fusion} {reason}"
+
+    def epsilon_at(self, step: int) -> float:
+        """Return the chance of a random action at ``step``."""
+        return linear_epsilon(
+            step,
+            start=self.epsilon_start,
+            end=self.epsilon_end,
+            warmup_steps=self.epsilon_warmup_steps,
+            decay_steps=self.epsilon_decay_steps,
+        )
+
+    def kept_reward(self, reward: float) -> float:
+        """Return what the memory keeps of a reward: scaled, then cut to ``[-reward_clip, reward_clip]``."""
+        scaled = self.reward_scale * reward
+        return scaled if self.reward_clip is None else min(max(scaled, -self.reward_clip), self.reward_clip)
