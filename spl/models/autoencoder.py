@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.models.encoder import TwoStreamEncoder
-from spl.models.streams import AudioStream, DenseStream, Stream, VideoStream, relu_layer
+from spl.models.streams import AudioStream, DenseStream, Stream, VideoStream, initialise
 
 # Which modalities are shown: (video, audio).
 CONDITIONS = {"both": (True, True), "video": (True, False), "audio": (False, True)}
@@ -91,7 +91,7 @@ class DenseDecoder(nn.Module):
         super().__init__()
         self.shape, self.squash = shape, squash
         sizes = (features, *widths)
-        self.hidden = nn.ModuleList(relu_layer(*pair) for pair in pairwise(sizes))
+        self.hidden = nn.ModuleList(initialise(nn.Linear(*pair), "relu") for pair in pairwise(sizes))
         self.output = nn.Linear(sizes[-1], math.prod(shape))
 
     @property

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from spl.attention.stream import stream_attention
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 class Conv(NamedTuple):
@@ -42,6 +44,22 @@ def in_units(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     if x.dtype == torch.uint8:
         return floats / 255
     return floats / 128 if x.dtype == torch.int8 else floats
+
+
+def initialise(layer: Layer, nonlinearity: Literal["linear", "relu"] = "linear") -> Layer:
+    """Return ``layer`` with weights drawn from ``N(0, gain^2 / n)``, ``n`` inputs a unit, and biases of 0.
+
+    The gain is 1 for ``linear`` (LeCun et al., 1998, Efficient backprop, section 4.6) and the square root of
+    2 for ``relu``, which makes up for what a ReLU cuts off (He et al., 2015, Delving deep into rectifiers,
+    equation 10). PyTorch's default variance of ``1 / (3 n)`` leaves features nine times as small after four
+    layers as ``linear`` does, and gradients of the size of Adam's epsilon. An agent whose streams start with
+    ``relu`` is misled by noise that costs one started with ``linear`` little (docs/results.md).
+    """
+    if not layer.weight.is_meta:  # it is only counted: drawing would import the compiler
+        nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 class ByteConv2d(nn.Conv2d):
@@ -83,8 +101,8 @@ def conv_stream(
                 f"the input is too small for a convolution of {kernel} x {kernel} with stride {stride}: "
                 "give a larger env.video_size or another encoder.video_stream"
             )
-        conv = nn.Conv2d if modules else first
-        modules += [conv(in_channels, channels, kernel, stride, padding), nn.ReLU()]
+        conv = (nn.Conv2d if modules else first)(in_channels, channels, kernel, stride, padding)
+        modules += [initialise(conv), nn.ReLU()]
         if pool > 1:
             modules.append(nn.MaxPool2d(pool))
         in_channels = channels
@@ -111,7 +129,7 @@ class VideoStream(nn.Module):
         self.shape = (history, *shape)
         self.convs, positions = conv_stream(history * channels, (rows, columns), layers, ByteConv2d)
         self.attention = stream_attention(attention, layers[-1].channels, attention_options)
-        self.project = nn.Linear(layers[-1].channels * positions, features)
+        self.project = initialise(nn.Linear(layers[-1].channels * positions, features))
 
     def forward(self, video: Tensor) -> Tensor:
         """Return ``(B, D)`` for ``video (B, T, C, H, W)`` uint8."""
@@ -135,7 +153,7 @@ class AudioStream(nn.Module):
             )
         self.shape = (history, *shape)
         self.convs, positions = conv_stream(channels, (bands, history * frames), AUDIO_STREAM)
-        self.project = nn.Linear(AUDIO_STREAM[-1].channels * positions, features)
+        self.project = initialise(nn.Linear(AUDIO_STREAM[-1].channels * positions, features))
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return ``(B, D)`` for ``audio (B, T, C, M, F)``."""
@@ -151,22 +169,13 @@ class AudioMlp(nn.Module):
     def __init__(self, shape: tuple[int, int, int], *, history: int, features: int) -> None:
         super().__init__()
         self.shape = (history, *shape)
-        self.hidden = nn.Linear(history * math.prod(shape), AUDIO_HIDDEN)
-        self.project = nn.Linear(AUDIO_HIDDEN, features)
+        self.hidden = initialise(nn.Linear(history * math.prod(shape), AUDIO_HIDDEN))
+        self.project = initialise(nn.Linear(AUDIO_HIDDEN, features))
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return ``(B, D)`` for ``audio (B, T, C, M, F)``; int8 is read as -1..1."""
         x = in_units(audio, self.hidden.weight.dtype).flatten(1)  # (B, T C M F)
         return torch.relu(self.project(torch.relu(self.hidden(x))))  # (B, D)
-
-
-def relu_layer(num_inputs: int, num_outputs: int) -> nn.Linear:
-    """Return a linear layer whose ReLU keeps the size of what passes (He et al., 2015), without an offset."""
-    layer = nn.Linear(num_inputs, num_outputs)
-    if not layer.weight.is_meta:  # it is only counted: drawing would import the compiler
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class DenseStream(nn.Module):
@@ -205,8 +214,8 @@ class DenseStream(nn.Module):
         self.shape = (history, *shape)
         self.attention = stream_attention(attention, history * shape[0], attention_options)
         sizes = (math.prod(self.shape), *widths)
-        self.hidden = nn.ModuleList(relu_layer(*pair) for pair in pairwise(sizes))
-        self.project = relu_layer(sizes[-1], features)
+        self.hidden = nn.ModuleList(initialise(nn.Linear(*pair), "relu") for pair in pairwise(sizes))
+        self.project = initialise(nn.Linear(sizes[-1], features), "relu")
         self.register_buffer("mean", torch.zeros(self.shape))
 
     @property

@@ -23,6 +23,7 @@ from spl.models.streams import (
     as_floats,
     conv_stream,
     in_units,
+    initialise,
 )
 
 MDQN = json.loads((Path(__file__).parents[1] / "data" / "mdqn.json").read_text())["stream"]
@@ -68,6 +69,39 @@ def test_the_mdqn_stream_has_the_shapes_and_the_count_of_its_code() -> None:
             shapes.append(list(x.shape[1:]))
     assert shapes == [MDQN[name] for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3")]
     assert count(stream) + count(nn.Linear(MDQN["fc"], MDQN["actions"])) == MDQN["params"] == 485_364
+
+
+def gain(layer: nn.Module) -> float:
+    """Return the standard deviation of a layer's weights times the root of its inputs a unit."""
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    assert layer.bias is not None
+    assert (layer.bias == 0).all()
+    return float(layer.weight.detach().std() * layer.weight[0].numel() ** 0.5)
+
+
+def test_weights_are_drawn_with_the_gain_asked_for() -> None:
+    torch.manual_seed(0)
+    assert gain(initialise(nn.Linear(600, 400))) == pytest.approx(1.0, rel=0.01)
+    assert gain(initialise(nn.Linear(600, 400), "relu")) == pytest.approx(2**0.5, rel=0.01)
+    assert gain(initialise(nn.Conv2d(20, 400, 5))) == pytest.approx(1.0, rel=0.01)
+    x = torch.randn(1000, 600)
+    with torch.no_grad():
+        assert initialise(nn.Linear(600, 400))(x).std().item() == pytest.approx(1.0, rel=0.02)
+
+
+def test_every_layer_of_every_stream_keeps_the_size_of_what_passes() -> None:
+    torch.manual_seed(0)
+    seen = [
+        VideoStream((3, 110, 110), history=2, layers=layers, attention="none", features=300)
+        for layers in VIDEO_STREAMS.values()
+    ]
+    heard = [build((1, 64, 8), history=4, features=300) for build in AUDIO_STREAMS.values()]
+    for stream in (*seen, *heard):
+        layers = [module for module in stream.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        assert len(layers) >= 2
+        assert [gain(layer) for layer in layers] == pytest.approx([1.0] * len(layers), rel=0.15)
+    dense = DenseStream((1, 8, 8), history=4, widths=(300, 300), features=300)
+    assert [gain(layer) for layer in dense.layers] == pytest.approx([2**0.5] * 3, rel=0.15)
 
 
 def test_a_convolution_of_bytes_is_that_of_the_picture_between_0_and_1() -> None:
