@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on a greeting world of two visits, 37 frames an episode."""
     words = ["--env", "spl/Greeting-v0", "--env.kwargs.num_visits", "2", "--memory.history", "3"]
     words += ["--env.video_size", "64,64", "--agent.thirds", "none"]  # so few updates leave maps only then,
-    words += ["--seed", "1"]  # and of half of the seeds
+    words += ["--seed", "0"]  # and of half of the seeds
     return train(tmp_path_factory.mktemp("greeting"), *words)
 
 
