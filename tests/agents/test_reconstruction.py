@@ -77,11 +77,11 @@ def test_they_are_added_to_each_view_and_teach_the_encoder(bench: Bench) -> None
 
 
 def test_a_run_with_decoders_resumes_to_the_bit(smoke) -> None:
-    config = smoke("--agent.reconstruction", "0.2", "--agent.thirds", "asymmetric")
+    config = smoke("--agent.reconstruction", "0.2", "--agent.thirds", "asymmetric", "--num_steps", "110")
     whole = state_of(train_agent(config, console=quiet()).folder)
     folder = train_agent(replace(config, num_steps=97), console=quiet()).folder
     assert state_of(train_agent(config, resume=folder, console=quiet()).folder) == whole
-    plain = smoke("--agent.thirds", "asymmetric")
+    plain = smoke("--agent.thirds", "asymmetric", "--num_steps", "110")
     assert state_of(train_agent(plain, console=quiet()).folder) != whole
 
 

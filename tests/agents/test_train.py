@@ -348,11 +348,11 @@ THREE = ("--num_envs", "3", "--env_workers", "false")
 @pytest.mark.parametrize(
     ("curriculum", "options"),
     [
-        ("uniform", ()),
-        ("self-paced", (*PACE, "--agent.n_step", "3")),
+        pytest.param("uniform", (), marks=pytest.mark.slow),
+        pytest.param("self-paced", (*PACE, "--agent.n_step", "3"), marks=pytest.mark.slow),
         ("self-paced", (*PACE, "--curriculum.modality", "audio", "--curriculum.groups", "action")),
         ("self-paced", (*PACE, "--curriculum.scheme", "linear", "--curriculum.groups", "episode")),
-        ("prioritized", ("--memory.capacity", "90")),
+        pytest.param("prioritized", ("--memory.capacity", "90"), marks=pytest.mark.slow),
         ("spl-to-per", (*PACE, *THREE)),
     ],
     ids=["uniform", "self-paced", "one modality", "soft", "prioritized", "spl-to-per"],

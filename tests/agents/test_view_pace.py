@@ -66,7 +66,7 @@ def test_the_update_is_that_of_the_weighted_views() -> None:
 
 
 def test_a_run_that_weighs_views_resumes_to_the_bit_and_differs_from_one_that_does_not(smoke) -> None:
-    config = smoke("--curriculum.views", "progress", "--agent.thirds", "asymmetric")
+    config = smoke("--curriculum.views", "progress", "--agent.thirds", "asymmetric", "--num_steps", "110")
     whole = state_of(train_agent(config, console=quiet()).folder)
     folder = train_agent(replace(config, num_steps=97), console=quiet()).folder
     assert state_of(train_agent(config, resume=folder, console=quiet()).folder) == whole

@@ -243,7 +243,7 @@ def test_a_failing_modality_is_shown_absent_once_the_monitor_found_it(run, tmp_p
     monkeypatch.setattr(command, "write_reel", lambda path, reel, player, _: shots.extend(player.shots(1)))
     with pytest.raises(UsageError, match="has no monitor yet: fit it with"):
         shoot(run, tmp_path / "a.mp4", monitor=True)
-    judged = EvaluateAgentConfig(num_episodes=10, num_seeds=1, monitor=True)
+    judged = EvaluateAgentConfig(num_episodes=2, num_seeds=1, monitor=True)
     evaluate_agent(run, judged, console=Console(quiet=True))
     flags, actions = {}, {}
     for name, monitor in (("video fails midway", False), ("video frozen", True), ("video frozen", False)):
