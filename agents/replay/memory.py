@@ -32,6 +32,7 @@ class ReplayMemory(Rings):
     Args:
         spec: shapes of one observation.
         capacity: observations kept over all environments; ``usable = ceil(capacity / num_envs)`` for each.
+            Not transitions, fewer by one an episode: RAM is reserved before it is known how long these are.
         num_envs: rings; each is written in its own order.
         history: ``T``, observations in a stack.
         n_step: longest distance to the next observation, in steps.

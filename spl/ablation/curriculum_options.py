@@ -79,10 +79,12 @@ def runs_of(config_class: type[T], config: Any, variant: str, seed: int) -> list
 def check_grid(config: Any, standard: str) -> None:
     """Refuse what a grid of curricula decides itself, and variants that cannot be trained.
 
+    A preset of a training may name its curriculum, where that is one of the variants.
+
     Raises:
         ValueError: in one sentence.
     """
-    if config.curriculum.name != standard:
+    if config.curriculum.name not in (standard, *config.variants):
         raise ValueError(
             "--variants names the curricula of a grid: leave curriculum.name out, "
             f"got {config.curriculum.name!r}"

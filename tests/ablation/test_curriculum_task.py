@@ -241,6 +241,8 @@ def test_an_agents_variants_have_the_options_that_they_have():
     explored = [(run.agent.epsilon_warmup_steps, run.agent.epsilon_decay_steps) for run in shared]
     assert explored == [(167, 1500), (167, 1500), (167, 1500)], "500 and 4,500 over 8,000 steps"
     assert {run.curriculum for run in shared} == {agent.runs("uniform", 1)[0].curriculum}
+    whole = parse(OfAgent, ["--config", "papers"], prog="spl", aliases={})  # whose preset names its own
+    assert [Agent(whole).runs(name, 0)[0].curriculum.name for name in whole.variants] == [*whole.variants]
     found = [agent.runs(variant, 1)[0].curriculum for variant in config.variants]
     assert [(one.name, one.start, one.alpha) for one in found] == [
         ("uniform", 0.5, 0.6),
@@ -251,7 +253,7 @@ def test_an_agents_variants_have_the_options_that_they_have():
 
 
 MISTAKES = {
-    "name": ("--curriculum.name anti", "leave curriculum.name out, got 'anti'"),
+    "name": ("--curriculum.name anti --variants uniform,random", "leave curriculum.name out, got 'anti'"),
     "twice": ("--variants uniform,anti,anti", "must name each curriculum once, got anti twice"),
     "typo": ("--variants uniform,ant", "--variants must be a list, each one of 'uniform', 'self-paced'"),
     "seed": ("--seed 3", "leave seed out, got 3"),
