@@ -1,10 +1,11 @@
 """Evaluate classifiers' maps over seeds: attention modules, or training alone, mutual and with transfer.
 
 Give the folders of runs of ``spl train classifier``, such as the cells of ``spl ablate classifier``, or runs
-with ``--transfer.peer``, of which both networks are judged; with ``--transfer.weight 0`` both learn as if
-alone. Each is explained as ``spl explain classifier`` does it. Printed is a Markdown table with mean and
-standard deviation over the seeds. Differences, paired by seed and with their 95 % interval (Student's t), are
-to the same network alone, and of one without a peer to the one without attention.
+with ``--transfer.peer``, of which both networks are judged, unless the peer is a teacher that does not learn;
+with ``--transfer.weight 0`` each learns as if alone. Each is explained as ``spl explain classifier`` does it.
+Printed is a Markdown table with mean and standard deviation over the seeds. Differences, paired by seed and
+with their 95 % interval (Student's t), are to the same network alone, and of one without a peer to the one
+without attention.
 """
 
 import argparse
@@ -52,9 +53,11 @@ def judge(folder: Path, config: ExplainClassifierConfig) -> tuple[int, dict[Sett
     """Return a run's seed, and the measures of its classifier and of its peer if it has one."""
     run = read_run(TrainClassifierConfig, folder, RUNS)
     transfer = run.transfer
-    how = f"{transfer.kind}, weight {transfer.weight:g}" if transfer.peer and transfer.weight else ALONE
+    is_taught = transfer.weights is not None
+    how = f"{transfer.kind}{' of a teacher' if is_taught else ''}, weight {transfer.weight:g}"
+    how = how if transfer.peer and transfer.weight else ALONE
     settings = {folder: Setting(run.model.name, run.model.placed_attention, how)}
-    if transfer.peer is not None:
+    if transfer.peer is not None and not is_taught:
         peer = peer_of(run).model
         settings[folder / "peer"] = Setting(f"{peer.name}, the peer", peer.placed_attention, how)
     found = {}

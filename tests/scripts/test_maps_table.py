@@ -25,10 +25,15 @@ def test_pairs_of_two_seeds_are_compared_with_the_same_alone(
         for seed in ("0", "1"):
             config = tiny("--transfer.peer", "resnet20", "--recipe.epochs", "1", "--seed", seed, *words)
             folders.append(train_classifier(config, command=[], console=Console(file=io.StringIO())).folder)
+    words = ["--transfer.weights", str(folders[0]), "--transfer.kind", "attention", "--recipe.epochs", "1"]
+    config = tiny("--transfer.peer", "resnet20", "--seed", "0", *words)
+    folders.append(train_classifier(config, command=[], console=Console(file=io.StringIO())).folder)
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, folders), "--num_measured", "1"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    taught = rows.pop(1)
+    assert taught[:4] == ["resnet20", "none", "attention of a teacher, weight 1", "1"], "who is not judged"
     assert [row[:4] for row in rows] == [
         [network, "none", how, "2"]
         for network in ("resnet20", "resnet20, the peer")
