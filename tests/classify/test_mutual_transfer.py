@@ -89,8 +89,10 @@ PACED = ("--curriculum", "self-paced", "--curriculum.scheme", "linear", "--data.
 @pytest.mark.parametrize(
     ("after", "more"),
     [
-        (1, ()),
-        (3, ("--transfer.kind", "predictions", "--recipe.ema_decay", "0.5")),
+        pytest.param(1, (), marks=pytest.mark.slow),
+        pytest.param(
+            3, ("--transfer.kind", "predictions", "--recipe.ema_decay", "0.5"), marks=pytest.mark.slow
+        ),
         (4, ("--recipe.ema_decay", "0.5")),
         (4, PACED),
     ],
