@@ -110,7 +110,7 @@ def kill_once(
         time.sleep(0.01)
     time.sleep(random.uniform(0.0, longest_s))
     while while_saving and run is not None and not is_saving(run) and process.poll() is None:
-        pass
+        time.sleep(0.001)
     time.sleep(random.uniform(0.0, 0.01) if while_saving else 0.0)
     was_saving = run is not None and is_saving(run)
     with contextlib.suppress(ProcessLookupError):  # it has just come to its end

@@ -123,7 +123,7 @@ def test_a_grid_of_an_autoencoder_from_end_to_end(tmp_path, monkeypatch):
     assert cli.main(["report", str(folder)]) == 0
 
 
-@pytest.mark.parametrize("command", ["curriculum", "classifier"])
+@pytest.mark.parametrize("command", [pytest.param("curriculum", marks=pytest.mark.slow), "classifier"])
 def test_a_grid_goes_on_with_the_pictures_that_it_began_with(command, words, pictures, tmp_path, capsys):
     broken = pictures / "red" / "broken.png"
     broken.write_text("no picture")

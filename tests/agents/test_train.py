@@ -65,7 +65,8 @@ def test_a_run_leaves_its_folder(smoke):
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(smoke):
     first, second, other = (
-        train_agent(smoke("--seed", seed), console=quiet()).folder for seed in ("3", "3", "4")
+        train_agent(smoke("--seed", seed, "--num_steps", "100"), console=quiet()).folder
+        for seed in ("3", "3", "4")
     )
     same, again, different = weights_of(first), weights_of(second), weights_of(other)
     assert all(torch.equal(same[name], again[name]) for name in same)
@@ -306,7 +307,10 @@ def flat(tree):
         ("agent", (), (97,)),
         ("agent", ("--agent.modality_dropout", "0.4", "--agent.n_step", "3"), (30, 75, 130)),
         ("agent", ("--num_envs", "3", "--env_workers", "false", "--loop.collect_steps", "5"), (61, 118)),
-        ("agent", ("--memory.on_disk", "true", "--memory.capacity", "120"), (140,)),
+        pytest.param(
+            *("agent", ("--memory.on_disk", "true", "--memory.capacity", "120"), (140,)),
+            marks=pytest.mark.slow,
+        ),
         ("mdqn", (), (110, 200)),
         ("atari", (), (77,)),
     ],

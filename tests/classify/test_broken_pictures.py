@@ -69,7 +69,7 @@ def test_a_run_tells_and_keeps_what_it_uses_and_what_not(tiny: Maker, pictures: 
     assert json.loads((result.folder / "evaluation-last.json").read_text())["files"] == files
 
 
-@pytest.mark.parametrize("fate", ["mended", "deleted"])
+@pytest.mark.parametrize("fate", [pytest.param("mended", marks=pytest.mark.slow), "deleted"])
 def test_a_run_without_broken_pictures_goes_on_to_the_bit_whatever_becomes_of_them(
     fate: str, tiny: Maker, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

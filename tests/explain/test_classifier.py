@@ -221,6 +221,7 @@ def test_places_are_spread_evenly():
     assert spread(5, 1) == [0]
 
 
+@pytest.mark.slow
 def test_each_stage_side_by_side(tiny, tmp_path):
     modules = ("se", "shared", "cbam")
     runs = [train_classifier(tiny("--attention", name, "--recipe.epochs", "1")).folder for name in modules]

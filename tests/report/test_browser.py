@@ -103,9 +103,13 @@ PAGES = {
     "two seeds": ("agent", "sibling"),
     "all kinds": ("agent", "classifier", "autoencoder", "ablation"),
 }
+ONE_KIND = ("classifier", "autoencoder", "ablation")  # each is on the page of all kinds, too
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in ONE_KIND else name for name in PAGES],
+)
 def test_a_page_shows_without_errors_or_network_in_any_width(
     name: str, runs: dict[str, Path], browser: Any, tmp_path: Path
 ) -> None:
