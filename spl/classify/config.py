@@ -83,7 +83,8 @@ class TransferConfig:
         check_ranges(self)  # with a power below 1 the gradient of a feature that is 0 has no end
         chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
         if self.peer is None and chosen:
-            raise ValueError(f"{', '.join(sorted(chosen))} need a peer; name one with peer")
+            verb = "needs" if len(chosen) == 1 else "need"
+            raise ValueError(f"{', '.join(sorted(chosen))} {verb} a peer; name one with peer")
         for name in sorted(chosen & OF_KIND.keys()):
             if self.kind not in OF_KIND[name]:
                 raise ValueError(f"{name}: only kind={' or '.join(OF_KIND[name])} has any, not {self.kind}")

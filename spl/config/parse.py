@@ -39,7 +39,8 @@ def parse(
 ) -> T:
     """Return the config that YAML files (``--config``, later ones win) and then ``--a.b value`` describe.
 
-    A mapping in YAML replaces a whole dict field; ``--env.kwargs.key value`` sets one key of it.
+    A mapping in YAML replaces a whole dict field; ``--env.kwargs.key value`` sets one key of it, and
+    ``--env.kwargs {}`` clears it.
 
     Args:
         config_class: dataclass of options and sections; ``--help`` shows the comment behind a field, or its
@@ -138,7 +139,8 @@ class _Reading:
 
     def add_words(self, argv: Sequence[str]) -> None:
         """Take in a command line: first the files it names, then its overrides."""
-        words, overrides = list(reversed(argv)), []
+        words = list(reversed(argv))
+        overrides: list[tuple[str, Any, str]] = []
         while words:
             word = words.pop()
             name, equals, value = word.removeprefix("--").partition("=")
@@ -158,6 +160,8 @@ class _Reading:
                 continue
             if name == "config":
                 self.add_file(value)
+            elif value == "{}" and owner == name and get_origin(self.options[name].kind) is dict:
+                overrides.append((name, {}, f"--{name}"))
             else:  # an empty word is an empty string; in YAML an empty value is null
                 overrides.append((name, plain(value) if value else "", f"--{name}"))
         for override in overrides:

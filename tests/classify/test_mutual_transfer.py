@@ -348,7 +348,7 @@ def test_restarts_of_pairs_keep_the_best_pair(tiny: Maker):
         ((*PEER, "--transfer.below", "2"), r"below must be in \(-1, 1\]"),
         ((*PEER, "--transfer.weight", "-1"), "weight must be at least 0"),
         ((*PEER, "--transfer.power", "0.5"), "power must be at least 1"),
-        (("--transfer.kind", "predictions"), "kind need a peer; name one with peer"),
+        (("--transfer.kind", "predictions"), "kind needs a peer; name one with peer"),
         ((*PEER, "--transfer.kind", "predictions", "--transfer.grid", "2"), "grid: only kind=maps has any"),
         ((*PEER, "--transfer.kind", "fsp", "--transfer.power", "2"), "only kind=maps or attention has any"),
         ((*PEER, "--transfer.temperature", "2"), "temperature: only kind=predictions has any, not maps"),

@@ -147,6 +147,9 @@ def test_dict_fields_take_any_sub_key() -> None:
     expected = {"a": 1e-4, "b": 7, "c": True, "d": "off", "e": [1, "x"], "f": "1", "g": None}
     assert config.env.kwargs == {"sense": "both", **expected}
     assert Config().env.kwargs == {"sense": "both"}
+    assert read("--env.kwargs", "{}").env.kwargs == {}
+    assert read("--env.kwargs={}", "--env.kwargs.a", "1").env.kwargs == {"a": 1}
+    assert read("--note", "{}").note == "{}", "only a mapping is cleared"
 
 
 def test_yaml_is_overridden_by_words_and_later_files_win(write: Callable[..., str]) -> None:
