@@ -31,6 +31,7 @@ MAX_ACTIONS = 2**15  # an action is remembered as int16
 MAX_REWARD = float(np.finfo(np.float32).max)  # and a reward as float32
 
 
+Sound = NDArray[np.float16] | NDArray[np.int8]  # as it is observed
 Frame = tuple[NDArray[Any] | None, NDArray[np.float32] | None]  # picture as it came, waveform (C, N)
 
 
@@ -38,8 +39,9 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
     """Shows an environment as :class:`Observation` and repeats each action without losing sound.
 
     ``waveform`` holds the newest step's ``(C, N)`` float32 samples. A skipped frame's sound is kept; a
-    step cut short by the episode's end is followed by silence, the first observation preceded by it.
-    With ``audio_features="waveform"`` the observation holds the newest frame's samples alone.
+    step cut short by the episode's end is followed by silence, the first observation preceded by it. Of
+    chunks shorter than the space says, it holds what came, and the frames of the log-mel lie closer. With
+    ``audio_features="waveform"`` the observation holds the newest samples alone, as many as a frame has.
 
     Raises:
         ValueError: if the environment has no usable stream, no sample rate or no discrete actions.
@@ -76,13 +78,15 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 self._find_rest_level()
             self.sample_rate_hz = sample_rate_of(env, config)
             num_channels, num_samples = self._audio_processor.shape
-            self.waveform = np.zeros((num_channels, num_samples * self.frame_skip), np.float32)
+            self._step_samples = num_samples * self.frame_skip  # at the most
+            self.waveform = np.zeros((num_channels, self._step_samples), np.float32)
+            self._newest = np.zeros((num_channels, num_samples), np.float32)
             if config.audio_features == "waveform":
                 audio_shape, audio_dtype = (num_channels, 1, num_samples), self._audio_processor.kept_dtype
             else:
                 self._log_mel = LogMel(
                     sample_rate_hz=self.sample_rate_hz,
-                    num_samples=self.waveform.shape[1],
+                    num_samples=self._step_samples,
                     num_mels=config.num_mels,
                     num_frames=config.audio_frames,
                     num_channels=num_channels,
@@ -106,7 +110,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         """Hear where the sound rests after a reset with seed 0, so that all copies of it agree."""
         assert self._audio_processor is not None
         with suppress(Exception):  # one that cannot be reset says so when its first episode shall begin
-            self._audio_processor(self._part(self.env.reset(seed=0)[0], "audio"))
+            self._audio_processor(self._part(*self.env.reset(seed=0), "audio"))
 
     def _refuse_idle_options(self) -> None:
         """Raise where an option was given that nothing here can follow."""
@@ -143,7 +147,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         raw, info = self.env.reset(seed=seed, options=options)
         if self._log_mel is not None:
             self._log_mel.reset()
-        return self._observe([self._take(raw)], at_reset=True), info
+        return self._observe([self._take(raw, info)], at_reset=True), info
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Repeat ``action`` (0-based) ``frame_skip`` times; rewards add up, every frame's sound is kept.
@@ -155,7 +159,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         frames, total = [], 0.0
         for _ in range(self.frame_skip):
             raw, reward, *ends, info = self.env.step(self.first_action + int(action))
-            frames.append(self._take(raw))
+            frames.append(self._take(raw, info))
             total += number_of(reward)
             terminated, truncated = map(flag_of, ("terminated", "truncated"), ends)
             if terminated or truncated:
@@ -189,7 +193,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
                 "taken": audio.form.told(),
                 "range": list(self._audio_processor.range),
                 "sample_rate_hz": self.sample_rate_hz,
-                "samples_per_step": self.waveform.shape[1],
+                "samples_per_step": self._step_samples,
                 "features": self.config.audio_features,
                 "rest_level": self._audio_processor.rest,
                 "to": list(self.spec_of_streams.audio),
@@ -210,41 +214,46 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         self._told.update(name for name, _ in fresh)
         return [sentence for _, sentence in fresh]
 
-    def _take(self, raw: Any) -> Frame:
+    def _take(self, raw: Any, info: dict[str, Any]) -> Frame:
         """Return the picture and the waveform of one frame, copied: an environment may reuse its arrays."""
         picture = waveform = None
         if self._video_processor is not None:
-            picture = self._part(raw, "video")
+            picture = self._part(raw, info, "video")
         if self._audio_processor is not None:
-            waveform = self._audio_processor(self._part(raw, "audio"))
+            waveform = self._audio_processor(self._part(raw, info, "audio"))
         return picture, waveform
 
     def _observe(self, frames: Sequence[Frame], *, at_reset: bool = False) -> Observation:
         video = np.zeros((0, 0, 0), np.uint8)
-        audio: NDArray[np.float16] | NDArray[np.int8] = np.zeros((0, 0, 0), np.float16)
+        audio: Sound = np.zeros((0, 0, 0), np.float16)
         if self._video_processor is not None:
             pictures = [picture for picture, _ in frames[-2:] if picture is not None]
             pools = self.config.max_pool and len(pictures) == 2
             video = self._video_processor(np.maximum(*pictures) if pools else pictures[-1])
         if self._audio_processor is not None:
-            heard = np.concatenate([waveform for _, waveform in frames if waveform is not None], axis=1)
-            self.waveform = np.zeros_like(self.waveform)
-            if at_reset:
-                self.waveform[:, -heard.shape[1] :] = heard
-            else:
-                self.waveform[:, : heard.shape[1]] = heard
-            if self._log_mel is None:
-                audio = self._audio_processor.keep(heard[:, -self._audio_processor.num_samples :])
-            else:
-                audio = self._log_mel.step(self.waveform)
+            audio = self._hear([waveform for _, waveform in frames if waveform is not None], at_reset)
         return Observation(video, audio, self._present.copy())
 
-    def _part(self, raw: Any, modality: str) -> NDArray[Any]:
+    def _hear(self, chunks: list[NDArray[np.float32]], at_reset: bool) -> Sound:
+        """Return what is observed of the chunks of a step, and keep them as ``waveform``."""
+        assert self._audio_processor is not None
+        heard, num_samples = np.concatenate(chunks, axis=1), self._audio_processor.num_samples
+        missing = self._step_samples - heard.shape[1]
+        is_whole = all(chunk.shape[1] == num_samples for chunk in chunks)
+        silence = np.zeros((heard.shape[0], missing if is_whole or at_reset else 0), np.float32)
+        self.waveform = np.concatenate([silence, heard] if at_reset else [heard, silence], axis=1)
+        if self._log_mel is not None:
+            return self._log_mel.step(self.waveform)
+        before = np.zeros_like(self._newest) if at_reset else self._newest
+        self._newest = np.concatenate([before, heard], axis=1)[:, -num_samples:]
+        return self._audio_processor.keep(self._newest)
+
+    def _part(self, raw: Any, info: dict[str, Any], modality: str) -> NDArray[Any]:
         """Return a copy of one stream of a raw observation, after checking that it is what it shall be."""
         stream: Stream = getattr(self.streams, modality)
-        box, part = stream.box, stream.part(raw)
+        box, part = stream.box, stream.part(raw, info)
         is_float = np.issubdtype(box.dtype, np.floating)
-        if part.shape != box.shape or not (
+        if not stream.fits(part) or not (
             np.issubdtype(part.dtype, np.floating) if is_float else stream.is_of_kind(part)
         ):
             raise ValueError(

@@ -27,7 +27,9 @@ def streams_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> Streams:
         audio_key=config.audio_key,
         video_layout=config.video_layout,
         audio_layout=config.audio_layout,
-        has_rate=bool(_rates_of(env, config)),
+        has_rate=bool(_rates_of(env, config))
+        or config.audio_range is not None
+        or config.audio_layout is not None,
     )
 
 

@@ -73,13 +73,13 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         """Begin an episode; frames that nobody took are forgotten."""
         raw, info = self.env.reset(seed=seed, options=options)
-        self._moments = [self._moment(raw, 0.0)]
+        self._moments = [self._moment(raw, info, 0.0)]
         return raw, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one action for one frame."""
         raw, reward, terminated, truncated, info = self.env.step(action)
-        self._moments.append(self._moment(raw, number_of(reward)))
+        self._moments.append(self._moment(raw, info, number_of(reward)))
         return raw, reward, terminated, truncated, info
 
     def take(self) -> list[Moment]:
@@ -87,17 +87,17 @@ class Camera(gymnasium.Wrapper[Any, Any, Any, Any]):
         taken, self._moments = self._moments, []
         return taken
 
-    def _moment(self, raw: Any, reward: float) -> Moment:
+    def _moment(self, raw: Any, info: dict[str, Any], reward: float) -> Moment:
         sound = None
         if self._audio_processor is not None and self.streams.audio is not None:
-            wave = self._audio_processor(self.streams.audio.part(raw))
+            wave = self._audio_processor(self.streams.audio.part(raw, info))
             sound = np.clip(wave.T / self._audio_processor.loudest, -1.0, 1.0)  # (N, C)
-        return Moment(self._picture(raw), sound, reward)
+        return Moment(self._picture(raw, info), sound, reward)
 
-    def _picture(self, raw: Any) -> NDArray[np.uint8] | None:
+    def _picture(self, raw: Any, info: dict[str, Any]) -> NDArray[np.uint8] | None:
         seen = None
         if self._video_processor is not None and self.streams.video is not None:
-            seen = self._video_processor(self.streams.video.part(raw))
+            seen = self._video_processor(self.streams.video.part(raw, info))
             if len(seen) == 3:
                 return np.ascontiguousarray(np.moveaxis(seen, 0, 2))  # (H, W, 3)
         shown: Any = self.env.render() if self.env.render_mode == "rgb_array" else None

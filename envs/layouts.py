@@ -141,11 +141,12 @@ class SoundForm:
         return ", ".join(words)
 
     def arrange(self, sound: NDArray[Any]) -> NDArray[Any]:
-        """Return ``(C, N)`` of a sound of this shape; a view where no chunks are joined."""
+        """Return ``(C, N)`` of a sound of this shape or shorter; a view where no chunks are joined."""
         sound = sound[tuple({"S": -1, "1": 0}.get(letter, slice(None)) for letter in self.layout)]
         kept = [letter for letter in self.layout if letter not in "S1"]
         order = [kept.index(letter) for letter in "CTN" if letter in kept]
-        return sound.transpose(order).reshape(self.num_channels, self.num_samples)
+        sound = sound.transpose(order)
+        return sound.reshape(self.num_channels, sound.size // self.num_channels)
 
 
 def _check_letters(layout: str, shape: Shape, needed: str, known: str, modality: str) -> None:

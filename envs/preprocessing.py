@@ -96,7 +96,9 @@ class AudioProcessor:
         return self.swing.loudest(self.swing.middle if self.rest is None else self.rest)
 
     def __call__(self, sound: NDArray[Any]) -> NDArray[np.float32]:
-        """Return ``(C, N)``; an unsigned sound rests where its first, constant chunk lies, else midway."""
+        """Return ``(C, n)``; an unsigned sound rests where its first, constant chunk lies, else midway."""
+        if self.rest is None and not sound.size:
+            return np.zeros((self.shape[0], 0), np.float32)
         if self.rest is None:
             self.rest = float(sound.flat[0]) if (sound == sound.flat[0]).all() else self.swing.middle
         wave = self.form.arrange(self.beyond(sound)).astype(np.float32)  # (C, N)

@@ -118,9 +118,9 @@ def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, 
     chosen = [stream for stream in streams[:2] if stream is not None]
     episodes: list[list[list[NDArray[Any]]]] = []
     with suppress(Exception, SystemExit):  # whatever an author's environment raises
-        for raw, is_first in _watch(env):
-            parts = [stream.part(raw) for stream in chosen]
-            if all(part.shape == stream.box.shape for part, stream in zip(parts, chosen, strict=True)):
+        for raw, info, is_first in _watch(env):
+            parts = [stream.part(raw, info) for stream in chosen]
+            if all(stream.fits(part) for part, stream in zip(parts, chosen, strict=True)):
                 episodes += [[]] if is_first else []
                 episodes[-1].append(parts)
     found: dict[str, Any] = {}
@@ -147,17 +147,17 @@ def _describe_layout(stream: Stream, layout: str) -> list[str]:
     return [f"{name} {layout}, by its values, not {stream.form.layout} (--env.{name} overrules)"]
 
 
-def _watch(env: gymnasium.Env[Any, Any]) -> Iterator[tuple[Any, bool]]:
+def _watch(env: gymnasium.Env[Any, Any]) -> Iterator[tuple[Any, dict[str, Any], bool]]:
     """Yield what is observed at random, and whether an episode begins with it."""
     generator = np.random.default_rng(0)
     space = env.action_space
-    yield env.reset(seed=0)[0], True
+    yield *env.reset(seed=0), True
     for step in range(1, NUM_STEPS + 1):
         action = int(space.start + generator.integers(space.n))  # type: ignore[attr-defined]
-        raw, _, terminated, truncated, _ = env.step(action)
-        yield raw, False
+        raw, _, terminated, truncated, info = env.step(action)
+        yield raw, info, False
         if terminated or truncated:
-            yield env.reset(seed=step)[0], True
+            yield *env.reset(seed=step), True
 
 
 def _span(episodes: list[list[NDArray[Any]]]) -> Range | None:

@@ -1,7 +1,7 @@
 """The entries of an observation space, at any depth, and which could be video or audio."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from spl.envs.layouts import PictureForm, SoundForm, picture_form, sound_form
 
 AUDIO_NAMES = ("audio", "sound", "waveform", "wave", "mic", "microphone")
 SOUND_KINDS = {np.dtype(kind) for kind in ("u1", "i2", "f2", "f4", "f8")}  # of any name
+NUM_SAMPLES = "audio_samples"  # in an info: how many samples of the sound are of this step
 Modality = Literal["video", "audio"]
 
 
@@ -108,18 +109,44 @@ class Stream:
         is_any = isinstance(self.leaf.space, spaces.MultiBinary | spaces.MultiDiscrete)
         return part.dtype.kind in "bui" if is_any else part.dtype == self.box.dtype
 
-    def part(self, raw: Any) -> NDArray[Any]:
+    def part(self, raw: Any, info: Mapping[str, Any]) -> NDArray[Any]:
         """Return a copy of this stream in a raw observation.
 
+        Of a sound only as many samples as ``info["audio_samples"]`` says, if it says so.
+
         Raises:
-            ValueError: if it is missing.
+            ValueError: if it is missing, or that number is none.
         """
         try:
             for step in self.leaf.path:
                 raw = raw[step]
-            return np.array(raw[-1] if isinstance(self.leaf.space, spaces.Sequence) else raw)
+            part = np.array(raw[-1] if isinstance(self.leaf.space, spaces.Sequence) else raw)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"the {self.modality} is missing in an observation: no {self.key!r}") from error
+        if self.modality == "audio" and NUM_SAMPLES in info and self.fits(part):
+            return self._cut(part, info[NUM_SAMPLES])
+        return part
+
+    def fits(self, part: NDArray[Any]) -> bool:
+        """Whether an array has the shape that the space says; a sound may have fewer samples."""
+        shape, whole, layout = part.shape, self.box.shape, self.form.layout
+        if self.modality == "video" or "T" in layout or len(shape) != len(whole):
+            return shape == whole
+        axis = layout.index("N")
+        others = shape[:axis] + shape[axis + 1 :], whole[:axis] + whole[axis + 1 :]
+        return shape[axis] <= whole[axis] and others[0] == others[1]
+
+    def _cut(self, part: NDArray[Any], number: Any) -> NDArray[Any]:
+        """Return the first samples of a sound, as many as the environment says."""
+        axis = self.form.layout.index("N")
+        if not isinstance(number, int | np.integer) or not 0 <= number <= part.shape[axis]:
+            raise ValueError(
+                f"info['{NUM_SAMPLES}'] must be how many samples of the sound are of this step, a whole "
+                f"number in 0..{part.shape[axis]}, got {number!r}"
+            )
+        if "T" in self.form.layout:
+            raise ValueError(f"info['{NUM_SAMPLES}'] is for a sound of one chunk, this one has several")
+        return part[(slice(None),) * axis + (slice(int(number)),)]
 
 
 def is_video(space: spaces.Space[Any]) -> bool:

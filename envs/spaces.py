@@ -15,7 +15,8 @@ STATE_WORDS |= {"ram", "lidar", "laser", "scan", "ray", "rays", "mask", "embeddi
 SMALLEST_LARGE = 1_024  # numbers in a vector; a table of MIN_SIDE**2 is large already
 SERVES = (
     "a picture is a Box of at least 8 rows and columns: (H, W), (H, W, 1|3|4), (1|3, H, W), or a stack of "
-    "them, newest last; a sound is a Box (N,), (N, C) or (C, N) of at least 64 samples and at most 8 channels"
+    "them, newest last; a sound is a Box (N,), (N, C) or (C, N) of at least 64 samples and at most 8 "
+    "channels, with audio in its key or a sample rate (--env.sample_rate_hz)"
 )
 
 
@@ -43,8 +44,8 @@ class _Choice:
         leaves: the entries.
         modality: video or audio.
         wanted: the key that was asked for, if any.
-        has_rate: whether a sample rate is known: without one, a vector of floats that is not named as a sound
-            is a state.
+        has_rate: whether a sample rate is known, or the user says how sound is to be read: without, numbers
+            that are not named as a sound are a state.
         stack: frames stacked in the picture, for a sound beside it.
         layout: as it was asked for, if it was.
     """
@@ -71,9 +72,9 @@ class _Choice:
             return False
         if self.modality == "video":
             return not is_sound_named or leaf.is_named(VIDEO_NAMES)
-        if not leaf.path or is_sound_named:
+        if is_sound_named:
             return True
-        is_state = leaf.has_word(STATE_WORDS) or (box.dtype.kind == "f" and not self.has_rate)
+        is_state = leaf.has_word(STATE_WORDS) or not self.has_rate
         return not is_state and (not leaf.is_named(VIDEO_NAMES) or picture_form(box.shape) is None)
 
     def leaf(self) -> Leaf | None:
@@ -136,7 +137,11 @@ def find_streams(
     if video is None and audio is None:
         found = _listed(leaves) if leaves and leaves[0].path else "".join(leaf.told for leaf in leaves)
         raise ValueError(f"no picture and no sound in the observation; found {found or 'none'}; {SERVES}")
-    return Streams(video, audio, tuple(_left_out(leaf) for leaf in leaves if leaf not in (seen, heard)))
+    return Streams(
+        video,
+        audio,
+        tuple(_left_out(leaf, heard is not None) for leaf in leaves if leaf not in (seen, heard)),
+    )
 
 
 def _stream(leaf: Leaf, modality: Modality, layout: str | None, stack: int = 0) -> Stream:
@@ -147,12 +152,13 @@ def _stream(leaf: Leaf, modality: Modality, layout: str | None, stack: int = 0) 
     return Stream(modality, leaf, box, form)
 
 
-def _left_out(leaf: Leaf) -> LeftOut:
+def _left_out(leaf: Leaf, is_heard: bool) -> LeftOut:
     """Return why an entry is left out, and whether it is one that should have been read."""
     box = leaf.box
     shape = getattr(leaf.space, "shape", None) or ()
     size = int(np.prod(shape))
     forms = [modality for modality in ("video", "audio") if form_of(leaf, modality) is not None]
+    is_unstated = forms == ["audio"] and not is_heard and not leaf.is_named(AUDIO_NAMES)
     if leaf.has_word(SPECTRUM_WORDS) and len(shape) > 1:
         why, is_fault = "a spectrogram by its name: spl makes its own, return the waveform", True
     elif isinstance(leaf.space, spaces.Sequence) and leaf.space.feature_space.shape not in (None, ()):
@@ -163,7 +169,7 @@ def _left_out(leaf: Leaf) -> LeftOut:
         why, is_fault = "named as a sound, but of no form that is known", True
     elif len(shape) > 1 and size >= MIN_SIDE**2 and not forms:
         why, is_fault = "neither a picture nor a sound by its shape and type", True
-    elif len(shape) == 1 and size >= SMALLEST_LARGE and not leaf.has_word(STATE_WORDS):
+    elif size >= SMALLEST_LARGE and not leaf.has_word(STATE_WORDS) and (len(shape) == 1 or is_unstated):
         why, is_fault = "neither a picture nor, without a sample rate or a name that says so, a sound", True
     elif len(shape) > 1 and box is not None and forms:
         why, is_fault = f"another stream is taken; --env.{forms[0]}_key {leaf.key} takes this one", False

@@ -128,7 +128,7 @@ class Beyond:
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the values, cut where they lie beyond the range."""
-        if self.is_idle:
+        if self.is_idle or not values.size:
             return values
         lowest, highest = float(values.min()), float(values.max())
         if self.found.low <= lowest and highest <= self.found.high:

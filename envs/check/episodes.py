@@ -42,9 +42,9 @@ def _play_episode(
     """Yield the reset and then the steps, until the episode or the actions end."""
     chosen = {"picture": streams.video, "sound": streams.audio}
 
-    def part(raw: Any, stream: Stream) -> Any:
-        with contextlib.suppress(ValueError):  # it is missing
-            return stream.part(raw)
+    def part(raw: Any, info: dict[str, Any], stream: Stream) -> Any:
+        with contextlib.suppress(ValueError):  # it is missing, or of no such length
+            return stream.part(raw, info)
 
     for step in range(len(actions) + 1):
         where = f"step {step} (seed {seed})" if step else f"reset (seed {seed})"
@@ -54,15 +54,15 @@ def _play_episode(
         truncated: Any = False
         try:
             if step == 0:
-                raw, _ = env.reset(seed=seed)
+                raw, info = env.reset(seed=seed)
             else:
-                raw, reward, terminated, truncated, _ = env.step(actions[step - 1])
+                raw, reward, terminated, truncated, info = env.step(actions[step - 1])
             odd = odd_form(reward, terminated, truncated)
             reward = number_of(reward)
             terminated, truncated = flag_of("terminated", terminated), flag_of("truncated", truncated)
         except RAISED as error:  # an author's environment may fail in any way; the finding names it
             raise EnvFailure(where) from error
-        parts = {name: part(raw, stream) for name, stream in chosen.items() if stream is not None}
+        parts = {name: part(raw, info, stream) for name, stream in chosen.items() if stream is not None}
         moment = Moment(where, step, parts, reward, terminated, truncated, odd)
         yield moment
         if moment.is_last:

@@ -162,17 +162,19 @@ class _Chart:
 
     def __init__(self, env: gymnasium.Env[Any, Any], streams: Streams, options: EnvConfig) -> None:
         chosen = {"picture": streams.video, "sound": streams.audio}
-        boxes = {name: one.box for name, one in chosen.items() if one is not None}
+        found = {name: one for name, one in chosen.items() if one is not None}
+        boxes = {name: one.box for name, one in found.items()}
         picked = {"picture": options.video_range, "sound": options.audio_range}
         modalities = {"picture": "video", "sound": "audio"}
         ranges = {name: range_of(box, modalities[name], picked[name]) for name, box in boxes.items()}
-        self.health = Health(boxes)
+        self.health = Health(found)
         self.usages = {name: Usage(name, box, ranges[name]) for name, box in boxes.items()}
         self.endings = Endings(None if env.spec is None else env.spec.max_episode_steps)
         self.sound_check = None
         rest = declared_by(env, "sound_rest_level") if options.rest_level is None else options.rest_level
         if streams.audio is not None:
-            self.sound_check = SoundCheck(streams.audio.box, rest, ranges["sound"])
+            num_samples = streams.audio.num_samples
+            self.sound_check = SoundCheck(streams.audio.box, rest, ranges["sound"], num_samples=num_samples)
 
     def look(self, moment: Moment) -> None:
         healthy = self.health.look(moment)
@@ -180,7 +182,8 @@ class _Chart:
         for name in healthy:
             array = moment.parts[name]
             assert array is not None
-            self.usages[name].look(array, moment.where)
+            if array.size:
+                self.usages[name].look(array, moment.where)
         heard = moment.parts.get("sound")
         if self.sound_check is not None and heard is not None and "sound" in healthy:
             self.sound_check.add(heard)

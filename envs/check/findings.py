@@ -11,6 +11,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from spl.envs.space_entries import Stream
+
 MAX_REWARD = float(np.finfo(np.float32).max)
 NOT_SEEN = "not checked: no observation came"
 Verdict = Literal["ok", "note", "warning", "fault"]
@@ -46,11 +48,11 @@ class Health:
     """Whether streams keep to their spaces and hold numbers only; the first slip of each kind is kept.
 
     Args:
-        boxes: space of each stream by its name.
+        streams: by their names.
     """
 
-    def __init__(self, boxes: dict[str, spaces.Box]) -> None:
-        self.boxes = boxes
+    def __init__(self, streams: dict[str, Stream]) -> None:
+        self.streams = streams
         self.num_moments = 0
         self.drifts: list[str] = []
         self.not_finite: list[str] = []
@@ -63,10 +65,10 @@ class Health:
         """Take in one moment; return the names of the streams that are sound."""
         self.num_moments += 1
         sound = set()
-        for name, box in self.boxes.items():
+        for name, stream in self.streams.items():
             array = moment.parts[name]
-            if array is None or array.shape != box.shape or array.dtype != box.dtype:
-                came = "missing" if array is None else f"{told(array)} instead of {told(box)}"
+            if array is None or not stream.fits(array) or array.dtype != stream.box.dtype:
+                came = "missing" if array is None else f"{told(array)} instead of {told(stream.box)}"
                 self.drifts.append(f"{name} is {came} at {moment.where}")
             elif not np.isfinite(array).all():
                 self.not_finite.append(f"{name} holds NaN or infinity at {moment.where}")

@@ -22,20 +22,33 @@ class SoundCheck:
         space: of one chunk.
         found: its range; None: that of its bounds.
         rest_level: as an option or the environment tells it, in the unit of the space; None: not declared.
+        num_samples: of a whole chunk, where shorter ones may come.
     """
 
-    def __init__(self, space: spaces.Box, rest_level: float | None, found: Range | None = None) -> None:
+    def __init__(
+        self,
+        space: spaces.Box,
+        rest_level: float | None,
+        found: Range | None = None,
+        *,
+        num_samples: int | None = None,
+    ) -> None:
         self.swing = swing_of(space, range_of(space, "audio") if found is None else found)
         self.is_unsigned, self.scale = self.swing.is_unsigned, self.swing.full_scale
         self.rest_level = rest_level if self.is_unsigned else 0.0
         self.first: NDArray[Any] | None = None
         self.begins_at: float | None = None  # level of a constant first chunk
         self.low, self.high, self.is_stuck = np.inf, -np.inf, True
+        self.num_samples, self.lengths = num_samples, set[int]()
+        self.num_channels = 1 if num_samples is None else int(np.prod(space.shape)) // num_samples
         self.chunks: list[tuple[float, float, float]] = []  # lowest, mean and highest level of each
         self.constants: Counter[float] = Counter()  # levels of later chunks that are constant
 
     def add(self, chunk: NDArray[Any]) -> None:
         """Take in one chunk of finite samples."""
+        self.lengths.add(chunk.size // self.num_channels)
+        if not chunk.size:
+            return
         low, high = float(chunk.min()), float(chunk.max())
         if self.first is None:
             self.first = chunk.copy()
@@ -48,6 +61,10 @@ class SoundCheck:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong with the sound, or that it is to be heard."""
+        if self.num_samples is not None and len(self.lengths) > 1:
+            least, most = min(self.lengths), max(self.lengths)
+            what = f"{least:,} to {most:,} samples a step, its space says at most {self.num_samples:,}"
+            yield Finding("chunks", "ok", f"{what}: none is lost")
         num_chunks = len(self.chunks)
         if not self.chunks:
             yield Finding("signal", "note", "not checked: no chunk came in the form that the space declares")

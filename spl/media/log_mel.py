@@ -29,11 +29,12 @@ class LogMel:
 
     Frame ``k`` of a step is the window that *ends* after ``(k + 1) N // F`` of the step's ``N`` samples, so
     nothing is heard before it sounded, and the frames of all steps laid end to end are those of the whole
-    waveform. A level is ``1 + 10 log10(power) / 100``, cut at 0: 0 is silence (-100 dB), 1 a full-scale sine.
+    waveform. A step may have fewer samples: its frames lie closer, and none is lost. A level is
+    ``1 + 10 log10(power) / 100``, cut at 0: 0 is silence (-100 dB), 1 a full-scale sine.
 
     Args:
         sample_rate_hz: of the waveform.
-        num_samples: ``N``, samples per step and channel.
+        num_samples: ``N``, samples per step and channel, at the most.
         num_mels: ``M``.
         num_frames: ``F``, at most ``N``.
         num_channels: ``C``, 1 or 2.
@@ -54,19 +55,27 @@ class LogMel:
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window_size) / self.window_size)  # Hann
         self._window = (window * 2 / window.sum()).astype(np.float32)  # a full-scale sine peaks at power 1
         self._filters = mel_filterbank(num_mels, self.window_size, sample_rate_hz)  # (bins, M)
-        ends = (np.arange(1, num_frames + 1) * num_samples) // num_frames
-        self._index = ends[:, None] + np.arange(self.window_size)  # (F, window) into context + chunk
-        self._heard = np.zeros((num_channels, self.window_size + num_samples), np.float32)
+        self._index = self._windows_of(num_samples)  # of a whole step
+        self._context = np.zeros((num_channels, self.window_size), np.float32)
+
+    def _windows_of(self, num_samples: int) -> NDArray[np.int64]:
+        """Return where in context and step the windows lie of one of so many samples, ``(F, window)``."""
+        ends = np.arange(1, self.shape[2] + 1) * num_samples // self.shape[2]
+        return ends[:, None] + np.arange(self.window_size)
 
     def reset(self) -> None:
         """Forget the left context: an episode begins after silence."""
-        self._heard[:] = 0.0
+        self._context[:] = 0.0
 
     def step(self, waveform: NDArray[np.float32]) -> NDArray[np.float16]:
-        """Return the levels ``(C, M, F)`` of the newest ``(C, N)`` samples in ``[-1, 1]``."""
-        self._heard[:, : self.window_size] = self._heard[:, self.num_samples :]
-        self._heard[:, self.window_size :] = waveform
-        return self._levels(self._heard[:, self._index])  # windows (C, F, window)
+        """Return the levels ``(C, M, F)`` of the newest ``(C, at most N)`` samples in ``[-1, 1]``."""
+        num_samples = waveform.shape[1]
+        if num_samples > self.num_samples:
+            raise ValueError(f"a step has at most {self.num_samples} samples, got {num_samples}")
+        index = self._index if num_samples == self.num_samples else self._windows_of(num_samples)
+        heard = np.concatenate([self._context, waveform], axis=1)
+        self._context = heard[:, num_samples:]
+        return self._levels(heard[:, index])  # windows (C, F, window)
 
     def whole(self, waveform: NDArray[np.float32]) -> NDArray[np.float16]:
         """Return the levels ``(C, M, S F)`` of a whole episode ``(C, S N)``, without touching the stream."""

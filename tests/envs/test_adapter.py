@@ -383,7 +383,7 @@ def test_actions_count_from_zero(start):
 
 
 def test_a_missing_sample_rate_is_refused_and_each_way_of_giving_it_works():
-    raw = Scripted(SOUND, [SOUND.sample()])
+    raw = Scripted(spaces.Dict(sound=SOUND), [{"sound": SOUND.sample()}])
     with pytest.raises(ValueError, match=r"give --env\.sample_rate_hz, or .* sample_rate_hz or metadata"):
         AudioVisualEnv(raw, EnvConfig())
     raw.metadata = {"audio_sample_rate_hz": 11_025}

@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from spl.envs.adapter import AudioVisualEnv
+from spl.envs.chosen_streams import streams_of
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm, SoundForm, picture_form, sound_form
 from spl.envs.space_entries import is_audio, is_video
@@ -342,8 +343,35 @@ def test_states_are_left_out_without_a_fault():
     assert found["depth"][0] == "another stream is taken; --env.video_key depth takes this one"
 
 
-def test_an_unnamed_vector_is_a_sound_only_with_a_sample_rate():
-    space = spaces.Dict(image=PICTURE, ears=spaces.Box(-1, 1, (400,), np.float32))
+@pytest.mark.parametrize("box", [spaces.Box(-1, 1, (400,)), spaces.Box(-9, 9, (400, 2), np.int16)], ids=str)
+def test_an_unnamed_vector_is_a_sound_only_with_a_sample_rate(box):
+    space = spaces.Dict(image=PICTURE, ears=box)
     assert find_streams(space, video_key=None, audio_key=None).audio is None
     assert find_streams(space, video_key=None, audio_key=None, has_rate=True).audio.key == "ears"
     assert find_streams(space, video_key=None, audio_key="ears").audio.key == "ears"
+
+
+class Lidar(gymnasium.Env):
+    """Sees nothing but 180 distances."""
+
+    observation_space, action_space = spaces.Box(0, 1, (180,)), spaces.Discrete(2)
+
+
+@pytest.mark.parametrize(
+    "told", [{"sample_rate_hz": 8_000}, {"audio_layout": "N"}, {"audio_range": (0.0, 1.0)}]
+)
+def test_a_lidar_alone_is_a_sound_only_where_the_user_says_so(told):
+    with pytest.raises(ValueError, match=r"no picture and no sound .*Box \(180,\) float32; .*sample_rate_hz"):
+        streams_of(Lidar(), EnvConfig())
+    assert streams_of(Lidar(), EnvConfig(**told)).audio.num_samples == 180
+
+
+def test_a_large_sound_that_nothing_calls_one_is_a_fault():
+    chunk = spaces.Box(-9, 9, (800, 2), np.int16)
+    why, is_fault = left_out(image=PICTURE, ears=chunk)["ears"]
+    assert is_fault
+    assert why.endswith("without a sample rate or a name that says so, a sound")
+    assert left_out(image=PICTURE, ears=chunk, audio=chunk)["ears"] == (
+        "another stream is taken; --env.audio_key ears takes this one",
+        False,
+    )

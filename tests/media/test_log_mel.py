@@ -1,5 +1,7 @@
 """Log-mel: against torchaudio, by hand, streaming against whole, and what it must not hear."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -172,9 +174,17 @@ def test_a_whole_waveform_holds_whole_steps():
         make().whole(noise(1, 1_601))
 
 
-def test_a_step_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="broadcast"):
-        make().step(noise(1, 1_599))
+def test_a_longer_step_is_refused():
+    with pytest.raises(ValueError, match="at most 1600 samples, got 1601"):
+        make().step(noise(1, 1_601))
+
+
+def test_shorter_steps_stream_without_a_gap():
+    log_mel, waveform = make(num_samples=1_067, num_frames=3), noise(1, 3_000)
+    bounds = np.array([0, 1_067, 1_667, 1_667, 1_933, 3_000])  # one of them without any sample
+    streamed = [log_mel.step(waveform[:, start:end]) for start, end in pairwise(bounds)]
+    heard = np.pad(waveform, ((0, 0), (log_mel.window_size, 0)))
+    np.testing.assert_array_equal(np.concatenate(streamed, axis=2), log_mel.of_steps(heard, bounds))
 
 
 def test_steps_of_unequal_lengths_end_where_they_end():
