@@ -33,7 +33,7 @@ def check_environment(before: dict[str, Any], now: dict[str, Any], owner: Path) 
         UsageError: naming everything that changed.
     """
     old, new = _flat(before), _flat(now)
-    keys = {**old, "video.to": None, "audio.to": None} if old else {}
+    keys = {**old, "video.to": None, "audio.to": None, "wrappers": None} if old else {}
     told = [
         f"{key} is {new.get(key)} (it was {old.get(key)})"
         for key in keys

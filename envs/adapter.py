@@ -23,6 +23,7 @@ from spl.envs.chosen_streams import (
 )
 from spl.envs.config import EnvConfig
 from spl.envs.space_entries import Stream
+from spl.envs.wrapping import describe_wrappers
 from spl.media.log_mel import LogMel
 from spl.records import Observation, StreamSpec
 
@@ -176,6 +177,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             "actions": self.num_actions,
             "frame_skip": self.frame_skip,
         }
+        if self.config.wrappers:
+            chosen["wrappers"] = describe_wrappers(self.config)
         if video is not None and self._video_processor is not None:
             chosen["video"] = {
                 "key": video.key,

@@ -10,6 +10,7 @@ from spl.envs.preprocessing import AudioProcessor, VideoProcessor
 from spl.envs.space_entries import Stream
 from spl.envs.spaces import Streams, find_streams
 from spl.envs.value_ranges import bounds_of, range_of
+from spl.envs.wrapping import RENDERED
 from spl.records import StreamSpec
 
 USUAL_RANGES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0), (-32_768.0, 32_767.0))  # not worth a word
@@ -23,7 +24,7 @@ def streams_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> Streams:
     """
     return find_streams(
         env.observation_space,
-        video_key=config.video_key,
+        video_key=RENDERED if config.render and config.video_key is None else config.video_key,
         audio_key=config.audio_key,
         video_layout=config.video_layout,
         audio_layout=config.audio_layout,
@@ -105,7 +106,8 @@ def describe_streams(spec: StreamSpec, chosen: dict[str, Any]) -> str:
         source = f"{_key(audio)}{_shape(audio['from'])} at {audio['sample_rate_hz']:,} Hz{_taken(audio)}"
         warning = f" ({audio['warning']})" if "warning" in audio else ""
         words.append(f"audio {source} -> {_shape(spec.audio)}{warning}")
-    return ", ".join(words)
+    behind = ", ".join(chosen.get("wrappers", ()))
+    return ", ".join(words) + (f"; in {behind}" if behind else "")
 
 
 def describe_left_out(chosen: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ What an agent is given of them is the adapter's work, which stands around the ca
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ def make_filmed(config: EnvConfig) -> tuple[AudioVisualEnv, Camera]:
     """
     config = settle(config)
     try:
-        env = make_raw(config.id, config.kwargs)
+        env = make_raw(config)
     except AnswerError as error:
         raise UsageError(f"{config.id}: {error}") from error
     try:
@@ -125,7 +126,7 @@ def make_filmed(config: EnvConfig) -> tuple[AudioVisualEnv, Camera]:
         is_grey = video is None or not isinstance(video.form, PictureForm) or video.form.num_channels == 1
         if is_grey and "rgb_array" in (env.metadata or {}).get("render_modes", ()):
             with suppress(UsageError):  # one that takes no render_mode is filmed as it is observed
-                rendering = make_raw(config.id, {"render_mode": "rgb_array", **config.kwargs})
+                rendering = make_raw(replace(config, kwargs={"render_mode": "rgb_array", **config.kwargs}))
                 env.close()
                 env = rendering
         camera = Camera(env, config)

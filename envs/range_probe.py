@@ -49,7 +49,7 @@ def measured(config: EnvConfig, *, is_apart: bool) -> Measured:
     """
     options = settle(config)
     try:
-        env = make_raw(options.id, options.kwargs)
+        env = make_raw(options)
     except AnswerError as error:
         raise UsageError(f"{config.id}: {error}") from error
     try:

@@ -17,6 +17,7 @@ from spl.envs.atari import FRAME_SKIP, make_atari, register_games
 from spl.envs.atari_names import ale_id
 from spl.envs.config import EnvConfig
 from spl.envs.doom import make_doom
+from spl.envs.wrapping import wrap
 from spl.packages import install_advice, require
 
 ALE, DOOM, OURS = "ALE/", "Vizdoom", "spl/"
@@ -30,7 +31,7 @@ def make_env(config: EnvConfig) -> AudioVisualEnv:
     """
     config = settle(config)
     try:
-        env = make_raw(config.id, config.kwargs)
+        env = make_raw(config)
     except AnswerError as error:
         raise UsageError(f"{config.id}: {error}") from error
     try:
@@ -52,19 +53,27 @@ def settle(config: EnvConfig) -> EnvConfig:
     return config
 
 
-def make_raw(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool = True) -> gymnasium.Env[Any, Any]:
-    """Return the environment as its author wrote it; what spoils the sound of ALE and ViZDoom is fixed.
+def make_raw(config: EnvConfig, *, is_fixed: bool = True) -> gymnasium.Env[Any, Any]:
+    """Return the environment as its author wrote it, in its wrappers.
 
     Args:
-        env_id: as ``EnvConfig.id``.
-        kwargs: passed to the environment.
-        is_fixed: False makes them as they are shipped, faults and all; for others there is no difference.
+        config: says which, with which arguments, in which wrappers.
+        is_fixed: what spoils the sound of ALE and ViZDoom is fixed; False makes them as they are shipped,
+            faults and all. For others there is no difference.
 
     Raises:
-        UsageError: if it is unknown, cannot be imported or made.
+        UsageError: if it or a wrapper is unknown, cannot be imported or made.
         AnswerError: if it cannot be reset with a seed; later from it, if it answers in another form than
             Gymnasium's.
     """
+    kwargs = config.kwargs
+    if config.render:
+        kwargs = {"render_mode": "rgb_array", **kwargs}
+    return wrap(_make(config.id, kwargs, is_fixed=is_fixed), config)
+
+
+def _make(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool) -> gymnasium.Env[Any, Any]:
+    """Return the environment without wrappers of the user's."""
     if ":" in env_id:
         maker = _from_module(env_id)
     elif env_id.startswith(ALE):

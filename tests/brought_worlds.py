@@ -166,3 +166,61 @@ class Still(Plain):
 
     def picture(self):
         return np.full((48, 48, 3), 100, np.uint8)
+
+
+class Heard(Plain):
+    """Is heard alone; its picture is what it draws."""
+
+    metadata = {"render_modes": ["human", "rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None, shade: int = 40) -> None:
+        super().__init__()
+        self.render_mode, self.shade = render_mode, shade
+        self.observation_space = self.sound_space
+
+    def observation(self):
+        return self.sound()
+
+    def render(self):
+        return np.full((48, 64, 3), self.shade + 60 * self.state, np.uint8)
+
+
+class HeardOddly(Heard):
+    """Draws floats."""
+
+    def render(self):
+        return super().render() / 255
+
+
+class Doubled(gymnasium.Wrapper):
+    """Doubles rewards."""
+
+    def step(self, action):
+        observation, reward, *others = self.env.step(action)
+        return observation, 2 * reward, *others
+
+
+class Raised(gymnasium.Wrapper):
+    """Raises rewards by an amount."""
+
+    def __init__(self, env: gymnasium.Env, amount: float = 1.0) -> None:
+        super().__init__(env)
+        self.amount = amount
+
+    def step(self, action):
+        observation, reward, *others = self.env.step(action)
+        return observation, reward + self.amount, *others
+
+
+class Forgetful(gymnasium.Wrapper):
+    """Returns four values."""
+
+    def step(self, action):
+        return self.env.step(action)[:4]
+
+
+class Fussy(gymnasium.Wrapper):
+    """Cannot be put around anything."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        raise RuntimeError("not today")

@@ -88,7 +88,7 @@ def _maker(config: CheckEnvConfig, say: Say) -> Make:
     def make(where: str, **changes: Any) -> gymnasium.Env[Any, Any]:
         say(where)
         try:
-            return make_raw(options.id, options.kwargs | changes, is_fixed=not config.raw)
+            return make_raw(replace(options, kwargs=options.kwargs | changes), is_fixed=not config.raw)
         except UsageError:
             raise
         except RAISED as error:  # an author's constructor may fail in any way; the finding names it
@@ -118,6 +118,8 @@ def _adapt(config: CheckEnvConfig, make: Make, say: Say) -> tuple[AudioVisualEnv
 def _of_streams(adapted: AudioVisualEnv, *, is_declared: bool) -> Iterator[Finding]:
     """Yield each stream's key, shape and rate, and what it becomes."""
     chosen = adapted.describe()
+    if "wrappers" in chosen:
+        yield Finding("wrappers", "ok", ", ".join(chosen["wrappers"]))
     for name, modality, stream in (
         ("picture", "video", adapted.streams.video),
         ("sound", "audio", adapted.streams.audio),

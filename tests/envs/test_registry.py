@@ -155,7 +155,7 @@ def test_an_id_or_class_of_a_module_is_made_with_its_arguments(world):
         env.reset()
         assert (env.waveform == 0.5).all()
     assert (
-        type(make_raw(f"{world}:Tone", {}).unwrapped).__name__ == "Tone"
+        type(make_raw(EnvConfig(id=f"{world}:Tone")).unwrapped).__name__ == "Tone"
     )  # as its author wrote it, without wrappers
 
 
