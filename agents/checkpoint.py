@@ -62,6 +62,11 @@ def save(parts: Parts, folder: Path, *, with_memory: bool) -> None:
     checkpoint.save(folder / "checkpoints", parts.state_dict(), step=parts.progress.step)
 
 
+def folder_of(run: Path, which: str) -> Path:
+    """Return the folder of a run's ``last`` checkpoints, or that of its ``best``."""
+    return run / "checkpoints" if which == "last" else run / "checkpoints" / which
+
+
 def without_unread_code(state: dict[str, Any], agent: MultimodalDqn) -> dict[str, Any]:
     """Return a checkpoint's state as it would be saved now, of a run made while every network had a code.
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
-from spl.agents.checkpoint import without_unread_code
+from spl.agents.checkpoint import folder_of, without_unread_code
 from spl.agents.conditions import UNTOUCHED, Condition, conditions
 from spl.agents.config import build_agent, kept_run
 from spl.agents.dqn import MultimodalDqn
@@ -38,6 +38,8 @@ from spl.runs.files import replace_text
 from spl.runs.logger import print_table, say
 from spl.runs.state import check_fits
 
+Which = Literal["last", "best"]  # of a run's checkpoints
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateAgentConfig:
@@ -50,23 +52,30 @@ class EvaluateAgentConfig:
     epsilon: Share = 0.0  # probability of a random action
     seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
 
 def load_agent(
-    run: Path, device_name: str = "auto"
+    run: Path, device_name: str = "auto", which: Which = "last"
 ) -> tuple[MultimodalDqn, Callable[[], AudioVisualEnv], int, int]:
     """Return the agent of a run, a maker of its environment, its history and the checkpoint's step.
 
-    Of a run with restarts, the one that was kept.
+    Of a run with restarts, the one that was kept. The ``best`` checkpoint is that of the highest return when
+    the run was evaluated while it was trained.
 
     Raises:
         UsageError: if it is not an agent's run, or has no readable checkpoint.
     """
     run, config = kept_run(run)
-    path = checkpoint.latest(run / "checkpoints")
+    folder = folder_of(run, which)
+    path = checkpoint.latest(folder)
+    if path is None and which == "best":
+        raise UsageError(
+            f"{run} has no best checkpoint: train it with --evaluate_every_steps, or use the last"
+        )
     if path is None:
         raise UsageError(f"{run} has no checkpoint yet: let it train for longer")
     device = pick_device(device_name)
@@ -74,7 +83,7 @@ def load_agent(
     try:
         check_environment(read_environment(run), env.describe(), run)
         agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
-        state = without_unread_code(checkpoint.load(run / "checkpoints"), agent)
+        state = without_unread_code(checkpoint.load(folder), agent)
         check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")
         agent.load_state_dict(state["agent"])
     except (ValueError, KeyError, RuntimeError) as error:
@@ -84,17 +93,30 @@ def load_agent(
     return agent, lambda: make_env(config.env), config.memory.history, int(state["progress"]["step"])
 
 
+def evaluate(run: str | Path, *, console: Console | None = None, **options: Any) -> dict[str, Any]:
+    """Play a run's agent under every condition: :func:`evaluate_agent` with options as keywords.
+
+    Args:
+        run: run directory of ``spl train agent``.
+        console: where to tell how far it is; standard error by default.
+        options: fields of `EvaluateAgentConfig`, such as ``num_episodes=10``.
+    """
+    return evaluate_agent(Path(run), EvaluateAgentConfig(**options), console=console)
+
+
 def evaluate_agent(
     run: Path, config: EvaluateAgentConfig, *, console: Console | None = None
 ) -> dict[str, Any]:
-    """Play the run's newest agent under every condition; write ``evaluation.json`` into the run's folder.
+    """Play the run's agent under every condition; write ``evaluation.json`` into the run's folder.
+
+    Of the best checkpoint ``evaluation-best.json``.
 
     Returns:
         What was written: per condition the returns ``(seeds, episodes)``, their interquartile mean and its
         95 % bootstrap interval, what share of the return it retains (:func:`spl.agents.returns.retained`),
         and how they were made. The figure of the shares is written beside it.
     """
-    agent, make, history, step = load_agent(run, config.device)
+    agent, make, history, step = load_agent(run, config.device, config.checkpoint)
     check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
     envs = [make() for _ in range(config.num_episodes)]
     seeds = range(config.seed, config.seed + config.num_seeds)
@@ -137,7 +159,12 @@ def evaluate_agent(
     chosen = played_choices(agent, envs[0], history=history, seed=config.seed, num_episodes=num_judged)
     for env in envs:
         env.close()
-    made: dict[str, Any] = {"run": str(run), "step": step, "fails_midway_at_step": half_length}
+    made: dict[str, Any] = {
+        "run": str(run),
+        "checkpoint": config.checkpoint,
+        "step": step,
+        "fails_midway_at_step": half_length,
+    }
     result = made | how_made(config) | outcomes_as_json(outcomes, config.seed)
     told = sureness(chosen)
     result["sureness"] = told | {"sentence": sentence_of(told)}
@@ -145,9 +172,14 @@ def evaluate_agent(
         result["conditions"][name] |= condition.as_json()
     for name, watched in monitored.items():
         result["conditions"][f"{name}, monitored"] |= watched.as_json()
-    replace_text(run / "evaluation.json", json.dumps(result, indent=1) + "\n")
-    draw_robustness(result, run)
+    replace_text(file_of(run, config), json.dumps(result, indent=1) + "\n")
+    draw_robustness(result, run, "robustness" if config.checkpoint == "last" else "robustness-best")
     return result
+
+
+def file_of(run: Path, config: EvaluateAgentConfig) -> Path:
+    """Return where an evaluation is written."""
+    return run / ("evaluation.json" if config.checkpoint == "last" else "evaluation-best.json")
 
 
 def how_made(config: EvaluateAgentConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from spl.agents.choice import Streams, evidence_for, spread, streams_of, together
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import load_agent
+from spl.agents.evaluate import Which, load_agent
 from spl.agents.history import Stack
 from spl.agents.playing import play
 from spl.agents.rollout import names_of_actions
@@ -47,6 +47,7 @@ class ExplainAgentConfig:
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
     batch_size: Count = 32  # steps at a time
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
     out: PathName | None = None  # output folder; null: explanation/ in the run directory
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
         UsageError: if it is no agent's run, has no checkpoint, has no layer for the method, or the folder
             cannot be written.
     """
-    agent, make, history, step = load_agent(run, config.device)
+    agent, make, history, step = load_agent(run, config.device, config.checkpoint)
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
     env = make()

@@ -11,12 +11,12 @@ WIDTH, ROW, REST = 6.3, 0.42, 1.1  # inches: a page of text, a row of the figure
 APART = 0.16  # of a row, between neighbouring dots
 
 
-def draw_robustness(result: dict[str, Any], folder: Path) -> list[Path]:
-    """Write ``robustness.png`` and ``.pdf``: a dot and its 95 % interval for each condition and modality.
+def draw_robustness(result: dict[str, Any], folder: Path, name: str = "robustness") -> list[Path]:
+    """Write ``<name>.png`` and ``.pdf``: a dot and its 95 % interval for each condition and modality.
 
     Args:
         result: of :func:`spl.agents.evaluate.evaluate_agent`.
-        folder: where they are written.
+        folder, name: where they are written.
 
     Returns:
         The files; none where nothing is retained, or was measured.
@@ -55,7 +55,7 @@ def draw_robustness(result: dict[str, Any], folder: Path) -> list[Path]:
         axes.grid(axis="x", color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper center", ncols=min(len(kinds), 2), frameon=False)
-        files = [folder / "robustness.png", folder / "robustness.pdf"]
+        files = [folder / f"{name}.png", folder / f"{name}.pdf"]
         for file in files:
             save(figure, file, dpi=300)
     return files

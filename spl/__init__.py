@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from spl.agents.config import TrainAgentConfig
     from spl.agents.dqn import MultimodalDqn
     from spl.agents.dqn_config import DqnConfig
-    from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+    from spl.agents.evaluate import EvaluateAgentConfig, evaluate, evaluate_agent
     from spl.agents.explain import ExplainAgentConfig, explain_agent
+    from spl.agents.film.command import FilmConfig, film
     from spl.agents.network import MultimodalQNetwork
     from spl.agents.record import RecordConfig, record
     from spl.agents.replay.memory import ReplayMemory
     from spl.agents.train import train_agent
+    from spl.agents.trained import TrainedAgent, load
     from spl.attention.insert import insert_attention
     from spl.attention.maps import attention_maps
     from spl.attention.plot import draw_attention
@@ -28,13 +30,13 @@ if TYPE_CHECKING:
     from spl.envs.check.command import check_env
     from spl.envs.check.config import CheckEnvConfig
     from spl.envs.config import EnvConfig
-    from spl.envs.registry import make_env
+    from spl.envs.plain import make_env
     from spl.models.autoencoder import TwoStreamAutoencoder
     from spl.models.encoder import EncoderConfig, TwoStreamEncoder
     from spl.pretrain.config import PretrainConfig
     from spl.pretrain.evaluate import EvaluateAutoencoderConfig, evaluate_autoencoder
     from spl.pretrain.train import pretrain_autoencoder
-    from spl.records import Batch, Observation, Transition
+    from spl.records import Batch, Observation, StreamSpec, Transition
     from spl.saliency.cam import grad_cam, grad_cam_plus_plus, layer_cam, score_cam
     from spl.saliency.perturbation import integrated_gradients, occlusion
     from spl.saliency.rise import rise
@@ -56,14 +58,17 @@ _OWNERS = {  # public name -> module that owns it
     "EvaluateAutoencoderConfig": "spl.pretrain.evaluate",
     "EvaluateClassifierConfig": "spl.classify.evaluate",
     "ExplainAgentConfig": "spl.agents.explain",
+    "FilmConfig": "spl.agents.film.command",
     "MultimodalDqn": "spl.agents.dqn",
     "MultimodalQNetwork": "spl.agents.network",
     "Observation": "spl.records",
     "PretrainConfig": "spl.pretrain.config",
     "RecordConfig": "spl.agents.record",
     "ReplayMemory": "spl.agents.replay.memory",
+    "StreamSpec": "spl.records",
     "TrainAgentConfig": "spl.agents.config",
     "TrainClassifierConfig": "spl.classify.config",
+    "TrainedAgent": "spl.agents.trained",
     "Transition": "spl.records",
     "TwoStreamAutoencoder": "spl.models.autoencoder",
     "TwoStreamEncoder": "spl.models.encoder",
@@ -72,16 +77,19 @@ _OWNERS = {  # public name -> module that owns it
     "check_env": "spl.envs.check.command",
     "chosen": "spl.saliency.targets",
     "draw_attention": "spl.attention.plot",
+    "evaluate": "spl.agents.evaluate",
     "evaluate_agent": "spl.agents.evaluate",
     "evaluate_autoencoder": "spl.pretrain.evaluate",
     "evaluate_classifier": "spl.classify.evaluate",
     "explain_agent": "spl.agents.explain",
+    "film": "spl.agents.film.command",
     "grad_cam": "spl.saliency.cam",
     "grad_cam_plus_plus": "spl.saliency.cam",
     "insert_attention": "spl.attention.insert",
     "integrated_gradients": "spl.saliency.perturbation",
     "layer_cam": "spl.saliency.cam",
-    "make_env": "spl.envs.registry",
+    "load": "spl.agents.trained",
+    "make_env": "spl.envs.plain",
     "occlusion": "spl.saliency.perturbation",
     "predicted": "spl.saliency.targets",
     "pretrain_autoencoder": "spl.pretrain.train",
@@ -105,14 +113,17 @@ __all__ = [
     "EvaluateAutoencoderConfig",
     "EvaluateClassifierConfig",
     "ExplainAgentConfig",
+    "FilmConfig",
     "MultimodalDqn",
     "MultimodalQNetwork",
     "Observation",
     "PretrainConfig",
     "RecordConfig",
     "ReplayMemory",
+    "StreamSpec",
     "TrainAgentConfig",
     "TrainClassifierConfig",
+    "TrainedAgent",
     "Transition",
     "TwoStreamAutoencoder",
     "TwoStreamEncoder",
@@ -122,15 +133,18 @@ __all__ = [
     "check_env",
     "chosen",
     "draw_attention",
+    "evaluate",
     "evaluate_agent",
     "evaluate_autoencoder",
     "evaluate_classifier",
     "explain_agent",
+    "film",
     "grad_cam",
     "grad_cam_plus_plus",
     "insert_attention",
     "integrated_gradients",
     "layer_cam",
+    "load",
     "make_env",
     "occlusion",
     "predicted",

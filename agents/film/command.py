@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from spl.agents.conditions import Spoiler, conditions
 from spl.agents.config import kept_run
 from spl.agents.decision import Reason, reason_of
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import load_agent
+from spl.agents.evaluate import Which, load_agent
 from spl.agents.film.frame import Screen, View
 from spl.agents.film.out import open_out
 from spl.agents.film.sound_strip import Strip
@@ -66,6 +66,7 @@ class FilmConfig:
     scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -203,12 +204,20 @@ def spoil_of(env: AudioVisualEnv, config: FilmConfig) -> Spoiler | None:
     )
 
 
-def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> dict[str, Any]:
-    """Let the run's newest agent play, and write it as a film; the run is else left as it is.
+def film(
+    run: str | Path, config: FilmConfig | None = None, *, console: Console | None = None, **options: Any
+) -> dict[str, Any]:
+    """Let the run's agent play, and write it as a film; the run is else left as it is.
 
     Picture, sound and what is drawn are made frame by frame and none is held, so that a long film takes no
     more memory than a short one. Frame ``k`` is shown while its own sound sounds. A decision is shown with
     the frames that led to it, whose last is the one that it was made on.
+
+    Args:
+        run: run directory of ``spl train agent``.
+        config: what is filmed; None: as ``options`` say.
+        console: where to tell how far it is; standard error by default.
+        options: fields of `FilmConfig`, such as ``duration_s=10``.
 
     Returns:
         What was filmed: ``file`` and its ``subtitles``, the checkpoint's ``step``, ``frames``, ``seconds``,
@@ -218,7 +227,8 @@ def film(run: Path, config: FilmConfig, *, console: Console | None = None) -> di
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
     """
-    agent, make, history, step = load_agent(run, config.device)
+    run, config = Path(run), replace(config or FilmConfig(), **options)
+    agent, make, history, step = load_agent(run, config.device, config.checkpoint)
     path = run / "agent.mp4" if config.out is None else Path(config.out)
     open_out(path)  # after the run was read: what is no run gets no folder
     env, camera = make_filmed(kept_run(run)[1].env)

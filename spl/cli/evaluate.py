@@ -7,13 +7,13 @@ from spl.config.words import folder_of, join_paths, split_words
 
 def evaluate_agent(argv: list[str]) -> int:
     """``spl evaluate agent RUN [options]``."""
-    from spl.agents.evaluate import EvaluateAgentConfig, print_evaluation
+    from spl.agents.evaluate import EvaluateAgentConfig, file_of, print_evaluation
     from spl.agents.evaluate import evaluate_agent as evaluate
 
     run, rest = take_run(argv, "spl evaluate agent runs/agent/...")
     config = parse(EvaluateAgentConfig, rest, prog="spl evaluate agent RUN")
     print_evaluation(evaluate(run, config))
-    print(f"written to {run / 'evaluation.json'}")
+    print(f"written to {file_of(run, config)}")
     return OK
 
 

@@ -1,0 +1,120 @@
+"""A trained agent in the user's own loop: raw observations in, actions of the user's environment out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.evaluate import Which, load_agent
+from spl.agents.history import History, Stack
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.given import Cutter, Frame
+from spl.envs.wrapping import wrap
+from spl.runs.directory import generator_of
+
+
+class TrainedAgent:
+    """Acts on raw observations as ``spl evaluate agent`` does: the same preprocessing, history, network.
+
+    Where the run repeats actions (``env.frame_skip``), each frame is handed to :meth:`act`, which returns the
+    same action until the next decision is due.
+
+    Args:
+        dqn: whose network acts.
+        adapter: of the environment that it was trained in, as it is before its first episode.
+        history: steps that the network reads.
+        step: at which it was saved.
+    """
+
+    def __init__(self, dqn: MultimodalDqn, adapter: AudioVisualEnv, *, history: int, step: int) -> None:
+        self.dqn, self.history, self.step = dqn, history, step
+        self.cutter = Cutter(adapter)
+        self.observation_space, self.action_space = adapter.env.observation_space, adapter.env.action_space
+        self._stacks = History(self.cutter.adapter.spec_of_streams, history=history)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode: what was seen and heard before is forgotten."""
+        self._frames: list[Frame] = []  # since the last decision
+        self._action: Any = None  # as the network numbers them; None: nothing is decided yet
+
+    def act(self, observation: Any, info: Mapping[str, Any] | None = None, *, epsilon: float = 0.0) -> Any:
+        """Return an action of the user's environment.
+
+        Args:
+            observation: as that environment returns it. A modality may be missing or None: the agent is told
+                that it is absent.
+            info: that came with it; only ``audio_samples`` is read, of chunks of varying length.
+            epsilon: chance of a random action.
+
+        Raises:
+            ValueError: if a stream is of another shape or type than in training, not finite, or all are
+                missing; ``epsilon`` is not in 0..1.
+        """
+        if not 0.0 <= epsilon <= 1.0:
+            raise ValueError(f"epsilon must be in 0..1, got {epsilon}")
+        is_first = self._action is None
+        frames = [*self._frames, (observation, dict(info or {}))]
+        if not is_first and len(frames) < self.cutter.frame_skip:
+            self._frames = frames
+            return self._raw(self._action)
+        seen = self.cutter.first(frames[0]) if is_first else self.cutter.following(frames, self._action)
+        self._frames = []
+        self._stacks.push(seen, is_first=is_first)
+        (self._action,) = self.dqn.act(self._stacks.stack(), epsilon)
+        return self._raw(self._action)
+
+    def wrap(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+        """Return ``env`` in the wrappers that the agent was trained in (``env.wrappers``, ``env.render``)."""
+        return wrap(env, self.cutter.adapter.config)
+
+    @property
+    def stack(self) -> Stack:
+        """What the newest decision was made on: a history of one environment."""
+        return self._stacks.stack()
+
+    @property
+    def q_values(self) -> NDArray[np.float32]:
+        """The values ``(A,)`` of all actions at the newest decision.
+
+        Raises:
+            ValueError: if nothing is decided yet.
+        """
+        if self._action is None:
+            raise ValueError("there are no Q-values before the first act() of an episode")
+        with torch.inference_mode():
+            values = self.dqn.network(*self.stack.to(self.dqn.device))  # (1, A)
+        found: NDArray[np.float32] = values[0].float().cpu().numpy()
+        return found
+
+    def _raw(self, action: Any) -> Any:
+        """Return an action as the environment takes it."""
+        return self.cutter.adapter.first_action + action
+
+
+def load(
+    run: str | Path, *, checkpoint: Which = "last", device: str = "auto", seed: int = 1_000_000
+) -> TrainedAgent:
+    """Return the trained agent of a run, to act in an environment of the user's own.
+
+    Args:
+        run: run directory of ``spl train agent``.
+        checkpoint: ``last``, or ``best`` of the evaluations while it was trained.
+        device: cpu, cuda, or auto: cuda where there is one.
+        seed: of what is drawn: random actions, and which of equally good ones is taken.
+
+    Raises:
+        UsageError: if it is not an agent's run, or has no such checkpoint that can be read.
+    """
+    dqn, make, history, step = load_agent(Path(run), device, checkpoint)
+    dqn.generator = generator_of(seed, "all modalities")  # as an evaluation draws
+    env = make()
+    try:
+        return TrainedAgent(dqn, env, history=history, step=step)
+    finally:
+        env.close()

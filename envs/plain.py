@@ -1,0 +1,121 @@
+"""A plain Gymnasium environment of what the adapter sees and hears, for agents of other libraries."""
+
+from dataclasses import replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from spl.config.errors import UsageError
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.api_checks import AnswerError
+from spl.envs.config import EnvConfig
+from spl.envs.registry import make_raw, settle
+from spl.envs.wrapping import wrap
+from spl.records import Observation
+
+LOUDEST = 2.0  # bound of a log-mel level, where 1 is a full-scale sine, and of a waveform
+SILENT = {"float16": 1.0, "int8": 128.0}  # full scale of a kept sound
+
+
+class _Passing(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Takes any action from the adapter, and passes on the one that was meant."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.action_space = spaces.Discrete(1)
+        self.meant: Any = None
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take the action that was meant."""
+        return self.env.step(self.meant)
+
+
+class PlainEnv(gymnasium.Env[dict[str, Any], Any]):
+    """An environment whose observations are a Dict of ``image`` and ``sound``, its actions its own.
+
+    ``image`` is ``(C, H, W)`` uint8; ``sound`` is ``(C, M, F)`` float32, log-mel levels of the newest step
+    from 0, silence, to 1, a full-scale sine, or its waveform. What the environment lacks is left out.
+
+    Args:
+        env: as its author wrote it.
+        config: how its streams are cut to shape.
+
+    Raises:
+        ValueError: if the environment has no usable stream, or no sample rate.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+        self._passing = _Passing(env)
+        self._adapter = AudioVisualEnv(self._passing, config)
+        self.config, self.action_space = config, env.action_space
+        self.metadata, self.render_mode, self.spec = env.metadata or {}, env.render_mode, None
+        spec = self._adapter.spec_of_streams
+        parts: dict[str, spaces.Space[Any]] = {}
+        if spec.has_video:
+            parts["image"] = spaces.Box(0, 255, spec.video, np.uint8)
+        if spec.has_audio:
+            lowest = 0.0 if config.audio_features == "log_mel" else -LOUDEST
+            parts["sound"] = spaces.Box(lowest, LOUDEST, spec.audio, np.float32)
+        self.observation_space: spaces.Space[Any] = spaces.Dict(parts)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        observation, info = self._adapter.reset(seed=seed, options=options)
+        return self._plain(observation), info
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Take one of the environment's own actions for ``frame_skip`` frames."""
+        self._passing.meant = action
+        observation, *rest = self._adapter.step(0)
+        return self._plain(observation), *rest  # type: ignore[return-value]
+
+    def render(self) -> Any:
+        """Return what the environment renders."""
+        return self._passing.env.render()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._adapter.close()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was chosen of the environment's streams."""
+        return self._adapter.describe()
+
+    def _plain(self, observation: Observation) -> dict[str, Any]:
+        scale = SILENT[self._adapter.spec_of_streams.audio_dtype]
+        sound = np.clip(observation.audio.astype(np.float32) / np.float32(scale), -LOUDEST, LOUDEST)
+        parts = {"image": observation.video, "sound": sound}
+        return {key: parts[key] for key in self.observation_space}  # type: ignore[attr-defined]
+
+
+def make_env(env: "str | gymnasium.Env[Any, Any] | EnvConfig", **options: Any) -> PlainEnv:
+    """Return a Gymnasium environment whose observations are a Dict of ``image`` and ``sound``.
+
+    Args:
+        env: an id (a Gymnasium id, ``module:Id`` or ``module:Class``), an environment, or an `EnvConfig`.
+        options: fields of `EnvConfig`, such as ``video_size=(64, 64)``.
+
+    Raises:
+        UsageError: if it is unknown, cannot be made, or has nothing that serves.
+        TypeError: if there is no such option.
+        ValueError: if an option is out of its range.
+    """
+    if isinstance(env, EnvConfig):
+        config = replace(env, **options)
+    elif isinstance(env, str):
+        config = EnvConfig(id=env, **options)
+    else:
+        name = type(env.unwrapped).__name__ if env.spec is None else env.spec.id
+        config = EnvConfig(id=name, **options)
+    if not isinstance(env, gymnasium.Env):
+        config = settle(config)
+    try:
+        raw = wrap(env, config) if isinstance(env, gymnasium.Env) else make_raw(config)
+        return PlainEnv(raw, config)
+    except (AnswerError, ValueError) as error:
+        raise UsageError(f"{config.id}: {error}") from error

@@ -1,0 +1,50 @@
+"""The Python of the documents: each page's blocks run one after the other, as a reader would type them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import spl
+from spl.config import parse as config
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Return a tiny run on Beacon."""
+    words = [
+        "--config",
+        str(ROOT / "configs/smoke/agent.yaml"),
+        "--runs",
+        str(tmp_path_factory.mktemp("runs")),
+    ]
+    words += ["--num_steps", "44", "--num_threads", "1", "--device", "cpu", "--env.kwargs.num_rounds", "8"]
+    return spl.train_agent(
+        config.parse(spl.TrainAgentConfig, words, prog="spl"), console=Console(quiet=True)
+    ).folder
+
+
+@pytest.mark.parametrize("page", ["python"])
+def test_a_page_runs(page, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    text = (ROOT / f"docs/{page}.md").read_text().replace("runs/agent/...", str(run))
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
+        code = compile(block, f"docs/{page}.md", "exec")
+        if "from stable_baselines3" not in block:  # it is not installed beside us
+            exec(code, names)
+    assert set(re.findall(r"\bspl\.([A-Za-z_]\w*)\(", text)) <= set(spl.__all__)
+
+
+def test_importing_spl_is_quick():
+    """What it takes is told in docs/python.md; a tenth of a second is promised."""
+    code = "import time; start = time.process_time(); import spl; print(time.process_time() - start)"
+    took = min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3))
+    assert took < 0.1
