@@ -317,7 +317,7 @@ def test_one_command_records_pretrains_and_trains(smoke):
     )
 
 
-@pytest.mark.parametrize("num_envs", [1, 2])
+@pytest.mark.parametrize("num_envs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_run_stopped_in_every_stage_equals_one_that_never_was(smoke, monkeypatch, num_envs):
     options = ("--num_envs", str(num_envs), "--env_workers", "false")
     config = smoke(*FIRST, *options, "--checkpoint_every_steps", "8")

@@ -49,8 +49,7 @@ def equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize("clip", [(), ("--recipe.max_grad_norm", "0.5")])
-@pytest.mark.parametrize("kind", ["maps", "predictions"])
+@pytest.mark.parametrize(("kind", "clip"), [("maps", ()), ("predictions", ("--recipe.max_grad_norm", "0.5"))])
 def test_with_weight_0_each_learns_as_alone(tiny: Maker, kind: str, clip: tuple[str, ...]):
     alone = train(tiny(*clip))
     config = tiny(*PEER, "--transfer.weight", "0", "--transfer.kind", kind, *clip)
@@ -93,7 +92,7 @@ PACED = ("--curriculum", "self-paced", "--curriculum.scheme", "linear", "--data.
         pytest.param(
             3, ("--transfer.kind", "predictions", "--recipe.ema_decay", "0.5"), marks=pytest.mark.slow
         ),
-        (4, ("--recipe.ema_decay", "0.5")),
+        pytest.param(4, ("--recipe.ema_decay", "0.5"), marks=pytest.mark.slow),
         (4, PACED),
     ],
 )
@@ -120,6 +119,7 @@ def test_a_stopped_pair_goes_on_to_the_bit(
         assert equal(weights(resumed.folder / name), weights(alone.folder / name))
 
 
+@pytest.mark.slow  # a pair that is stopped in the process is tested above
 def test_a_killed_pair_goes_on_to_the_bit_whatever_the_peers_folder_holds(tiny: Maker, tmp_path: Path):
     config = tiny(*PEER)
     alone = train(config)

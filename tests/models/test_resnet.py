@@ -209,7 +209,7 @@ def test_torchvisions_weights_load_and_give_equal_logits(name: str) -> None:
         assert torch.equal(ours.eval()(images), theirs.eval()(images))
 
 
-@pytest.mark.parametrize("name", RESNETS)
+@pytest.mark.parametrize("name", [name for name in RESNETS if not name.endswith(("56", "101", "110", "152"))])
 def test_pictures_of_any_size_give_logits(name: str) -> None:
     net = build(name)
     for height, width in ((1, 1), (33, 47)):
@@ -347,7 +347,7 @@ def test_shared_attention_learns_from_later_blocks_and_forgets_between_passes() 
     assert stage.attention.reduce.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("attention", ["none", "shared", "rcca"])
+@pytest.mark.parametrize("attention", ["shared", "rcca"])
 def test_a_net_is_one_graph_and_exports(attention: str) -> None:
     net = small(attention=attention)
     images = torch.randn(2, 3, 8, 8)

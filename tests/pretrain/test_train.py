@@ -236,6 +236,7 @@ def test_a_stopped_run_goes_on_to_the_bit(
     assert rows(again.folder) == rows(alone.folder)
 
 
+@pytest.mark.slow  # one stopped in the process is tested above
 def test_a_killed_run_goes_on_to_the_bit(small: Maker, tmp_path: Path):
     config = small(*OPTIONS["corrupted, aligned"])
     alone = train(config)
