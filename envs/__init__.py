@@ -13,3 +13,18 @@ for _id, _entry_point in {
 }.items():
     if _id not in registry:
         register(_id, entry_point=_entry_point)
+
+for _name, _file in {  # scenarios of ViZDoom that are heard; spl/Doom-v0 takes any, as env.kwargs.config
+    "": None,
+    "Basic": "basic.cfg",
+    "BasicAudio": "basic_audio.cfg",
+    "DeadlyCorridor": "deadly_corridor.cfg",
+    "DefendCenter": "defend_the_center.cfg",
+    "DefendLine": "defend_the_line.cfg",
+    "HealthGathering": "health_gathering.cfg",
+    "HealthGatheringSupreme": "health_gathering_supreme.cfg",
+    "PredictPosition": "predict_position.cfg",
+    "TakeCover": "take_cover.cfg",
+}.items():
+    if (_id := f"spl/Doom{_name}-v0") not in registry:
+        register(_id, entry_point="spl.envs.doom:scenario", kwargs={"config": _file})

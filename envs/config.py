@@ -49,7 +49,7 @@ class EnvConfig:
     audio_frames: Frames = 8  # log-mel frames per step
     rest_level: Finite | None = None  # of unsigned audio; null: as the environment declares, else inferred
     stereo: bool = False  # two audio channels instead of their mean
-    frame_skip: Skip | None = None  # frames per action; null: 4 for ALE, else 1
+    frame_skip: Skip | None = None  # frames per action; null: 4 for ALE and retro:, else 1
     max_pool: bool | None = None  # maximum of the last two frames; null: true for ALE, else false
 
     def __post_init__(self) -> None:

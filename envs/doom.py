@@ -1,6 +1,7 @@
 """ViZDoom scenarios with sound: no crash from sound effects, and consistent ends of episodes."""
 
 import ctypes.util
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -59,3 +60,29 @@ def make_doom(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     import vizdoom.gymnasium_wrapper  # noqa: F401  registers the scenarios
 
     return StraightEnds(gymnasium.make(env_id, **{"frame_skip": FRAME_SKIP, **kwargs}))
+
+
+def scenario(config: str | None, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Return the scenario of a file, its sound switched on; one button is pressed at a time.
+
+    Args:
+        config: a ``.cfg`` of one's own, or the name of one of ViZDoom's.
+        kwargs: of ViZDoom's environment: ``frame_skip``, ``max_buttons_pressed``, settings of the file.
+
+    Raises:
+        ValueError: if there is no such file, or ViZDoom cannot read it.
+    """
+    import vizdoom
+    from vizdoom.gymnasium_wrapper.base_gymnasium_env import VizdoomEnv
+
+    if config is None:
+        raise ValueError("it needs a scenario: give --env.kwargs.config FILE.cfg")
+    path = Path(config)
+    if not path.is_file() and path.name == config:
+        path = Path(vizdoom.scenarios_path) / path.with_suffix(".cfg")
+    if not path.is_file():
+        raise ValueError(f"there is no file {config}, nor a scenario of ViZDoom's of that name")
+    try:
+        return VizdoomEnv(str(path), **{"max_buttons_pressed": 1, "audio_buffer_enabled": True, **kwargs})
+    except Exception as error:  # the engine has errors of its own for each mistake in a file
+        raise ValueError(f"ViZDoom cannot use {config}: {error}") from error

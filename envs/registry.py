@@ -11,6 +11,7 @@ from gymnasium.error import UnregisteredEnv
 
 import spl.envs  # noqa: F401  registers our ids
 from spl.config.errors import UsageError
+from spl.envs import retro
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.api_checks import AnswerError, hold_to_form
 from spl.envs.atari import FRAME_SKIP, make_atari, register_games
@@ -20,7 +21,7 @@ from spl.envs.doom import make_doom
 from spl.envs.wrapping import wrap
 from spl.packages import install_advice, require
 
-ALE, DOOM, OURS = "ALE/", "Vizdoom", "spl/"
+ALE, DOOM, OURS = "ALE/", ("Vizdoom", "spl/Doom"), "spl/"
 
 
 def make_env(config: EnvConfig) -> AudioVisualEnv:
@@ -47,6 +48,8 @@ def settle(config: EnvConfig) -> EnvConfig:
         frame_skip = FRAME_SKIP if config.frame_skip is None else config.frame_skip
         max_pool = frame_skip > 1 if config.max_pool is None else config.max_pool
         config = replace(config, frame_skip=frame_skip, max_pool=max_pool)
+    if config.id.startswith(retro.PREFIX) and config.frame_skip is None:
+        config = replace(config, frame_skip=retro.FRAME_SKIP)
     if config.id.startswith(DOOM) and config.frame_skip is not None:  # the engine skips, and keeps the sound
         kwargs = {**config.kwargs, "frame_skip": config.frame_skip}
         config = replace(config, frame_skip=None, kwargs=kwargs)
@@ -74,7 +77,10 @@ def make_raw(config: EnvConfig, *, is_fixed: bool = True) -> gymnasium.Env[Any, 
 
 def _make(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool) -> gymnasium.Env[Any, Any]:
     """Return the environment without wrappers of the user's."""
-    if ":" in env_id:
+    maker: Callable[..., gymnasium.Env[Any, Any]]
+    if env_id.startswith(retro.PREFIX):
+        maker = retro.make_retro
+    elif ":" in env_id:
         maker = _from_module(env_id)
     elif env_id.startswith(ALE):
         require("ale_py", f"{env_id} needs ale-py")
@@ -95,7 +101,7 @@ def _make(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool) -> gymnasium.E
     except (gymnasium.error.Error, TypeError, ValueError, KeyError) as error:
         told = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
         raise UsageError(f"{env_id} could not be made with {told}: {error}") from error
-    return env if env_id.startswith((ALE, DOOM, OURS)) else hold_to_form(env)
+    return env if env_id.startswith((ALE, *DOOM, OURS, retro.PREFIX)) else hold_to_form(env)
 
 
 def may_crash(env_id: str) -> bool:
@@ -175,37 +181,17 @@ def ale_games() -> list[str]:
 
 def our_ids() -> list[str]:
     """Return the ids of our own worlds."""
-    return sorted(known_id for known_id in gymnasium.registry if known_id.startswith("spl/"))
+    return sorted(
+        known_id
+        for known_id in gymnasium.registry
+        if known_id.startswith(OURS) and not known_id.startswith(DOOM)
+    )
 
 
-def describe_envs(ids: list[str]) -> list[list[str]]:
-    """Return a row per environment: id, actions, picture, sound, rate.
-
-    Without ids: our worlds, and the ALE games, whose streams are all alike and so are read from one.
-    """
-    if ids:
-        return [_row(env_id) for env_id in ids]
-    rows = [_row(env_id) for env_id in our_ids()]
-    games = ale_ids()
-    if games:
-        alike = _row("ALE/Pong-v5")
-        rows.append([f"ALE/...-v5 ({len(games)} games)", "up to 18", *alike[2:]])
-    else:
-        rows.append(["ALE/...-v5", install_advice("ale-py"), "", "", ""])
-    return rows
-
-
-def _row(env_id: str) -> list[str]:
-    env = make_env(EnvConfig(id=env_id))
-    chosen = env.describe()
-    env.close()
-    streams = [_stream(chosen.get(modality)) for modality in ("video", "audio")]
-    rate = f"{chosen['audio']['sample_rate_hz']:,} Hz" if "audio" in chosen else "-"
-    return [env_id, str(chosen["actions"]), *streams, rate]
-
-
-def _stream(chosen: dict[str, Any] | None) -> str:
-    if chosen is None:
-        return "-"
-    shape, dtype = chosen["from"]
-    return f"{' x '.join(map(str, shape))} {dtype}"
+def doom_ids() -> list[str]:
+    """Return the ids of our scenarios of ViZDoom."""
+    return sorted(
+        known_id
+        for known_id in gymnasium.registry
+        if known_id.startswith("spl/Doom") and known_id != "spl/Doom-v0"
+    )

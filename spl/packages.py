@@ -1,6 +1,7 @@
 """Optional packages, imported where they are used, and the advice when one is missing."""
 
 import importlib
+import importlib.util
 import re
 import tomllib
 from importlib import metadata
@@ -31,6 +32,14 @@ def require(package: str, purpose: str) -> Any:
             f"{purpose}, which is installed but cannot be imported ({error}): "
             f"{install_advice(distribution, '--force-reinstall')}"
         ) from error
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def install_advice(distribution: str, *options: str) -> str:

@@ -21,6 +21,7 @@ from spl.envs.check.config import CheckEnvConfig, Say
 from spl.envs.check.examine import examine, fingerprint
 from spl.envs.check.failures import innermost
 from spl.envs.check.findings import Finding
+from spl.envs.config import EnvConfig
 from spl.envs.registry import DOOM
 from spl.envs.workers import cause_of_death
 from spl.printable import printable
@@ -28,6 +29,7 @@ from spl.runs.logger import print_table
 from spl.runs.signals import serve_above
 
 Look = Callable[[CheckEnvConfig, Say], Iterator[Finding]]
+NUM_SHORT = 400  # steps of a short check
 TRACE = "trace"  # of the child's death, beside its last words
 START_TIMEOUT_S = 180.0  # for Python and its imports, on a busy machine
 COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "fault": "bold red"}
@@ -170,8 +172,18 @@ def print_findings(config: CheckEnvConfig, findings: list[Finding]) -> None:
         rows.append([name, f"[{COLOURS[verdict]}]{verdict}[/]", escape(printable(what)) + advice])
     how = ", as shipped" if config.raw else ""
     print_table(f"{printable(config.env.id)}{how}", ["", "verdict", "found"], rows, is_prose=True)
+    print(f"{printable(config.env.id)}: {verdict_on(findings)}")
+
+
+def verdict_of(env_id: str) -> str:
+    """Return what a short check of an environment finds, in a few words."""
+    return verdict_on(check_env(CheckEnvConfig(env=EnvConfig(id=env_id), num_steps=NUM_SHORT)))
+
+
+def verdict_on(findings: list[Finding]) -> str:
+    """Return how many faults and warnings there are."""
     counts = {
         verdict: sum(found.verdict == verdict for found in findings) for verdict in ("fault", "warning")
     }
     told = [f"{number} {verdict}{'s' * (number > 1)}" for verdict, number in counts.items() if number]
-    print(f"{printable(config.env.id)}: {' and '.join(told) or 'no faults found'}")
+    return " and ".join(told) or "no faults found"

@@ -33,7 +33,7 @@ SKIPS = ("frameskip", "frame_skip")  # how environments call the frames of a ste
 KEPT_BYTES, NUM_KEPT = 64 * 2**20, 200  # of the first observations, to compare with when played again
 BOOKKEEPING_BYTES = 23  # of the replay memory per observation: action, reward, flags, age, checksums
 MIN_SLACK, SLACK_SHARE = 64, 25  # the memory has a 25th of room beyond its capacity, 64 at the least
-FIXED = {  # by our own wrappers, of what is shipped
+FIXED: dict[str | tuple[str, ...], str] = {  # by our own wrappers, of what is shipped
     ALE: "sound lost to its own frame skip, and a step in its first sound; --raw true examines it so",
     DOOM: "a crash in its sound effects, a blank last picture, both end flags; --raw true examines it so",
 }

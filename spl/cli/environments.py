@@ -7,6 +7,14 @@ from spl.config.errors import UsageError
 from spl.config.parse import parse
 from spl.config.words import name_first
 
+ENVS_HELP = """usage: spl envs [ENV ...] [--check]
+
+list spl's own environments and those of installed packages, or those given
+
+  --check
+      play 400 random steps in each, and add the checker's verdict; 'spl check env ENV' tells the details
+"""
+
 
 def record(argv: list[str]) -> int:
     """``spl record [ENV] [options]``."""
@@ -20,20 +28,29 @@ def record(argv: list[str]) -> int:
 
 
 def envs(argv: list[str]) -> int:
-    """``spl envs [ENV ...]``."""
-    from spl.envs.registry import ale_games, describe_envs
+    """``spl envs [ENV ...] [--check]``."""
+    from spl.envs.catalog import listed_envs, other_envs
+    from spl.envs.check.command import verdict_of
     from spl.runs.logger import print_table
 
-    unknown = [word for word in argv if word.startswith("-") and word != "--help"]
+    unknown = [word for word in argv if word.startswith("-") and word not in ("--help", "--check")]
     if unknown:
-        raise UsageError(f"spl envs takes names of environments only, got {unknown[0]}")
+        raise UsageError(f"spl envs takes names of environments, and --check, got {unknown[0]}")
     if "--help" in argv:
-        print("usage: spl envs [ENV ...]\n\nlist spl's own environments and installed games, or those given")
+        print(ENVS_HELP)
         return OK
-    columns = ["environment", "actions", "picture", "sound", "rate"]
-    print_table("Environments", columns, describe_envs(argv))
-    if not argv:
-        print(textwrap.fill("ALE games: " + (" ".join(ale_games()) or "none installed"), width=100))
+    names = [word for word in argv if word != "--check"]
+    columns, rows = ["environment", "actions", "picture", "sound", "rate"], []
+    is_checked = "--check" in argv
+    for row in listed_envs(names):
+        verdict = [verdict_of(row.id) if row.id is not None else ""] if is_checked else []
+        rows.append([row.name, *row.cells, *verdict])
+    print_table("Environments", columns + ["checked"] * is_checked, rows)
+    if not names:
+        for heading, text in other_envs():
+            print(
+                textwrap.fill(f"{heading}: {text}", width=100, break_long_words=False, break_on_hyphens=False)
+            )
     return OK
 
 

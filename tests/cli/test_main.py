@@ -41,7 +41,7 @@ MISTAKES = {
     "out of range": (["train", "agent", "--agent.gamma", "2"], "gamma must be in [0, 1], got 2.0"),
     "impossible together": (["train", "agent", "--agent.fusion", "mdqn"], "set --agent.dueling false"),
     "too small a picture": (["train", "agent", "--env.video_size", "10,10"], "give a larger env.video_size"),
-    "option for envs": (["envs", "--all"], "spl envs takes names of environments only"),
+    "option for envs": (["envs", "--all"], "spl envs takes names of environments, and --check"),
     "record over something": (["record", "--out", "."], "is not empty: choose another with --out"),
 }
 

@@ -151,7 +151,12 @@ NEEDED_BY = {
     "tensorboard": [],
     "minigrid": [],
     "pygame-ce": [],
-    "stable-retro": [],
+    "stable-retro": [
+        (
+            ["train", "agent", "--env", "retro:Airstriker-Genesis"],
+            "retro:Airstriker-Genesis needs stable-retro",
+        )
+    ],
 }
 
 

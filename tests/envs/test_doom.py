@@ -1,10 +1,12 @@
 """ViZDoom as it comes, and what is fixed: no abort, no false last observation, no double end flag."""
 
 import ctypes.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig
 from spl.envs.doom import ENGINE_STEPS, NO_SOUND, make_doom
 from spl.envs.registry import make_env
@@ -69,3 +71,44 @@ def test_an_engine_that_has_played_long_gives_the_same_to_the_bit_with_its_next_
 
 def test_each_seed_of_a_run_finds_a_new_engine():
     assert ENGINE_STEPS <= SEED_EVERY_STEPS
+
+
+@pytest.mark.parametrize("frame_skip", [None, 2])
+def test_a_scenario_of_ours_is_heard_as_long_as_its_step(frame_skip):
+    env = make_env(EnvConfig(id="spl/DoomDefendCenter-v0", frame_skip=frame_skip))
+    assert env.waveform.shape == (1, 1260 * (frame_skip or 4))
+    assert env.num_actions == 4  # one button at a time
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(1)
+    assert env.waveform.any() == HAS_OPENAL
+    env.close()
+
+
+def test_any_scenario_is_played_from_its_file(tmp_path):
+    import vizdoom
+
+    file = tmp_path / "mine.cfg"
+    text = Path(vizdoom.scenarios_path, "basic.cfg").read_text()
+    wad = Path(vizdoom.scenarios_path, "basic.wad")
+    file.write_text(text.replace("doom_scenario_path = basic.wad", f"doom_scenario_path = {wad}"))
+    for config in (str(file), "basic", "basic.cfg"):
+        env = make_env(EnvConfig(id="spl/Doom-v0", kwargs={"config": config}))
+        assert env.describe()["audio"]["from"] == [[5040, 2], "int16"]
+        env.close()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ({}, "it needs a scenario: give --env.kwargs.config FILE.cfg"),
+        ({"config": "nowhere.cfg"}, "there is no file nowhere.cfg, nor a scenario of ViZDoom's of that name"),
+        (
+            {"config": "basic.cfg", "max_buttons_pressed": -1},
+            "ViZDoom cannot use basic.cfg: max_buttons_pressed=-1",
+        ),
+    ],
+)
+def test_a_scenario_that_is_none_is_refused_in_a_sentence(kwargs, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        make_env(EnvConfig(id="spl/Doom-v0", kwargs=kwargs))

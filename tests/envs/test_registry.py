@@ -9,7 +9,7 @@ import pytest
 from spl.config.errors import UsageError
 from spl.envs import registry as catalog
 from spl.envs.config import EnvConfig
-from spl.envs.registry import ale_games, ale_ids, describe_envs, make_env, make_raw, our_ids
+from spl.envs.registry import ale_games, ale_ids, make_env, make_raw, our_ids
 
 HAS_ALE = importlib.util.find_spec("ale_py") is not None
 needs_ale = pytest.mark.skipif(not HAS_ALE, reason="needs ale-py")
@@ -219,6 +219,12 @@ def test_a_package_that_an_environment_lacks_is_told(world):
     )
 
 
+def test_what_an_engine_may_end_gets_a_process_of_its_own():
+    engines = ["VizdoomBasic-v1", "spl/DoomBasicAudio-v0", "retro:Airstriker-Genesis", "my_module:Env"]
+    assert [catalog.may_crash(env_id) for env_id in engines] == [True] * 4
+    assert not catalog.may_crash("spl/Beacon-v0")
+
+
 def test_an_environment_without_streams_is_a_mistake_of_the_user(world):
     assert refusal(f"{world}:Vector").startswith("no picture and no sound in the observation; found Box (4,)")
 
@@ -239,35 +245,3 @@ def test_the_games_are_listed():
 @needs_ale
 def test_ales_own_frame_skip_is_a_mistake_of_the_user():
     assert "use --env.frame_skip instead" in refusal("ALE/Pong-v5", frameskip=4)
-
-
-OUR_ROWS = [
-    ["spl/Beacon-v0", "4", "64 x 64 uint8", "1600 int16", "16,000 Hz"],
-    ["spl/Greeting-v0", "4", "64 x 64 uint8", "1600 int16", "16,000 Hz"],
-    ["spl/Hyperhot-v0", "4", "64 x 64 uint8", "1600 x 2 int16", "16,000 Hz"],
-    ["spl/Pendulum-v0", "5", "64 x 64 uint8", "1600 x 2 int16", "16,000 Hz"],
-]
-
-
-def test_rows_of_the_environments_asked_for(world):
-    assert describe_envs(["spl/Beacon-v0"]) == OUR_ROWS[:1]
-    tone = f"{world}:Tone"
-    assert describe_envs([tone, "spl/Greeting-v0"]) == [
-        [tone, "5", "-", "800 float32", "8,000 Hz"],
-        OUR_ROWS[our_ids().index("spl/Greeting-v0")],
-    ]
-    with pytest.raises(UsageError, match="there is no environment spl/Becon-v0"):
-        describe_envs(["spl/Becon-v0"])
-
-
-@needs_ale
-def test_rows_of_everything_hold_the_games_as_one():
-    *rows, games = describe_envs([])
-    assert rows == OUR_ROWS
-    name = f"ALE/...-v5 ({len(ale_games())} games)"
-    assert games == [name, "up to 18", "210 x 160 uint8", "512 uint8", "30,720 Hz"]
-    assert describe_envs(["ALE/Pong-v5"]) == [["ALE/Pong-v5", "6", *games[2:]]]
-
-
-def test_rows_without_ale_name_the_package(no_ale):
-    assert describe_envs([]) == [*OUR_ROWS, ["ALE/...-v5", "pip install 'ale-py>=0.11,<0.13'", "", "", ""]]
