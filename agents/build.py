@@ -133,6 +133,7 @@ def new_memory(config: TrainAgentConfig, envs: VectorisedEnv, folder: Path) -> R
         envs.spec_of_streams,
         config.memory.capacity,
         num_envs=config.num_envs,
+        num_dimensions=len(envs.action_sizes),
         history=config.memory.history,
         n_step=config.agent.n_step,
         gamma=config.agent.gamma,
@@ -228,11 +229,11 @@ def new_agent(config: TrainAgentConfig, envs: VectorisedEnv) -> MultimodalDqn:
     """
     check_ram(config, envs.spec_of_streams)
     try:
-        check_network(config, envs.spec_of_streams, envs.num_actions)
+        check_network(config, envs.spec_of_streams, envs.action_sizes)
         config.curriculum.check_modalities(envs.spec_of_streams)
         config.curriculum.check_views(config.agent.no_thirds(envs.spec_of_streams))
         device = pick_device(config.device)
-        return build_agent(config, envs.spec_of_streams, envs.num_actions, device)
+        return build_agent(config, envs.spec_of_streams, envs.action_sizes, device)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spl.agents.decoupled import advantage, best
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import History, Stack
 from spl.envs.adapter import AudioVisualEnv
@@ -16,7 +17,7 @@ from spl.envs.resumable import reset_seed
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.explain.words import Evidence, evidence_of
 from spl.records import AUDIO, VIDEO
-from spl.saliency import advantage, integrated_gradients
+from spl.saliency import integrated_gradients
 
 NUM_MOMENTS = 256  # that are known, evenly spread
 NUM_COMPARED = 32  # of these: what a decision is compared with
@@ -65,7 +66,8 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
     is replaced by what may well go with the other one: silence beside somebody who speaks would tell nothing
     but that the agent has never met it. Alike is near in the features of the agent's own stream.
 
-    A modality that is absent in either moment is absent then.
+    A modality that is absent in either moment is absent then. Of an action of several dimensions, another
+    one counts as the share of them that differ.
 
     Args:
         agent: whose network answers.
@@ -75,7 +77,7 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
     any_of_them = _ranks(len(moments.present), agent.device).expand(len(streams.present), -1)  # (B, M)
     with torch.no_grad():
         looks, sounds = (_unlikeness(streams, moments, one, any_of_them) for one in (VIDEO, AUDIO))
-        actions = _actions(agent, streams, streams)[:, None]  # (B, 1)
+        actions = _actions(agent, streams, streams)[:, None]  # (B, 1, J)
         found = []
         for ranks, is_swapped in (
             (sounds, (True, False)),
@@ -87,8 +89,8 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
             theirs = moments.take(places.flatten())  # (B R)
             theirs = theirs._replace(present=theirs.present & mine.present)
             seen, heard = (theirs if one else mine for one in is_swapped)
-            swapped = _actions(agent, seen, heard).view(places.shape)
-            found.append((swapped != actions).float().mean(dim=1))
+            swapped = _actions(agent, seen, heard).view(*places.shape, -1)  # (B, R, J)
+            found.append((swapped != actions).float().mean(dim=(1, 2)))
     return torch.stack(found, dim=1).cpu()
 
 
@@ -109,12 +111,13 @@ def _unlikeness(streams: Streams, moments: Streams, modality: int, other: Tensor
 
 
 def _actions(agent: MultimodalDqn, seen: Streams, heard: Streams) -> Tensor:
-    """Return the greedy actions ``(B,)`` on the video of some moments and the audio of others."""
+    """Return the greedy actions ``(B, J)`` on the video of some moments and the audio of others."""
     network = agent.network
     present = torch.stack([seen.present[:, 0], heard.present[:, 1]], dim=1)
     features = network.encoder.gated((seen.video, heard.audio), present)
     values = network.heads.values(network.encoder, features, present)
-    return network.heads.fused(values, present).argmax(dim=1)
+    fused = network.heads.fused(values, present)
+    return best(fused, network.sizes).reshape(len(fused), -1)
 
 
 def evidence_for(agent: MultimodalDqn, stack: Stack, actions: Tensor, moments: Streams) -> list[Evidence]:
@@ -126,11 +129,12 @@ def evidence_for(agent: MultimodalDqn, stack: Stack, actions: Tensor, moments: S
     Args:
         agent: whose decisions they are.
         stack: on the agent's device.
-        actions: ``(B,)``, chosen.
+        actions: ``(B,)``, or ``(B, J)``, chosen.
         moments: that the decisions are compared with.
     """
     model = AsPictures(agent.network, stack.video.shape[1])
-    maps = integrated_gradients(model, None, as_pictures(*stack), advantage(actions), num_steps=NUM_NODES)
+    score = advantage(actions, agent.network.sizes)
+    maps = integrated_gradients(model, None, as_pictures(*stack), score, num_steps=NUM_NODES)
     has = agent.network.encoder.stream_features
     changed = changes(agent, streams_of(agent, stack), moments)
     return evidence_of(changed, stack.present, (has[0] > 0, has[1] > 0), (maps[0], maps[1]))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from spl.agents.curriculum_config import ReplayCurriculumConfig
+from spl.agents.decoupled import Sizes
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.network import MultimodalQNetwork
@@ -31,6 +32,7 @@ ALIASES = {
     "pretrained": "pretrained.run",
     "encoder": "pretrained.run",
     "curriculum": "curriculum.name",
+    "bins": "env.bins",
 }
 
 
@@ -166,20 +168,20 @@ class TrainAgentConfig:
 
 
 def build_agent(
-    config: TrainAgentConfig, spec: StreamSpec, num_actions: int, device: torch.device
+    config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes, device: torch.device
 ) -> MultimodalDqn:
     """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network, target = (
-            build_network(config, spec, num_actions).to(memory_format=torch.channels_last) for _ in range(2)
+            build_network(config, spec, sizes).to(memory_format=torch.channels_last) for _ in range(2)
         )
         decoders = Decoders(network.encoder) if config.agent.has_decoders(spec) else None
     generator = generator_of(config.seed, "exploration")
     return MultimodalDqn(network, target, config.agent, generator, device, decoders)
 
 
-def build_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) -> MultimodalQNetwork:
+def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> MultimodalQNetwork:
     """Return the network of ``config``, its weights drawn from torch's generator.
 
     Raises:
@@ -190,7 +192,7 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) 
         encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
     return MultimodalQNetwork(
         encoder,
-        num_actions,
+        sizes,
         dueling=config.agent.dueling,
         fusion=config.agent.fusion,
         has_thirds=config.agent.no_thirds(spec) is None,

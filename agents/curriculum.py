@@ -206,7 +206,10 @@ class ReplayCurriculum:
     def _groups(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the group of each of ``places (n,)``, any whole numbers."""
         if self.config.groups == "action":
-            return self.memory.actions_at(places)
+            actions = self.memory.actions_at(places)
+            if actions.ndim == 1:
+                return actions
+            return np.unique(actions, axis=0, return_inverse=True)[1].ravel()
         if self.config.groups == "reward":
             return np.sign(self.memory.rewards_at(places)).astype(np.int64)
         if self.config.groups == "episode":

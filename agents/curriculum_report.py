@@ -112,7 +112,7 @@ def _tiles(memory: ReplayMemory, places: NDArray[np.int64], values: NDArray[Any]
     """Return how transitions look, with their actions, rewards and ``values``."""
     batch = memory.at(places)
     captions = [
-        f"{int(action)}, {float(reward):.3g}\n{value:.2g}"
+        f"{' '.join(map(str, action.reshape(-1).tolist()))}, {float(reward):.3g}\n{value:.2g}"
         for action, reward, value in zip(batch.action, batch.reward, values[places], strict=True)
     ]
     return pair_tiles(batch.video, batch.audio, captions)

@@ -7,18 +7,20 @@ import torch
 from numpy.typing import NDArray
 
 from spl.agents.choice import Streams, changes, evidence_for, streams_of
+from spl.agents.decoupled import q_value
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import Stack
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.explain.words import Evidence, shares_of
-from spl.saliency import chosen, grad_cam
+from spl.records import Action
+from spl.saliency import grad_cam
 
 
 class Reason(NamedTuple):
     """One decision; the map of a modality that the agent lacks, or has no convolutions for, is None."""
 
-    action: int
-    values: NDArray[np.float32]  # (A,)
+    action: Action
+    values: NDArray[np.float32]  # (A,), of several dimensions those of one after those of another
     shares: tuple[float, float] | None  # of video and audio, both 0 where neither counts; None: one modality
     seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
     heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
@@ -41,18 +43,19 @@ def reason_of(
         with_words: whether the evidence for its sentence is gathered.
     """
     (action,) = agent.act(stack, 0.0)
+    chosen = torch.tensor([action])
     stack = stack.to(agent.device)
     with torch.no_grad():
         values = agent.network(*stack).float().cpu()  # (1, A)
     seen = heard = shares = None
     model = AsPictures(agent.network, stack.video.shape[1])
     if with_maps and model.layers != (None, None):
-        seen, heard = grad_cam(model, model.layers, as_pictures(*stack), chosen(action))
+        seen, heard = grad_cam(model, model.layers, as_pictures(*stack), q_value(chosen, agent.network.sizes))
     if all(agent.network.encoder.stream_features):
         shares = shares_of(*changes(agent, streams_of(agent, stack), moments)[0].tolist())
     evidence = None
     if with_words:
-        (evidence,) = evidence_for(agent, stack, torch.tensor([action]), moments)
+        (evidence,) = evidence_for(agent, stack, chosen, moments)
     return Reason(
         action,
         values[0].numpy(),

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.decoupled import best, taken
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
@@ -15,7 +16,8 @@ from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders
 from spl.agents.sparsity import Sparsity
 from spl.agents.thirds import asymmetric
-from spl.records import Batch, Following
+from spl.envs.actions import as_action
+from spl.records import Action, Batch, Following
 from spl.training.compile import compiled
 from spl.training.losses import temporal_difference
 
@@ -47,7 +49,7 @@ class MultimodalDqn:
         self.config = config
         self.generator = generator
         self.device = device
-        self.num_actions = network.num_actions
+        self.sizes = network.sizes  # of the action's dimensions
         self.num_updates = 0
         self._low: tuple[LowPrecision, LowPrecision] | None = None  # of network and target
         if config.precision == "bfloat16":
@@ -57,21 +59,29 @@ class MultimodalDqn:
         losses = self._losses_of if network.privileged is None else self._losses_in_views
         self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
 
-    def act(self, stack: Stack, epsilon: float) -> list[int]:
-        """Return one action per environment: uniform with chance ``epsilon``, else a best one."""
-        num_envs = len(stack.present)
-        explores = self.generator.random(num_envs) < epsilon
-        actions = self.generator.integers(self.num_actions, size=num_envs)
+    def act(self, stack: Stack, epsilon: float) -> list[Action]:
+        """Return one action per environment: uniform with chance ``epsilon``, else a best one.
+
+        Each dimension of an action is drawn, or is its best, for itself: as Seyde et al. (2023) explore.
+        """
+        shape = len(stack.present), len(self.sizes)
+        explores = self.generator.random(shape) < epsilon
+        actions = self.generator.integers(self.sizes, size=shape)
         if not explores.all():
             self._refresh()
             acting = self.network if self._low is None else self._low[0].copied
             with torch.inference_mode():
                 values = acting(*stack.to(self.device)).cpu().numpy()  # (E, A)
-            actions = np.where(explores, actions, self._best_of(values))
-        return [int(action) for action in actions]
+            actions = np.where(explores, actions, self._best_actions(values))
+        return [as_action(action) for action in actions]
+
+    def _best_actions(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the best of each dimension ``(E, J)`` by the values ``(E, A)``."""
+        ends = np.cumsum(self.sizes)[:-1]
+        return np.stack([self._best_of(part) for part in np.split(values, ends, axis=1)], axis=1)
 
     def _best_of(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the place of the largest in each row of ``(E, A)``, of equal ones any alike."""
+        """Return the place of the largest in each row of ``(E, n)``, of equal ones any alike."""
         best: NDArray[np.int64] = values.argmax(axis=1)
         is_best = values == values.max(axis=1, keepdims=True)
         for env in np.flatnonzero(is_best.sum(axis=1) > 1):  # the generator is asked for nothing else
@@ -133,7 +143,7 @@ class MultimodalDqn:
             rated, chosen = (views.part(size, 2 * size) for views in (rated, chosen))
         reward, discount, *_ = batch.following if soon is None else soon
         numbers = batch.action, reward, discount
-        alone = asymmetric(values, rated, chosen, *numbers, huber=self.config.huber)
+        alone = asymmetric(values, rated, chosen, *numbers, sizes=self.sizes, huber=self.config.huber)
         if self.decoders is not None:
             wrong = self.decoders.losses(values.codes, batch)
             whole, *alone = (
@@ -156,10 +166,10 @@ class MultimodalDqn:
         counting = self.network.counting(batch.present)  # (B, n)
         total = torch.zeros_like(batch.reward)
         for head, (value, rate, choice) in enumerate(zip(values, rated, chosen, strict=True)):
-            best = rate.gather(1, choice.argmax(dim=1, keepdim=True)).squeeze(1)  # (B,)
-            target = batch.reward + batch.discount * best
-            taken = value.gather(1, batch.action[:, None]).squeeze(1)  # (B,)
-            loss = temporal_difference(taken, target, huber=self.config.huber)
+            following = taken(rate, best(choice, self.sizes), self.sizes)  # (B,)
+            target = batch.reward + batch.discount * following
+            value_taken = taken(value, batch.action, self.sizes)  # (B,)
+            loss = temporal_difference(value_taken, target, huber=self.config.huber)
             total = total + loss * counting[:, head]
         return total
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from spl.agents.config import GIB, TrainAgentConfig, build_network, ram_bytes, slack_of
+from spl.agents.decoupled import Sizes
 from spl.config.errors import UsageError
 from spl.records import StreamSpec
 from spl.runs.threads import allowed_cores
@@ -68,7 +69,7 @@ def _most_processes() -> int:
     return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=2**22)
 
 
-def check_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) -> None:
+def check_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> None:
     """Refuse a network and batches that do not fit into the machine's RAM beside the memory.
 
     Raises:
@@ -77,7 +78,7 @@ def check_network(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) 
     """
     stacked = config.memory.history * spec.nbytes
     memory = (config.memory.capacity + config.num_envs * slack_of(config)) * spec.nbytes
-    parameters = num_parameters(config, spec, num_actions)
+    parameters = num_parameters(config, spec, sizes)
     parts = {
         "--memory.capacity": (0 if config.memory.on_disk else memory, "the memory"),
         "--encoder.* or --env.*": (
@@ -104,12 +105,12 @@ def _largest_first(parts: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
     return sorted((part for part in parts if part[0] >= GIB // 10), reverse=True)
 
 
-def num_parameters(config: TrainAgentConfig, spec: StreamSpec, num_actions: int) -> int:
+def num_parameters(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> int:
     """Return the parameters of the network of ``config``, of which nothing is allocated.
 
     Raises:
         ValueError: if such a network cannot be built.
     """
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        network = build_network(config, spec, num_actions)
+        network = build_network(config, spec, sizes)
     return sum(parameter.numel() for parameter in network.parameters())

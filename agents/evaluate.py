@@ -23,7 +23,7 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
 from spl.agents.monitored import Watched, print_monitor, usual_running
-from spl.agents.playing import Policy, Watch, oracle, play, policy_of
+from spl.agents.playing import Policy, Watch, has_oracle, oracle, play, policy_of
 from spl.agents.returns import Outcome, outcomes_as_json
 from spl.agents.robustness import draw_robustness
 from spl.agents.sureness import played_choices, sentence_of, sureness
@@ -82,7 +82,7 @@ def load_agent(
     env = make_env(config.env)
     try:
         check_environment(read_environment(run), env.describe(), run)
-        agent = build_agent(config, env.spec_of_streams, env.num_actions, device)
+        agent = build_agent(config, env.spec_of_streams, env.action_sizes, device)
         state = without_unread_code(checkpoint.load(folder), agent)
         check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")
         agent.load_state_dict(state["agent"])
@@ -151,7 +151,7 @@ def evaluate_agent(
                     watched = monitored[name] = Watched(usual, condition, num_envs=len(envs))
                     outcomes[f"{name}, monitored"] = outcome(policy, condition, name, watched)
         outcomes["random actions"] = outcome(policy_of(agent, 1.0), UNTOUCHED, "random actions")
-        if envs[0].has_wrapper_attr("oracle_action"):
+        if has_oracle(envs[0]):
             outcomes["oracle"] = outcome(oracle, UNTOUCHED, "oracle")
     for sentence in dict.fromkeys(sentence.partition("; ")[0] for env in envs for sentence in env.news()):
         say(console, f"range      {sentence}")

@@ -12,27 +12,31 @@ from torch import Tensor
 
 from spl.agents.choice import Streams, evidence_for, spread, streams_of, together
 from spl.agents.conditions import UNTOUCHED
+from spl.agents.decoupled import Sizes, advantage, best, probability, q_value
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import Which, load_agent
 from spl.agents.history import Stack
+from spl.agents.names import ActionNames
 from spl.agents.playing import play
-from spl.agents.rollout import names_of_actions
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Range, Seed, check_ranges
+from spl.envs.actions import as_action
 from spl.envs.chosen_streams import describe_left_out
+from spl.eval_mode import borrowed, lent
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.two_streams import AsPictures, as_pictures, check_method
 from spl.explain.words import Evidence, sentence
+from spl.records import Action
 from spl.runs.files import replace_text, writable
 from spl.runs.logger import Report, say
-from spl.saliency import METHODS, advantage, chosen
-from spl.saliency.layers import Score
+from spl.saliency import METHODS
+from spl.saliency.layers import Inputs, Score, several
 from spl.saliency.methods import LAYERLESS
-from spl.saliency.metrics import average_drop, average_increase, confidence, explained
+from spl.saliency.metrics import average_drop, average_increase, explained
 from spl.saliency.shapley import Shapley, shapley_values
 
-SCORES: dict[str, Callable[[Tensor], Score]] = {"advantage": advantage, "q-value": chosen}
+SCORES: dict[str, Callable[[Tensor, Sizes], Score]] = {"advantage": advantage, "q-value": q_value}
 MOST_DRAWN = 100  # steps, beside each other; Matplotlib draws fewer than 2 ** 16 pixels
 
 
@@ -58,7 +62,7 @@ class ExplainAgentConfig:
 class Explained(NamedTuple):
     """What is known of every step of an episode."""
 
-    actions: Tensor  # (S,) int64
+    actions: Tensor  # (S,) int64, or (S, J)
     values: Tensor  # (S, A) Q-values
     shapley: Shapley  # of the score, (S,) each
     full: Tensor  # (S,) confidence in the action: softmax over actions
@@ -87,7 +91,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
     env = make()
-    names, told = names_of_actions(env), list[dict[str, Any]]()
+    names, told = ActionNames(env), list[dict[str, Any]]()
     console = Console(stderr=True) if console is None else console
     try:
         for sentence in describe_left_out(env.describe()):
@@ -132,7 +136,7 @@ def played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[lis
     """Play one episode greedily; return what the agent was given at each step, and the return."""
     stacks: list[Stack] = []
 
-    def policy(stacked: Any, envs: Any, running: list[int]) -> list[int]:
+    def policy(stacked: Any, envs: Any, running: list[int]) -> list[Action]:
         stacks.append(stacked.stack(running))
         return agent.act(stacks[-1], 0.0)
 
@@ -189,16 +193,24 @@ def _explained(
     inputs = as_pictures(*part)
     with torch.no_grad():
         values = agent.network(*part).float()  # (S, A)
-    actions = values.argmax(dim=1)
-    score = SCORES[config.score](actions)
+    actions = best(values, agent.network.sizes)
+    score = SCORES[config.score](actions, agent.network.sizes)
     maps = METHODS[config.method](model, model.layers, inputs, score)
-    full, masked = (confidence(model, x, actions) for x in (inputs, explained(inputs, maps)))
+    full, masked = (
+        _confidence(model, x, actions, agent.network.sizes) for x in (inputs, explained(inputs, maps))
+    )
     shapley = shapley_values(agent.network, tuple(part), score)
     video_maps, audio_maps = (None if one is None else one[kept].cpu() for one in maps)
     shapley = Shapley(*(field.cpu() for field in shapley))
     evidence = evidence_for(agent, part, actions, moments)
     told = actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), evidence
     return Explained(*told, video_maps, audio_maps)
+
+
+def _confidence(model: AsPictures, inputs: Inputs, actions: Tensor, sizes: Sizes) -> Tensor:
+    """Return the softmax ``(B,)`` over all actions at ``actions``, in evaluation mode."""
+    with borrowed(model), torch.no_grad():
+        return probability(model(*map(lent, several(inputs))), actions, sizes)
 
 
 def _together(parts: list[Explained]) -> Explained:
@@ -212,7 +224,7 @@ def _together(parts: list[Explained]) -> Explained:
     return Explained(*(join(fields) for fields in zip(*parts, strict=True)))
 
 
-def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: list[str]) -> Iterator[Moment]:
+def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: ActionNames) -> Iterator[Moment]:
     """Yield the steps that are drawn."""
     for number, step in enumerate(drawn):
         _, strip, _ = as_pictures(*stacks[step])  # (1, C, M, T F)
@@ -220,7 +232,7 @@ def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: list
         sound = (255 * strip[0].abs().mean(dim=0) / loudest.clamp(min=1e-6)).to(torch.uint8)
         yield Moment(
             step=step,
-            action=names[int(told.actions[step])],
+            action=names.of(as_action(told.actions[step])),
             probability=float(told.full[step]),
             video=stacks[step].video[0, -1] if stacks[step].video.numel() else None,
             audio=sound if strip.numel() else None,
@@ -229,7 +241,7 @@ def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: list
         )
 
 
-def _as_json(told: Explained, total: float, drawn: list[int], names: list[str]) -> dict[str, Any]:
+def _as_json(told: Explained, total: float, drawn: list[int], names: ActionNames) -> dict[str, Any]:
     video, audio = told.shapley.whole_shares()
     return {
         "return": total,
@@ -240,8 +252,8 @@ def _as_json(told: Explained, total: float, drawn: list[int], names: list[str]) 
         "average_increase": average_increase(told.full, told.masked),
         "drawn": drawn,
         "sentences": [
-            sentence(names[action], evidence)
-            for action, evidence in zip(told.actions.tolist(), told.evidence, strict=True)
+            sentence(names.of(as_action(action)), evidence)
+            for action, evidence in zip(told.actions, told.evidence, strict=True)
         ],
         "actions": told.actions.tolist(),
         "probabilities": told.full.tolist(),

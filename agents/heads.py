@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from spl.agents.decoupled import Sizes, means_within, parts_of
 from spl.models.encoder import Features, TwoStreamEncoder
 
 Fusion = Literal["joint", "mdqn"]
@@ -18,14 +19,17 @@ Fusion = Literal["joint", "mdqn"]
 class QHead(nn.Module):
     """Q-values of one code: a linear layer, or value plus centred advantages.
 
-    Dueling: ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)``.
+    Dueling: ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)``; of several dimensions one ``V`` and for each
+    ``Q_j(s, a_j) = V(s) + A_j(s, a_j) - mean_b A_j(s, b)``.
 
-    Source: Wang et al. (2016), Dueling network architectures, equation 9.
+    Source: Wang et al. (2016), Dueling network architectures, equation 9; Tavakoli et al. (2018), Action
+    branching architectures, equation 1.
     """
 
-    def __init__(self, features: int, num_actions: int, *, dueling: bool) -> None:
+    def __init__(self, features: int, sizes: Sizes, *, dueling: bool) -> None:
         super().__init__()
-        self.advantage = nn.Linear(features, num_actions)
+        self.sizes = sizes
+        self.advantage = nn.Linear(features, sum(sizes))
         self.value = nn.Linear(features, 1) if dueling else None
 
     def forward(self, code: Tensor) -> Tensor:
@@ -34,7 +38,7 @@ class QHead(nn.Module):
         advantage: Tensor = self.advantage(code)  # (B, A)
         if self.value is None:
             return advantage
-        return self.value(code) + advantage - advantage.mean(dim=1, keepdim=True)  # type: ignore[no-any-return]
+        return self.value(code) + advantage - means_within(advantage, self.sizes)  # type: ignore[no-any-return]
 
 
 class Heads(nn.ModuleList):
@@ -42,7 +46,7 @@ class Heads(nn.ModuleList):
 
     Args:
         encoder: whose streams or code they read; it stays the network's own.
-        num_actions: ``A``.
+        sizes: of the action's dimensions; ``A`` is their sum.
         dueling: value and advantages apart; refused where `no_dueling` says why.
     """
 
@@ -50,11 +54,12 @@ class Heads(nn.ModuleList):
     no_dueling: ClassVar[str | None] = None
     no_thirds: ClassVar[str | None] = None  # why thirds cannot be learned; None: heads.0 reads the joint code
 
-    def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool) -> None:
-        super().__init__(QHead(size, num_actions, dueling=dueling) for size in self.sizes(encoder))
+    def __init__(self, encoder: TwoStreamEncoder, sizes: Sizes, *, dueling: bool) -> None:
+        super().__init__(QHead(width, sizes, dueling=dueling) for width in self.widths(encoder))
+        self.sizes = sizes
 
     @abstractmethod
-    def sizes(self, encoder: TwoStreamEncoder) -> list[int]:
+    def widths(self, encoder: TwoStreamEncoder) -> list[int]:
         """Return how many features each of the ``n`` heads reads."""
 
     @abstractmethod
@@ -73,7 +78,7 @@ class Heads(nn.ModuleList):
 class JointHead(Heads):
     """One head that reads the joint code, ``heads.0``."""
 
-    def sizes(self, encoder: TwoStreamEncoder) -> list[int]:
+    def widths(self, encoder: TwoStreamEncoder) -> list[int]:
         """Return the width of the joint code."""
         return [encoder.features]
 
@@ -99,11 +104,11 @@ class StreamHeads(Heads):
     reads_code = False
     no_dueling = no_thirds = "has one head per stream"
 
-    def __init__(self, encoder: TwoStreamEncoder, num_actions: int, *, dueling: bool) -> None:
-        super().__init__(encoder, num_actions, dueling=dueling)
+    def __init__(self, encoder: TwoStreamEncoder, sizes: Sizes, *, dueling: bool) -> None:
+        super().__init__(encoder, sizes, dueling=dueling)
         self.built = [stream for stream, size in enumerate(encoder.stream_features) if size]  # in ``present``
 
-    def sizes(self, encoder: TwoStreamEncoder) -> list[int]:
+    def widths(self, encoder: TwoStreamEncoder) -> list[int]:
         """Return the width of each stream that is built."""
         return [size for size in encoder.stream_features if size]
 
@@ -113,8 +118,9 @@ class StreamHeads(Heads):
         return [head(part) for head, part in zip(self, built, strict=True)]
 
     def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
-        """Return the normalised mean ``(B, A)``."""
-        return fuse_normalised(values, present[:, self.built])
+        """Return the normalised mean ``(B, A)``, of each dimension for itself."""
+        parts = zip(*(parts_of(value, self.sizes) for value in values), strict=True)
+        return torch.cat([fuse_normalised(part, present[:, self.built]) for part in parts], dim=1)
 
     def counting(self, present: Tensor) -> Tensor:
         """Return the flags ``(B, n)`` of the streams that are built."""

@@ -19,9 +19,10 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import History, Stack
 from spl.agents.protocol import Agent
 from spl.agents.replay.memory import ReplayMemory
+from spl.envs.actions import as_action
 from spl.envs.resumable import Position
 from spl.envs.vector import Arrival, Fault, VectorisedEnv
-from spl.records import Batch, Following, Observation, Transition
+from spl.records import Action, Batch, Following, Observation, Transition
 from spl.training.step import NonFiniteError, descend
 
 RECENT_EPISODES = 100  # over which a run tells its mean return
@@ -129,7 +130,7 @@ class Collector:
         self.lengths = [0] * envs.num_envs
         self._observations = [self.history.newest(env) for env in range(envs.num_envs)]
         self.remembers_hidden = remembers_hidden
-        self._chosen: list[int] | None = None  # actions that are not yet taken: a step may be interrupted
+        self._chosen: list[Action] | None = None  # actions that are not yet taken: a step may be interrupted
 
     def step(self) -> Collected:
         """Act once in each environment; count the steps and the episodes that ended."""
@@ -163,7 +164,7 @@ class Collector:
         shown = self.dropout(observation, env, is_first=is_first)
         return observation if self.remembers_hidden else shown
 
-    def _remember(self, env: int, action: int, reached: Observation, arrival: Arrival) -> Transition:
+    def _remember(self, env: int, action: Action, reached: Observation, arrival: Arrival) -> Transition:
         following = self._kept(reached, env, is_first=False)
         reward = float(arrival.rewards[env])
         transition = Transition(
@@ -213,11 +214,11 @@ class Collector:
         self.history.load_state_dict(state["history"])
         self.totals, self.lengths = list(state["totals"]), list(state["lengths"])
         self.dropout.load_state_dict(state["dropout"])
-        self._chosen = state["chosen"]
+        self._chosen = None if state["chosen"] is None else [as_action(one) for one in state["chosen"]]
         self._observations = [self.history.newest(env) for env in range(self.envs.num_envs)]
         arrival = self.envs.go_to(
             [
-                Position(one["seeding"], tuple(one["actions"].tolist()), one["digest"])
+                Position(one["seeding"], tuple(map(as_action, one["actions"])), one["digest"])
                 for one in state["positions"]
             ]
         )

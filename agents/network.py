@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spl.agents.decoupled import Sizes
 from spl.agents.heads import HEADS, Fusion, QHead
 from spl.agents.thirds import Views, only
 from spl.models.encoder import TwoStreamEncoder
@@ -11,13 +12,14 @@ from spl.records import AUDIO, VIDEO
 class MultimodalQNetwork(nn.Module):
     """Q-values from video and audio: an encoder, and the heads of `HEADS` that ``fusion`` names.
 
+    ``A`` are the values of an action, or of its several dimensions (`spl.agents.decoupled`): ``sum(sizes)``.
     With ``has_thirds`` two privileged heads beside them read the joint code; acting needs them not.
     """
 
     def __init__(
         self,
         encoder: TwoStreamEncoder,
-        num_actions: int,
+        sizes: Sizes,
         *,
         dueling: bool,
         fusion: Fusion,
@@ -27,13 +29,13 @@ class MultimodalQNetwork(nn.Module):
         self.encoder = encoder
         if not HEADS[fusion].reads_code:
             encoder.leave_out_code()
-        self.heads = HEADS[fusion](encoder, num_actions, dueling=dueling)
+        self.heads = HEADS[fusion](encoder, sizes, dueling=dueling)
         self.privileged: nn.ModuleList | None = None
         if has_thirds:
             self.privileged = nn.ModuleList(
-                QHead(encoder.features, num_actions, dueling=dueling) for _ in (VIDEO, AUDIO)
+                QHead(encoder.features, sizes, dueling=dueling) for _ in (VIDEO, AUDIO)
             )
-        self.num_actions = num_actions
+        self.sizes = sizes
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
         """Return the ``(B, A)`` that are trained: one per head."""

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gymnasium import spaces
+
 from spl.agents.conditions import Condition, Spoiler
 from spl.agents.history import History
 from spl.agents.protocol import Agent
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.resumable import reset_seed
-from spl.records import Observation
+from spl.records import Action, Observation
 from spl.runs.directory import generator_of
 
-Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[int]]
+Policy = Callable[[History, Sequence[AudioVisualEnv], list[int]], list[Action]]
 
 
 class Watch(Protocol):
@@ -71,6 +73,11 @@ def policy_of(agent: Agent, epsilon: float) -> Policy:
     return lambda stacks, envs, running: agent.act(stacks.stack(running), epsilon)
 
 
-def oracle(stacks: History, envs: Sequence[AudioVisualEnv], running: list[int]) -> list[int]:
+def has_oracle(env: AudioVisualEnv) -> bool:
+    """Return whether the environment knows its own best action, by the number that the agent would give."""
+    return isinstance(env.actions.space, spaces.Discrete) and env.has_wrapper_attr("oracle_action")
+
+
+def oracle(stacks: History, envs: Sequence[AudioVisualEnv], running: list[int]) -> list[Action]:
     """Return what an environment that knows its own best action would do."""
     return [int(envs[position].get_wrapper_attr("oracle_action")()) for position in running]

@@ -124,7 +124,7 @@ class _Recorder:
 
     def __init__(self, config: TrainAgentConfig, envs: VectorisedEnv, folder: Path) -> None:
         self.folder, self.envs = folder, envs
-        self.actor = RandomAgent(envs.num_actions, generator_of(config.seed, "pretraining"))
+        self.actor = RandomAgent(envs.action_sizes, generator_of(config.seed, "pretraining"))
         self.progress = Progress()
         is_begun = checkpoint.latest(folder / "checkpoints") is not None
         self.memory = self._read() if is_begun else self._make(config)
@@ -148,6 +148,7 @@ class _Recorder:
             self.envs.spec_of_streams,
             MAX_EPISODE_EDGES * num_steps,
             num_envs=config.num_envs,
+            num_dimensions=len(self.envs.action_sizes),
             history=1,
             folder=self.folder,
         )

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from spl.agents.history import Stack
-from spl.records import Batch, Following
+from spl.records import Action, Batch, Following
 
 
 class Agent(Protocol):
@@ -16,7 +16,7 @@ class Agent(Protocol):
         """What the optimizer trains."""
         ...
 
-    def act(self, stack: Stack, epsilon: float) -> list[int]:
+    def act(self, stack: Stack, epsilon: float) -> list[Action]:
         """Return one action for each of ``E`` environments; random with chance ``epsilon``."""
         ...
 

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from spl.agents.config import kept_run
+from spl.agents.decoupled import Sizes
 from spl.agents.evaluate import load_agent
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
@@ -20,12 +21,13 @@ from spl.config.errors import RunError, UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.data.recording_files import trim
+from spl.envs.actions import as_action
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
 from spl.envs.registry import may_crash
 from spl.envs.vector import Fault, VectorisedEnv
-from spl.records import StreamSpec
+from spl.records import Action
 from spl.runs.directory import generator_of
 from spl.runs.logger import Report
 from spl.runs.signals import StopSignals
@@ -54,13 +56,14 @@ class RecordConfig:
 class RandomAgent:
     """Acts uniformly at random."""
 
-    def __init__(self, num_actions: int, generator: np.random.Generator) -> None:
-        self.num_actions = num_actions
+    def __init__(self, sizes: Sizes, generator: np.random.Generator) -> None:
+        self.sizes = sizes
         self.generator = generator
 
-    def act(self, stack: Stack, epsilon: float) -> list[int]:
+    def act(self, stack: Stack, epsilon: float) -> list[Action]:
         """Return one action per environment."""
-        return [int(a) for a in self.generator.integers(self.num_actions, size=len(stack.present))]
+        shape = len(stack.present), len(self.sizes)
+        return [as_action(action) for action in self.generator.integers(self.sizes, size=shape)]
 
 
 def actor_of(config: RecordConfig) -> tuple[Any, VectorisedEnv, int, list[str]]:
@@ -72,13 +75,13 @@ def actor_of(config: RecordConfig) -> tuple[Any, VectorisedEnv, int, list[str]]:
         env = kept_run(Path(config.agent))[1].env
     envs = VectorisedEnv(env, num_envs=1, seed=config.seed, is_apart=may_crash(env.id), timeout_s=None)
     if config.agent is None:
-        return RandomAgent(envs.num_actions, exploration), envs, 1, assumed
+        return RandomAgent(envs.action_sizes, exploration), envs, 1, assumed
     agent, _, history, _ = load_agent(Path(config.agent))
     agent.generator = exploration
     return agent, envs, history, assumed
 
 
-def open_memory(folder: Path, spec: StreamSpec, num_steps: int, history: int) -> ReplayMemory:
+def open_memory(folder: Path, envs: VectorisedEnv, num_steps: int, history: int) -> ReplayMemory:
     """Return an empty memory in ``folder`` with room for ``num_steps`` steps.
 
     Raises:
@@ -88,7 +91,13 @@ def open_memory(folder: Path, spec: StreamSpec, num_steps: int, history: int) ->
         raise UsageError(f"the folder {folder} is not empty: choose another with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return ReplayMemory(spec, max(2, MAX_EPISODE_EDGES * num_steps), history=history, folder=folder)
+        return ReplayMemory(
+            envs.spec_of_streams,
+            max(2, MAX_EPISODE_EDGES * num_steps),
+            num_dimensions=len(envs.action_sizes),
+            history=history,
+            folder=folder,
+        )
     except OSError as error:
         why = f"{folder} cannot be written: {error.strerror}; choose another --out"
         raise UsageError(why if error.strerror else str(error)) from error
@@ -158,7 +167,7 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
     folder = Path(config.out)
     agent, envs, history, assumed = actor_of(config)
     begun = envs.start().begun  # before there is a folder: one that cannot be reset leaves none
-    memory = open_memory(folder, envs.spec_of_streams, config.num_steps, history)
+    memory = open_memory(folder, envs, config.num_steps, history)
     progress = Progress()
     collector = Collector(
         agent,

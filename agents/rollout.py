@@ -11,7 +11,6 @@ from spl.agents.decision import Reason
 from spl.agents.history import History, Stack
 from spl.agents.playing import Watch
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.chosen_streams import declared_by
 from spl.envs.filmed import Camera, Moment
 from spl.envs.resumable import reset_seed
 from spl.media.log_mel import LogMel
@@ -29,15 +28,6 @@ class Shot(NamedTuple):
     levels: NDArray[np.float32] | None  # (M, n) of their sound, n in proportion to their number
     reason: Reason | None  # None: the episode is over
     present: tuple[bool, bool] = (True, True)  # whether the agent was given video and audio
-
-
-def names_of_actions(env: AudioVisualEnv) -> list[str]:
-    """Return what the environment calls its actions, else their numbers."""
-    tell = declared_by(env, "get_action_meanings")
-    names = [] if tell is None else [str(name) for name in tell()]
-    if len(names) == env.num_actions:
-        return names
-    return [f"action {number}" for number in range(env.num_actions)]
 
 
 class Player:

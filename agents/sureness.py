@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from spl.agents.decoupled import Sizes, best, taken
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import History
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.resumable import reset_seed
+from spl.records import Action
 
 MOST_DECISIONS = 5_000  # that are looked at
 
@@ -36,21 +38,38 @@ def played_choices(
             if len(found.values) == MOST_DECISIONS:
                 return found
             (action,) = agent.act(stacks.stack(), 0.0)
-            others = torch.cat([values[:action], values[action + 1 :]])
-            found.values.append(float(values[action]))
-            found.leads.append(float(values[action] - others.max()) if len(others) else math.inf)
+            found.values.append(float(taken(values, torch.tensor([action]), agent.network.sizes)))
+            found.leads.append(lead_of(values[0], action, agent.network.sizes))
             observation, reward, terminated, truncated, _ = env.step(action)
             stacks.push(observation, is_first=False)
             values, is_over = _values(agent, stacks), terminated or truncated
-            follows = 0.0 if terminated else float(values.max())
+            follows = (
+                0.0
+                if terminated
+                else float(taken(values, best(values, agent.network.sizes), agent.network.sizes))
+            )
             found.targets.append(agent.config.kept_reward(float(reward)) + agent.config.gamma * follows)
     return found
 
 
 def _values(agent: MultimodalDqn, stacks: History) -> Tensor:
     with torch.inference_mode():
-        values: Tensor = agent.network(*stacks.stack().to(agent.device))[0].float().cpu()
+        values: Tensor = agent.network(*stacks.stack().to(agent.device)).float().cpu()  # (1, A)
     return values
+
+
+def lead_of(values: Tensor, action: Action, sizes: Sizes) -> float:
+    """Return how far a best ``action`` by ``values (A,)`` lies above the next one; infinite for an only one.
+
+    The next one differs in one dimension, in which it is the second best: ``min_j (Q_j - second Q_j) / J``.
+    """
+    leads = []
+    numbers = (action,) if isinstance(action, int) else action
+    for part, number in zip(torch.split(values, list(sizes)), numbers, strict=True):
+        others = torch.cat([part[:number], part[number + 1 :]])
+        if len(others):
+            leads.append(float(part[number] - others.max()) / len(sizes))
+    return min(leads, default=math.inf)
 
 
 def sureness(choices: Choices) -> dict[str, Any]:

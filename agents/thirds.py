@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spl.agents.decoupled import Sizes, best, taken
 from spl.training.losses import temporal_difference
 
 VIEWS = ("all", "video", "audio")  # in the order of an agent's losses
@@ -35,6 +36,7 @@ def asymmetric(
     reward: Tensor,
     discount: Tensor,
     *,
+    sizes: Sizes,
     huber: bool,
 ) -> list[Tensor]:
     """Return the loss of each transition as video alone and as audio alone, ``(B,)`` each.
@@ -47,7 +49,8 @@ def asymmetric(
     - ``y = r + discount Q_v^full,target(s', a')`` with ``a' = argmax_a Q(m_v(s'), a)``, and the privileged
       head has the temporal-difference loss of ``y - Q_v^full(s, action)``;
     - the masked network has ``sum_a (Q(m_v(s), a) - stop_grad Q_v^full(s, a))^2 / 2``, over all actions:
-      least squares, whatever ``huber`` is, for a clipped gradient would end near the median.
+      least squares, whatever ``huber`` is, for a clipped gradient would end near the median. Of ``J``
+      dimensions it is the mean of theirs: where all utilities agree, so do the values of all actions.
 
     The loss of the view is their sum; a weight between them would be one more number to tune, and each learns
     what the other needs. A target from the masked next observation, ``max_a Q(m_v(s'), a)``,
@@ -62,9 +65,10 @@ def asymmetric(
         values: of the trained network at ``s``.
         rated: of the target network at ``s'``, one decision ahead.
         chosen: of the network that chooses at ``s'``.
-        action: ``(B,)`` int64.
+        action: ``(B,)`` int64, or ``(B, J)``.
         reward: ``(B,)``, of one decision.
         discount: ``(B,)``, of one decision; 0 where the task ended.
+        sizes: of the action's ``J`` dimensions.
         huber: of the privileged head's loss.
 
     Returns:
@@ -77,10 +81,10 @@ def asymmetric(
     """
     losses = []
     for alone, full, rate, choice in zip(values.alone, values.full, rated.full, chosen.alone, strict=True):
-        following = rate.gather(1, choice.argmax(dim=1, keepdim=True)).squeeze(1)  # (B,)
-        taken = full.gather(1, action[:, None]).squeeze(1)  # (B,)
-        privileged = temporal_difference(taken, reward + discount * following, huber=huber)
-        projected = (alone - full.detach()).square().sum(dim=1) / 2  # (B,)
+        following = taken(rate, best(choice, sizes), sizes)  # (B,)
+        target = reward + discount * following
+        privileged = temporal_difference(taken(full, action, sizes), target, huber=huber)
+        projected = (alone - full.detach()).square().sum(dim=1) / (2 * len(sizes))  # (B,)
         losses.append(privileged + projected)
     return losses
 

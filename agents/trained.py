@@ -94,7 +94,7 @@ class TrainedAgent:
 
     def _raw(self, action: Any) -> Any:
         """Return an action as the environment takes it."""
-        return self.cutter.adapter.first_action + action
+        return self.cutter.adapter.actions.raw(action)
 
 
 def load(

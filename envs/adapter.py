@@ -1,4 +1,4 @@
-"""Adapter from any Gymnasium environment with discrete actions to observations of video and audio.
+"""Adapter from any Gymnasium environment to observations of video and audio, and to numbers as actions.
 
 Cutting the streams to shape and skipping frames without losing sound live here.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from spl.envs.actions import ActionForm
 from spl.envs.api_checks import flag_of, number_of
 from spl.envs.chosen_streams import (
     audio_processor_of,
@@ -25,18 +26,17 @@ from spl.envs.config import EnvConfig
 from spl.envs.space_entries import Stream
 from spl.envs.wrapping import describe_wrappers
 from spl.media.log_mel import LogMel
-from spl.records import Observation, StreamSpec
+from spl.records import Action, Observation, StreamSpec
 
 LIMITS = {"float16": (-np.inf, np.inf), "int8": (-128, 127)}  # of a kept sound
-MAX_ACTIONS = 2**15  # an action is remembered as int16
-MAX_REWARD = float(np.finfo(np.float32).max)  # and a reward as float32
+MAX_REWARD = float(np.finfo(np.float32).max)  # a reward is remembered as float32
 
 
 Sound = NDArray[np.float16] | NDArray[np.int8]  # as it is observed
 Frame = tuple[NDArray[Any] | None, NDArray[np.float32] | None]  # picture as it came, waveform (C, N)
 
 
-class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
+class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
     """Shows an environment as :class:`Observation` and repeats each action without losing sound.
 
     ``waveform`` holds the newest step's ``(C, N)`` float32 samples. A skipped frame's sound is kept; a
@@ -45,25 +45,20 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
     ``audio_features="waveform"`` the observation holds the newest samples alone, as many as a frame has.
 
     Raises:
-        ValueError: if the environment has no usable stream, no sample rate or no discrete actions.
+        ValueError: if the environment has no usable stream, no sample rate, or actions that
+            `ActionForm` refuses.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
         super().__init__(env)
-        if not isinstance(env.action_space, spaces.Discrete):
-            raise ValueError(
-                f"{config.id} has the action space {env.action_space}; "
-                "only Discrete is supported: wrap the environment so that each action is one of a list"
-            )
-        if env.action_space.n > MAX_ACTIONS:
-            raise ValueError(
-                f"{config.id} has {env.action_space.n:,} actions; at most {MAX_ACTIONS:,} can be remembered: "
-                "wrap the environment so that it offers fewer"
-            )
         self.config = config
+        try:
+            self.actions = ActionForm(env.action_space, config.bins)
+        except ValueError as error:
+            raise ValueError(f"{config.id}: {error}") from error
+        self.action_sizes = self.actions.sizes
         self.streams, self.doubts = streams_of(env, config), doubts_of(env, config)
         self.frame_skip = 1 if config.frame_skip is None else config.frame_skip
-        self.first_action = int(env.action_space.start)
         self.sample_rate_hz: int | None = None
         self._video_processor = self._audio_processor = self._log_mel = None
         video_shape = audio_shape = (0, 0, 0)
@@ -97,8 +92,10 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         self._refuse_idle_options()
         self._told: set[str] = set()
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
-        self.num_actions = int(env.action_space.n)
-        self.action_space = spaces.Discrete(self.num_actions)  # type: ignore[assignment]
+        sizes = list(self.action_sizes)
+        self.action_space: spaces.Space[Any] = (
+            spaces.Discrete(sizes[0]) if len(sizes) == 1 else spaces.MultiDiscrete(sizes)
+        )
         self.observation_space = spaces.Tuple(  # type: ignore[assignment]
             (
                 spaces.Box(0, 255, video_shape, np.uint8),
@@ -150,16 +147,16 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
             self._log_mel.reset()
         return self._observe([self._take(raw, info)], at_reset=True), info
 
-    def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Repeat ``action`` (0-based) ``frame_skip`` times; rewards add up, every frame's sound is kept.
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Repeat ``action`` ``frame_skip`` times; rewards add up, every frame's sound is kept.
 
         Raises:
             ValueError: if the environment returns something else than its observation space says, or NaN.
             AnswerError: if the reward is not one number, or an end flag not true or false.
         """
-        frames, total = [], 0.0
+        frames, total, given = [], 0.0, self.actions.raw(action)
         for _ in range(self.frame_skip):
-            raw, reward, *ends, info = self.env.step(self.first_action + int(action))
+            raw, reward, *ends, info = self.env.step(given)
             frames.append(self._take(raw, info))
             total += number_of(reward)
             terminated, truncated = map(flag_of, ("terminated", "truncated"), ends)
@@ -174,7 +171,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, int, Any, int]):
         video, audio = self.streams.video, self.streams.audio
         chosen: dict[str, Any] = {
             "id": self.config.id,
-            "actions": self.num_actions,
+            "actions": self.actions.described(),
             "frame_skip": self.frame_skip,
         }
         if self.config.wrappers:

@@ -52,11 +52,11 @@ def other_envs() -> list[tuple[str, str]]:
 
 def _listed(env_id: str) -> Listed:
     env = make_env(EnvConfig(id=env_id))
-    chosen = env.describe()
+    chosen, sizes = env.describe(), env.action_sizes
     env.close()
     streams = [_stream(chosen.get(modality)) for modality in ("video", "audio")]
     rate = f"{chosen['audio']['sample_rate_hz']:,} Hz" if "audio" in chosen else "-"
-    return Listed(env_id, env_id, [str(chosen["actions"]), *streams, rate])
+    return Listed(env_id, env_id, [" x ".join(map(str, sizes)), *streams, rate])
 
 
 def _alike(env_id: str, name: str, actions: str) -> Listed:

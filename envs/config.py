@@ -8,6 +8,7 @@ from spl.config.ranges import Finite, Range, SampleRate, Side, check_ranges
 Mels = Annotated[int, Range(1, 1_024)]
 Frames = Annotated[int, Range(1, 4_096)]
 Skip = Annotated[int, Range(1, 1_000)]
+Bins = Annotated[int, Range(2, 1_024)]
 
 
 def named_wrapper(entry: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -29,7 +30,7 @@ def named_wrapper(entry: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvConfig:
-    """Which environment, and how its two streams are cut to shape."""
+    """Which environment, and how its two streams and its actions are cut to shape."""
 
     id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
     kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments for the environment
@@ -49,6 +50,7 @@ class EnvConfig:
     audio_frames: Frames = 8  # log-mel frames per step
     rest_level: Finite | None = None  # of unsigned audio; null: as the environment declares, else inferred
     stereo: bool = False  # two audio channels instead of their mean
+    bins: Bins | None = None  # values of each dimension of a Box action, evenly spaced; null: 3
     frame_skip: Skip | None = None  # frames per action; null: 4 for ALE and retro:, else 1
     max_pool: bool | None = None  # maximum of the last two frames; null: true for ALE, else false
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import RunError, UsageError
+from spl.envs.actions import ActionForm
 from spl.envs.api_checks import AnswerError
 from spl.envs.chosen_streams import doubts_of, streams_of
 from spl.envs.config import EnvConfig
@@ -118,7 +119,7 @@ def measure(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[dict[str, 
     chosen = [stream for stream in streams[:2] if stream is not None]
     episodes: list[list[list[NDArray[Any]]]] = []
     with suppress(Exception, SystemExit):  # whatever an author's environment raises
-        for raw, info, is_first in _watch(env):
+        for raw, info, is_first in _watch(env, ActionForm(env.action_space, config.bins)):
             parts = [stream.part(raw, info) for stream in chosen]
             if all(stream.fits(part) for part, stream in zip(parts, chosen, strict=True)):
                 episodes += [[]] if is_first else []
@@ -147,13 +148,12 @@ def _describe_layout(stream: Stream, layout: str) -> list[str]:
     return [f"{name} {layout}, by its values, not {stream.form.layout} (--env.{name} overrules)"]
 
 
-def _watch(env: gymnasium.Env[Any, Any]) -> Iterator[tuple[Any, dict[str, Any], bool]]:
+def _watch(env: gymnasium.Env[Any, Any], form: ActionForm) -> Iterator[tuple[Any, dict[str, Any], bool]]:
     """Yield what is observed at random, and whether an episode begins with it."""
     generator = np.random.default_rng(0)
-    space = env.action_space
     yield *env.reset(seed=0), True
     for step in range(1, NUM_STEPS + 1):
-        action = int(space.start + generator.integers(space.n))  # type: ignore[attr-defined]
+        action = form.raw(generator.integers(form.sizes))
         raw, _, terminated, truncated, info = env.step(action)
         yield raw, info, False
         if terminated or truncated:

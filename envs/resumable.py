@@ -11,7 +11,7 @@ from spl.config.errors import RunError
 from spl.envs.api_checks import AnswerError
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
-from spl.records import Observation
+from spl.records import Action, Observation
 
 SEED_EVERY_STEPS = 1_000  # at the least; what a resumed run steps again is that and an episode
 RAISED = (Exception, SystemExit)  # whatever an environment raises; a closed window often calls sys.exit
@@ -25,7 +25,7 @@ class Position(NamedTuple):
     """Where an environment stands: enough to bring another one there."""
 
     seeding: int  # counts the environment's seeded resets
-    actions: tuple[int, ...] = ()  # taken since the last of them, over all episodes that ended meanwhile
+    actions: tuple[Action, ...] = ()  # taken since the last of them, over all episodes that ended meanwhile
     digest: int | None = None  # of the observation that they led to; None: not compared
 
 
@@ -39,7 +39,7 @@ def digest_of(observation: Observation) -> int:
     return zlib.crc32(observation.audio.tobytes(), zlib.crc32(observation.video.tobytes()))
 
 
-class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
+class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
     """Seeds itself from a run's seed, can be sent to a :class:`Position`, and outlives a fault.
 
     A seed is given at the first episode that begins ``SEED_EVERY_STEPS`` after the last one (a seeded reset
@@ -78,7 +78,7 @@ class Seeded(gymnasium.Wrapper[Observation, int, Observation, int]):
             return observation, {"seeding": self._seeding, **self._news()}
         return self._restart_env(), {"seeding": self._seeding, "fault": fault}
 
-    def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one action; after a fault, the first observation after the next seeded reset is returned."""
         self._num_taken += 1
         try:

@@ -16,6 +16,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from spl.config.errors import RunError, UsageError
+from spl.envs.actions import as_action
 from spl.envs.config import EnvConfig
 from spl.envs.resumable import Position, Seeded, digest_of, reset_seed, told
 from spl.envs.workers import (
@@ -28,7 +29,7 @@ from spl.envs.workers import (
     make_seeded,
     one_thread_each,
 )
-from spl.records import Observation, StreamSpec
+from spl.records import Action, Observation, StreamSpec
 
 
 class Fault(NamedTuple):
@@ -85,12 +86,12 @@ class VectorisedEnv:
         self.is_apart = is_apart
         self._envs = self._make()
         self._seedings = [0] * num_envs
-        self._actions: list[list[int]] = [[] for _ in range(num_envs)]
+        self._actions: list[list[Action]] = [[] for _ in range(num_envs)]
         self._newest: list[Observation] = []
         self._news: list[str] = []  # not yet taken
         self._known_news: set[str] = set()
         self.spec_of_streams = StreamSpec(*self._envs.get_attr("spec_of_streams")[0])
-        self.num_actions = int(self._envs.get_attr("num_actions")[0])
+        self.action_sizes: tuple[int, ...] = tuple(self._envs.get_attr("action_sizes")[0])
         self.streams: dict[str, Any] = self._envs.call("describe")[0]  # what was chosen of its streams
         self.doubts: list[str] = self._envs.get_attr("doubts")[0]  # options that are best measured
 
@@ -104,7 +105,7 @@ class VectorisedEnv:
             envs = [make() for make in makers]
             spaces = [env.observation_space for env in envs]
             check_alike(
-                self.config.id, [env.get_wrapper_attr("num_actions") for env in envs], spaces, spaces[0]
+                self.config.id, [env.get_wrapper_attr("action_sizes") for env in envs], spaces, spaces[0]
             )
             ready = [functools.partial(_itself, env) for env in envs]
             return SyncVectorEnv(ready, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -160,7 +161,7 @@ class VectorisedEnv:
             )
         ]
 
-    def step(self, actions: Sequence[int]) -> Arrival:
+    def step(self, actions: Sequence[Action]) -> Arrival:
         """Take one action in each environment.
 
         Raises:
@@ -174,7 +175,7 @@ class VectorisedEnv:
             raise RunError(f"{self.config.id} failed and could not be restarted: {error}") from error
         num_taken = [len(taken) for taken in self._actions]
         for taken, action in zip(self._actions, actions, strict=True):
-            taken.append(int(action))
+            taken.append(as_action(action))
         self._newest = self._apart(batched)
         reached: list[Observation | None] = list(self._newest)
         for env in np.flatnonzero(terminated | truncated):

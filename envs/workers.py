@@ -53,7 +53,7 @@ class Apart(AsyncVectorEnv):
         try:
             check_alike(
                 self.get_attr("config")[0].id,
-                self.get_attr("num_actions"),
+                self.get_attr("action_sizes"),
                 self.get_attr("observation_space"),
                 first,
             )
@@ -65,18 +65,18 @@ class Apart(AsyncVectorEnv):
             raise
 
 
-def check_alike(name: str, num_actions: Sequence[int], spaces: Sequence[Any], first: Any) -> None:
+def check_alike(name: str, sizes: Sequence[Sequence[int]], spaces: Sequence[Any], first: Any) -> None:
     """Refuse environments of one run that differ in their actions, or in what they show from ``first``.
 
     Raises:
         UsageError: naming one that differs, and how.
     """
     advice = "make all that it constructs alike, or choose --num_envs 1"
-    for env, (count, space) in enumerate(zip(num_actions, spaces, strict=True)):
-        if count != num_actions[0]:
+    for env, (actions, space) in enumerate(zip(sizes, spaces, strict=True)):
+        if actions != sizes[0]:
             raise UsageError(
                 f"the environments of a run must have the same actions, but of {name} environment 0 "
-                f"has {num_actions[0]} and environment {env} has {count}; {advice}"
+                f"has {_told(sizes[0])} and environment {env} has {_told(actions)}; {advice}"
             )
         if space != first:
             shapes = [" and ".join(str(part.shape) for part in one[:2]) for one in (first, space)]
@@ -84,6 +84,10 @@ def check_alike(name: str, num_actions: Sequence[int], spaces: Sequence[Any], fi
                 f"the environments of a run must show the same, but of {name} the first one made shows "
                 f"video and audio of {shapes[0]} and environment {env} of {shapes[1]}; {advice}"
             )
+
+
+def _told(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
 
 
 def cause_of_death(exit_code: int | None) -> str:

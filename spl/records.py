@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # environments speak in these tuples and need no torch
 
 VIDEO, AUDIO = 0, 1  # positions in ``present``
 
+Action = int | tuple[int, ...]  # a number from 0 for each dimension; of one dimension a plain integer
+
 
 class StreamSpec(NamedTuple):
     """Shapes of one step's observation; a stream that an environment lacks has a zero in its shape.
@@ -69,7 +71,7 @@ class Transition(NamedTuple):
     """One agent decision and what came of it."""
 
     observation: Observation
-    action: int
+    action: Action
     reward: float  # in the environment's unit
     terminated: bool  # the task ended: nothing follows
     truncated: bool  # the episode was cut: more would have followed
@@ -99,7 +101,7 @@ class Batch(NamedTuple):
     video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
     audio: Tensor  # (B, T, C, M, F) float16 or int8, likewise
     present: Tensor  # (B, 2) bool, of the newest step
-    action: Tensor  # (B,) int64
+    action: Tensor  # (B,) int64, or (B, J) of J > 1 dimensions
     reward: Tensor  # (B,) float32: sum of gamma^k r_{t+k} for k < m
     discount: Tensor  # (B,) float32: gamma^m, or 0 where the task terminated within the window
     next_video: Tensor  # (B, T, C, H, W) uint8

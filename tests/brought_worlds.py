@@ -43,6 +43,22 @@ class Plain(gymnasium.Env[Any, Any]):
         return self.observation(), float(is_right), self.age >= 16, False, {}
 
 
+class Arm(Plain):
+    """It is moved by two joints and a grip, which earn apart: a Dict of actions."""
+
+    action_space = spaces.Dict(
+        grip=spaces.Discrete(2),
+        joints=spaces.Box(np.array([-1, 0], np.float32), np.array([1, 2], np.float32)),
+    )
+
+    def step(self, action):
+        if not self.action_space.contains(action):
+            raise ValueError(f"{action!r} is not an action")
+        _, _, is_over, _, info = super().step(None)
+        reward = float(action["joints"][0]) * (self.state - 1) - float(action["joints"][1]) + action["grip"]
+        return self.observation(), reward, is_over, False, info
+
+
 class Float255(Plain):
     """Floats in 0..255."""
 

@@ -25,7 +25,8 @@ from spl.agents.film.subtitles import Subtitles
 from spl.agents.history import Stack
 from spl.agents.monitor import ModalityMonitor
 from spl.agents.monitored import load_usual
-from spl.agents.rollout import Player, Shot, names_of_actions
+from spl.agents.names import ActionNames
+from spl.agents.rollout import Player, Shot
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, NotNegative, Positive, Scale, Seed, check_ranges
@@ -50,9 +51,7 @@ ABSENT: dict[str, tuple[int, ...]] = {"both": (), "video": (AUDIO,), "audio": (V
 class FilmConfig:
     """What is filmed, and what is shown of it."""
 
-    out: PathName | None = (
-        None  # output file; its suffix sets the codecs; null: agent.mp4 in the run directory
-    )
+    out: PathName | None = None  # output file; suffix sets the codecs; null: agent.mp4 in the run directory
     num_episodes: Count = 1  # at most
     duration_s: Positive = 120.0  # of the film at most
     modalities: Literal["both", "video", "audio"] = "both"  # given to the agent; the film shows all
@@ -89,13 +88,13 @@ class Reel:
         self.frame_rate_hz, self.title = camera.frame_rate_hz, env.config.id
         self.most_frames = max(1, int(config.duration_s * self.frame_rate_hz))
         self.num_frames, self.returns = 0, list[float]()
-        self.action_names = names_of_actions(env)
+        self.names = ActionNames(env)
         step_s = float(env.frame_skip / self.frame_rate_hz)
         self._strip: Strip | None = None
         if env.sample_rate_hz is not None:
             num_frames = env.config.audio_frames
             self._strip = Strip(env.config.num_mels, round(num_frames * STRIP_S / step_s), num_frames)
-        self.subtitles = Subtitles(self.action_names)
+        self.subtitles = Subtitles(self.names.of)
         self._ranges = deque[tuple[float, float]](maxlen=max(1, round(STRIP_S / step_s)))
         self._has_track = False  # whether any decision had a map of the sound
         self._sounds = deque[NDArray[np.float32]]()
@@ -149,7 +148,8 @@ class Reel:
             heard=heard,
             values=None if reason is None else reason.values,
             value_range=(min(lows), max(highs)),
-            action=None if reason is None else reason.action,
+            chosen=() if reason is None else self.names.places(reason.action),
+            action="" if reason is None else self.names.of(reason.action),
             shares=None if reason is None else reason.shares,
             present=shot.present,
             total=self.returns[-1],
@@ -162,7 +162,7 @@ class Reel:
     def _screen_for(self, picture: NDArray[np.uint8] | None) -> Screen:
         return Screen(
             self.title,
-            self.action_names,
+            self.names.labels,
             picture_size=None if picture is None else (picture.shape[0], picture.shape[1]),
             scale=self.config.scale,
             strip_s=None if self._strip is None else STRIP_S,

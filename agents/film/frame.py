@@ -43,7 +43,8 @@ class View(NamedTuple):
     heard: NDArray[np.float32] | None  # (M, L) in 0..1: saliency over the audio
     values: NDArray[np.float32] | None  # (A,)
     value_range: tuple[float, float]  # between which the bars stretch
-    action: int | None
+    chosen: tuple[int, ...]  # places among the values; none where nothing is chosen
+    action: str  # its name
     shares: tuple[float, float] | None  # of video and audio, in sum 1 or 0
     present: tuple[bool, bool]  # whether the agent was given video and audio
     total: float  # return so far
@@ -55,7 +56,7 @@ class Screen:
 
     Args:
         title: of the panel.
-        actions: their names.
+        actions: names of the values, as many as ``A``.
         picture_size: rows and columns of the environment's picture; None: there is none.
         scale: pixels a side that each of its pixels takes; None: so that it is about 400 high.
         strip_s: seconds of sound in the strip; None: there is no sound.
@@ -115,9 +116,9 @@ class Screen:
             is_bold=True,
         )
         say(page, "action", MARGIN + 48, left + LABEL_WIDTH, size=SMALL, colour=FAINT)
-        if view.action is not None:
-            name = self.actions[view.action]
-            size = LARGE if len(name) <= 10 else MEDIUM
+        if view.action:
+            name = view.action
+            size = LARGE if len(name) <= 10 else MEDIUM if len(name) <= 20 else SMALL
             top = MARGIN + 62 + (LARGE - size) // 2
             say(page, name, top, left + LABEL_WIDTH, size=size, colour=CHOSEN, is_bold=True)
         if view.values is not None:
@@ -138,7 +139,7 @@ class Screen:
         longest = PANEL_WIDTH - LABEL_WIDTH - NUMBER_WIDTH
         for position, row in enumerate(rows.tolist()):
             top, value = MARGIN + HEADS - 28 + position * height, float(view.values[row])
-            colour = CHOSEN if row == view.action else FAINT
+            colour = CHOSEN if row in view.chosen else FAINT
             size = min(SMALL, height - 2)
             letters = top + (height - round(LINE * size)) // 2
             say(page, self.actions[row][:14], letters, left, size=size, colour=colour)

@@ -1,9 +1,11 @@
 """The subtitles of a film: sentences of decisions, as a SubRip file beside it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from spl.agents.rollout import Shot
 from spl.explain.words import sentence
+from spl.records import Action
 from spl.runs.files import replace_text
 
 
@@ -11,11 +13,11 @@ class Subtitles:
     """Gathers sentences with their times; one that is said again stays as it is.
 
     Args:
-        action_names: what the environment calls its actions.
+        name_of: returns what the environment calls an action.
     """
 
-    def __init__(self, action_names: list[str]) -> None:
-        self.action_names = action_names
+    def __init__(self, name_of: Callable[[Action], str]) -> None:
+        self.name_of = name_of
         self._cues: list[tuple[float, str]] = []  # from when, what; nothing is said until the next one
 
     def take_in(self, shot: Shot, begins_s: float) -> None:
@@ -23,7 +25,7 @@ class Subtitles:
         if shot.reason is None:
             self._cues.append((begins_s, ""))
         elif shot.reason.evidence is not None:
-            text = sentence(self.action_names[shot.reason.action], shot.reason.evidence)
+            text = sentence(self.name_of(shot.reason.action), shot.reason.evidence)
             if not self._cues or self._cues[-1][1] != text:
                 self._cues.append((begins_s, text))
 

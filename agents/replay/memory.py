@@ -34,6 +34,7 @@ class ReplayMemory(Rings):
         capacity: observations kept over all environments; ``usable = ceil(capacity / num_envs)`` for each.
             Not transitions, fewer by one an episode: RAM is reserved before it is known how long these are.
         num_envs: rings; each is written in its own order.
+        num_dimensions: ``J``, numbers that make an action.
         history: ``T``, observations in a stack.
         n_step: longest distance to the next observation, in steps.
         gamma: discount of one step, in ``[0, 1]``.
@@ -54,18 +55,20 @@ class ReplayMemory(Rings):
         capacity: int,
         *,
         num_envs: int = 1,
+        num_dimensions: int = 1,
         history: int = HISTORY,
         n_step: int = N_STEP,
         gamma: float = GAMMA,
         folder: Path | None = None,
         slack: int = 0,
     ) -> None:
+        self.num_dimensions = num_dimensions
         self._configure(spec, capacity, num_envs, history, n_step, gamma, slack)
         if folder is not None and (folder / recording_format.HEADER).exists():
             raise ValueError(
                 f"folder {folder} holds a recording; open it with ReplayMemory.load(..., writable=True)"
             )
-        layout = layout_of(spec, self.slots, num_envs)
+        layout = layout_of(spec, self.slots, num_envs, num_dimensions)
         if folder is None:
             arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
         else:
@@ -139,7 +142,7 @@ class ReplayMemory(Rings):
         return None if self.n_step == 1 else self._windows.one_ahead(places)
 
     def actions_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the actions ``(B,)`` of the transitions at places that :meth:`draw` chose."""
+        """Return the actions ``(B,)``, or ``(B, J)``, of the transitions at places of :meth:`draw`."""
         return self._flat.action[places].astype(np.int64)
 
     def episodes_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -161,7 +164,7 @@ class ReplayMemory(Rings):
             TypeError: if JSON cannot hold ``meta``.
             OSError: if the disk refuses; the last save stays.
         """
-        layout = layout_of(self.spec, self.slots, self.num_envs)
+        layout = layout_of(self.spec, self.slots, self.num_envs, self.num_dimensions)
         header = recording_format.describe(
             layout, spec=self.spec, written=self._written, capacity=self.capacity, meta=self.meta
         )
@@ -204,6 +207,7 @@ class ReplayMemory(Rings):
                 f"capacity must be at most {slots * num_envs} as {folder} has it, got {capacity}"
             )
         memory = cls.__new__(cls)
+        memory.num_dimensions = recording_format.dimensions_in(header)
         memory._configure(recording_format.spec_of(header), capacity, num_envs, history, n_step, gamma, slack)
         memory._place = folder
         if not writable:

@@ -28,6 +28,7 @@ class Rings:
 
     spec: StreamSpec
     num_envs: int
+    num_dimensions: int  # of an action
     history: int
     n_step: int
     gamma: float
@@ -103,14 +104,16 @@ class Rings:
 
         Raises:
             ValueError: if no episode is open or something does not fit or is not finite; nothing is written.
-            TypeError: if the action is not an integer.
+            TypeError: if the action is not an integer, or several.
         """
         _, action, reward, terminated, truncated, observation = transition
         self._check(observation, env)
         if not self._is_open[env]:
             raise ValueError(f"env {env} must have an open episode, got none; call begin first")
-        if not 0 <= index(action) <= 32767:
-            raise ValueError(f"action must be in 0..32767, got {action}")
+        numbers = [index(one) for one in ([action] if isinstance(action, int | np.integer) else action)]
+        if len(numbers) != self.num_dimensions or not all(0 <= one <= 32767 for one in numbers):
+            several = "" if self.num_dimensions == 1 else f" {self.num_dimensions} numbers"
+            raise ValueError(f"action must be{several} in 0..32767, got {action}")
         if not abs(reward) <= _FLOAT32_MAX:  # NaN compares false
             raise ValueError(f"reward must be a finite float32, got {reward}; mend or clip it before add")
         flat, number = self._flat, self._written[env] - 1

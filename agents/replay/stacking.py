@@ -49,7 +49,7 @@ class Windows:
             video=stacks[0],
             audio=stacks[1],
             present=torch.from_numpy(flat.present.take(newest, axis=0)),
-            action=torch.from_numpy(flat.action.take(newest).astype(np.int64)),
+            action=torch.from_numpy(flat.action.take(newest, axis=0).astype(np.int64)),
             reward=torch.from_numpy(reward),
             discount=torch.from_numpy(discount),
             next_video=stacks[2],
@@ -109,11 +109,14 @@ class Windows:
 def find_sampleable(
     action: NDArray[np.int16], age: NDArray[np.int32], ended: NDArray[np.bool_], history: int, n_step: int
 ) -> NDArray[np.bool_]:
-    """Return which of one environment's live slots, oldest first, can be sampled; all are ``(L,)``."""
+    """Return which of one environment's live slots, oldest first, can be sampled; all are ``(L,)``.
+
+    An action of several dimensions is ``(L, J)``.
+    """
     has_window = np.zeros(age.size, np.bool_)
     for ahead in range(min(n_step + 1, age.size)):
         first = age.size - ahead
         is_same_episode = age[ahead:] == age[:first] + ahead
         has_window[:first] |= is_same_episode & (ended[ahead:] if ahead < n_step else True)
     has_history = np.arange(age.size) >= np.minimum(age, history - 1)
-    return has_window & has_history & (action >= 0)
+    return has_window & has_history & (action.reshape(age.size, -1)[:, 0] >= 0)

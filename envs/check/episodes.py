@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from spl.envs.actions import as_action
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.api_checks import flag_of, number_of, odd_form
 from spl.envs.check.config import CheckEnvConfig, Say
@@ -24,8 +25,10 @@ def play(
     Raises:
         EnvFailure: if the environment raises.
     """
-    draws = np.random.default_rng(config.seed).integers(adapted.num_actions, size=config.num_steps)
-    actions = [adapted.first_action + int(action) for action in draws]
+    form = adapted.actions
+    shape = config.num_steps, len(form.sizes)
+    draws = np.random.default_rng(config.seed).integers(form.sizes, size=shape)
+    actions = [form.raw(as_action(action)) for action in draws]
     for episode in range(config.num_episodes):
         step = 0
         for moment in _play_episode(env, adapted.streams, actions, config.seed + episode, say):
@@ -37,7 +40,7 @@ def play(
 
 
 def _play_episode(
-    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[int], seed: int, say: Say
+    env: gymnasium.Env[Any, Any], streams: Streams, actions: list[Any], seed: int, say: Say
 ) -> Iterator[Moment]:
     """Yield the reset and then the steps, until the episode or the actions end."""
     chosen = {"picture": streams.video, "sound": streams.audio}

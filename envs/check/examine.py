@@ -69,6 +69,7 @@ def _examine(config: CheckEnvConfig, say: Say) -> Iterator[Finding]:
     make = _maker(config, say)
     adapted, open_ones = _adapt(config, make, say)
     rate = [found for found in open_ones if found.name == "rate"]
+    yield Finding("actions", "ok", adapted.actions.told())
     yield from _of_streams(adapted, is_declared=not rate)
     yield from open_ones
     if adapted.streams.audio is not None:

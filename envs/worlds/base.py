@@ -55,7 +55,7 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
         channels = () if num_channels == 1 else (num_channels,)
         audio = spaces.Box(-32768, 32767, (STEP_SAMPLES, *channels), np.int16)
         self.observation_space: spaces.Space[Any] = spaces.Dict(video=video, audio=audio)
-        self.action_space: spaces.Discrete = spaces.Discrete(num_actions)
+        self.action_space: spaces.Space[Any] = spaces.Discrete(num_actions)
         self._video = np.zeros(video.shape, np.uint8)
         self._is_over = True
 
@@ -73,11 +73,12 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
     def step(self, action: Any) -> tuple[WorldObservation, float, bool, bool, dict[str, Any]]:
         """Act once; raise ``ValueError`` for an unknown action and ``ResetNeeded`` where no episode runs."""
         if not self.action_space.contains(action):
-            last = self.action_space.n - 1
-            raise ValueError(f"action must be an integer in 0..{last}, got {action!r}")
+            space = self.action_space
+            among = f"an integer in 0..{space.n - 1}" if isinstance(space, spaces.Discrete) else f"in {space}"
+            raise ValueError(f"action must be {among}, got {action!r}")
         if self._is_over:
             raise gymnasium.error.ResetNeeded("the episode is over or has not begun; call reset() first")
-        reward, self._is_over = self._advance(int(action))
+        reward, self._is_over = self._advance(np.asarray(action).item())
         return self._observe(), reward, self._is_over, False, {}
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -102,7 +103,7 @@ class AudioVisualWorld(gymnasium.Env[WorldObservation, Any]):
         """Draw the first state of an episode."""
 
     @abstractmethod
-    def _advance(self, action: int) -> tuple[float, bool]:
+    def _advance(self, action: Any) -> tuple[float, bool]:
         """Draw the next state; return the reward and whether the task is over."""
 
     @abstractmethod

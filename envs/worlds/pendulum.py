@@ -2,13 +2,22 @@
 
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from spl.envs.worlds.base import AudioVisualWorld, Scenery
 from spl.envs.worlds.drawing import PICTURE_SIZE, SAMPLE_RATE_HZ, STEP_SAMPLES
-from spl.envs.worlds.pendulum_values import action_values, best_mean_return, grid_values, torques_of, turn
+from spl.envs.worlds.pendulum_values import (
+    MAX_TORQUE_NM,
+    action_values,
+    best_mean_return,
+    grid_values,
+    torques_of,
+    turn,
+)
 
 NUM_TORQUES = (5, 9)
 ROD_PIXELS = 22.0  # the rod's length of 1 m in the picture
@@ -62,7 +71,8 @@ class PendulumEnv(AudioVisualWorld):
 
     The physics, the first states and the reward are those of Gymnasium's ``Pendulum-v1``, two frames of
     0.05 s to a decision: an episode is 200 frames, and its return is comparable with published ones. The
-    action is one of ``num_torques`` torques evenly spaced in -2..2 N m; the last frame's state is shown.
+    action is one of ``num_torques`` torques evenly spaced in -2..2 N m, or with ``torque="box"`` any torque
+    there, as in ``Pendulum-v1``; the last frame's state is shown.
 
     Either modality suffices. A picture shows the angle, two of them the velocity. Of the sound, the loudness
     at the two receivers tells where the tip is, and the Doppler shift how fast it moves. The receivers sit
@@ -75,11 +85,12 @@ class PendulumEnv(AudioVisualWorld):
     then hopeful, which makes it explore.
 
     Args:
-        num_torques: 5 or 9.
+        num_torques: 5 or 9; with ``torque="box"`` those of the best return alone.
         num_steps: decisions in an episode, positive.
+        torque: ``bins``, or ``box``.
 
     Raises:
-        ValueError: if ``num_torques``, ``num_steps`` or ``render_mode`` is not one of the above.
+        ValueError: if ``num_torques``, ``num_steps``, ``torque`` or ``render_mode`` is not one of the above.
 
     Source: the pendulum that is heard, Silva et al. (2020), Playing games in the dark: an approach for
     cross-modality transfer in reinforcement learning, rebuilt from its description: Doppler shift, amplitude
@@ -87,12 +98,23 @@ class PendulumEnv(AudioVisualWorld):
     its own; discrete torques; sound as a waveform instead of pitches and amplitudes.
     """
 
-    def __init__(self, num_torques: int = 5, num_steps: int = 100, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        num_torques: int = 5,
+        num_steps: int = 100,
+        render_mode: str | None = None,
+        torque: str = "bins",
+    ) -> None:
         if num_torques not in NUM_TORQUES:
             raise ValueError(f"num_torques must be 5 or 9, got {num_torques}")
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        if torque not in ("bins", "box"):
+            raise ValueError(f"torque must be bins or box, got {torque!r}")
         super().__init__(render_mode, num_actions=num_torques, num_channels=2)
+        if torque == "box":
+            self.action_space = spaces.Box(-MAX_TORQUE_NM, MAX_TORQUE_NM, (1,), np.float32)
+        self._has_bins = torque == "bins"
         self.num_torques, self.num_steps = num_torques, num_steps
         self._angle = self._velocity = 0.0
         self._clock = 0
@@ -123,8 +145,8 @@ class PendulumEnv(AudioVisualWorld):
         self._angle, self._velocity = float(draw(-np.pi, np.pi)), float(draw(-1.0, 1.0))
         self._phases = draw(0.0, 2 * math.pi, size=2).tolist()
 
-    def _advance(self, action: int) -> tuple[float, bool]:
-        torque = torques_of(self.num_torques)[action]
+    def _advance(self, action: Any) -> tuple[float, bool]:
+        torque = torques_of(self.num_torques)[action] if self._has_bins else action
         angle, velocity, cost = turn(np.asarray(self._angle), np.asarray(self._velocity), torque)
         self._angle, self._velocity = float(angle), float(velocity)
         self._clock += 1

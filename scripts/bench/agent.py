@@ -151,7 +151,7 @@ def run_floor(args: argparse.Namespace) -> dict[str, float]:
     options = [word for name, value in words.items() for word in (f"--{name}", str(value))]
     config = parse(TrainAgentConfig, [*ENV, *options], prog="bench_agent")
     device, size = pick_device(args.device), 32 * args.num_envs
-    agent = build_agent(config, make_env(config.env).spec_of_streams, 4, device)
+    agent = build_agent(config, make_env(config.env).spec_of_streams, (4,), device)
     parameters = list(agent.network.parameters())
     optimizer = torch.optim.Adam(parameters, lr=1e-4, fused=True)
     video, audio = (

@@ -66,7 +66,7 @@ class Contender:
 
     def __init__(self, config: TrainAgentConfig, options: dict[str, Any], num_filled: int) -> None:
         self.config, self.world = config, World(config, num_filled)
-        self.agent = build_agent(config, SPEC, NUM_ACTIONS, torch.device(config.device))
+        self.agent = build_agent(config, SPEC, (NUM_ACTIONS,), torch.device(config.device))
         self.optimizer = torch.optim.Adam(self.agent.network.parameters(), lr=1e-4, fused=True)
         curriculum = ReplayCurriculumConfig(**options)
         generator = np.random.default_rng(1)

@@ -30,7 +30,7 @@ def maker_of_updates(size: int, options: list[str], *, thirds: str, n_step: int)
     spec = StreamSpec((1, size, size), (1, 64, 8))
     words = [*options, "--agent.thirds", thirds, "--agent.n_step", str(n_step)]
     config = parse(TrainAgentConfig, words, prog="bench_thirds")
-    agent = build_agent(config, spec, 4, torch.device("cpu"))
+    agent = build_agent(config, spec, (4,), torch.device("cpu"))
     memory = ReplayMemory(spec, 3_000, n_step=n_step)
     generator = np.random.default_rng(0)
     for step in range(2_001):

@@ -39,7 +39,7 @@ def maker_of_updates() -> Callable[[], None]:
 
     options = ["--encoder.video_stream", "nature", "--encoder.attention", "none", "--agent.thirds", "none"]
     config = parse(TrainAgentConfig, options, prog="bench_threads")
-    agent = build_agent(config, StreamSpec((1, 84, 84), (1, 64, 8)), 4, torch.device("cpu"))
+    agent = build_agent(config, StreamSpec((1, 84, 84), (1, 64, 8)), (4,), torch.device("cpu"))
     parameters = list(agent.network.parameters())
     optimizer = torch.optim.Adam(parameters, lr=1e-4, fused=True)
     video = torch.randint(256, (32, 5, 1, 84, 84), dtype=torch.uint8)

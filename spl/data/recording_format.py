@@ -26,7 +26,7 @@ class Fields(NamedTuple):
     video: NDArray[np.uint8]  # (slots, num_envs, C, H, W)
     audio: NDArray[np.float16] | NDArray[np.int8]  # (slots, num_envs, C, M, F)
     present: NDArray[np.bool_]  # (slots, num_envs, 2)
-    action: NDArray[np.int16]  # taken after the observation of the same slot; -1: none (yet)
+    action: NDArray[np.int16]  # (..., J) of J > 1 dimensions; after the observation of its slot; -1: none yet
     reward: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
@@ -46,12 +46,15 @@ def describe(
     kind = {"format": FORMAT, "version": VERSION, "is_trimming": False}
     counts = {"written": written, "slots": slots, "num_envs": num_envs}
     shapes = {"capacity": capacity, "spec": spec._asdict(), "arrays": describe_arrays(layout)}
-    return seal({**kind, **counts, **shapes, "meta": meta})
+    (num_dimensions,) = layout["action"][0][2:] or (1,)
+    dimensions = {} if num_dimensions == 1 else {"action_dimensions": num_dimensions}
+    return seal({**kind, **counts, **dimensions, **shapes, "meta": meta})
 
 
-def layout_of(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
+def layout_of(spec: StreamSpec, slots: int, num_envs: int, num_dimensions: int = 1) -> Layout:
     """Return shape and dtype of each array by name; bytes are little-endian everywhere."""
-    shapes = {"video": spec.video, "audio": spec.audio, "present": (2,), "sums": (2,)}
+    action = () if num_dimensions == 1 else (num_dimensions,)
+    shapes = {"video": spec.video, "audio": spec.audio, "present": (2,), "action": action, "sums": (2,)}
     kinds = ("|u1", _AUDIO_KINDS[spec.audio_dtype], "|b1", "<i2", "<f4", "|b1", "|b1", "<i4", "<u4")
     return {
         name: ((slots, num_envs, *shapes.get(name, ())), np.dtype(kind))
@@ -61,7 +64,7 @@ def layout_of(spec: StreamSpec, slots: int, num_envs: int) -> Layout:
 
 def layout_in(header: dict[str, Any], slots: int) -> Layout:
     """Return the layout of what a recording has on disk; an old one has no checksums."""
-    layout = layout_of(spec_of(header), slots, header["num_envs"])
+    layout = layout_of(spec_of(header), slots, header["num_envs"], dimensions_in(header))
     return {name: kind for name, kind in layout.items() if header["version"] > UNSEALED or name != "sums"}
 
 
@@ -94,6 +97,12 @@ def spec_of(header: dict[str, Any]) -> StreamSpec:
     return StreamSpec(tuple(spec["video"]), tuple(spec["audio"]), spec.get("audio_dtype", "float16"))
 
 
+def dimensions_in(header: dict[str, Any]) -> int:
+    """Return of how many dimensions an action is, as a recording's header says."""
+    found: int = header.get("action_dimensions", 1)
+    return found
+
+
 def read_header(folder: Path) -> dict[str, Any]:
     """Return the header of a recording, every entry of it checked."""
     path = folder / HEADER
@@ -120,6 +129,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
         )
+    if not are_counts([dimensions_in(header)], 1) or dimensions_in(header) < 1:
+        raise ValueError(f"{path} must hold action_dimensions from 1 on, got {dimensions_in(header)!r}")
     if header.get("arrays") != describe_arrays(layout_in(header, slots)):
         raise ValueError(
             f"{path} must list arrays that follow from spec, slots and num_envs; record it again"

@@ -32,7 +32,7 @@ class Heads:
 
 
 def agent_of(*weights, bias=0.0):
-    network = SimpleNamespace(encoder=Encoder(), heads=Heads(*weights, bias=bias))
+    network = SimpleNamespace(encoder=Encoder(), heads=Heads(*weights, bias=bias), sizes=(2,))
     return SimpleNamespace(network=network, device="cpu")
 
 

@@ -16,11 +16,11 @@ SPEC = StreamSpec((1, 36, 36), (1, 64, 8))
 
 def test_weights_follow_from_the_seed_whatever_was_drawn_before(smoke):
     torch.manual_seed(1)
-    first = build_agent(smoke(), SPEC, 4, torch.device("cpu"))
+    first = build_agent(smoke(), SPEC, (4,), torch.device("cpu"))
     torch.rand(7)
     state = torch.get_rng_state()
-    second = build_agent(smoke(), SPEC, 4, torch.device("cpu"))
-    other = build_agent(smoke("--seed", "1"), SPEC, 4, torch.device("cpu"))
+    second = build_agent(smoke(), SPEC, (4,), torch.device("cpu"))
+    other = build_agent(smoke("--seed", "1"), SPEC, (4,), torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
     for one, two in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(one, two)
@@ -34,7 +34,7 @@ def test_the_network_of_the_benchmark_can_be_asked_for(smoke):
     argv = [word for name, value in chosen.items() for word in (f"--encoder.{name}", value)]
     spec = StreamSpec((1, 84, 84), (1, 1, 512), "int8")
     agent = build_agent(
-        smoke(*argv, "--agent.dueling", "false", "--agent.thirds", "none"), spec, 4, torch.device("cpu")
+        smoke(*argv, "--agent.dueling", "false", "--agent.thirds", "none"), spec, (4,), torch.device("cpu")
     )
     video = (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64 + (7 * 7 * 64 + 1) * 512
     audio = (4 * 512 + 1) * 256 + (256 + 1) * 128

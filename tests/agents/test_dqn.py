@@ -30,7 +30,7 @@ class Table(nn.Module):
     def __init__(self, *tables: list[list[float]]) -> None:
         super().__init__()
         self.tables = nn.ParameterList(torch.tensor(table) for table in tables)
-        self.num_actions, self.privileged = len(tables[0][0]), None
+        self.sizes, self.privileged = (len(tables[0][0]),), None
         self.num_calls = 0
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
@@ -84,7 +84,7 @@ def network_of(
     torch.manual_seed(0)
     sizes = {"video_features": 6, "audio_stream": "conv", "audio_features": 5, "features": 7}
     encoder = TwoStreamEncoder(spec, history=2, video_stream="small", attention="none", **sizes)
-    return MultimodalQNetwork(encoder, 4, dueling=dueling, fusion=fusion)
+    return MultimodalQNetwork(encoder, (4,), dueling=dueling, fusion=fusion)
 
 
 def observations(num: int = 3, spec: StreamSpec = SPEC) -> tuple[Tensor, Tensor, Tensor]:

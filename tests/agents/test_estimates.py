@@ -23,8 +23,8 @@ HUGE = 10**9
 
 def test_the_parameters_are_counted_without_a_network():
     config = TrainAgentConfig()
-    agent = build_agent(config, SPEC, 4, torch.device("cpu"))
-    assert num_parameters(config, SPEC, 4) == sum(one.numel() for one in agent.network.parameters())
+    agent = build_agent(config, SPEC, (4,), torch.device("cpu"))
+    assert num_parameters(config, SPEC, (4,)) == sum(one.numel() for one in agent.network.parameters())
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_the_parameters_are_counted_without_a_network():
 def test_what_does_not_fit_is_refused_before_it_is_allocated(changes, words):
     begun = time.monotonic()
     with pytest.raises(UsageError, match=words):
-        check_network(replace(TrainAgentConfig(), **changes), SPEC, 4)
+        check_network(replace(TrainAgentConfig(), **changes), SPEC, (4,))
     assert time.monotonic() - begun < 5
-    check_network(TrainAgentConfig(), SPEC, 4)
+    check_network(TrainAgentConfig(), SPEC, (4,))
 
 
 def test_more_environments_than_the_machine_holds_are_refused(smoke):

@@ -136,7 +136,7 @@ def test_two_pictures_give_what_the_agent_gives(video, audio):
     torch.manual_seed(0)
     spec = StreamSpec((3, 36, 40), (2, 16, 8))
     config = EncoderConfig(video_stream=video, audio_stream=audio, attention="none")
-    network = MultimodalQNetwork(build_encoder(config, spec, history=2), 4, dueling=True, fusion="joint")
+    network = MultimodalQNetwork(build_encoder(config, spec, history=2), (4,), dueling=True, fusion="joint")
     generator = torch.Generator().manual_seed(0)
     given = (
         torch.randint(0, 256, (3, 2, 3, 36, 40), dtype=torch.uint8, generator=generator),
@@ -169,7 +169,7 @@ def test_an_agent_of_one_modality():
     torch.manual_seed(0)
     spec = StreamSpec((1, 36, 36), (0, 0, 0))
     network = MultimodalQNetwork(
-        build_encoder(EncoderConfig(), spec, history=2), 4, dueling=False, fusion="joint"
+        build_encoder(EncoderConfig(), spec, history=2), (4,), dueling=False, fusion="joint"
     )
     video = torch.randint(0, 256, (2, 2, 1, 36, 36), dtype=torch.uint8)
     pictures = as_pictures(video, torch.zeros(2, 2, 0, 0, 0), torch.tensor([[True, False]] * 2))

@@ -67,7 +67,7 @@ def test_losses_are_those_of_the_cpu(precision, smoke):
     batch = Batch(*modalities, *numbers, *modalities)
     losses = []
     for device in (torch.device("cpu"), torch.device(DEVICE)):
-        agent = build_agent(config, spec, 4, device)
+        agent = build_agent(config, spec, (4,), device)
         losses.append(agent.losses(batch.to(device)).float().cpu().detach())
     tolerance = {"float32": 1e-3, "bfloat16": 5e-2}[precision]
     torch.testing.assert_close(losses[0], losses[1], rtol=tolerance, atol=tolerance)

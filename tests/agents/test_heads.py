@@ -29,7 +29,7 @@ def network_of(fusion: Fusion, dueling: bool, spec: StreamSpec = SPEC) -> Multim
     torch.manual_seed(0)
     sizes = {"video_features": 6, "audio_stream": "conv", "audio_features": 5, "features": 7}
     encoder = TwoStreamEncoder(spec, history=2, video_stream="small", attention="none", **sizes)
-    return MultimodalQNetwork(encoder, 4, dueling=dueling, fusion=fusion)
+    return MultimodalQNetwork(encoder, (4,), dueling=dueling, fusion=fusion)
 
 
 def batch_of(spec: StreamSpec = SPEC) -> Batch:
@@ -105,7 +105,7 @@ def test_dueling_is_refused_where_it_means_nothing(fusion: Fusion) -> None:
 
 
 def test_dueling_centres_the_advantages() -> None:
-    head = QHead(2, 3, dueling=True)
+    head = QHead(2, (3,), dueling=True)
     with torch.no_grad():
         head.advantage.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]]))
         head.advantage.bias.zero_()

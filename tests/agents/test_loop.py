@@ -43,7 +43,7 @@ class Bench:
         )
         self.envs = VectorisedEnv(env, num_envs=num_envs, seed=seed, is_apart=False, timeout_s=None)
         spec = self.envs.spec_of_streams
-        self.agent: MultimodalDqn = build_agent(config, spec, self.envs.num_actions, torch.device("cpu"))
+        self.agent: MultimodalDqn = build_agent(config, spec, self.envs.action_sizes, torch.device("cpu"))
         self.memory = ReplayMemory(
             spec, 200 * num_envs, num_envs=num_envs, history=config.memory.history, gamma=0.9
         )

@@ -31,7 +31,7 @@ def batch_of(size: int = 16, num_actions: int = 4) -> Batch:
 
 def agent_of(smoke, precision: str, *options: str) -> MultimodalDqn:
     config = smoke("--agent.precision", precision, *options)
-    return build_agent(config, SPEC, 4, CPU)
+    return build_agent(config, SPEC, (4,), CPU)
 
 
 def train(agent: MultimodalDqn, num_updates: int) -> list[float]:

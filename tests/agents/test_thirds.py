@@ -45,7 +45,7 @@ class TinyEncoder(nn.Module):
 
 def tiny(whole: list[list[float]], full: tuple[list[list[float]], list[list[float]]]) -> MultimodalQNetwork:
     """Return a network of two actions that is linear in (pixel, level), with these weights (A, 2)."""
-    network = MultimodalQNetwork(TinyEncoder(), 2, dueling=False, fusion="joint", has_thirds=True)  # type: ignore[arg-type]
+    network = MultimodalQNetwork(TinyEncoder(), (2,), dueling=False, fusion="joint", has_thirds=True)  # type: ignore[arg-type]
     with torch.no_grad():
         for head, weight in zip((network.heads[0], *network.privileged), (whole, *full), strict=True):
             head.advantage.weight.copy_(torch.tensor(weight))
@@ -132,7 +132,7 @@ def test_the_formula_takes_the_masked_network_s_choice_at_the_next_state() -> No
     rated = Views(zeros, (zeros, zeros), (torch.tensor([[5.0, 7.0]]), torch.tensor([[1.0, 2.0]])))
     chosen = Views(zeros, (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])), (rated.full[0], zeros))
     numbers = torch.tensor([0]), torch.tensor([1.0]), torch.tensor([0.5])
-    video, audio = asymmetric(values, rated, chosen, *numbers, huber=True)
+    video, audio = asymmetric(values, rated, chosen, *numbers, sizes=(2,), huber=True)
     assert (video.item(), audio.item()) == (3.5 - 0.5, 2.0 - 0.5)  # 1 + 5 / 2 and 1 + 2 / 2, by Huber
 
 
@@ -140,7 +140,7 @@ def test_the_formula_takes_the_masked_network_s_choice_at_the_next_state() -> No
 @pytest.mark.parametrize("stream", [VIDEO, AUDIO])
 def test_a_view_is_what_the_network_gives_when_the_flag_is_down_to_the_bit(smoke, options, stream) -> None:
     torch.manual_seed(0)
-    network = build_network(smoke(*options), SPEC, 4)
+    network = build_network(smoke(*options), SPEC, (4,))
     video = torch.randint(256, (5, 4, *SPEC.video), dtype=torch.uint8)
     audio, present = torch.rand(5, 4, *SPEC.audio).half(), torch.ones(5, 2, dtype=torch.bool)
     views, hidden = network.views(video, audio, present), only(present, stream)
@@ -247,7 +247,7 @@ def test_thirds_are_learned_where_one_head_reads_both_streams(smoke, options, la
     spec = SPEC if lacking is None else SPEC._replace(**{lacking: (0, 0, 0)})
     config = replace(smoke(), agent=DqnConfig(**options))
     assert config.agent.no_thirds(spec) == reason
-    network = build_network(config, spec, 4)
+    network = build_network(config, spec, (4,))
     assert (network.privileged is None) is (reason is not None)
     assert any(name.startswith("privileged.1.") for name in network.state_dict()) is (reason is None)
 

@@ -22,7 +22,10 @@ MISTAKES = {
     ),
     "unknown environment": (["train", "agent", "--env", "spl/Becon-v0"], "did you mean spl/Beacon-v0?"),
     "no streams": (["train", "agent", "--env", "CartPole-v1"], "no picture and no sound in the observation"),
-    "continuous actions": (["train", "agent", "--env", "Pendulum-v1"], "only Discrete is supported"),
+    "bins without a Box": (
+        ["train", "agent", "--bins", "5"],
+        "env.bins 5 needs a Box, and the actions are Discrete(4)",
+    ),
     "no module": (["train", "agent", "--env", "nowhere_to_be:Found"], "there is no module 'nowhere_to_be'"),
     "no yaml": (["train", "agent", "--config", "missing.yaml"], "missing.yaml: expected a YAML file"),
     "not a run": (["evaluate", "agent", "."], "is not a run directory: it has no config.yaml"),

@@ -1,6 +1,7 @@
 """The adapter: every kind of picture and sound by hand, the choice of streams, frame skipping, refusals."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -361,13 +362,29 @@ def test_nothing_usable_is_refused_with_what_was_found(useless):
 
 
 @pytest.mark.parametrize(
-    "action_space",
-    [spaces.Box(-1, 1, (2,)), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2)],
-    ids=["Box", "MultiDiscrete", "MultiBinary"],
+    ("action_space", "sizes"),
+    [
+        (spaces.Box(-1, 1, (2,)), (5, 5)),
+        (spaces.MultiDiscrete([2, 3]), (2, 3)),
+        (spaces.MultiBinary(2), (2, 2)),
+        (spaces.Dict(grip=spaces.Discrete(3), joint=spaces.Box(0, 1, (1,))), (3, 5)),
+    ],
+    ids=["Box", "MultiDiscrete", "MultiBinary", "Dict"],
 )
-def test_actions_that_are_not_discrete_are_refused(action_space):
-    with pytest.raises(ValueError, match=r"action space .* only Discrete is supported"):
-        AudioVisualEnv(Scripted(PICTURE, [], action_space), small(PICTURE))
+def test_the_environment_gets_an_action_of_its_own(action_space, sizes):
+    raw = Scripted(PICTURE, [PICTURE.sample()] * 5, action_space)
+    has_box = 5 in sizes
+    env = AudioVisualEnv(raw, replace(small(raw.observation_space), bins=5 if has_box else None))
+    assert env.action_sizes == sizes
+    assert env.action_space == spaces.MultiDiscrete(sizes)
+    env.reset()
+    for action in ((0, 0), (1, 1), np.array([0, 1])):
+        env.step(action)
+    assert all(action_space.contains(action) for action in raw.actions)
+    told = [str(spaces.flatten(action_space, action)) for action in raw.actions]
+    assert len(set(told)) == 3
+    with pytest.raises(ValueError, match=r"^a world: the action space has a Text; only Discrete"):
+        AudioVisualEnv(Scripted(PICTURE, [], spaces.Text(3)), EnvConfig(id="a world"))
 
 
 @pytest.mark.parametrize("start", [1, -1, 0])
@@ -375,7 +392,7 @@ def test_actions_count_from_zero(start):
     raw = Scripted(PICTURE, [PICTURE.sample()] * 4, spaces.Discrete(3, start=start))
     env = AudioVisualEnv(raw, small(raw.observation_space))
     assert env.action_space == spaces.Discrete(3)
-    assert env.num_actions == 3
+    assert env.action_sizes == (3,)
     env.reset()
     for action in (0, 2, np.int64(1)):
         env.step(action)

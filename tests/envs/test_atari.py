@@ -39,7 +39,7 @@ def play(env: AudioVisualEnv, seed: int) -> tuple[list[np.ndarray], list[np.ndar
     """Return pictures, waveforms and rewards of the same number of frames, four to a step."""
     env.reset(seed=seed)
     pictures, waveforms, rewards = [], [], []
-    for action in actions(env.num_actions):
+    for action in actions(env.action_sizes[0]):
         observation, reward, terminated, truncated, _ = env.step(action)
         assert (terminated, truncated) == (False, False)
         pictures.append(observation.video[0])
@@ -100,7 +100,7 @@ def test_a_waveform_is_the_games_own_last_chunk():
     assert env.spec_of_streams == StreamSpec((1, 84, 84), (1, 1, 512), "int8")
     observation, _ = env.reset(seed=4)
     assert (observation.audio == 0).all()
-    heard = [env.step(action)[0] for action in actions(env.num_actions)]
+    heard = [env.step(action)[0] for action in actions(env.action_sizes[0])]
     assert any(observation.audio.any() for observation in heard)
     for observation, chunk in zip(heard, sounds[3::4], strict=True):
         assert observation.audio.dtype == np.int8

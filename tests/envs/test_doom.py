@@ -77,7 +77,7 @@ def test_each_seed_of_a_run_finds_a_new_engine():
 def test_a_scenario_of_ours_is_heard_as_long_as_its_step(frame_skip):
     env = make_env(EnvConfig(id="spl/DoomDefendCenter-v0", frame_skip=frame_skip))
     assert env.waveform.shape == (1, 1260 * (frame_skip or 4))
-    assert env.num_actions == 4  # one button at a time
+    assert env.action_sizes == (4,)  # one button at a time
     env.reset(seed=0)
     for _ in range(5):
         env.step(1)

@@ -151,7 +151,7 @@ def test_an_id_or_class_of_a_module_is_made_with_its_arguments(world):
     for env_id in (f"{world}:TestTone-v2", f"{world}:Tone"):
         assert make_env(EnvConfig(id=env_id)).unwrapped.level == 0
         env = make_env(EnvConfig(id=env_id, kwargs={"level": 0.5}))
-        assert (env.unwrapped.level, env.num_actions, env.sample_rate_hz) == (0.5, 5, 8_000)
+        assert (env.unwrapped.level, env.action_sizes, env.sample_rate_hz) == (0.5, (5,), 8_000)
         env.reset()
         assert (env.waveform == 0.5).all()
     assert (

@@ -45,7 +45,7 @@ def test_every_sample_of_a_game_is_heard(made, game):
     np.testing.assert_array_equal(np.concatenate(waveforms, axis=1).T, sound / np.float32(32_768))
     assert game.describe()["frame_skip"] == 4
     assert game.sample_rate_hz == 44_100
-    assert len(game.get_wrapper_attr("get_action_meanings")()) == game.num_actions == 126
+    assert len(game.get_wrapper_attr("get_action_meanings")()) == game.action_sizes[0] == 126
 
 
 def test_a_second_game_gets_a_process_of_its_own_and_plays_alike():

@@ -123,7 +123,7 @@ def test_an_agent_finds_planted_spots_and_tones(method, video):
     spec = StreamSpec((1, 84, 84), (1, 64, 16))
     config = EncoderConfig(video_stream=video, attention="none")
     network = even_weights(
-        MultimodalQNetwork(build_encoder(config, spec, history=2), 3, dueling=False, fusion="joint")
+        MultimodalQNetwork(build_encoder(config, spec, history=2), (3,), dueling=False, fusion="joint")
     )
     model = AsPictures(network, 2)
     pictures, middles = spots(2, (84, 84))

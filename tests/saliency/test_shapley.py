@@ -57,7 +57,7 @@ def network():
     torch.manual_seed(0)
     spec = StreamSpec((1, 36, 36), (1, 16, 8))
     encoder = build_encoder(EncoderConfig(), spec, history=2)
-    return MultimodalQNetwork(encoder, 4, dueling=True, fusion="joint")
+    return MultimodalQNetwork(encoder, (4,), dueling=True, fusion="joint")
 
 
 def modalities() -> tuple[Tensor, Tensor, Tensor]:

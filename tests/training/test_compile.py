@@ -12,7 +12,7 @@ def test_a_missing_compiler_is_told(smoke, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ValueError, match=r"needs a C\+\+ compiler on the CPU, found none of g\+\+, clang"):
-        build_agent(smoke("--agent.compile", "true"), SPEC, 4, CPU)
+        build_agent(smoke("--agent.compile", "true"), SPEC, (4,), CPU)
     monkeypatch.setenv("CXX", "/no/such/compiler")
     with pytest.raises(ValueError, match="found none of /no/such/compiler; install"):
         compiled(torch.sin, CPU)

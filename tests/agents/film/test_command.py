@@ -157,7 +157,7 @@ def test_a_small_picture_has_a_map_although_the_last_convolution_leaves_one_plac
     torch.manual_seed(0)
     config = EncoderConfig(attention="none")
     encoder = build_encoder(config, StreamSpec((1, 36, 36), (1, 16, 8)), history=2)  # 36 -> 8 -> 3 -> 1
-    network = MultimodalQNetwork(encoder, 4, dueling=True, fusion="joint")
+    network = MultimodalQNetwork(encoder, (4,), dueling=True, fusion="joint")
     video = torch.randint(0, 256, (1, 2, 1, 36, 36), dtype=torch.uint8)
     stack = Stack(video, torch.rand(1, 2, 1, 16, 8).half(), torch.tensor([[True, True]]))
     maps = []
@@ -187,7 +187,7 @@ def test_the_sentences_stand_beside_the_film_while_their_decisions_are_shown(run
 
 
 def test_a_sentence_that_is_said_again_stays_and_what_begins_after_the_film_is_left_out():
-    kept = subtitles.Subtitles(["LEFT", "RIGHT"])
+    kept = subtitles.Subtitles(["LEFT", "RIGHT"].__getitem__)
     for begins_s, action, changes in ((0.0, 0, 0.8), (1.5, 0, 0.8), (3600.5, 1, 0.8), (3602.0, 1, 0.0)):
         evidence = Evidence((True, True), (True, True), (changes, 0.0, changes))
         reason = Reason(action, np.zeros(2, np.float32), None, evidence=evidence)

@@ -21,7 +21,7 @@ from spl.agents.film.frame import (
 from spl.agents.film.text import enlarged, fill, heated, painted, palette, word, write
 
 LONGEST = PANEL_WIDTH - LABEL_WIDTH - NUMBER_WIDTH
-EMPTY = View(None, None, None, None, None, (0.0, 1.0), None, None, (True, True), 0.0, "")
+EMPTY = View(None, None, None, None, None, (0.0, 1.0), (), "", None, (True, True), 0.0, "")
 
 
 def screen(num_actions: int = 3, **options) -> Screen:
@@ -40,13 +40,13 @@ def longest_run(page: np.ndarray, colour: tuple[int, int, int], left: int = 0) -
 
 def test_bars_are_as_long_as_their_values_and_the_chosen_one_has_its_colour():
     values = np.array([0.0, 0.5, 1.0], np.float32)
-    page = screen().draw(EMPTY._replace(values=values, action=2, value_range=(-1.0, 1.0)))
+    page = screen().draw(EMPTY._replace(values=values, chosen=(2,), value_range=(-1.0, 1.0)))
     left = screen().panel_left + LABEL_WIDTH
     assert longest_run(page, CHOSEN, left) == LONGEST
     assert longest_run(page, FAINT, left) == pytest.approx(0.75 * LONGEST, abs=1)
-    page = screen().draw(EMPTY._replace(values=values, action=0, value_range=(-1.0, 1.0)))
+    page = screen().draw(EMPTY._replace(values=values, chosen=(0,), value_range=(-1.0, 1.0)))
     assert longest_run(page, CHOSEN, left) == pytest.approx(0.5 * LONGEST, abs=1)
-    even = EMPTY._replace(values=np.ones(3, np.float32), action=0, value_range=(1.0, 1.0))
+    even = EMPTY._replace(values=np.ones(3, np.float32), chosen=(0,), value_range=(1.0, 1.0))
     assert longest_run(screen().draw(even), FAINT, left) < 20, "no range, no bars; and no division by zero"
 
 
@@ -76,7 +76,7 @@ def test_every_picture_of_a_screen_is_even_and_alike_in_size():
 def test_of_many_actions_the_best_are_shown_and_none_is_drawn_outside():
     values = np.arange(100, dtype=np.float32)
     one = screen(100)
-    page = one.draw(EMPTY._replace(values=values, action=99, value_range=(0.0, 99.0)))
+    page = one.draw(EMPTY._replace(values=values, chosen=(99,), value_range=(0.0, 99.0)))
     bars = (page[:, one.panel_left + LABEL_WIDTH + 10] != BACKGROUND).any(axis=1)
     assert (np.diff(bars.astype(int)) == 1).sum() >= MAX_ROWS
     assert longest_run(page, CHOSEN, one.panel_left + LABEL_WIDTH) == LONGEST

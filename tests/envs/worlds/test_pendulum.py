@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from spl.envs.actions import ActionForm
 from spl.envs.worlds.pendulum import PendulumEnv, heard_at_receivers, pendulum_pictures
 from spl.envs.worlds.pendulum_values import action_values, grid_values, torques_of, turn
 
@@ -82,6 +83,21 @@ def test_the_torques_are_the_actions():
     env.step(8)
     with pytest.raises(ValueError, match=r"0\.\.8"):
         env.step(9)
+
+
+def test_the_torque_of_a_box_is_that_of_the_bins():
+    bins, box = PendulumEnv(num_torques=9), PendulumEnv(torque="box")
+    form = ActionForm(box.action_space, bins=9)
+    assert [float(form.raw(action)[0]) for action in range(9)] == torques_of(9)
+    bins.reset(seed=0), box.reset(seed=0)
+    for action in (8, 0, 3, 5, 4):
+        (seen, *others), (seen_too, *others_too) = bins.step(action), box.step(form.raw(action))
+        assert others == others_too
+        assert all((seen[name] == seen_too[name]).all() for name in seen)
+    with pytest.raises(ValueError, match="action must be in Box"):
+        box.step(np.array([2.1], np.float32))
+    with pytest.raises(ValueError, match="torque must be bins or box, got 'free'"):
+        PendulumEnv(torque="free")
 
 
 def test_doppler_shift_and_loudness_by_hand():
