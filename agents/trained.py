@@ -80,7 +80,7 @@ class TrainedAgent:
 
     @property
     def q_values(self) -> NDArray[np.float32]:
-        """The values ``(A,)`` of all actions at the newest decision.
+        """The values ``(A,)`` of all actions at the newest decision; of several dimensions their utilities.
 
         Raises:
             ValueError: if nothing is decided yet.

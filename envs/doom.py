@@ -11,7 +11,7 @@ ENGINE_STEPS = 1_000  # at most what lies between two seeds of a run, so that ea
 NO_SOUND = "silent: ViZDoom finds no OpenAL on this machine; install it (Debian: libopenal1)"
 
 
-class StraightEnds(gymnasium.Wrapper[Any, int, Any, int]):
+class StraightEnds(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Cures what ViZDoom says of an episode's end, and tells the sound's rate.
 
     The engine has no state after the last tic and its wrapper returns zeros instead: here the last true
@@ -25,6 +25,7 @@ class StraightEnds(gymnasium.Wrapper[Any, int, Any, int]):
         game = env.unwrapped.game  # type: ignore[attr-defined]
         game.add_game_args("+snd_efx 0")  # OpenAL's effects abort the whole process
         self.sample_rate_hz = int(game.get_audio_sampling_rate())
+        self.buttons = [button.name for button in game.get_available_buttons()]  # names of a MultiBinary
         self.sound_warning = NO_SOUND if ctypes.util.find_library("openal") is None else None
         self._last: dict[str, Any] = {}
         self._num_steps = 0  # of the engine
@@ -37,7 +38,7 @@ class StraightEnds(gymnasium.Wrapper[Any, int, Any, int]):
         self._last, info = self.env.reset(seed=seed, options=options)
         return self._last, info
 
-    def step(self, action: int) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one action for ``frame_skip`` tics."""
         self._num_steps += 1
         observation, reward, terminated, truncated, info = self.env.step(action)

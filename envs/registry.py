@@ -90,7 +90,10 @@ def _make(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool) -> gymnasium.E
         maker = make_doom if is_fixed else _shipped
     else:
         maker = gymnasium.make
-        if str(getattr(gymnasium.registry.get(env_id), "entry_point", "")).startswith("ale_py"):
+        entry_point = str(getattr(gymnasium.registry.get(env_id), "entry_point", ""))
+        if entry_point.startswith("gymnasium.envs.box2d"):
+            require("Box2D", f"{env_id} needs Box2D")
+        if entry_point.startswith("ale_py"):
             raise UsageError(f"{env_id} has no sound, and its frame skip loses frames: use {ale_id(env_id)}")
     try:
         env = maker(env_id, **kwargs)

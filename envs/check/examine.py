@@ -232,7 +232,7 @@ def _has_room(kept: list[Moment]) -> bool:
 
 def _of_memory(adapted: AudioVisualEnv, capacity: int) -> Finding:
     """Return what a transition takes in the replay memory, where each observation is stored once."""
-    size = adapted.spec_of_streams.nbytes + BOOKKEEPING_BYTES
+    size = adapted.spec_of_streams.nbytes + BOOKKEEPING_BYTES + 2 * (len(adapted.action_sizes) - 1)
     mebibytes = size * (capacity + max(MIN_SLACK, capacity // SLACK_SHARE)) / 2**20
     what = f"{size:,} bytes a transition; a memory of {capacity:,} takes {mebibytes:,.0f} MiB of RAM"
     return Finding("memory", "ok", what)

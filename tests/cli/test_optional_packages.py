@@ -144,6 +144,7 @@ NEEDED_BY = {
         (["check", "env", "ALE/Pong-v5"], "ALE/Pong-v5 needs ale-py"),
         (["envs", "ALE/Breakout-v5"], "ALE/Breakout-v5 needs ale-py"),
     ],
+    "Box2D": [(["check", "env", "CarRacing-v3"], "CarRacing-v3 needs Box2D")],
     "vizdoom": [
         (["train", "agent", "--config", "doom"], "VizdoomBasicAudio-v1 needs vizdoom"),
         (["record", "--env", "VizdoomBasicAudio-v1"], "VizdoomBasicAudio-v1 needs vizdoom"),

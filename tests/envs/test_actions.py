@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from spl.agents.names import ActionNames
 from spl.envs.actions import MAX_DIMENSIONS, ActionForm, as_action
+from spl.envs.config import EnvConfig
+from spl.envs.registry import make_env
 
 WIDE = spaces.Box(np.array([-1.0, 0.0, 0.0], np.float32), np.array([1.0, 1.0, 1.0], np.float32))
 NESTED = spaces.Dict(
@@ -137,3 +140,26 @@ def test_the_wrapper_that_the_sentence_names_bounds_the_actions():
 
     wrapped = gymnasium.wrappers.TransformAction(Unbounded(), lambda a: a, spaces.Box(-1.0, 1.0, (2,)))
     assert ActionForm(wrapped.action_space).sizes == (3, 3)
+
+
+@pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
+def test_a_car_is_steered_by_a_box():
+    pytest.importorskip("Box2D")
+    env = make_env(EnvConfig(id="CarRacing-v3", bins=5))
+    assert env.action_sizes == (5, 5, 5)
+    assert ActionNames(env).of((4, 0, 2)) == "[0] +1, [1] +0, [2] +0.5"
+    env.reset(seed=0)
+    observation, reward, *_ = env.step((2, 4, 0))  # straight on, gas
+    assert observation.present.tolist() == [True, False]
+    assert np.isfinite(reward)
+    env.close()
+
+
+def test_a_marine_presses_any_buttons_together():
+    pytest.importorskip("vizdoom")
+    env = make_env(EnvConfig(id="VizdoomBasicAudio-v1", kwargs={"max_buttons_pressed": 0}))
+    assert env.action_sizes == (2, 2, 2)
+    assert ActionNames(env).of((0, 1, 1)) == "MOVE_LEFT 0, MOVE_RIGHT 1, ATTACK 1"
+    env.reset(seed=0)
+    env.step((0, 1, 1))
+    env.close()
