@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spl.agents.checkpoint import Parts, without_unread_code
+from spl.agents.checkpoint import Parts, as_saved_now
 from spl.agents.config import TrainAgentConfig, build_agent, check_ram, create_run, read_run, slack_of
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
@@ -180,7 +180,7 @@ def restore(
         else:
             memory = new_memory(config, envs, folder / "memory")
         parts = assemble(config, agent, envs, memory)
-        state = without_unread_code(state, agent)
+        state = as_saved_now(state, agent)
         check_fits(state, parts.state_dict(), "checkpoint")
         return parts, parts.load_state_dict(state)
 

@@ -67,8 +67,21 @@ def folder_of(run: Path, which: str) -> Path:
     return run / "checkpoints" if which == "last" else run / "checkpoints" / which
 
 
-def without_unread_code(state: dict[str, Any], agent: MultimodalDqn) -> dict[str, Any]:
-    """Return a checkpoint's state as it would be saved now, of a run made while every network had a code.
+def as_saved_now(state: dict[str, Any], agent: MultimodalDqn) -> dict[str, Any]:
+    """Return a checkpoint's state as it would be saved now, of a run made by any earlier version."""
+    return _with_average(_without_unread_code(state, agent), agent)
+
+
+def _with_average(state: dict[str, Any], agent: MultimodalDqn) -> dict[str, Any]:
+    """Return the state with averaged weights: the newest, of a run made before weights were averaged."""
+    saved = state.get("agent", {})
+    if agent.averaged is None or "averaged" in saved or "network" not in saved:
+        return state
+    return {**state, "agent": {**saved, "averaged": saved["network"]}}
+
+
+def _without_unread_code(state: dict[str, Any], agent: MultimodalDqn) -> dict[str, Any]:
+    """Return the state without the joint code's layer, of a run made while every network had one.
 
     Where no head reads the joint code (`Heads.reads_code`), its layer stood unused behind the encoder's other
     weights. It got no gradient: the optimizer has no moments of it, and nothing that was learned is left out.

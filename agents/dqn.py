@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.averaged import AveragedNetwork
 from spl.agents.decoupled import best, taken
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.history import Stack
@@ -46,6 +47,7 @@ class MultimodalDqn:
         self.target = target.to(device).requires_grad_(False)
         self.target.load_state_dict(network.state_dict())
         self.decoders = None if decoders is None else decoders.to(device)
+        self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
         self.config = config
         self.generator = generator
         self.device = device
@@ -183,6 +185,8 @@ class MultimodalDqn:
         """Count an update, and move the target network when it is due."""
         self.num_updates += 1
         self._is_stale = True
+        if self.averaged is not None:
+            self.averaged.update(self.num_updates)
         if self.num_updates % self.config.target_every_updates:
             return
         with torch.no_grad():
@@ -195,14 +199,22 @@ class MultimodalDqn:
         """Let both networks begin with the weights of an encoder of the same shapes."""
         self.network.encoder.load_state_dict(encoder)
         self.target.load_state_dict(self.network.state_dict())
+        if self.averaged is not None:
+            self.averaged.begin_from(self.network)
         if self._low is not None:
             self._low[1].refresh()
         self._is_stale = True
 
+    def act_by_average(self) -> None:
+        """Take the averaged weights for good, if there are any: what learns no more acts by them."""
+        if self.averaged is not None:
+            self.network.load_state_dict(self.averaged.state_dict())
+            self._is_stale = True
+
     def state_dict(self) -> dict[str, Any]:
         """Return networks, counter and generator."""
-        decoders = {} if self.decoders is None else {"decoders": self.decoders.state_dict()}
-        return decoders | {
+        others = {"decoders": self.decoders, "averaged": self.averaged}
+        return {name: one.state_dict() for name, one in others.items() if one is not None} | {
             "network": self.network.state_dict(),
             "target": self.target.state_dict(),
             "num_updates": self.num_updates,
@@ -215,6 +227,8 @@ class MultimodalDqn:
         self.target.load_state_dict(state["target"])
         if self.decoders is not None:
             self.decoders.load_state_dict(state["decoders"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         if self._low is not None:
             self._low[1].refresh()
         self._is_stale = True

@@ -33,6 +33,7 @@ class DqnConfig:
     compile: bool = False  # compile the losses with torch.compile: half a minute at the start
     target_every_updates: Count = 250  # updates between copies to the target network
     target_tau: Share = 1.0  # share copied to the target network each time; 1 copies all
+    ema_decay: ShareBelow1 | None = 0.999  # a trained agent acts by a moving average of weights; null: off
     epsilon_start: Share = 1.0  # probability of a random action at the start
     epsilon_end: Share = 0.05  # probability of a random action at the end
     epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
-from spl.agents.checkpoint import folder_of, without_unread_code
+from spl.agents.checkpoint import as_saved_now, folder_of
 from spl.agents.conditions import UNTOUCHED, Condition, conditions
 from spl.agents.config import build_agent, kept_run
 from spl.agents.dqn import MultimodalDqn
@@ -83,9 +83,10 @@ def load_agent(
     try:
         check_environment(read_environment(run), env.describe(), run)
         agent = build_agent(config, env.spec_of_streams, env.action_sizes, device)
-        state = without_unread_code(checkpoint.load(folder), agent)
+        state = as_saved_now(checkpoint.load(folder), agent)
         check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")
         agent.load_state_dict(state["agent"])
+        agent.act_by_average()
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"the checkpoint {path} cannot be used: {error}") from error
     finally:

@@ -37,17 +37,17 @@ def draw_robustness(result: dict[str, Any], folder: Path, name: str = "robustnes
         axes.axvline(0, color="0.6", linewidth=0.8)
         axes.axvline(1, color="0.6", linewidth=0.8)
         for number, (is_monitored, modality) in enumerate(kinds):
-            name = MODALITIES[modality]
-            chosen = [one for one in shown if (one["is_monitored"], one["modality"]) == (is_monitored, name)]
+            failing = MODALITIES[modality]
+            kind = (is_monitored, failing)
+            chosen = [one for one in shown if (one["is_monitored"], one["modality"]) == kind]
             places = [rows.index(_row(one)) + (number - (len(kinds) - 1) / 2) * APART for one in chosen]
             values = [one["retained"] for one in chosen]
             lows, highs = zip(*(one["retained_95"] for one in chosen), strict=True)
-            axes.hlines(places, lows, highs, color=COLORS[name], linewidth=1.4)
-            face = "white" if is_monitored else COLORS[name]
-            label = f"{name} fails{', monitored' if is_monitored else ''}"
-            axes.plot(
-                values, places, "o", color=COLORS[name], markerfacecolor=face, markersize=4.5, label=label
-            )
+            color = COLORS[failing]
+            axes.hlines(places, lows, highs, color=color, linewidth=1.4)
+            face = "white" if is_monitored else color
+            label = f"{failing} fails{', monitored' if is_monitored else ''}"
+            axes.plot(values, places, "o", color=color, markerfacecolor=face, markersize=4.5, label=label)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))

@@ -37,7 +37,7 @@ class MovedConfig:
 class EvaluateClassifierConfig:
     """How a trained classifier is judged."""
 
-    which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
+    checkpoint: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
     masks: PathName | None = None  # folder of masks of a folder's images: where what they show is
     method: str = "grad-cam"  # saliency method that is held against the masks
@@ -54,7 +54,7 @@ class EvaluateClassifierConfig:
     @property
     def file(self) -> str:
         """Name of what is written, without ending."""
-        return f"evaluation-{self.which}"
+        return f"evaluation-{self.checkpoint}"
 
 
 def read_classifier(
@@ -100,7 +100,9 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     Raises:
         UsageError: as `read_classifier`, or if the images are of other classes.
     """
-    classifier, sets, run = read_classifier(folder, config.which, root=config.data.root, device=config.device)
+    classifier, sets, run = read_classifier(
+        folder, config.checkpoint, root=config.data.root, device=config.device
+    )
     pictures = Pictures(sets.test, plain(run.data, sets.size), run.seed)
     keys = in_order(len(sets.test.indices), run.recipe.batch_size)
     loader = batches(pictures, keys, num_workers=run.data.num_workers, is_pinned=False)
@@ -112,7 +114,7 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     if len(labels) > 1:
         warnings = warnings_of(logits, labels, config.max_error, generator_of(run.seed, "halves"))
     result = {
-        "which": config.which,
+        "checkpoint": config.checkpoint,
         "run_is_finished": (folder / "result.json").exists(),
         "data": run.data.name,
         "images": len(sets.test.indices),
@@ -126,12 +128,14 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     if masks is not None:
         layer = NETWORKS[run.model.name].stages[-1]
         result["masks"] = measure_masks(classifier, pictures, masks, config.method, layer)
-    title = f"{run.data.name}, {run.model.name}, {config.which} weights: {scores.top1:.2%}"
+    title = f"{run.data.name}, {run.model.name}, {config.checkpoint} weights: {scores.top1:.2%}"
     write_confusion(scores.confusion, sets.classes, folder / f"{config.file}.csv")
     draw_confusion(scores.confusion, sets.classes, title, folder / f"{config.file}.png")
     if warnings is not None:
-        draw_warning(warnings, title, folder / f"answers-{config.which}.png")
-        _draw_withheld(warnings, pictures, labels, sets.classes, folder / f"unanswered-{config.which}.png")
+        draw_warning(warnings, title, folder / f"answers-{config.checkpoint}.png")
+        _draw_withheld(
+            warnings, pictures, labels, sets.classes, folder / f"unanswered-{config.checkpoint}.png"
+        )
     replace_text(folder / f"{config.file}.json", json.dumps(result, indent=2) + "\n")
     return result
 

@@ -28,7 +28,7 @@ def print_evaluation(result: dict[str, Any], path: Path) -> None:
         print("the run is not finished: these are the weights of its last save so far")
     for each in (result["files"] or {"reasons": ()})["reasons"]:
         print(f"left out       {each['count']:,} ({each['reason']}): {named(each['names'], each['count'])}")
-    print(f"{result['which']} weights   {top} on {result['images']:,} held-out images")
+    print(f"{result['checkpoint']} weights   {top} on {result['images']:,} held-out images")
     if told := result.get("masks"):
         print(f"masks          {told['sentence']}")
     for sentence in (result["warning"] or {"sentences": ()})["sentences"]:

@@ -31,6 +31,7 @@ RENAMED = {
     "steps": "num_steps",
     "test.films": "test.paths",
     "test.recordings": "test.paths",
+    "which": "checkpoint",
 }
 # Option -> words for what runs did before there was one: their config.yaml does not name it.
 BEFORE = {
@@ -79,8 +80,9 @@ _CALLED = (
     ("frameskip skip action_repeat", "env.frame_skip"),
     ("gray grayscale greyscale", "grey"),
     ("per prioritized prioritized_replay spl self_paced pacing", "curriculum.name"),
-    ("checkpoint ckpt load load_path restore continue resume_from resume_from_checkpoint", "resume agent"),
-    ("pretrained_model weights init_from", "pretrained.run model.weights resume which"),
+    ("checkpoint ckpt load load_path restore continue resume_from resume_from_checkpoint",
+     "resume agent checkpoint"),
+    ("pretrained_model weights init_from", "pretrained.run model.weights resume checkpoint"),
     ("run model_path policy", "agent pretrained.run"),
     ("dataset data_name", "data.name data.paths"),
     ("data_dir data_path data_root dataset_dir dataset_path root path folder dir directory input",

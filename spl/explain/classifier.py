@@ -42,7 +42,7 @@ class ExplainClassifierConfig:
     num_measured: Count0 | None = 200  # held-out images to measure, evenly spread; 0: none, null: all
     num_curve_steps: Count = 16  # steps of the insertion and deletion curves
     batch_size: Count = 32  # images at a time
-    which: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
+    checkpoint: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     out: PathName | None = None  # output folder; null: explanation/ in the first run directory
@@ -75,7 +75,7 @@ def explain_classifier(
         UsageError: if a run, an image, a layer or the folder to be written does not serve.
     """
     subjects = read_subjects(
-        folders, config.which, layers=config.layers, root=config.data.root, device=config.device
+        folders, config.checkpoint, layers=config.layers, root=config.data.root, device=config.device
     )
     methods, left_out = {}, []
     for subject in subjects:
@@ -95,7 +95,9 @@ def explain_classifier(
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
     _write_measures(rows, notes, out)
     result = _as_json(subjects, drawn, rows, notes, gates)
-    replace_text(out / "measures.json", json.dumps({"which": config.which, **result}, indent=2) + "\n")
+    replace_text(
+        out / "measures.json", json.dumps({"checkpoint": config.checkpoint, **result}, indent=2) + "\n"
+    )
     return Explanation(rows, notes, out)
 
 

@@ -73,7 +73,7 @@ def test_a_pair_leaves_two_runs_that_can_be_judged_and_explained(tiny: Maker, ca
         judged = evaluate_classifier(folder, EvaluateClassifierConfig(device="cpu"))
         assert judged["top1"] == row[name]
         assert judged["run_is_finished"]
-        evaluate_classifier(folder, EvaluateClassifierConfig(device="cpu", which="best"))
+        evaluate_classifier(folder, EvaluateClassifierConfig(device="cpu", checkpoint="best"))
     words = ["--method", "grad-cam", "--num_drawn", "2", "--num_curve_steps", "2", "--device", "cpu"]
     assert main(["explain", "classifier", str(result.folder), str(peer), *words]) == 0
     printed = " ".join(capsys.readouterr().out.split())

@@ -197,11 +197,11 @@ def test_restarts_keep_the_best_and_tell_all(tiny: Maker):
 def test_evaluation_equals_what_training_said(tiny: Maker, capsys: pytest.CaptureFixture[str]):
     result = train(tiny("--recipe.epochs", "4", "--recipe.ema_decay", "0.5"))
     last = evaluate_classifier(result.folder, EvaluateClassifierConfig())
-    best = evaluate_classifier(result.folder, EvaluateClassifierConfig(which="best"))
+    best = evaluate_classifier(result.folder, EvaluateClassifierConfig(checkpoint="best"))
     assert {key: last[key] for key in ("top1", "top5", "loss")} == result.scores["last"]
     assert last["classes"] == result.scores["classes"]
     assert best["top1"] == result.scores["best"]["top1"]
-    assert main(["evaluate", "classifier", str(result.folder), "--which", "best"]) == 0
+    assert main(["evaluate", "classifier", str(result.folder), "--checkpoint", "best"]) == 0
     assert "best weights" in capsys.readouterr().out
     assert (result.folder / "evaluation-best.png").exists()
     classifier, sets, _ = read_classifier(result.folder, "last")

@@ -106,13 +106,13 @@ def test_files_are_drawn_with_the_class_that_is_named(runs, tmp_path, pictures):
 
 def test_best_weights_another_layer_and_fewer_images(runs):
     config = ExplainClassifierConfig(
-        which="best", layers=("layer1",), num_measured=2, num_drawn=1, method=("layer-cam",),
+        checkpoint="best", layers=("layer1",), num_measured=2, num_drawn=1, method=("layer-cam",),
         num_curve_steps=1, device="cpu",
     )  # fmt: skip
     told = explain_classifier(runs[:1], config)
     assert len(told.rows[0].measured.full) == 2
     result = json.loads((told.out / "measures.json").read_text())
-    assert (result["which"], result["runs"][0]["layer"]) == ("best", "layer1")
+    assert (result["checkpoint"], result["runs"][0]["layer"]) == ("best", "layer1")
     other = explain_classifier(runs[:1], ExplainClassifierConfig(**{**vars(config), "layers": ("layer3",)}))
     assert not torch.equal(other.rows[0].measured.masked, told.rows[0].measured.masked)
 
@@ -175,7 +175,7 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys, monkeypatch):
         (run, "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
         (run, "--num_measured", "-1"): "num_measured must be at least 0, got -1",
         (run, "--num_drawn", "0"): "num_drawn must be at least 1, got 0",
-        (run, "--which", "first"): "--which must be one of 'last', 'best'",
+        (run, "--checkpoint", "first"): "--checkpoint must be one of 'last', 'best'",
     }.items():
         assert cli.main(["explain", "classifier", *words]) == 2, words
         told = capsys.readouterr().err
