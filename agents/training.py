@@ -198,6 +198,8 @@ class Training:
         """Yield what was chosen."""
         config, envs, agent = self.config, self.envs, self.parts.agent
         yield f"streams    {describe_streams(envs.spec_of_streams, envs.streams)}"
+        if isinstance(actions := envs.streams["actions"], dict):
+            yield f"actions    {actions['space']} as {' x '.join(map(str, actions['sizes']))} values"
         for sentence in describe_left_out(envs.streams):
             yield f"left out   {sentence}"
         if envs.num_envs > 1 or envs.is_apart:

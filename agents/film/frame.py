@@ -132,7 +132,9 @@ class Screen:
         assert view.values is not None
         rows = np.arange(len(view.values))
         if len(rows) > MAX_ROWS:
-            rows = np.sort(np.argsort(-view.values, kind="stable")[:MAX_ROWS])
+            order = -view.values
+            order[list(view.chosen)] = -np.inf  # the best of its dimension, of several
+            rows = np.sort(np.argsort(order, kind="stable")[:MAX_ROWS])
         height = min(HIGHEST_ROW, (self.height - HEADS - FOOT) // len(rows))
         low, high = view.value_range
         left, right = self.panel_left, self.panel_left + PANEL_WIDTH

@@ -49,6 +49,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield train_agent(arm(tmp_path_factory.mktemp("arm")), console=quiet()).folder
 
 
+def test_the_run_tells_its_actions_at_its_start(tmp_path: Path) -> None:
+    console = quiet()
+    train_agent(arm(tmp_path, "--num_steps", "2"), console=console)
+    told = " ".join(console.file.getvalue().split())
+    assert (
+        "actions Dict('grip': Discrete(2), 'joints': Box([-1. 0.], [1. 2.], (2,), float32)) as 2 x 2 x 2"
+        in told
+    )
+
+
+@pytest.mark.slow
+def test_joints_and_a_grip_are_learned_together(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tests")
+        options = ("--bins", "3", "--num_envs", "1", "--num_steps", "2000", "--memory.capacity", "2500")
+        one = train_agent(arm(tmp_path, *options, "--agent.n_step", "1"), console=quiet()).folder
+        result = evaluate_agent(one, EvaluateAgentConfig(num_episodes=10, num_seeds=2), console=quiet())
+    returns = {name: result["conditions"][name]["mean"] for name in ("all modalities", "random actions")}
+    assert returns["random actions"] < 0  # -8: half the grip less the mean of the second joint, 16 times
+    assert returns["all modalities"] > 22  # the best is 26.7: the grip, and the first joint 2 times in 3
+
+
 def test_the_memory_has_what_was_done_in_every_dimension(folder: Path) -> None:
     memory = ReplayMemory.load(folder / "memory")
     batch = memory.gather(*memory.indices())
