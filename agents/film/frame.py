@@ -1,5 +1,6 @@
 """One frame of the film: the agent's observation, Q-values, saliency and action."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -30,6 +31,7 @@ SMALL, MEDIUM, LARGE, LINE = 12, 15, 26, 1.2  # of letters, and a line's height 
 HEADS, FOOT = 176, 58  # of the panel: above and below its bars
 MAX_ROWS, LEAST_ROW, HIGHEST_ROW, BAR = 18, 13, 30, 14  # of values: their heights, and a bar's at most
 LABEL_WIDTH, NUMBER_WIDTH = 108, 62
+NAME_WIDTH = 24  # letters of an action's name in a line
 
 say = partial(write, paper=BACKGROUND)
 
@@ -117,10 +119,12 @@ class Screen:
         )
         say(page, "action", MARGIN + 48, left + LABEL_WIDTH, size=SMALL, colour=FAINT)
         if view.action:
-            name = view.action
-            size = LARGE if len(name) <= 10 else MEDIUM if len(name) <= 20 else SMALL
-            top = MARGIN + 62 + (LARGE - size) // 2
-            say(page, name, top, left + LABEL_WIDTH, size=size, colour=CHOSEN, is_bold=True)
+            lines = textwrap.wrap(view.action, NAME_WIDTH, max_lines=2, placeholder=" ...")
+            size = LARGE if len(view.action) <= 10 else MEDIUM if len(lines) == 1 else SMALL
+            top = MARGIN + 62 + (LARGE - size) // 2 if len(lines) == 1 else MARGIN + 61
+            for number, line in enumerate(lines):
+                at = top + number * round(LINE * size)
+                say(page, line, at, left + LABEL_WIDTH, size=size, colour=CHOSEN, is_bold=True)
         if view.values is not None:
             low, high = view.value_range
             say(page, "Q-values", MARGIN + 122, left, size=SMALL, colour=FAINT)

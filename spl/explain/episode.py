@@ -1,6 +1,7 @@
 """An episode as one figure: steps with maps over video and audio, and the modalities' shares."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 INK, VIDEO_COLOUR, AUDIO_COLOUR = "#24292f", "#2f6db3", "#c2571a"
 CELL = 1.5  # inches
+NAME_WIDTH, NAME_LINES = 24, 4  # letters of an action's name in a line, and lines
 MOST_SHARES = 200  # that are drawn over time; of a longer episode several steps are taken together
 
 
@@ -52,7 +54,8 @@ def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title:
     grid = upper.subplots(2, len(moments), squeeze=False)
     for column, moment in enumerate(moments):
         frame, strip = grid[0, column], grid[1, column]
-        told = f"step {moment.step}\n{moment.action} {moment.probability:.2f}"
+        name = "\n".join(textwrap.wrap(moment.action, NAME_WIDTH, max_lines=NAME_LINES, placeholder=" ..."))
+        told = f"step {moment.step}\n{name} {moment.probability:.2f}"
         frame.set_title(told, fontsize=8, color=INK)
         _show(frame, moment.video, moment.video_map)
         _show(strip, None if moment.audio is None else moment.audio[None], moment.audio_map, is_sound=True)

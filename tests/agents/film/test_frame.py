@@ -73,6 +73,17 @@ def test_every_picture_of_a_screen_is_even_and_alike_in_size():
     assert screen(scale=None, picture_size=(900, 900)).scale == 1
 
 
+def test_the_values_of_every_dimension_are_shown_and_a_long_name_takes_two_lines():
+    values = np.arange(30, dtype=np.float32)  # three dimensions of ten, the chosen of the first below others
+    view = EMPTY._replace(values=values, value_range=(-60.0, 29.0))
+    page = screen(30).draw(view._replace(chosen=(9, 19, 29), action="gas +1, brake +0, steering -0.33"))
+    bars = (page[:, screen().panel_left + LABEL_WIDTH :] == np.array(CHOSEN)).all(axis=2).sum(axis=1) > 80
+    assert (np.diff(bars.astype(int)) == 1).sum() == 3
+    one = screen(30).draw(view._replace(chosen=(9, 19, 29), action="gas +1, brake +0"))
+    assert longest_run(page, CHOSEN) == longest_run(one, CHOSEN)
+    assert (page != one).any()
+
+
 def test_of_many_actions_the_best_are_shown_and_none_is_drawn_outside():
     values = np.arange(100, dtype=np.float32)
     one = screen(100)
