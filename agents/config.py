@@ -119,6 +119,9 @@ class TrainAgentConfig:
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
     report_every_steps: Count = 1_000  # steps between rows of metrics.jsonl
+    evaluate_every_steps: Count0 = 0  # steps between evaluations while it is trained; 0: none
+    evaluate_episodes: Count = 5  # greedy episodes of each; the best checkpoint is kept beside the last
+    evaluate_each_modality: bool = False  # also with video alone, and with audio alone
     checkpoint_every_steps: Count = 10_000  # between checkpoints; sooner when the memory's slack is spent
     checkpoint_every_minutes: Positive = 10.0  # minutes between checkpoints, at most
     save_memory: bool = True  # save the memory with each checkpoint, so that a resumed run has it
@@ -132,6 +135,9 @@ class TrainAgentConfig:
             )
         if self.step_timeout_s is not None and self.env_workers is False:
             raise ValueError("step_timeout_s needs environments in processes of their own: env_workers=true")
+        idle = self.evaluate_episodes != TrainAgentConfig.evaluate_episodes or self.evaluate_each_modality
+        if idle and not self.evaluate_every_steps:
+            raise ValueError("evaluate options need evaluate_every_steps: say how often it is evaluated")
         self._check_pretraining()
 
     def _check_pretraining(self) -> None:
@@ -275,6 +281,9 @@ MAY_CHANGE = (
     "step_timeout_s",
     "max_faults",
     "report_every_steps",
+    "evaluate_every_steps",
+    "evaluate_episodes",
+    "evaluate_each_modality",
     "checkpoint_every_steps",
     "checkpoint_every_minutes",
     "num_threads",

@@ -20,7 +20,7 @@ class Meter:
         self.num_updates = 0  # of this stretch
         self.row_updates = 0  # since the last row, which may lie in an earlier stretch
         self.stretch_updates = 0  # of them, those of this stretch
-        self.saving_s = 0.0  # since the last row
+        self.saving_s = self.evaluating_s = 0.0  # since the last row
         self.loss_sum: Tensor | None = None
 
     def add(self, loss: Tensor) -> None:
@@ -38,13 +38,15 @@ class Meter:
             "time/updates_per_second": self.stretch_updates / seconds,
             "time/share_saving": self.saving_s / seconds,
         }
+        if self.evaluating_s:
+            values["time/share_evaluating"] = self.evaluating_s / seconds
         if self.loss_sum is not None:
             values |= {
                 f"train/{name}": loss / self.row_updates
                 for name, loss in zip(LOSSES, self.loss_sum.reshape(-1).tolist(), strict=False)
             }
         self.since, self.row_step, self.loss_sum = time.monotonic(), step, None
-        self.row_updates, self.stretch_updates, self.saving_s = 0, 0, 0.0
+        self.row_updates, self.stretch_updates, self.saving_s, self.evaluating_s = 0, 0, 0.0, 0.0
         return values
 
     def state_dict(self) -> dict[str, Any]:

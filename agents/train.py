@@ -5,8 +5,9 @@ import json
 import math
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -15,9 +16,9 @@ from spl.agents.build import is_fresh, open_envs, prepare
 from spl.agents.config import TrainAgentConfig, read_run
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.estimates import check_envs
-from spl.agents.loop import RECENT_EPISODES
+from spl.agents.loop import RECENT_EPISODES, Episode
 from spl.agents.pretraining import open_run, pretrain
-from spl.agents.training import Training
+from spl.agents.training import Hooks, Training
 from spl.config.errors import RunError, UsageError
 from spl.pretrain.config import RESTARTS
 from spl.runs.directory import RunContext, describe_run, held_run
@@ -46,11 +47,23 @@ def train_agent(
     command: list[str] | None = None,
     console: Console | None = None,
     go_on_with: str | None = None,
+    on_row: Callable[[int, Mapping[str, Any]], Any] | None = None,
+    on_episode: Callable[[int, Episode], Any] | None = None,
 ) -> Result:
     """Train an agent as ``config`` says, in a new run folder or on from the one to ``resume``.
 
-    Whatever ends the run early, a signal or an error, it is saved first. ``go_on_with`` is the command that a
-    stopped run names; None resumes its folder alone.
+    Whatever ends the run early, a signal or an error, it is saved first.
+
+    Args:
+        config: of the run.
+        resume: folder of a run to go on with.
+        command: as the run directory tells it; None: this process's.
+        console: where it tells how far it is; standard error by default.
+        go_on_with: the command that a stopped run names; None resumes its folder alone.
+        on_row: called with the step and each row of ``metrics.jsonl``, evaluations too. One that returns
+            False ends the run, which is saved and can be resumed; what it raises ends it likewise.
+        on_episode: called with the step and each episode of training that ended, its ``total`` and
+            ``length``; likewise.
 
     Raises:
         UsageError: if the environment, the memory or the folder does not serve; nothing was started then.
@@ -60,7 +73,8 @@ def train_agent(
     if config.restarts > 1:
         name = f"{config.env.id.split('/')[-1]}-s{config.seed}"
         with held_run(resume, Path(config.runs) / "agent", name, command, console) as context:
-            return train_restarts(context._replace(resume_with=go_on_with), config)
+            context = context._replace(resume_with=go_on_with)
+            return train_restarts(context, config, on_row=on_row, on_episode=on_episode)
     threads = Threads(config.num_threads)
     torch.set_flush_denormal(True)
     command = sys.argv if command is None else command
@@ -84,14 +98,16 @@ def train_agent(
         folder, parts, faults = prepare(config, envs, folder, command)
         if resume is None and not config.pretrain_steps:
             held.enter_context(hold(folder))
-        training = Training(config, parts, folder, threads, console, faults, assumed)
+        hooks = Hooks(on_row, on_episode)
+        training = Training(config, parts, folder, threads, console, faults, assumed, hooks)
+        held.callback(training.evaluations.close)
         again = go_on_with or command_to_resume(folder)
         is_finished = run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again)
     mean_return = float(parts.progress.returns.mean()) if parts.progress.recent else math.nan
     return Result(folder, parts.progress.step, is_finished, mean_return)
 
 
-def train_restarts(context: RunContext, config: TrainAgentConfig) -> Result:
+def train_restarts(context: RunContext, config: TrainAgentConfig, **hooks: Any) -> Result:
     """Train ``restarts`` initialisations in sub-folders, of the seeds from ``seed`` on; keep the best agent.
 
     The best is the one with the highest mean return over the last episodes of its training, exploration
@@ -110,7 +126,7 @@ def train_restarts(context: RunContext, config: TrainAgentConfig) -> Result:
 
         def train(place: Path, one: TrainAgentConfig) -> bool:
             result = train_agent(
-                one, resume=place, command=context.command, console=context.console, go_on_with=again
+                one, resume=place, command=context.command, console=context.console, go_on_with=again, **hooks
             )
             if result.is_finished and math.isnan(result.mean_return):
                 raise RunError(f"no episode ended in its {one.num_steps:,} steps, which could be compared")

@@ -2,10 +2,10 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -14,7 +14,8 @@ from torch import Tensor
 from spl.agents.checkpoint import Parts, save
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import PRETRAINING
-from spl.agents.loop import Collected, NonFiniteBatch, learn
+from spl.agents.evaluations import Evaluations
+from spl.agents.loop import Collected, Episode, NonFiniteBatch, learn
 from spl.config.errors import RunError
 from spl.envs.chosen_streams import describe_left_out, describe_streams
 from spl.envs.vector import Fault
@@ -25,6 +26,13 @@ from spl.training.loop import NotTaken, Part
 
 TOLD_THIRDS = "each transition is learned whole, as video alone and as audio alone"
 REMEDY = "a smaller --agent.learning_rate or --agent.reward_scale may help"
+
+
+class Hooks(NamedTuple):
+    """A user's functions, called while an agent is trained; one that returns False ends the run, saved."""
+
+    on_row: Callable[[int, Mapping[str, Any]], Any] | None = None  # step, and what the log gets
+    on_episode: Callable[[int, Episode], Any] | None = None  # step, and the episode that ended there
 
 
 class Training:
@@ -45,12 +53,14 @@ class Training:
         console: Console | None,
         faults: Sequence[Fault] = (),
         assumed: Sequence[str] = (),
+        hooks: Hooks = Hooks(),  # noqa: B008  a tuple, which nobody changes
     ) -> None:
         self.config, self.parts, self.folder, self.threads = config, parts, folder, threads
         self.progress, self.collector = parts.progress, parts.collector
         self.envs, self.assumed = parts.collector.envs, assumed
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         self.report = Report(folder, title, config.num_steps, first_step=self.done, console=console)
+        self.evaluations, self.hooks = Evaluations(config, folder), hooks  # once its rows are cut off
         self.stop = StopSignals()
         self.num_faults = 0
         self._unreported, self._has_failed = faults, False  # since it was saved
@@ -63,8 +73,9 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps are taken, and what they are for is learned."""
-        return self.done >= self.config.num_steps and not self.progress.is_learning
+        """Whether all steps are taken, what they are for is learned, and no evaluation is due."""
+        is_learned = self.done >= self.config.num_steps and not self.progress.is_learning
+        return is_learned and not self.evaluations.is_due(self.done)
 
     @property
     def is_save_due(self) -> bool:
@@ -86,7 +97,7 @@ class Training:
         self.parts.meter.saving_s += time.monotonic() - started
 
     def units(self) -> Iterator[tuple[Part, ...]]:
-        """Yield each update that is due, then a step of all environments, until all are taken and learned."""
+        """Yield each update that is due, and an evaluation, then a step of all environments, to the end."""
         self._report(self._unreported)
         updates = learn(
             self.parts.agent,
@@ -100,6 +111,8 @@ class Training:
         while not self.is_finished:
             if self.progress.is_learning:
                 yield (Part(partial(self._learn, updates)),)
+            elif self.evaluations.is_due(self.done):
+                yield (Part(self._evaluate, can_hang=True, keeps_state=True),)
             else:
                 yield (Part(self._collect, can_hang=True),)
 
@@ -109,6 +122,24 @@ class Training:
         except NonFiniteBatch as error:
             batch = {**error.batch._asdict(), **error.soon, "losses": error.losses}
             raise NotTaken(self.parts.agent.num_updates, batch, error.__cause__, REMEDY) from error
+
+    def _evaluate(self) -> None:
+        """Write a row of what the agent earns now; a failing environment costs that row alone."""
+        started = time.monotonic()
+        try:
+            self._row(self.evaluations.evaluate(self.parts))
+        except RunError as error:
+            self.report.say(f"fault      {error}; the agent is not evaluated at step {self.done:,}")
+            self._row({"fault": str(error)})
+        self.parts.meter.evaluating_s += time.monotonic() - started
+
+    def _row(self, values: Mapping[str, Any]) -> None:
+        self.report.row(self.done, values)
+        self._call(self.hooks.on_row, values)
+
+    def _call(self, hook: Callable[[int, Any], Any] | None, told: Any) -> None:
+        if hook is not None and hook(self.done, told) is False:
+            self.stop.stop()
 
     def _collect(self) -> None:
         """Take a step in each environment; count what is to be learned after it, and tell what came of it.
@@ -144,11 +175,12 @@ class Training:
         return False
 
     def _write_rows(self, collected: Collected) -> None:
-        for total, length in collected.episodes:
-            self.report.row(self.done, {"rollout/episode_return": total, "rollout/episode_length": length})
+        for episode in collected.episodes:
+            self._row({"rollout/episode_return": episode.total, "rollout/episode_length": episode.length})
+            self._call(self.hooks.on_episode, episode)
         every = self.config.report_every_steps
         if self.done // every > (self.done - len(collected.transitions)) // every:
-            self.report.row(self.done, {**self._progress_row(), **self.parts.meter.row(self.done)})
+            self._row({**self._progress_row(), **self.parts.meter.row(self.done)})
 
     def _report(self, faults: Sequence[Fault]) -> None:
         """Say which streams went beyond their range, once for each, and what went wrong in environments."""
@@ -156,7 +188,7 @@ class Training:
             self.report.say(f"range      {sentence}")
         for fault in faults:
             self.report.say(f"fault      {fault}; it begins a new episode")
-            self.report.row(self.done, {"fault": str(fault)})
+            self._row({"fault": str(fault)})
 
     def _progress_row(self) -> dict[str, float | int]:
         progress = self.progress
@@ -188,6 +220,7 @@ class Training:
         if progress.recent:
             totals = progress.returns
             told["return"] = f"{totals.mean():.4g} ± {totals.std():.2g} over {brief(len(totals))} episodes"
+        told |= self.evaluations.told()
         if meter.loss_sum is not None:
             told["loss"] = meter.loss_sum.reshape(-1)[0].item() / meter.row_updates
         if self.num_faults:

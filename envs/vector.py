@@ -151,6 +151,11 @@ class VectorisedEnv:
                 del arrival.begun[env]
         return arrival
 
+    @property
+    def newest(self) -> list[Observation]:
+        """Where each environment stands now; at an episode's end the next one's first observation."""
+        return self._newest
+
     def positions(self) -> list[Position]:
         """Return where each environment stands."""
         digests: list[int | None] = [digest_of(newest) for newest in self._newest]

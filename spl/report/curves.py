@@ -27,6 +27,11 @@ MODALITIES = "from both; dashed: video alone; dotted: audio alone"
 PLANS = {
     "agent": (
         Plan("Return", ("rollout/ep_rew_mean",), "mean over the last episodes of training"),
+        Plan(
+            "Return while it was evaluated",
+            ("eval/mean_reward", "eval/mean_reward_video", "eval/mean_reward_audio"),
+            "greedy; dashed: video alone; dotted: audio alone",
+        ),
         Plan("Loss", ("train/loss",)),
         Plan("Episode length", ("rollout/ep_len_mean",), "steps, mean over the last episodes"),
     ),
