@@ -190,7 +190,7 @@ def test_a_hang_becomes_a_sentence_and_ends():
     began = time.monotonic()
     found = check_env(config("Hangs", step_timeout_s=2.0), console=console)
     assert time.monotonic() - began < 60
-    assert found[0].name == "picture"  # what was found before is kept
+    assert found[0].name == "actions"  # what was found before is kept
     assert found[-1].what == "hangs: step 4 (seed 0) took longer than 2 s"
     assert "step 4 (seed 0)" in console.file.getvalue()
 
