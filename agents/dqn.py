@@ -1,6 +1,7 @@
 """The multimodal deep Q-learning agent: how it acts, and the losses it learns from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,17 @@ class MultimodalDqn:
         """Take the averaged weights for good, if there are any: what learns no more acts by them."""
         if self.averaged is not None:
             self.network.load_state_dict(self.averaged.state_dict())
+            self._is_stale = True
+
+    @contextmanager
+    def by_average(self) -> Iterator[None]:
+        """Act by the averaged weights, where there are any, and by the newest again at the end."""
+        newest = {name: weight.clone() for name, weight in self.network.state_dict().items()}
+        self.act_by_average()
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(newest)
             self._is_stale = True
 
     def state_dict(self) -> dict[str, Any]:

@@ -65,6 +65,17 @@ def test_an_agent_averages_with_each_update_and_acts_by_it_when_asked(smoke):
         torch.testing.assert_close(one.network.state_dict(), expected)
 
 
+def test_an_agent_acts_by_the_average_for_a_while(smoke):
+    agent = agent_of(smoke, "--agent.ema_decay", "0.5")
+    set_to(agent.network, 2.0)
+    agent.sync()
+    before = copy.deepcopy(agent.state_dict())
+    with pytest.raises(KeyError), agent.by_average():
+        torch.testing.assert_close(agent.network.state_dict(), before["averaged"], rtol=0, atol=0)
+        raise KeyError
+    torch.testing.assert_close(agent.state_dict()["network"], before["network"], rtol=0, atol=0)
+
+
 def test_without_an_average_nothing_is_kept_and_the_newest_weights_act(smoke):
     agent = agent_of(smoke, "--agent.ema_decay", "null")
     set_to(agent.network, 2.0)
