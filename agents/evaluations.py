@@ -71,7 +71,8 @@ class Evaluations:
         generator = agent.generator
         agent.generator = generator_of(self.config.seed, "evaluation")
         try:
-            row = self._row(agent)
+            with agent.by_average():  # as a trained agent acts
+                row = self._row(agent)
         except RunError:
             self.close()
             raise
