@@ -54,8 +54,9 @@ class Arm(Plain):
     def step(self, action):
         if not self.action_space.contains(action):
             raise ValueError(f"{action!r} is not an action")
+        seen = self.state
         _, _, is_over, _, info = super().step(None)
-        reward = float(action["joints"][0]) * (self.state - 1) - float(action["joints"][1]) + action["grip"]
+        reward = float(action["joints"][0]) * (seen - 1) - float(action["joints"][1]) + action["grip"]
         return self.observation(), reward, is_over, False, info
 
 

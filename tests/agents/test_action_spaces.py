@@ -63,8 +63,11 @@ def test_the_run_tells_its_actions_at_its_start(tmp_path: Path) -> None:
 def test_joints_and_a_grip_are_learned_together(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "tests")
-        options = ("--bins", "3", "--num_envs", "1", "--num_steps", "2000", "--memory.capacity", "2500")
-        one = train_agent(arm(tmp_path, *options, "--agent.n_step", "1"), console=quiet()).folder
+        options = (
+            "--bins 3 --num_envs 1 --num_steps 2000 --memory.capacity 2500 --agent.n_step 1 --agent.gamma 0 "
+        )
+        options += "--agent.thirds none --loop.batch_size 32 --loop.mini_buffer 32"
+        one = train_agent(arm(tmp_path, *options.split()), console=quiet()).folder
         result = evaluate_agent(one, EvaluateAgentConfig(num_episodes=10, num_seeds=2), console=quiet())
     returns = {name: result["conditions"][name]["mean"] for name in ("all modalities", "random actions")}
     assert returns["random actions"] < 0  # -8: half the grip less the mean of the second joint, 16 times
