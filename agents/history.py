@@ -40,6 +40,11 @@ class History:
             stack[env, -1] = newest
         self._present[env] = observation.present
 
+    def amend(self, observation: Observation, env: int = 0) -> None:
+        """Put ``observation`` in the place of the newest of ``env``."""
+        self._video[env, -1], self._audio[env, -1] = observation.video, observation.audio
+        self._present[env] = observation.present
+
     def stack(self, envs: "slice | list[int]" = slice(None)) -> Stack:
         """Return copies for all environments, or for those given."""
         return Stack(

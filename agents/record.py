@@ -1,6 +1,7 @@
 """``spl record``: roll out an environment, at random or with a trained agent, into a recording."""
 
 import contextlib
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,12 +23,13 @@ from spl.config.options import PathName
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.data.recording_files import trim
 from spl.envs.actions import as_action
+from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
 from spl.envs.registry import may_crash
 from spl.envs.vector import Fault, VectorisedEnv
-from spl.records import Action
+from spl.records import Action, Observation, Transition
 from spl.runs.directory import generator_of
 from spl.runs.logger import Report
 from spl.runs.signals import StopSignals
@@ -81,7 +83,9 @@ def actor_of(config: RecordConfig) -> tuple[Any, VectorisedEnv, int, list[str]]:
     return agent, envs, history, assumed
 
 
-def open_memory(folder: Path, envs: VectorisedEnv, num_steps: int, history: int) -> ReplayMemory:
+def open_memory(
+    folder: Path, envs: VectorisedEnv | AudioVisualEnv, num_steps: int, history: int
+) -> ReplayMemory:
     """Return an empty memory in ``folder`` with room for ``num_steps`` steps.
 
     Raises:
@@ -149,6 +153,52 @@ def save_recording(collector: Collector, folder: Path, *, actor: str, seed: int)
     told = {"actor": actor, "seed": seed, "steps": collector.progress.step}
     collector.memory.meta = {**collector.envs.streams, **told}
     collector.memory.save(folder)
+
+
+class HandRecording:
+    """A recording of what is played by hand, one episode after the other, as ``spl record`` makes them.
+
+    Args:
+        folder: that is not there yet, or empty.
+        env: that is played.
+        num_steps: at the most; what follows is not kept.
+
+    Raises:
+        UsageError: if the folder is taken or cannot be written.
+    """
+
+    def __init__(self, folder: Path, env: AudioVisualEnv, num_steps: int) -> None:
+        self.folder, self.meta, self.num_steps = folder, env.describe(), num_steps
+        self.step = 0
+        self._memory = open_memory(folder, env, num_steps, 1)
+        self._newest: Observation | None = None
+
+    def begin(self, observation: Observation) -> None:
+        """Let an episode begin."""
+        self._newest = observation
+        if self.step < self.num_steps:
+            self._memory.begin(observation)
+
+    def __call__(
+        self, action: Action, reward: float, terminated: bool, truncated: bool, following: Observation
+    ) -> None:
+        """Take in a step."""
+        assert self._newest is not None
+        if self.step < self.num_steps:
+            self._memory.add(Transition(self._newest, action, reward, terminated, truncated, following))
+            self.step += 1
+        self._newest = following
+
+    def save(self, **told: Any) -> None:
+        """Write what was played; nothing is left of a recording without a step."""
+        self._memory.meta = {**self.meta, **told, "steps": self.step}
+        if self.step:
+            self._memory.save(self.folder)
+        del self._memory
+        if self.step:
+            trim(self.folder)
+        else:
+            shutil.rmtree(self.folder)
 
 
 def report_faults(faults: Sequence[Fault], report: Report) -> None:

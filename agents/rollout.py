@@ -1,7 +1,7 @@
 """A rollout of an agent, decision by decision, with the frames and sound between. Drawing is not here."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,26 @@ from spl.envs.adapter import AudioVisualEnv
 from spl.envs.filmed import Camera, Moment
 from spl.envs.resumable import reset_seed
 from spl.media.log_mel import LogMel
-from spl.records import AUDIO, VIDEO, Observation
+from spl.records import AUDIO, VIDEO, Action, Observation
 
 Decide = Callable[[Stack, int], Reason]  # of a stack, and the step of its episode
+
+
+AGAIN = -1  # is sent in the place of an action
+
+
+class Keep(Protocol):
+    """What remembers the episodes that are played."""
+
+    def begin(self, observation: Observation) -> None:
+        """Take in the first observation of an episode."""
+        ...
+
+    def __call__(
+        self, action: Action, reward: float, terminated: bool, truncated: bool, following: Observation
+    ) -> None:
+        """Take in a step."""
+        ...
 
 
 class Shot(NamedTuple):
@@ -30,6 +47,11 @@ class Shot(NamedTuple):
     present: tuple[bool, bool] = (True, True)  # whether the agent was given video and audio
 
 
+def _flags(given: Observation) -> tuple[bool, bool]:
+    """Return whether an agent was given video and audio."""
+    return bool(given.present[VIDEO]), bool(given.present[AUDIO])
+
+
 class Player:
     """Plays episodes for a camera.
 
@@ -41,6 +63,7 @@ class Player:
         absent: modalities that are taken from the agent.
         spoil: what happens to them; nothing by default.
         watch: sees what that leaves, and may take more away.
+        keep: is told all that happens, before anything is taken away.
         seed: the episodes are those of :func:`spl.agents.playing.play` with the same.
     """
 
@@ -54,10 +77,11 @@ class Player:
         absent: tuple[int, ...] = (),
         spoil: Spoiler | None = None,
         watch: Watch | None = None,
+        keep: Keep | None = None,
         seed: int = 0,
     ) -> None:
         self.decide, self.env, self.camera, self.absent, self.seed = decide, env, camera, absent, seed
-        self.spoil, self.watch = spoil, watch
+        self.spoil, self.watch, self.keep = spoil, watch, keep
         self._stacks = History(env.spec_of_streams, history=history)
         self._log_mel: LogMel | None = None  # of sound that the agent hears as a waveform
         if env.sample_rate_hz is not None and env.config.audio_features == "waveform":
@@ -69,20 +93,34 @@ class Player:
                 num_channels=env.waveform.shape[0],
             )
 
-    def shots(self, num_episodes: int) -> Iterator[Shot]:
-        """Yield what is to be filmed; the environment waits meanwhile."""
+    def shots(self, num_episodes: int) -> Generator[Shot, Action | None, None]:
+        """Yield what is to be filmed; the environment waits meanwhile.
+
+        An action that is sent takes the place of the decision. ``AGAIN`` lets the decision be made once more,
+        after ``absent`` was changed: a shot of no frames.
+        """
         for episode in range(num_episodes):
             observation, _ = self.env.reset(seed=reset_seed(self.seed, episode))
             if self._log_mel is not None:
                 self._log_mel.reset()
+            if self.keep is not None:
+                self.keep.begin(observation)
             step, is_over = 0, False
             while not is_over:
                 given = self._given(observation, step)
                 self._stacks.push(given, is_first=step == 0)
                 reason = self.decide(self._stacks.stack(), step)
                 shot = self._shot(episode, observation.audio, step == 0, reason)
-                yield shot._replace(present=(bool(given.present[VIDEO]), bool(given.present[AUDIO])))
-                observation, _, terminated, truncated, _ = self.env.step(reason.action)
+                sent = yield shot._replace(present=_flags(given))
+                while sent == AGAIN:
+                    given = self._given(observation, step)
+                    self._stacks.amend(given)
+                    reason = self.decide(self._stacks.stack(), step)
+                    sent = yield Shot(episode, False, [], None, reason, _flags(given))
+                action = reason.action if sent is None else sent
+                observation, reward, terminated, truncated, _ = self.env.step(action)
+                if self.keep is not None:
+                    self.keep(action, reward, terminated, truncated, observation)
                 step, is_over = step + 1, terminated or truncated
             yield self._shot(episode, observation.audio, False, None)
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from spl.agents.dqn_config import DqnConfig
     from spl.agents.evaluate import EvaluateAgentConfig, evaluate, evaluate_agent
     from spl.agents.explain import ExplainAgentConfig, explain_agent
-    from spl.agents.film.command import FilmConfig, film
+    from spl.agents.film.command import film
+    from spl.agents.film.config import FilmConfig
     from spl.agents.network import MultimodalQNetwork
     from spl.agents.record import RecordConfig, record
     from spl.agents.replay.memory import ReplayMemory
@@ -58,7 +59,7 @@ _OWNERS = {  # public name -> module that owns it
     "EvaluateAutoencoderConfig": "spl.pretrain.evaluate",
     "EvaluateClassifierConfig": "spl.classify.evaluate",
     "ExplainAgentConfig": "spl.agents.explain",
-    "FilmConfig": "spl.agents.film.command",
+    "FilmConfig": "spl.agents.film.config",
     "MultimodalDqn": "spl.agents.dqn",
     "MultimodalQNetwork": "spl.agents.network",
     "Observation": "spl.records",

@@ -1,1 +1,1 @@
-"""``spl film``: a video, with sound, of a trained agent playing."""
+"""``spl film`` and ``spl watch``: a video, or a live window, with sound, of a trained agent playing."""

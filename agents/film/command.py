@@ -1,11 +1,10 @@
 """``spl film``: a video of a trained agent playing, with its whole sound and saliency overlays."""
 
 import math
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +16,18 @@ from spl.agents.conditions import Spoiler, conditions
 from spl.agents.config import kept_run
 from spl.agents.decision import Reason, reason_of
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import Which, load_agent
-from spl.agents.film.frame import Screen, View
+from spl.agents.evaluate import load_agent
+from spl.agents.film.config import FilmConfig
 from spl.agents.film.out import open_out
-from spl.agents.film.sound_strip import Strip
-from spl.agents.film.subtitles import Subtitles
+from spl.agents.film.reel import Reel
 from spl.agents.history import Stack
 from spl.agents.monitor import ModalityMonitor
 from spl.agents.monitored import load_usual
-from spl.agents.names import ActionNames
-from spl.agents.rollout import Player, Shot
+from spl.agents.rollout import Player
 from spl.config.errors import UsageError
-from spl.config.options import PathName
-from spl.config.ranges import Count, Count0, NotNegative, Positive, Scale, Seed, check_ranges
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
-from spl.envs.filmed import Camera, Moment, make_filmed
+from spl.envs.filmed import make_filmed
 from spl.explain.two_streams import looked_at
 from spl.media.video_writer import CODECS, write_video
 from spl.records import AUDIO, VIDEO, StreamSpec
@@ -41,132 +36,9 @@ from spl.runs.logger import say
 from spl.runs.signals import StopSignals
 
 REPORT_EVERY = 30  # frames
-STRIP_S = 4.0  # of sound to be seen at a time, and of values whose bars share one range
 # As large as the writer's own choice, not quite as fine, in two thirds of its time
 QUICK = {"libx264": {"crf": "23", "preset": "superfast"}}
 ABSENT: dict[str, tuple[int, ...]] = {"both": (), "video": (AUDIO,), "audio": (VIDEO,)}  # taken away
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilmConfig:
-    """What is filmed, and what is shown of it."""
-
-    out: PathName | None = None  # output file; suffix sets the codecs; null: agent.mp4 in the run directory
-    num_episodes: Count = 1  # at most
-    duration_s: Positive = 120.0  # of the film at most
-    modalities: Literal["both", "video", "audio"] = "both"  # given to the agent; the film shows all
-    failure: str | None = None  # a condition of spl evaluate agent --conditions all, such as 'video frozen'
-    fails_at_step: Count0 = 30  # of each episode
-    monitor: bool = (
-        False  # clear the presence flag of what fails, by what spl evaluate agent --monitor fitted
-    )
-    overlay: bool = True  # saliency maps over video and audio
-    subtitle_s: NotNegative = 1.5  # for which a decision's sentence stands in the .srt beside it; 0: one each
-    scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
-    seed: Seed = 1_000_000  # of the first episode; differs from those of training
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
-    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.out is not None and Path(self.out).suffix.lower() not in CODECS:
-            raise ValueError(f"out must end in one of {', '.join(CODECS)}, got {self.out}")
-
-
-class Reel:
-    """Draws shots frame by frame; each frame's sound waits beside it until it is asked for.
-
-    Args:
-        env: with ``camera`` in it.
-        camera: tells the rates.
-        config: how long and how large.
-        stop: ends the film early, and whole.
-    """
-
-    def __init__(self, env: AudioVisualEnv, camera: Camera, config: FilmConfig, stop: StopSignals) -> None:
-        self.config, self.stop = config, stop
-        self.frame_rate_hz, self.title = camera.frame_rate_hz, env.config.id
-        self.most_frames = max(1, int(config.duration_s * self.frame_rate_hz))
-        self.num_frames, self.returns = 0, list[float]()
-        self.names = ActionNames(env)
-        step_s = float(env.frame_skip / self.frame_rate_hz)
-        self._strip: Strip | None = None
-        if env.sample_rate_hz is not None:
-            num_frames = env.config.audio_frames
-            self._strip = Strip(env.config.num_mels, round(num_frames * STRIP_S / step_s), num_frames)
-        self.subtitles = Subtitles(self.names.of)
-        self._ranges = deque[tuple[float, float]](maxlen=max(1, round(STRIP_S / step_s)))
-        self._has_track = False  # whether any decision had a map of the sound
-        self._sounds = deque[NDArray[np.float32]]()
-        self._screen: Screen | None = None  # made for the first picture
-
-    def frames(self, shots: Iterator[Shot]) -> Iterator[NDArray[np.uint8]]:
-        """Yield each frame's picture ``(H, W, 3)`` until there are enough, or no more."""
-        for shot in shots:
-            if shot.episode == len(self.returns):
-                self.returns.append(0.0)
-            self._take_in(shot)
-            for number, moment in enumerate(shot.moments, start=1):
-                if self.num_frames == self.most_frames or self.stop.has_come():
-                    return
-                self.num_frames += 1
-                self.returns[-1] += moment.reward
-                if moment.sound is not None:
-                    self._sounds.append(moment.sound)
-                yield self._draw(shot, moment, number / len(shot.moments))
-
-    def sounds(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the sound ``(N, C)`` of the frames drawn so far: none is asked for before its frame."""
-        while self._sounds:
-            yield self._sounds.popleft()
-
-    def _take_in(self, shot: Shot) -> None:
-        self.subtitles.take_in(shot, float(self.num_frames / self.frame_rate_hz))
-        if shot.reason is not None:
-            values = shot.reason.values
-            self._ranges.append((float(values.min()), float(values.max())))
-        if self._strip is not None and shot.levels is not None:
-            if shot.is_first:
-                self._strip.begin()
-            self._strip.push(shot.levels)
-            if shot.reason is not None and shot.reason.heard is not None:
-                self._strip.weigh(shot.reason.heard)
-                self._has_track = True
-
-    def _draw(self, shot: Shot, moment: Moment, share: float) -> NDArray[np.uint8]:
-        levels = heard = None
-        if self._strip is not None:
-            levels, heard = self._strip.window(share)
-            heard = heard if self._has_track else None
-        reason = shot.reason
-        lows, highs = zip(*self._ranges, strict=True)
-        now_s = float(self.num_frames / self.frame_rate_hz)
-        view = View(
-            picture=moment.picture,
-            seen=None if reason is None else reason.seen,
-            levels=levels,
-            heard=heard,
-            values=None if reason is None else reason.values,
-            value_range=(min(lows), max(highs)),
-            chosen=() if reason is None else self.names.places(reason.action),
-            action="" if reason is None else self.names.of(reason.action),
-            shares=None if reason is None else reason.shares,
-            present=shot.present,
-            total=self.returns[-1],
-            line=f"episode {shot.episode + 1} of {self.config.num_episodes} · {now_s:.1f} s",
-        )
-        if self._screen is None:
-            self._screen = self._screen_for(moment.picture)
-        return self._screen.draw(view)
-
-    def _screen_for(self, picture: NDArray[np.uint8] | None) -> Screen:
-        return Screen(
-            self.title,
-            self.names.labels,
-            picture_size=None if picture is None else (picture.shape[0], picture.shape[1]),
-            scale=self.config.scale,
-            strip_s=None if self._strip is None else STRIP_S,
-        )
 
 
 def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list[str]:

@@ -1,9 +1,11 @@
-"""``spl explain`` and ``spl film``: the commands that explain decisions."""
+"""``spl explain``, ``spl film`` and ``spl watch``: the commands that explain decisions."""
+
+from pathlib import Path
 
 from spl.cli.run_arguments import INTERRUPTED, OK, take_run
 from spl.config.errors import UsageError
 from spl.config.parse import given_options, parse
-from spl.config.words import folder_of, join_paths, split_words, take_options
+from spl.config.words import folder_of, join_paths, name_first, split_words, take_options
 
 
 def explain_agent(argv: list[str]) -> int:
@@ -48,8 +50,8 @@ def explain_autoencoder(argv: list[str]) -> int:
 
 def film(argv: list[str]) -> int:
     """``spl film RUN [options]``."""
-    from spl.agents.film.command import FilmConfig
     from spl.agents.film.command import film as shoot
+    from spl.agents.film.config import FilmConfig
 
     run, rest = take_run(argv, "spl film runs/agent/...")
     done = shoot(run, parse(FilmConfig, rest, prog="spl film RUN"))
@@ -57,3 +59,23 @@ def film(argv: list[str]) -> int:
     print(f"{done['file']}: {done['seconds']:.1f} s, {done['frames']:,} frames, return {returns}")
     print(f"{done['subtitles']}: what each decision rests on, in words; players show it as subtitles")
     return OK if done["is_finished"] else INTERRUPTED
+
+
+def watch(argv: list[str]) -> int:
+    """``spl watch RUN [options]``, ``spl watch ENV --human [options]``."""
+    from spl.agents.film.watch import WatchConfig
+    from spl.agents.film.watch import watch as show
+
+    run, rest = None, argv
+    if argv and not argv[0].startswith("-"):
+        if Path(argv[0]).is_dir() or "--human" not in argv:
+            run, rest = take_run(argv, "spl watch runs/agent/...")
+        else:
+            rest = name_first(argv, "env", "env.id")
+    prog = "spl watch RUN | ENV --human"
+    done = show(run, parse(WatchConfig, rest, prog=prog, aliases={"env": "env.id"}))
+    returns = ", ".join(f"{total:g}" for total in done["returns"])
+    print(f"{done['steps']:,} steps, return {returns or 'none'}")
+    if done["recording"] is not None:
+        print(f"{done['recording']}: what you played; 'spl pretrain autoencoder' takes it")
+    return OK

@@ -68,6 +68,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         report.report_curriculum, "RUN", "when each sample was learned; easiest and hardest"
     ),
     ("film",): Command(explain.film, "RUN", "film an agent playing, with its sound and saliency maps"),
+    ("watch",): Command(
+        explain.watch, "RUN", "watch an agent play in a window, with sound; or play yourself"
+    ),
     ("record",): Command(
         environments.record, "[ENV]", "record an environment's video and audio into a folder"
     ),

@@ -43,6 +43,7 @@ def of_extras(*extras: str) -> dict[str, set[str]]:
 
 
 OPTIONAL = {"av": {"av"}, **of_extras(*(extra for extra in EXTRAS if extra not in WORKBENCH))}  # and PyAV
+REQUIRING = {"pygame-ce": {"vizdoom"}}  # what requires it by itself, and is not there without it
 ALL = set().union(*OPTIONAL.values(), *of_extras(*WORKBENCH).values())
 
 
@@ -151,7 +152,7 @@ NEEDED_BY = {
     ],
     "tensorboard": [],
     "minigrid": [],
-    "pygame-ce": [],
+    "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
     "stable-retro": [
         (
             ["train", "agent", "--env", "retro:Airstriker-Genesis"],
@@ -179,7 +180,10 @@ def ends(tmp_path_factory):
     (place / "path").mkdir()
     shutil.copy(driver, place / "path" / "sitecustomize.py")
     plan = {
-        "sets": {**{name: sorted(modules) for name, modules in OPTIONAL.items()}, "all": sorted(ALL)},
+        "sets": {
+            **{name: sorted(modules | REQUIRING.get(name, set())) for name, modules in OPTIONAL.items()},
+            "all": sorted(ALL),
+        },
         "commands": {name: [*CORE[name], *(words for words, _ in needed_by(name))] for name in CORE},
     }
     (place / "plan.json").write_text(json.dumps(plan))

@@ -65,7 +65,7 @@ MEANT = {
     "pretrain recordings/pong": ["spl pretrain autoencoder recordings/pong"],
     "check ALE/Pong-v5 --raw": ["spl check env ALE/Pong-v5"],
     "doctor ALE/Pong-v5": ["spl check env ALE/Pong-v5"],
-    "watch runs/x": ["spl film runs/x"],
+    "enjoy runs/x": ["spl watch runs/x"],
     "list": ["spl envs"],
     "list envs": ["spl envs"],
     "config": ["spl presets"],

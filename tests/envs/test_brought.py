@@ -15,7 +15,8 @@ from rich.console import Console
 from spl.agents.config import read_run
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.explain import ExplainAgentConfig, explain_agent
-from spl.agents.film.command import FilmConfig, film
+from spl.agents.film.command import film
+from spl.agents.film.config import FilmConfig
 from spl.agents.record import RecordConfig, record
 from spl.agents.train import train_agent
 from spl.config.errors import RunError, UsageError

@@ -19,7 +19,9 @@ from spl.agents.config import read_run
 from spl.agents.decision import Reason, reason_of
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
 from spl.agents.film import command, subtitles
-from spl.agents.film.command import FilmConfig, Reel, film
+from spl.agents.film.command import film
+from spl.agents.film.config import FilmConfig
+from spl.agents.film.reel import Reel
 from spl.agents.history import History, Stack
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.rollout import Player, Shot
