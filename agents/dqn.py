@@ -226,11 +226,12 @@ class MultimodalDqn:
     def state_dict(self) -> dict[str, Any]:
         """Return networks, counter and generator."""
         others = {"decoders": self.decoders, "averaged": self.averaged}
-        return {name: one.state_dict() for name, one in others.items() if one is not None} | {
+        return {
             "network": self.network.state_dict(),
             "target": self.target.state_dict(),
             "num_updates": self.num_updates,
             "generator": self.generator.bit_generator.state,
+            **{name: one.state_dict() for name, one in others.items() if one is not None},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("film",): Command(explain.film, "RUN", "film an agent playing, with its sound and saliency maps"),
     ("watch",): Command(
-        explain.watch, "RUN", "watch an agent play in a window, with sound; or play yourself"
+        explain.watch, "RUN | ENV --human", "watch an agent play in a window, with sound; or play yourself"
     ),
     ("record",): Command(
         environments.record, "[ENV]", "record an environment's video and audio into a folder"
