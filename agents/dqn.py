@@ -215,6 +215,9 @@ class MultimodalDqn:
     @contextmanager
     def by_average(self) -> Iterator[None]:
         """Act by the averaged weights, where there are any, and by the newest again at the end."""
+        if self.averaged is None:
+            yield
+            return
         newest = {name: weight.clone() for name, weight in self.network.state_dict().items()}
         self.act_by_average()
         try:

@@ -57,6 +57,11 @@ class EvaluateAgentConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    @property
+    def suffix(self) -> str:
+        """What the names of the files that are written end in, before the ending."""
+        return "" if self.checkpoint == "last" else f"-{self.checkpoint}"
+
 
 def load_agent(
     run: Path, device_name: str = "auto", which: Which = "last"
@@ -174,13 +179,13 @@ def evaluate_agent(
     for name, watched in monitored.items():
         result["conditions"][f"{name}, monitored"] |= watched.as_json()
     replace_text(file_of(run, config), json.dumps(result, indent=1) + "\n")
-    draw_robustness(result, run, "robustness" if config.checkpoint == "last" else "robustness-best")
+    draw_robustness(result, run, f"robustness{config.suffix}")
     return result
 
 
 def file_of(run: Path, config: EvaluateAgentConfig) -> Path:
     """Return where an evaluation is written."""
-    return run / ("evaluation.json" if config.checkpoint == "last" else "evaluation-best.json")
+    return run / f"evaluation{config.suffix}.json"
 
 
 def how_made(config: EvaluateAgentConfig) -> dict[str, Any]:

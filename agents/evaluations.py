@@ -4,6 +4,7 @@ The whole evaluation of a trained agent, with all that may happen to it, is in :
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,6 @@ from spl.agents.config import TrainAgentConfig
 from spl.agents.history import History
 from spl.agents.protocol import Agent
 from spl.config.errors import RunError
-from spl.envs.registry import may_crash
 from spl.envs.resumable import Position
 from spl.envs.vector import VectorisedEnv
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
@@ -120,9 +120,7 @@ class Evaluations:
 
 def _environment(config: TrainAgentConfig) -> VectorisedEnv:
     """Return the one environment of the evaluation, apart where training's is for safety."""
-    is_apart = config.env_workers
-    if is_apart is None:
-        is_apart = config.step_timeout_s is not None or may_crash(config.env.id)
+    is_apart = replace(config, num_envs=1).is_apart
     seed = (config.seed + SEEDS_APART) % 2**32
     timeout_s = config.step_timeout_s
     return VectorisedEnv(config.env, num_envs=1, seed=seed, is_apart=is_apart, timeout_s=timeout_s)

@@ -2,6 +2,7 @@
 
 from itertools import accumulate
 
+from spl.envs.actions import numbers_of
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import declared_by
 from spl.records import Action
@@ -27,8 +28,7 @@ class ActionNames:
 
     def places(self, action: Action) -> tuple[int, ...]:
         """Return where among the labels, and among the Q-values ``(A,)``, those of an action are."""
-        numbers = (action,) if isinstance(action, int) else action
-        return tuple(start + number for start, number in zip(self._starts, numbers, strict=True))
+        return tuple(start + number for start, number in zip(self._starts, numbers_of(action), strict=True))
 
     def of(self, action: Action) -> str:
         """Return the name of a whole action: ``gas +1, brake +0``."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from spl.agents.decoupled import Sizes, best, taken
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import History
+from spl.envs.actions import numbers_of
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.resumable import reset_seed
 from spl.records import Action
@@ -28,7 +29,7 @@ def played_choices(
     agent: MultimodalDqn, env: AudioVisualEnv, *, history: int, seed: int, num_episodes: int
 ) -> Choices:
     """Play at most `MOST_DECISIONS` steps without exploring; rewards are as the memory keeps them."""
-    found = Choices([], [], [])
+    found, sizes = Choices([], [], []), agent.network.sizes
     stacks = History(env.spec_of_streams, history=history)
     for episode in range(num_episodes):
         observation, _ = env.reset(seed=reset_seed(seed, episode))
@@ -38,16 +39,12 @@ def played_choices(
             if len(found.values) == MOST_DECISIONS:
                 return found
             (action,) = agent.act(stacks.stack(), 0.0)
-            found.values.append(float(taken(values, torch.tensor([action]), agent.network.sizes)))
-            found.leads.append(lead_of(values[0], action, agent.network.sizes))
+            found.values.append(float(taken(values, torch.tensor([action]), sizes)))
+            found.leads.append(lead_of(values[0], action, sizes))
             observation, reward, terminated, truncated, _ = env.step(action)
             stacks.push(observation, is_first=False)
             values, is_over = _values(agent, stacks), terminated or truncated
-            follows = (
-                0.0
-                if terminated
-                else float(taken(values, best(values, agent.network.sizes), agent.network.sizes))
-            )
+            follows = 0.0 if terminated else float(taken(values, best(values, sizes), sizes))
             found.targets.append(agent.config.kept_reward(float(reward)) + agent.config.gamma * follows)
     return found
 
@@ -64,8 +61,7 @@ def lead_of(values: Tensor, action: Action, sizes: Sizes) -> float:
     The next one differs in one dimension, in which it is the second best: ``min_j (Q_j - second Q_j) / J``.
     """
     leads = []
-    numbers = (action,) if isinstance(action, int) else action
-    for part, number in zip(torch.split(values, list(sizes)), numbers, strict=True):
+    for part, number in zip(torch.split(values, list(sizes)), numbers_of(action), strict=True):
         others = torch.cat([part[:number], part[number + 1 :]])
         if len(others):
             leads.append(float(part[number] - others.max()) / len(sizes))

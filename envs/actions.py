@@ -121,6 +121,11 @@ def as_action(numbers: Any) -> Action:
     return found[0] if len(found) == 1 else tuple(found)
 
 
+def numbers_of(action: Action) -> tuple[int, ...]:
+    """Return the numbers of an action's dimensions: what `as_action` made it of."""
+    return (action,) if isinstance(action, int) else action
+
+
 def _leaves(space: Space, name: str) -> Iterator[tuple[str, Space]]:
     """Yield the parts of a space that are no Dict or Tuple, with their names."""
     if isinstance(space, spaces.Dict | spaces.Tuple):

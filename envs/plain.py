@@ -16,7 +16,7 @@ from spl.envs.wrapping import wrap
 from spl.records import Observation
 
 LOUDEST = 2.0  # bound of a log-mel level, where 1 is a full-scale sine, and of a waveform
-SILENT = {"float16": 1.0, "int8": 128.0}  # full scale of a kept sound
+FULL_SCALE = {"float16": 1.0, "int8": 128.0}  # of a kept sound
 
 
 class _Passing(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -87,7 +87,7 @@ class PlainEnv(gymnasium.Env[dict[str, Any], Any]):
         return self._adapter.describe()
 
     def _plain(self, observation: Observation) -> dict[str, Any]:
-        scale = SILENT[self._adapter.spec_of_streams.audio_dtype]
+        scale = FULL_SCALE[self._adapter.spec_of_streams.audio_dtype]
         sound = np.clip(observation.audio.astype(np.float32) / np.float32(scale), -LOUDEST, LOUDEST)
         parts = {"image": observation.video, "sound": sound}
         return {key: parts[key] for key in self.observation_space}  # type: ignore[attr-defined]

@@ -51,14 +51,11 @@ class Reel:
     def frames(self, shots: Iterator[Shot]) -> Iterator[NDArray[np.uint8]]:
         """Yield each frame's picture ``(H, W, 3)`` until there are enough, or no more."""
         for shot in shots:
-            if shot.episode == len(self.returns):
-                self.returns.append(0.0)
             self.take_in(shot)
             for number, moment in enumerate(shot.moments, start=1):
                 if self.num_frames == self.most_frames or self.stop.has_come():
                     return
-                self.num_frames += 1
-                self.returns[-1] += moment.reward
+                self.count(moment)
                 if moment.sound is not None:
                     self._sounds.append(moment.sound)
                 yield self.draw(shot, moment, number / len(shot.moments))
@@ -70,6 +67,8 @@ class Reel:
 
     def take_in(self, shot: Shot) -> None:
         """Take in what a shot brings, before its frames are drawn."""
+        if shot.episode == len(self.returns):
+            self.returns.append(0.0)
         self.subtitles.take_in(shot, float(self.num_frames / self.frame_rate_hz))
         if shot.reason is not None and shot.reason.values.size:
             values = shot.reason.values
@@ -81,6 +80,11 @@ class Reel:
             if shot.reason is not None and shot.reason.heard is not None:
                 self._strip.weigh(shot.reason.heard)
                 self._has_track = True
+
+    def count(self, moment: Moment) -> None:
+        """Take in that a frame is shown."""
+        self.num_frames += 1
+        self.returns[-1] += moment.reward
 
     def draw(self, shot: Shot, moment: Moment, share: float) -> NDArray[np.uint8]:
         """Return the picture ``(H, W, 3)`` of a frame, when ``share`` of its step has passed."""

@@ -132,12 +132,9 @@ class Show:
 
     def _show(self, shot: Shot) -> None:
         """Show the frames of a shot, each as long as its sound lasts."""
-        if shot.episode == len(self.reel.returns):
-            self.reel.returns.append(0.0)
         self.reel.take_in(shot)
         for number, moment in enumerate(shot.moments):
-            self.reel.num_frames += 1
-            self.reel.returns[-1] += moment.reward
+            self.reel.count(moment)
             if moment.sound is not None and self.speaker is not None:
                 self.speaker.play(moment.sound, self.controls.speed)
             now_s = time.monotonic()
@@ -205,7 +202,6 @@ def watch(run: Path | None, config: WatchConfig, *, console: Console | None = No
         if config.human:
             if (number := len(env.action_sizes)) > 1:
                 raise UsageError(f"the keys are for one dimension of actions, {env.config.id} has {number}")
-            player.decide = _decided_by_hand
             folder = Path(config.out)
             recording = HandRecording(folder, env, config.num_steps)
             player.keep = recording

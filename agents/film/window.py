@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.agents.film.frame import BACKGROUND
 from spl.config.errors import UsageError
 from spl.packages import install_advice, is_installed
 
@@ -69,7 +70,7 @@ class Window:
             share = min(width / columns, height / rows)
             size = max(1, round(columns * share)), max(1, round(rows * share))
             drawn = pygame.transform.smoothscale(drawn, size)
-            self._surface.fill((13, 17, 23))
+            self._surface.fill(BACKGROUND)
         place = (width - drawn.get_width()) // 2, (height - drawn.get_height()) // 2
         self._surface.blit(drawn, place)
         pygame.display.flip()
