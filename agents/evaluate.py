@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
+from spl.agents.bundle import bundled_config, check_trusted, is_bundle, read_bundle
 from spl.agents.checkpoint import as_saved_now, folder_of
 from spl.agents.conditions import UNTOUCHED, Condition, conditions
 from spl.agents.config import build_agent, kept_run
@@ -31,6 +32,7 @@ from spl.config.errors import UsageError
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
+from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.runs import checkpoint
 from spl.runs.directory import generator_of, pick_device
@@ -53,6 +55,7 @@ class EvaluateAgentConfig:
     seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    trust: bool = False  # import the classes that a bundle names
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -64,16 +67,25 @@ class EvaluateAgentConfig:
 
 
 def load_agent(
-    run: Path, device_name: str = "auto", which: Which = "last"
+    run: Path, device_name: str = "auto", which: Which = "last", *, trusts: bool = False
 ) -> tuple[MultimodalDqn, Callable[[], AudioVisualEnv], int, int]:
     """Return the agent of a run, a maker of its environment, its history and the checkpoint's step.
 
     Of a run with restarts, the one that was kept. The ``best`` checkpoint is that of the highest return when
-    the run was evaluated while it was trained.
+    the run was evaluated while it was trained. A bundle serves as a run; ``trusts`` lets the classes of its
+    environment be imported.
 
     Raises:
         UsageError: if it is not an agent's run, or has no readable checkpoint.
     """
+    if is_bundle(run):
+        if which != "last":
+            raise UsageError(f"{run} is a bundle, which has one agent: leave --checkpoint {which} out")
+        bundle = read_bundle(run, pick_device(device_name))
+        if not trusts:
+            check_trusted(run, bundle.config)
+        env_config = bundle.config.env
+        return bundle.agent, lambda: make_env(env_config), bundle.config.memory.history, bundle.step
     run, config = kept_run(run)
     folder = folder_of(run, which)
     path = checkpoint.latest(folder)
@@ -99,6 +111,11 @@ def load_agent(
     return agent, lambda: make_env(config.env), config.memory.history, int(state["progress"]["step"])
 
 
+def env_config_of(run: Path) -> EnvConfig:
+    """Return the configuration of the environment that a run or a bundle is of."""
+    return bundled_config(run).env if is_bundle(run) else kept_run(run)[1].env
+
+
 def evaluate(run: str | Path, *, console: Console | None = None, **options: Any) -> dict[str, Any]:
     """Play a run's agent under every condition: :func:`evaluate_agent` with options as keywords.
 
@@ -122,7 +139,7 @@ def evaluate_agent(
         95 % bootstrap interval, what share of the return it retains (:func:`spl.agents.returns.retained`),
         and how they were made. The figure of the shares is written beside it.
     """
-    agent, make, history, step = load_agent(run, config.device, config.checkpoint)
+    agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
     envs = [make() for _ in range(config.num_episodes)]
     seeds = range(config.seed, config.seed + config.num_seeds)

@@ -52,6 +52,7 @@ class ExplainAgentConfig:
     batch_size: Count = 32  # steps at a time
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    trust: bool = False  # import the classes that a bundle names
     out: PathName | None = None  # output folder; null: explanation/ in the run directory
 
     def __post_init__(self) -> None:
@@ -87,7 +88,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
         UsageError: if it is no agent's run, has no checkpoint, has no layer for the method, or the folder
             cannot be written.
     """
-    agent, make, history, step = load_agent(run, config.device, config.checkpoint)
+    agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
     env = make()

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spl.agents.bundle import is_bundle, read_bundle
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import Which, load_agent
 from spl.agents.history import History, Stack
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import Cutter, Frame
 from spl.envs.wrapping import wrap
-from spl.runs.directory import generator_of
+from spl.runs.directory import generator_of, pick_device
 
 
 class TrainedAgent:
@@ -103,7 +104,7 @@ def load(
     """Return the trained agent of a run, to act in an environment of the user's own.
 
     Args:
-        run: run directory of ``spl train agent``.
+        run: run directory of ``spl train agent``, or a bundle, of which no environment is made.
         checkpoint: ``last``, or ``best`` of the evaluations while it was trained.
         device: cpu, cuda, or auto: cuda where there is one.
         seed: of what is drawn: random actions, and which of equally good ones is taken.
@@ -111,9 +112,14 @@ def load(
     Raises:
         UsageError: if it is not an agent's run, or has no such checkpoint that can be read.
     """
-    dqn, make, history, step = load_agent(Path(run), device, checkpoint)
+    run = Path(run)
+    if is_bundle(run):
+        bundle = read_bundle(run, pick_device(device))
+        dqn, env, history, step = bundle.agent, bundle.adapter, bundle.config.memory.history, bundle.step
+    else:
+        dqn, make, history, step = load_agent(run, device, checkpoint)
+        env = make()
     dqn.generator = generator_of(seed, "all modalities")  # as an evaluation draws
-    env = make()
     try:
         return TrainedAgent(dqn, env, history=history, step=step)
     finally:

@@ -68,6 +68,11 @@ class ActionForm:
             self._values += _values_of(leaf, self.num_bins, names)
 
     @property
+    def values(self) -> list[NDArray[Any]]:
+        """What the numbers of each dimension stand for, ``(n_j,)`` each."""
+        return self._values
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """``(n_1, ..., n_J)``."""
         return tuple(len(values) for values in self._values)

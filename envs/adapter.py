@@ -23,6 +23,7 @@ from spl.envs.chosen_streams import (
     video_processor_of,
 )
 from spl.envs.config import EnvConfig
+from spl.envs.preprocessing import AudioProcessor, VideoProcessor
 from spl.envs.space_entries import Stream
 from spl.envs.wrapping import describe_wrappers
 from spl.media.log_mel import LogMel
@@ -165,6 +166,11 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
         if not abs(total) <= MAX_REWARD:  # NaN compares false
             raise ValueError(f"the reward must be finite as a float32, got {total}")
         return self._observe(frames), total, terminated, truncated, info
+
+    @property
+    def processors(self) -> tuple[VideoProcessor | None, AudioProcessor | None, LogMel | None]:
+        """What cuts each stream to shape; None for what it lacks."""
+        return self._video_processor, self._audio_processor, self._log_mel
 
     def describe(self) -> dict[str, Any]:
         """Return what was chosen, for ``env.json`` and the terminal."""

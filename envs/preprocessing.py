@@ -43,6 +43,11 @@ class VideoProcessor:
         self.is_as_is = box.dtype == np.uint8 and found == (0.0, 255.0) and not form.has_alpha
         self._rows, self._columns = area_weights(rows, size[0]), area_weights(columns, size[1]).T.copy()
 
+    @property
+    def weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """By which a picture is multiplied from the left and from the right to resize it."""
+        return self._rows, self._columns
+
     def __call__(self, picture: NDArray[Any]) -> NDArray[np.uint8]:
         """Return ``(C, rows, columns)``."""
         picture = self.form.arrange(picture)  # (C, H, W)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spl.agents.dqn_config import DqnConfig
     from spl.agents.evaluate import EvaluateAgentConfig, evaluate, evaluate_agent
     from spl.agents.explain import ExplainAgentConfig, explain_agent
+    from spl.agents.export import export_agent
     from spl.agents.film.command import film
     from spl.agents.film.config import FilmConfig
     from spl.agents.network import MultimodalQNetwork
@@ -83,6 +84,7 @@ _OWNERS = {  # public name -> module that owns it
     "evaluate_autoencoder": "spl.pretrain.evaluate",
     "evaluate_classifier": "spl.classify.evaluate",
     "explain_agent": "spl.agents.explain",
+    "export_agent": "spl.agents.export",
     "film": "spl.agents.film.command",
     "grad_cam": "spl.saliency.cam",
     "grad_cam_plus_plus": "spl.saliency.cam",
@@ -139,6 +141,7 @@ __all__ = [
     "evaluate_autoencoder",
     "evaluate_classifier",
     "explain_agent",
+    "export_agent",
     "film",
     "grad_cam",
     "grad_cam_plus_plus",

@@ -46,6 +46,7 @@ PUBLIC = [
     "evaluate_autoencoder",
     "evaluate_classifier",
     "explain_agent",
+    "export_agent",
     "film",
     "grad_cam",
     "grad_cam_plus_plus",

@@ -13,10 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spl.agents.choice import played_moments
 from spl.agents.conditions import Spoiler, conditions
-from spl.agents.config import kept_run
 from spl.agents.decision import Reason, reason_of
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import load_agent
+from spl.agents.evaluate import env_config_of, load_agent
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.out import open_out
 from spl.agents.film.reel import Reel
@@ -100,10 +99,10 @@ def film(
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
     """
     run, config = Path(run), replace(config or FilmConfig(), **options)
-    agent, make, history, step = load_agent(run, config.device, config.checkpoint)
+    agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     path = run / "agent.mp4" if config.out is None else Path(config.out)
     open_out(path)  # after the run was read: what is no run gets no folder
-    env, camera = make_filmed(kept_run(run)[1].env)
+    env, camera = make_filmed(env_config_of(run))
     console = Console(stderr=True) if console is None else console
     try:
         for note in notes_of(agent, env.spec_of_streams, config):

@@ -14,7 +14,7 @@ from rich.console import Console
 from spl.agents.choice import played_moments
 from spl.agents.config import kept_run
 from spl.agents.decision import Reason, reason_of
-from spl.agents.evaluate import Which, load_agent
+from spl.agents.evaluate import Which, env_config_of, load_agent
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.controls import Controls
 from spl.agents.film.frame import BACKGROUND, FAINT, INK, MARGIN, SMALL, say
@@ -53,6 +53,7 @@ class WatchConfig:
     overlay: bool = True  # saliency maps over video and audio
     scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    trust: bool = False  # import the classes that a bundle names
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     out: PathName = "recordings/human"  # folder of a human's recording
@@ -227,19 +228,19 @@ def _player_of(
         found, assumed = measured(config.env, is_apart=may_crash(config.env.id))
         for sentence in assumed:
             tell(console, f"assumed    {sentence}")
-    else:
+    elif config.human:
         found = kept_run(run)[1].env
     if run is None or config.human:
         env, camera = make_filmed(found)
         player = Player(_decided_by_hand, env, camera, history=1, seed=config.seed)
     else:
-        agent, make, history, _ = load_agent(run, config.device, config.checkpoint)
+        agent, make, history, _ = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
         moments = played_moments(agent, make, history, config.seed + 1)
 
         def decide(stack: Stack, step: int) -> Reason:
             return reason_of(agent, stack, moments, with_maps=config.overlay)
 
-        env, camera = make_filmed(found)
+        env, camera = make_filmed(env_config_of(run))
         player = Player(decide, env, camera, history=history, seed=config.seed)
     for sentence in describe_left_out(env.describe()):
         tell(console, f"left out   {sentence}")

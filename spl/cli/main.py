@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 
 from spl import __version__
-from spl.cli import ablate, catalogs, environments, evaluate, explain, report, show, train
+from spl.cli import ablate, catalogs, environments, evaluate, explain, export, report, show, train
 from spl.cli.run_arguments import FAILURE, INTERRUPTED, MISTAKE, OK
 from spl.cli.suggestions import Command, group, table, unknown
 from spl.config.errors import RunError, UsageError
@@ -70,6 +70,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("film",): Command(explain.film, "RUN", "film an agent playing, with its sound and saliency maps"),
     ("watch",): Command(
         explain.watch, "RUN | ENV --human", "watch an agent play in a window, with sound; or play yourself"
+    ),
+    ("export", "agent"): Command(
+        export.export_agent, "RUN", "write an agent as one file that plays without spl: ONNX, torch.export"
     ),
     ("record",): Command(
         environments.record, "[ENV]", "record an environment's video and audio into a folder"

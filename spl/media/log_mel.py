@@ -63,6 +63,11 @@ class LogMel:
         ends = np.arange(1, self.shape[2] + 1) * num_samples // self.shape[2]
         return ends[:, None] + np.arange(self.window_size)
 
+    @property
+    def parts(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+        """The window ``(W,)``, where those of a whole step lie ``(F, W)``, and the filters ``(bins, M)``."""
+        return self._window, self._index, self._filters
+
     def reset(self) -> None:
         """Forget the left context: an episode begins after silence."""
         self._context[:] = 0.0

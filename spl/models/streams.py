@@ -77,7 +77,7 @@ def as_floats(x: Tensor, dtype: torch.dtype) -> Tensor:
     On the CPU one channel after the other: half the time of the library's own permuting copy (0.6 ms at
     32 x 4 x 84 x 84), which has its inner loop over the four channels.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_exporting():
         return x.to(dtype, memory_format=torch.channels_last)
     floats = torch.empty(x.shape, dtype=dtype, memory_format=torch.channels_last)
     for channel in range(x.shape[1]):

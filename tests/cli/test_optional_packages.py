@@ -151,6 +151,9 @@ NEEDED_BY = {
         (["record", "--env", "VizdoomBasicAudio-v1"], "VizdoomBasicAudio-v1 needs vizdoom"),
     ],
     "tensorboard": [],
+    "onnx": [(["export", "agent", "{agent}"], "--to onnx needs onnx")],
+    "onnxscript": [],
+    "onnxruntime": [],
     "minigrid": [],
     "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
     "stable-retro": [

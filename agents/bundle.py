@@ -1,0 +1,204 @@
+"""A trained agent as one folder to hand on: weights, configuration, what it saw, and a card.
+
+Nothing in it is pickled or run: a class that it names is imported only where that is asked for.
+"""
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from spl import __version__
+from spl.agents.config import TrainAgentConfig, build_agent
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.names import ActionNames
+from spl.config import parse as configuration
+from spl.config.errors import UsageError
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.given import GivenEnv
+from spl.envs.space_json import space_as_json, space_from_json
+from spl.runs.files import read_json, replace_text
+from spl.runs.state import check_fits
+
+FORMAT, VERSION = "spl-bundle", 1
+TOLD, CONFIG, WEIGHTS = "agent.json", "config.json", "agent.safetensors"
+OF_RUN = ("evaluation.json", "robustness.png", "agent.mp4", "agent.srt")  # copied where they are there
+NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*")  # module:Name
+
+
+USE = """```python
+import spl
+
+agent = spl.load(".")  # this folder
+action = agent.act(observation)
+```
+"""
+
+
+class Bundle(NamedTuple):
+    """What a bundle's folder holds."""
+
+    agent: MultimodalDqn
+    config: TrainAgentConfig
+    adapter: AudioVisualEnv  # of an environment without a world
+    step: int
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder is a bundle."""
+    return (folder / TOLD).is_file()
+
+
+def write_bundle(
+    run: Path, out: Path, agent: MultimodalDqn, config: TrainAgentConfig, env: AudioVisualEnv, step: int
+) -> None:
+    """Write the agent of a run as a folder.
+
+    Raises:
+        UsageError: if the folder holds something else.
+    """
+    if out.exists() and not is_bundle(out) and any(out.iterdir()):
+        raise UsageError(f"{out} holds something else than a bundle: give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    described = env.describe()
+    sound = described.get("audio", {})
+    told = {
+        "format": FORMAT,
+        "version": VERSION,
+        "spl": __version__,
+        "step": step,
+        "env": described,
+        "observation_space": space_as_json(env.env.observation_space),
+        "action_space": space_as_json(env.env.action_space),
+        "declared": {
+            "sample_rate_hz": sound.get("sample_rate_hz"),
+            "sound_rest_level": sound.get("rest_level"),
+            "buttons": ActionNames(env).labels,
+        },
+    }
+    config = replace(config, device="auto", num_threads=None, runs=TrainAgentConfig.runs)  # of this machine
+    weights = {
+        name: weight.detach().cpu().contiguous() for name, weight in agent.network.state_dict().items()
+    }
+    save_file(weights, out / WEIGHTS, metadata={"format": "pt"})
+    replace_text(out / CONFIG, json.dumps(configuration.to_dict(config), indent=1) + "\n")
+    for name in OF_RUN:
+        if (run / name).is_file() and run.resolve() != out.resolve():
+            shutil.copy(run / name, out / name)
+    replace_text(out / "README.md", card(run, out, config, told))
+    replace_text(out / TOLD, json.dumps(told, indent=1) + "\n")
+
+
+def bundled_config(folder: Path) -> TrainAgentConfig:
+    """Return the configuration of a bundle's run.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    return configuration.parse(TrainAgentConfig, ["--config", str(folder / CONFIG)], prog="spl")
+
+
+def read_bundle(folder: Path, device: torch.device) -> Bundle:
+    """Return the agent of a bundle; nothing that it names is imported.
+
+    Raises:
+        UsageError: if a file is missing, damaged or of another version.
+    """
+    told = read_json(folder / TOLD)
+    if (told.get("format"), told.get("version")) != (FORMAT, VERSION):
+        found = f"{told.get('format')!r} {told.get('version')!r}"
+        raise UsageError(f"{folder} must be a bundle of version {VERSION}, got {found}: update spl")
+    config = bundled_config(folder)
+    tree = configuration.to_dict(config)
+    if names := [name for part in ("agent", "encoder") for name in _named(tree[part])]:
+        raise UsageError(
+            f"the bundle {folder} names {', '.join(names)}, and nothing of a network is imported"
+        )
+    try:
+        spaces = (space_from_json(told[name]) for name in ("observation_space", "action_space"))
+        adapter = AudioVisualEnv(GivenEnv(*spaces, told["declared"]), config.env)
+        agent = build_agent(config, adapter.spec_of_streams, adapter.action_sizes, device)
+        weights = load_file(folder / WEIGHTS)
+        check_fits(weights, agent.network.state_dict(), WEIGHTS)
+        acting = dict.fromkeys({"network", "target", "averaged"} & {*agent.state_dict()}, weights)
+        state = {**agent.state_dict(), **acting}
+        agent.load_state_dict(state)
+        return Bundle(agent, config, adapter, int(told["step"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UsageError(f"the bundle {folder} cannot be used: {error}") from error
+
+
+def check_trusted(folder: Path, config: TrainAgentConfig) -> None:
+    """Refuse to make the environment of a bundle that names classes to import.
+
+    Raises:
+        UsageError: naming them.
+    """
+    if names := sorted(set(_named(configuration.to_dict(config)["env"]))):
+        raise UsageError(
+            f"the bundle {folder} names {', '.join(names)}, which would be imported and run: say that you "
+            "trust it with --trust true, or act in an environment of your own with spl.load"
+        )
+
+
+def _named(tree: Any) -> Iterator[str]:
+    """Yield every ``module:Name`` in nested options, keys too."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _named(key)
+            yield from _named(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _named(value)
+    elif isinstance(tree, str) and NAMED.match(tree):
+        yield tree
+
+
+def card(run: Path, out: Path, config: TrainAgentConfig, told: dict[str, Any]) -> str:
+    """Return the model card: what it is, how to use it, how robust it is, and how it was made."""
+    streams = " and ".join(name for name in ("video", "audio") if name in told["env"])
+    commands = run / "command.txt"
+    made = commands.read_text().splitlines()[:1] if commands.is_file() else []
+    made = [shlex.join(["spl", *shlex.split(line)[1:]]) for line in made]
+    lines = [
+        "---\nlibrary_name: spl\ntags: [reinforcement-learning, multimodal, audio-visual]\n---",
+        f"# {config.env.id}\n",
+        f"A deep Q-network that acts on {streams}, trained for {told['step']:,} steps.\n",
+        USE,
+        *_robustness(run),
+        *(
+            ["![What each failure leaves of the return](robustness.png)\n"]
+            if (out / "robustness.png").is_file()
+            else []
+        ),
+        *(["A film of an episode: [agent.mp4](agent.mp4).\n"] if (out / "agent.mp4").is_file() else []),
+        "## How it was made\n",
+        *(f"    {line}" for line in made),
+        f"\nWith spl {told['spl']}, seed {config.seed}. Every option is in `{CONFIG}`, the weights in "
+        f"`{WEIGHTS}`, what the agent sees, hears and does is in `{TOLD}`.\n",
+    ]
+    return "\n".join(lines)
+
+
+def _robustness(run: Path) -> list[str]:
+    """Return the table of an evaluation, if there is one."""
+    path = run / "evaluation.json"
+    if not path.is_file():
+        return ["## Robustness\n", "Not evaluated: `spl evaluate agent .` tells.\n"]
+    result = read_json(path)
+    rows = ["| Condition | Return (IQM) | 95 % interval | Retained |", "|---|---|---|---|"]
+    for name, one in result["conditions"].items():
+        low, high = one["interval_95"]
+        kept = f"{one['retained']:.0%}" if "retained" in one else "-"
+        rows.append(f"| {name} | {one['interquartile_mean']:.2f} | {low:.2f} ... {high:.2f} | {kept} |")
+    count = result["episodes"] * len(result["seeds"])
+    note = f"\n{count} episodes a condition, at step {result['step']:,}, exploration {result['epsilon']:g}.\n"
+    return ["## Robustness\n", *rows, note]

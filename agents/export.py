@@ -1,0 +1,130 @@
+"""``spl export agent``: a trained agent as one file that plays without us, or as a folder to hand on."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from spl import __version__
+from spl.agents.bundle import is_bundle, read_bundle, write_bundle
+from spl.agents.config import TrainAgentConfig, kept_run
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.evaluate import Which, load_agent
+from spl.agents.names import ActionNames
+from spl.agents.portable import Portable
+from spl.config.errors import UsageError
+from spl.config.options import PathName
+from spl.envs.adapter import AudioVisualEnv
+from spl.packages import require
+
+FORMAT, VERSION = "spl-player", 1
+Target = Literal["onnx", "pt2", "bundle"]
+NEEDED = ("onnx", "onnxscript")  # of the extra onnx
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What an agent is exported to, and where."""
+
+    to: Target = "onnx"  # onnx: for ONNX Runtime; pt2: for torch.export.load; bundle: a folder to hand on
+    out: PathName | None = None  # file or folder; null: agent.onnx, agent.pt2 or bundle in the run directory
+    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+
+
+def export_agent(run: str | Path, config: ExportConfig | None = None, **options: Any) -> Path:
+    """Write a run's agent as a graph from raw frames and samples to action and Q-values, or as a bundle.
+
+    Args:
+        run: run directory of ``spl train agent``, or a bundle.
+        config: how; None: as ``options`` say.
+        options: fields of `ExportConfig`, such as ``to="pt2"``.
+
+    Returns:
+        What was written. A graph's inputs and outputs are those of `Portable`; its metadata is what
+        :func:`described` returns (ONNX: ``spl`` of ``metadata_props``; pt2: ``spl.json`` of the extra files).
+
+    Raises:
+        UsageError: if it is no agent's run, has no such checkpoint, a package is missing, its preprocessing
+            is none for a graph, or the file cannot be written.
+    """
+    run = Path(run)
+    config = ExportConfig(**options) if config is None else config
+    if config.to == "onnx":
+        for package in NEEDED:
+            require(package, f"--to onnx needs {package}")
+    agent, env, chosen, step = _opened(run, config.checkpoint)
+    name = "bundle" if config.to == "bundle" else f"agent.{config.to}"
+    path = run / name if config.out is None else Path(config.out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if config.to == "bundle":
+            write_bundle(run, path, agent, chosen, env, step)
+        else:
+            portable = Portable(agent, env, history=chosen.memory.history).eval()
+            write = {"onnx": _write_onnx, "pt2": _write_pt2}[config.to]
+            with torch.no_grad():
+                write(portable, described(env, portable, step), path)
+    except ValueError as error:
+        raise UsageError(f"{run} cannot be exported: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        env.close()
+    return path
+
+
+def _opened(run: Path, which: Which) -> tuple[MultimodalDqn, AudioVisualEnv, TrainAgentConfig, int]:
+    """Return the agent of a run or a bundle, its environment's adapter, its configuration and its step."""
+    if is_bundle(run):
+        bundle = read_bundle(run, torch.device("cpu"))
+        return bundle.agent, bundle.adapter, bundle.config, bundle.step
+    agent, make, _, step = load_agent(run, "cpu", which)
+    return agent, make(), kept_run(run)[1], step
+
+
+def described(env: AudioVisualEnv, portable: Portable, step: int) -> dict[str, Any]:
+    """Return what a player must know of an exported agent, as JSON holds it."""
+    streams = env.describe()
+    sound = streams.get("audio", {})
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "spl": __version__,
+        "step": step,
+        "env": env.config.id,
+        "frame_skip": env.frame_skip,
+        "actions": ActionNames(env).labels,
+        "image": streams.get("video", {}).get("key"),
+        "sound": sound.get("key"),
+        "sample_rate_hz": sound.get("sample_rate_hz"),
+        "rest_level": sound.get("rest_level"),
+        "states": [name for name in portable.inputs if f"next_{name}" in portable.outputs],
+    }
+
+
+def _write_onnx(portable: Portable, told: dict[str, Any], path: Path) -> None:
+    import onnx
+
+    program = torch.onnx.export(
+        portable,
+        tuple(portable.inputs.values()),
+        input_names=list(portable.inputs),
+        output_names=portable.outputs,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {"spl": json.dumps(told)})
+    path.write_bytes(model.SerializeToString())
+
+
+def _write_pt2(portable: Portable, told: dict[str, Any], path: Path) -> None:
+    program = torch.export.export(portable, tuple(portable.inputs.values()))
+    with warnings.catch_warnings():  # of weights that share storage, which matters where they are on no CPU
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        torch.export.save(program, path, extra_files={"spl.json": json.dumps(told)})

@@ -1,0 +1,19 @@
+"""``spl export``: the command that writes a trained agent as a file that plays without us."""
+
+from spl.cli.run_arguments import OK, take_run
+from spl.config.parse import parse
+
+
+def export_agent(argv: list[str]) -> int:
+    """``spl export agent RUN [options]``."""
+    from spl.agents.export import ExportConfig
+    from spl.agents.export import export_agent as export
+
+    run, rest = take_run(argv, "spl export agent runs/agent/...")
+    path = export(run, parse(ExportConfig, rest, prog="spl export agent RUN"))
+    if path.is_dir():
+        print(f"{path}: weights, configuration and a card; spl.load and spl evaluate agent take it as a run")
+    else:
+        size = path.stat().st_size / 2**20
+        print(f"{path}: {size:.1f} MiB; raw frames and samples in, action and Q-values out")
+    return OK

@@ -1,0 +1,130 @@
+"""Bundles: one folder that loads, acts, is evaluated and exported as its run, and imports nothing unasked."""
+
+import json
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from rich.console import Console
+
+import spl
+from spl.agents.bundle import read_bundle
+from spl.agents.evaluate import load_agent
+from spl.agents.export import export_agent
+from spl.cli import main as cli
+from spl.config import parse as config
+from spl.config.errors import UsageError
+from spl.envs import registry
+from spl.envs.space_json import space_as_json, space_from_json
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> tuple[Path, Path]:
+    """Return a tiny run on Beacon that was evaluated, and its bundle."""
+    place = tmp_path_factory.mktemp("runs")
+    words = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--runs", str(place), "--num_steps", "44"]
+    words += ["--num_threads", "1", "--device", "cpu", "--env.kwargs.num_rounds", "6"]
+    run = spl.train_agent(
+        config.parse(spl.TrainAgentConfig, words, prog="spl"),
+        console=Console(quiet=True),
+        command=["/somewhere/private/spl", "train", "agent", "--env", "spl/Beacon-v0"],
+    ).folder
+    return run, export_agent(run, to="bundle", out=str(place / "beacon"))
+
+
+def test_a_bundle_acts_as_its_run_without_the_environment(bundle, monkeypatch):
+    run, folder = bundle
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md",
+        "agent.json",
+        "agent.safetensors",
+        "config.json",
+    }
+    here = spl.load(run, device="cpu")
+    env = gymnasium.make("spl/Beacon-v0", num_rounds=6)
+    monkeypatch.setattr(registry, "make_raw", None)  # no environment is made
+    there = spl.load(folder, device="cpu")
+    assert (there.step, there.action_space) == (here.step, here.action_space)
+    assert there.observation_space == here.observation_space
+    observation, _ = env.reset(seed=4)
+    for _ in range(6):
+        action = there.act(observation)
+        assert action == here.act(observation)
+        np.testing.assert_array_equal(there.q_values, here.q_values)
+        observation, *_ = env.step(action)
+    card = (folder / "README.md").read_text()
+    assert "spl train agent --env spl/Beacon-v0" in card
+    assert "private" not in card
+    assert "Not evaluated" in card
+
+
+def test_a_bundle_is_evaluated_and_exported_as_a_run(bundle, capsys, tmp_path):
+    run, folder = bundle
+    options = ["--num_episodes", "1", "--num_seeds", "1", "--device", "cpu"]
+    assert cli.main(["evaluate", "agent", str(folder), *options]) == 0
+    assert cli.main(["evaluate", "agent", str(run), *options]) == 0
+    told = [json.loads((place / "evaluation.json").read_text())["conditions"] for place in (run, folder)]
+    assert told[0] == told[1]
+    assert cli.main(["export", "agent", str(folder), "--to", "bundle", "--out", str(tmp_path / "again")]) == 0
+    assert "take it as a run" in capsys.readouterr().out
+    for name in ("agent.safetensors", "config.json", "agent.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "| all modalities | " in card
+    assert (tmp_path / "again" / "evaluation.json").exists()
+
+
+def test_nothing_that_a_bundle_names_is_imported_unasked(bundle, tmp_path, monkeypatch):
+    _, folder = bundle
+    place = tmp_path / "named"
+    export_agent(folder, to="bundle", out=str(place))
+    chosen = json.loads((place / "config.json").read_text())
+    chosen["env"]["id"] = "wicked:World"
+    (place / "config.json").write_text(json.dumps(chosen) + "\n")
+    (tmp_path / "wicked.py").write_text("raise SystemExit('it was imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert spl.load(place, device="cpu").step == 44
+    with pytest.raises(
+        UsageError, match=r"names wicked:World, which would be imported and run.*--trust true"
+    ):
+        spl.evaluate(place)
+    with pytest.raises(UsageError, match="wicked:World"):
+        spl.film(place)
+    with pytest.raises(SystemExit, match="it was imported"):
+        load_agent(place, "cpu", trusts=True)[1]()
+
+
+def test_a_bundle_that_does_not_serve_is_refused_in_a_sentence(bundle, tmp_path):
+    _, folder = bundle
+    with pytest.raises(UsageError, match="is a bundle, which has one agent: leave --checkpoint best out"):
+        spl.evaluate(folder, checkpoint="best")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("all of it")
+    with pytest.raises(UsageError, match="holds something else than a bundle: give another --out"):
+        export_agent(folder, to="bundle", out=str(tmp_path / "full"))
+    place = export_agent(folder, to="bundle", out=str(tmp_path / "cut"))
+    (place / "agent.safetensors").write_bytes((place / "agent.safetensors").read_bytes()[:-7])
+    with pytest.raises(UsageError, match=r"the bundle .* cannot be used"):
+        spl.load(place)
+    told = json.loads((place / "agent.json").read_text())
+    (place / "agent.json").write_text(json.dumps({**told, "version": 2}))
+    with pytest.raises(UsageError, match=r"must be a bundle of version 1, got 'spl-bundle' 2: update spl"):
+        read_bundle(place, None)
+
+
+def test_spaces_come_back_as_they_were():
+    space = spaces.Dict(
+        image=spaces.Box(0, 255, (8, 9, 3), np.uint8),
+        joints=spaces.Box(np.array([-1, -np.inf], np.float32), np.array([2, np.inf], np.float32)),
+        rest=spaces.Tuple([spaces.Discrete(3, start=2), spaces.MultiBinary(4), spaces.MultiDiscrete([2, 5])]),
+        frames=spaces.Sequence(spaces.Box(0, 1, (8, 8))),
+    )
+    assert space_from_json(json.loads(json.dumps(space_as_json(space)))) == space
+    assert space_from_json(space_as_json(spaces.Text(5))) == spaces.Text(1)
+    for wrong in ({}, {"Box": {}}, {"Sphere": 1}, {"Discrete": {"n": "x", "start": 0}}):
+        with pytest.raises(ValueError, match="a space"):
+            space_from_json(wrong)
