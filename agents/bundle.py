@@ -123,8 +123,8 @@ def read_bundle(folder: Path, device: torch.device) -> Bundle:
             f"the bundle {folder} names {', '.join(names)}, and nothing of a network is imported"
         )
     try:
-        spaces = (space_from_json(told[name]) for name in ("observation_space", "action_space"))
-        adapter = AudioVisualEnv(GivenEnv(*spaces, told["declared"]), config.env)
+        seen, done = (space_from_json(told[name]) for name in ("observation_space", "action_space"))
+        adapter = AudioVisualEnv(GivenEnv(seen, done, told["declared"]), config.env)
         agent = build_agent(config, adapter.spec_of_streams, adapter.action_sizes, device)
         weights = load_file(folder / WEIGHTS)
         check_fits(weights, agent.network.state_dict(), WEIGHTS)

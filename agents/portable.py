@@ -57,7 +57,7 @@ class Picture(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """Return ``(C, H', W')`` of a picture as the environment shows it."""
-        x = self.arrange(picture)  # (C, H, W)
+        x: Tensor = self.arrange(picture)  # (C, H, W)
         if self.is_as_is:
             return x
         x = x.to(torch.float64)
@@ -95,7 +95,7 @@ class Sound(nn.Module):
 
     def forward(self, sound: Tensor) -> Tensor:
         """Return ``(C, N)`` of a chunk as the environment makes it."""
-        wave = self.arrange(sound).to(torch.float64)
+        wave: Tensor = self.arrange(sound).to(torch.float64)
         if self.is_bounded:
             wave = wave.clamp(self.range.low, self.range.high)
         wave = (wave.to(torch.float32) - self.rest) / self.full_scale
@@ -245,5 +245,5 @@ class Choice(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the action for ``(A,)``; of equal values the first is taken."""
-        best = torch.stack([part.argmax() for part in values.split(self.sizes)])  # (J,)
+        best = torch.stack([part.argmax() for part in torch.split(values, list(self.sizes))])  # (J,)
         return self.table[self.starts + best].reshape(self.shape)

@@ -39,17 +39,15 @@ def space_from_json(told: dict[str, Any]) -> Space:
     try:
         ((kind, content),) = told.items()
         if kind == "Dict":
-            return spaces.Dict(
-                [(key, space_from_json(part)) for key, part in content.items()]
-            )  # in its order
+            return spaces.Dict([(key, space_from_json(part)) for key, part in content.items()])  # keeps order
         if kind == "Tuple":
             return spaces.Tuple([space_from_json(part) for part in content])
         if kind == "Sequence":
             return spaces.Sequence(space_from_json(content))
         if kind == "Box":
             shape, dtype = tuple(content["shape"]), np.dtype(content["dtype"])
-            ends = (np.broadcast_to(np.array(content[end], dtype), shape) for end in ("low", "high"))
-            return spaces.Box(*ends, shape, dtype.type)
+            low, high = (np.broadcast_to(np.array(content[end], dtype), shape) for end in ("low", "high"))
+            return spaces.Box(low, high, shape, dtype=dtype.type)
         if kind == "Discrete":
             return spaces.Discrete(content["n"], start=content["start"])
         if kind == "MultiDiscrete":

@@ -26,15 +26,24 @@ SLOW = (
 )
 
 
-class Missing(importlib.abc.MetaPathFinder):
-    """Finds what it names to be missing."""
+class Without(importlib.abc.MetaPathFinder):
+    """Finds what another finder does, but for some packages: these are missing to whoever asks or imports."""
 
-    def __init__(self, packages):
-        self.packages = frozenset(packages)
+    def __init__(self, finder, packages):
+        self.finder, self.packages = finder, packages
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname.partition(".")[0] in self.packages:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        is_missing = fullname.partition(".")[0] in self.packages
+        return None if is_missing else self.finder.find_spec(fullname, path, target)
+
+
+def hide(packages):
+    """Make packages missing in this process."""
+    packages = frozenset(packages)
+    sys.meta_path[:] = [Without(finder, packages) for finder in sys.meta_path]
 
 
 def run(words):
@@ -60,7 +69,7 @@ def run_all(packages, commands, folder):
     folder.mkdir()
     os.chdir(folder)
     os.environ["SPL_WITHOUT"] = ",".join(packages)
-    sys.meta_path.insert(0, Missing(packages))
+    hide(packages)
     loaded = sorted({name.partition(".")[0] for name in sys.modules} & set(packages))
     ends = [run(words) for words in commands]
     (folder / "ends.json").write_text(json.dumps({"loaded": loaded, "ends": ends}))
@@ -84,4 +93,4 @@ def main(plan_file):
 if __name__ == "__main__":
     main(sys.argv[1])
 elif __name__ == "sitecustomize":
-    sys.meta_path.insert(0, Missing(filter(None, os.environ.get("SPL_WITHOUT", "").split(","))))
+    hide(filter(None, os.environ.get("SPL_WITHOUT", "").split(",")))

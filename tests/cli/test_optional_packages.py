@@ -151,8 +151,8 @@ NEEDED_BY = {
         (["record", "--env", "VizdoomBasicAudio-v1"], "VizdoomBasicAudio-v1 needs vizdoom"),
     ],
     "tensorboard": [],
-    "onnx": [(["export", "agent", "{agent}"], "--to onnx needs onnx")],
-    "onnxscript": [],
+    "onnx": [(["export", "agent", "run"], "--to onnx needs onnx")],
+    "onnxscript": [],  # asked for with onnx
     "onnxruntime": [],
     "minigrid": [],
     "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
