@@ -95,6 +95,7 @@ def described(env: AudioVisualEnv, portable: Portable, step: int) -> dict[str, A
         "spl": __version__,
         "step": step,
         "env": env.config.id,
+        "env_kwargs": env.config.kwargs,
         "frame_skip": env.frame_skip,
         "actions": ActionNames(env).labels,
         "image": streams.get("video", {}).get("key"),

@@ -1,6 +1,6 @@
 """Play an exported agent with numpy and onnxruntime alone: no torch, and nothing of spl is imported.
 
-python examples/play_onnx.py agent.onnx, for spl/Beacon-v0; the loop serves any environment.
+python examples/play_onnx.py agent.onnx, for the worlds of spl; the loop serves any environment.
 """
 
 import json
@@ -74,7 +74,8 @@ if __name__ == "__main__":
 
     import spl.envs  # noqa: F401  only for the world to play in
 
-    env, player = gymnasium.make("spl/Beacon-v0"), Player(sys.argv[1])
+    player = Player(sys.argv[1])
+    env = gymnasium.make(player.told["env"], **player.told["env_kwargs"])
     observation, _ = env.reset(seed=0)
     total, is_over = 0.0, False
     while not is_over:
