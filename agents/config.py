@@ -24,6 +24,7 @@ from spl.pretrain.objective import ObjectiveConfig
 from spl.records import StreamSpec
 from spl.runs import directory as runs
 from spl.runs.directory import describe_run, generator_of, new_run
+from spl.runs.trackers import TrackerName
 
 GIB = 1024**3
 RUNS = Path("runs/agent")  # where runs lie unless told otherwise
@@ -118,6 +119,7 @@ class TrainAgentConfig:
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
+    track: TrackerName | None = None  # where rows are sent, too; null: TensorBoard, where it is installed
     report_every_steps: Count = 1_000  # steps between rows of metrics.jsonl
     evaluate_every_steps: Count0 = 0  # steps between evaluations while it is trained; 0: none
     evaluate_episodes: Count = 5  # greedy episodes of each; the best checkpoint is kept beside the last
@@ -289,4 +291,5 @@ MAY_CHANGE = (
     "num_threads",
     "device",
     "runs",
+    "track",
 )

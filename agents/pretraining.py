@@ -100,6 +100,7 @@ def describe_pretraining(config: TrainAgentConfig, recording: Path) -> PretrainC
         device=config.device,
         num_threads=config.num_threads,
         runs=config.runs,
+        track=config.track,
         checkpoint_every_minutes=config.checkpoint_every_minutes,
     )
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from spl.runs.directory import RunContext, describe_run, held_run
 from spl.runs.files import hold, read_json, replace_text
 from spl.runs.logger import say
 from spl.runs.threads import Threads
+from spl.runs.trackers import check_tracker
 from spl.training.loop import run
 from spl.training.restarts import forget_losers, initialisations, judge, train_each
 
@@ -69,6 +71,7 @@ def train_agent(
         UsageError: if the environment, the memory or the folder does not serve; nothing was started then.
         RunError: if the environments fail too often, or a loss is not finite.
     """
+    check_tracker(config.track)
     config = adopt_encoder(config) if resume is None else config
     if config.restarts > 1:
         name = f"{config.env.id.split('/')[-1]}-s{config.seed}"
@@ -99,7 +102,12 @@ def train_agent(
         if resume is None and not config.pretrain_steps:
             held.enter_context(hold(folder))
         hooks = Hooks(on_row, on_episode)
-        training = Training(config, parts, folder, threads, console, faults, assumed, hooks)
+        try:
+            training = Training(config, parts, folder, threads, console, faults, assumed, hooks)
+        except UsageError:  # of its tracker
+            if resume is None and not config.pretrain_steps:
+                shutil.rmtree(folder)
+            raise
         held.callback(training.evaluations.close)
         again = go_on_with or command_to_resume(folder)
         is_finished = run(training, save_every_minutes=config.checkpoint_every_minutes, resume_with=again)

@@ -59,7 +59,9 @@ class Training:
         self.progress, self.collector = parts.progress, parts.collector
         self.envs, self.assumed = parts.collector.envs, assumed
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
-        self.report = Report(folder, title, config.num_steps, first_step=self.done, console=console)
+        self.report = Report(
+            folder, title, config.num_steps, first_step=self.done, console=console, config=config
+        )
         self.evaluations, self.hooks = Evaluations(config, folder), hooks  # once its rows are cut off
         self.stop = StopSignals()
         self.num_faults = 0

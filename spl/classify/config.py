@@ -26,6 +26,7 @@ from spl.curriculum import CurriculumConfig
 from spl.data.images.datasets import DataConfig
 from spl.models.networks import build_network
 from spl.runs.directory import generator_of
+from spl.runs.trackers import TrackerName
 
 RUNS = Path("runs/classifier")  # where runs lie unless told otherwise
 ALIASES = {
@@ -43,6 +44,7 @@ MAY_CHANGE = (
     "num_threads",
     "device",
     "runs",
+    "track",
 )
 
 
@@ -168,6 +170,7 @@ class TrainClassifierConfig:
     debug_anomaly: bool = False  # name the module that produces the first NaN; slow
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
+    track: TrackerName | None = None  # where rows are sent, too; null: TensorBoard, where it is installed
     checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
 
     def __post_init__(self) -> None:

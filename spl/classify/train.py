@@ -12,6 +12,7 @@ from spl.data.images.datasets import DESCRIBED, ImageSets, load_images
 from spl.data.labels import flip_labels
 from spl.runs.directory import RunContext, describe_run, held_run, seed_of_data
 from spl.runs.files import hold, read_json, replace_text
+from spl.runs.trackers import check_tracker
 from spl.training.loop import run
 from spl.training.restarts import forget_losers, initialisations, judge, train_each
 
@@ -37,6 +38,7 @@ def train_classifier(
         UsageError: if data, model, device or folder do not serve; nothing was started then.
         RunError: if a loss is not finite; the run is saved.
     """
+    check_tracker(config.track)
     seed = config.seed if resume is None else seed_of_data(config, resume)
     sets = flip_labels(load_images(config.data, run=resume), config.data.label_noise, seed)
     name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"

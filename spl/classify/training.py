@@ -75,7 +75,9 @@ class Training:
         title = f"spl train classifier · {config.data.name} · {config.model.name}"
         title += f" · {config.model.attention} · seed {config.seed}"
         kept = self.done - self.is_unjudged  # an epoch that is judged again gets its row again
-        self.report = Report(folder, title, self.order.num_updates, first_step=kept, console=console)
+        self.report = Report(
+            folder, title, self.order.num_updates, first_step=kept, console=console, config=config
+        )
         self.stop = StopSignals()
         self.is_save_due = False  # before an epoch's end is judged, and after that
         self._num_images, self._learning_s = 0, 0.0  # of this stretch

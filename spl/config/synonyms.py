@@ -105,6 +105,7 @@ _CALLED = (
     ("sense senses modality", "modalities curriculum.modality"),
     ("target_layer layer", "layers"),
     ("cam", "method"),
+    ("wandb use_wandb wandb_project mlflow tensorboard tensorboard_log tracker report_to logger", "track"),
 )  # fmt: skip
 CALLED = {word: tuple(meant.split()) for words, meant in _CALLED for word in words.split()}
 MAIN = ("", "env", "agent", "recipe", "loop", "data", "model", "memory")  # sections, the likeliest first

@@ -19,6 +19,7 @@ from spl.models.streams import in_units
 from spl.pretrain.data import PairsConfig
 from spl.pretrain.objective import ObjectiveConfig
 from spl.runs.directory import generator_of
+from spl.runs.trackers import TrackerName
 
 RUNS = Path("runs/autoencoder")  # where runs lie unless told otherwise
 RESTARTS = "restarts.json"  # in the folder of a run with restarts that is whole: which one is kept
@@ -31,6 +32,7 @@ MAY_CHANGE = (
     "num_threads",
     "device",
     "runs",
+    "track",
 )
 MOMENT_SAMPLES = 4_096  # from which means and variances are taken
 MOMENT_BATCH = 64
@@ -76,6 +78,7 @@ class PretrainConfig:
     device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
+    track: TrackerName | None = None  # where rows are sent, too; null: TensorBoard, where it is installed
     checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
     num_drawn: Count0 = 4  # samples to draw after each epoch, with 3 s of audio; 0: none
 

@@ -14,6 +14,7 @@ from spl.pretrain.training import Training
 from spl.runs.directory import RunContext, describe_run, held_run, seed_of_data
 from spl.runs.files import hold, read_json, read_rows, replace_text
 from spl.runs.logger import say
+from spl.runs.trackers import check_tracker
 from spl.training.loop import run
 from spl.training.restarts import forget_losers, initialisations, judge, train_each
 
@@ -38,6 +39,7 @@ def pretrain_autoencoder(
         UsageError: if data, model, device or folder do not serve; nothing was started then.
         RunError: if a loss is not finite; the run is saved.
     """
+    check_tracker(config.track)
     seed = config.seed if resume is None else seed_of_data(config, resume)
     source = load_pairs(config.data, seed, run=resume)
     train = train_once if config.restarts == 1 else train_restarts

@@ -98,7 +98,9 @@ class Training:
                 self.load_state_dict(checkpoint.load(folder / "checkpoints"))
         title = f"spl pretrain autoencoder · {config.objective.views} · seed {config.seed}"
         total = self.layers.total_updates + self.order.num_updates
-        self.report = Report(folder, title, total, first_step=self.num_updates, console=console)
+        self.report = Report(
+            folder, title, total, first_step=self.num_updates, console=console, config=config
+        )
         self.stop = StopSignals()
         self.is_save_due = False  # at the end of an epoch
         self._num_views, self._learning_s = 0, 0.0  # of this stretch

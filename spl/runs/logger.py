@@ -1,4 +1,4 @@
-"""A run's log: a live panel or plain lines, one JSON line per row, TensorBoard where installed."""
+"""A run's log: a live panel or plain lines, one JSON line per row, and the rows for a tracker."""
 
 import json
 import sys
@@ -16,8 +16,10 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from spl.config.errors import UsageError
 from spl.printable import printable, printable_lines
 from spl.runs.files import replace_text
+from spl.runs.trackers import Tracking
 
 REFRESH_S = 0.25  # between two drawings of the panel
 PLAIN_S = 5.0  # between two plain lines
@@ -47,13 +49,17 @@ class Report:
     """Writes the rows of a run and shows the newest.
 
     Args:
-        folder: gets ``metrics.jsonl`` (appended) and, where installed, ``tensorboard/``.
+        folder: gets ``metrics.jsonl`` (appended) and what the tracker keeps there.
         title: of the panel.
         num_steps: where the run ends.
         first_step: where this stretch began; rows of a killed stretch beyond it are cut off, and the
             seconds go on from the last row that is kept.
         is_logged: keep rows; False only shows.
         console: where to show; standard error by default.
+        config: of the run, whose ``track`` names a tracker; None, or of none: TensorBoard where installed.
+
+    Raises:
+        UsageError: if the tracker cannot be opened.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Report:
         first_step: int = 0,
         is_logged: bool = True,
         console: Console | None = None,
+        config: Any = None,
     ) -> None:
         self.title = title
         self.num_steps = num_steps
@@ -72,12 +79,13 @@ class Report:
         self.console = Console(stderr=True) if console is None else console
         self._path = folder / "metrics.jsonl"
         self._file: TextIO | None = None
-        self._writer: Any = None
+        self._tracking: Tracking | None = None
+        self._is_asked_for = config is not None and config.track is not None
         self._seconds_before = 0.0  # of the stretches before this one
         if is_logged:
             self._keep_rows_until(first_step)
+            self._tracking = self._track(folder, config)
             self._file = self._path.open("a", encoding="utf-8")
-            self._writer = _tensorboard(folder, first_step)
         self._live: Live | None = None
         self._started = self._shown = time.monotonic()
         self._status: dict[str, Any] = {}
@@ -98,8 +106,8 @@ class Report:
             self._live.stop()
         if self._file is not None:
             self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        if self._tracking is not None:
+            self._tracking.close(is_failed=kind is not None)
 
     @property
     def elapsed_s(self) -> float:
@@ -127,14 +135,25 @@ class Report:
         row = {"step": step, "seconds": round(self._seconds_before + self.elapsed_s, 3), **values}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        if self._writer is not None:
-            for tag, value in values.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(tag, value, step)
+        if self._tracking is not None:
+            self._tracking.row(step, values)
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the panel."""
         say(self.console, sentence)
+
+    @property
+    def tracked(self) -> str | None:
+        """Where the tracker that was asked for shows the run."""
+        return None if self._tracking is None or not self._is_asked_for else self._tracking.place
+
+    def _track(self, folder: Path, config: Any) -> Tracking | None:
+        if self._is_asked_for:
+            return Tracking(config.track, folder, config, self.first_step, self.say)
+        try:
+            return Tracking("tensorboard", folder, config, self.first_step, self.say)
+        except UsageError:  # it is not installed
+            return None
 
     def _left(self, step: int) -> str:
         done = step - self.first_step
@@ -164,15 +183,6 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # a line cut by a kill
-
-
-def _tensorboard(folder: Path, first_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    purge_step = first_step + 1 if first_step else None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
 
 
 def print_table(

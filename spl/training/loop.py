@@ -89,6 +89,8 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
     try:
         with report, stop:
             report.say(f"run        {training.folder}")
+            if report.tracked is not None:
+                report.say(f"tracker    {report.tracked}")
             for line in training.summary():
                 report.say(line)
             units = training.units()

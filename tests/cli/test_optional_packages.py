@@ -137,7 +137,7 @@ CORE = {  # run where what is missing; alone, each is missed by what lists envir
     "av": RUNS_OF_THE_CORE,
     "all": COMMANDS_OF_THE_CORE,
 }
-# What needs each, and how the refusal begins; TensorBoard is used where it is installed, and by no command.
+# What needs each, and how the refusal begins.
 NEEDED_BY = {
     "av": [(["film", "{agent}"], "video files are read and written by PyAV")],
     "ale-py": [
@@ -150,10 +150,13 @@ NEEDED_BY = {
         (["train", "agent", "--config", "doom"], "VizdoomBasicAudio-v1 needs vizdoom"),
         (["record", "--env", "VizdoomBasicAudio-v1"], "VizdoomBasicAudio-v1 needs vizdoom"),
     ],
-    "tensorboard": [],
     "onnx": [(["export", "agent", "run"], "--to onnx needs onnx")],
     "onnxscript": [],  # asked for with onnx
     "onnxruntime": [],
+    **{
+        name: [(["train", *words, "--track", name], f"--track {name} needs {name}")]
+        for name, words in {"tensorboard": ["agent"], "mlflow": ["agent"], "wandb": ["classifier"]}.items()
+    },
     "minigrid": [],
     "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
     "stable-retro": [

@@ -37,6 +37,7 @@ HINTS = {  # command and what is typed -> what the sentence asks
     "train agent --agent.lr 3": "--agent.learning_rate",
     "train agent --curriculum.sense audio": "--curriculum.modality",
     "train agent --cfg x": "--config",
+    "train agent --wandb true": "--track",
     "train classifier --epochs 3": "--recipe.epochs",
     "train classifier --lr 3": "--recipe.learning_rate",
     "train classifier --workers 3": "--data.num_workers",
