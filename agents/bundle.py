@@ -31,6 +31,7 @@ from spl.runs.state import check_fits
 FORMAT, VERSION = "spl-bundle", 1
 TOLD, CONFIG, WEIGHTS = "agent.json", "config.json", "agent.safetensors"
 OF_RUN = ("evaluation.json", "robustness.png", "agent.mp4", "agent.srt")  # copied where they are there
+FILES = (TOLD, CONFIG, WEIGHTS, "README.md", *OF_RUN)  # all that a bundle may hold
 NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*")  # module:Name
 
 

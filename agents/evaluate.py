@@ -23,6 +23,7 @@ from spl.agents.config import build_agent, kept_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_envs
+from spl.agents.hub import local_folder
 from spl.agents.monitored import Watched, print_monitor, usual_running
 from spl.agents.playing import Policy, Watch, has_oracle, oracle, play, policy_of
 from spl.agents.returns import Outcome, outcomes_as_json
@@ -124,7 +125,7 @@ def evaluate(run: str | Path, *, console: Console | None = None, **options: Any)
         console: where to tell how far it is; standard error by default.
         options: fields of `EvaluateAgentConfig`, such as ``num_episodes=10``.
     """
-    return evaluate_agent(Path(run), EvaluateAgentConfig(**options), console=console)
+    return evaluate_agent(local_folder(run), EvaluateAgentConfig(**options), console=console)
 
 
 def evaluate_agent(

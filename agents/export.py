@@ -13,6 +13,7 @@ from spl.agents.bundle import is_bundle, read_bundle, write_bundle
 from spl.agents.config import TrainAgentConfig, kept_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import Which, load_agent
+from spl.agents.hub import local_folder
 from spl.agents.names import ActionNames
 from spl.agents.portable import Portable
 from spl.config.errors import UsageError
@@ -50,7 +51,7 @@ def export_agent(run: str | Path, config: ExportConfig | None = None, **options:
         UsageError: if it is no agent's run, has no such checkpoint, a package is missing, its preprocessing
             is none for a graph, or the file cannot be written.
     """
-    run = Path(run)
+    run = local_folder(run)
     config = ExportConfig(**options) if config is None else config
     if config.to == "onnx":
         for package in NEEDED:

@@ -13,6 +13,7 @@ from spl.agents.bundle import is_bundle, read_bundle
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import Which, load_agent
 from spl.agents.history import History, Stack
+from spl.agents.hub import local_folder
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import Cutter, Frame
 from spl.envs.wrapping import wrap
@@ -104,7 +105,8 @@ def load(
     """Return the trained agent of a run, to act in an environment of the user's own.
 
     Args:
-        run: run directory of ``spl train agent``, or a bundle, of which no environment is made.
+        run: run directory of ``spl train agent``, or a bundle, of which no environment is made; or the
+            ``hub:user/name`` of one on the Hugging Face Hub.
         checkpoint: ``last``, or ``best`` of the evaluations while it was trained.
         device: cpu, cuda, or auto: cuda where there is one.
         seed: of what is drawn: random actions, and which of equally good ones is taken.
@@ -112,7 +114,7 @@ def load(
     Raises:
         UsageError: if it is not an agent's run, or has no such checkpoint that can be read.
     """
-    run = Path(run)
+    run = local_folder(run)
     if is_bundle(run):
         bundle = read_bundle(run, pick_device(device))
         dqn, env, history, step = bundle.agent, bundle.adapter, bundle.config.memory.history, bundle.step

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from spl.agents.film.command import film
     from spl.agents.film.config import FilmConfig
     from spl.agents.network import MultimodalQNetwork
+    from spl.agents.push import push
     from spl.agents.record import RecordConfig, record
     from spl.agents.replay.memory import ReplayMemory
     from spl.agents.train import train_agent
@@ -96,6 +97,7 @@ _OWNERS = {  # public name -> module that owns it
     "occlusion": "spl.saliency.perturbation",
     "predicted": "spl.saliency.targets",
     "pretrain_autoencoder": "spl.pretrain.train",
+    "push": "spl.agents.push",
     "reconstruction_error": "spl.saliency.targets",
     "record": "spl.agents.record",
     "rise": "spl.saliency.rise",
@@ -153,6 +155,7 @@ __all__ = [
     "occlusion",
     "predicted",
     "pretrain_autoencoder",
+    "push",
     "reconstruction_error",
     "record",
     "rise",

@@ -58,6 +58,7 @@ PUBLIC = [
     "occlusion",
     "predicted",
     "pretrain_autoencoder",
+    "push",
     "reconstruction_error",
     "record",
     "rise",

@@ -20,6 +20,7 @@ from spl.agents.film.config import FilmConfig
 from spl.agents.film.out import open_out
 from spl.agents.film.reel import Reel
 from spl.agents.history import Stack
+from spl.agents.hub import local_folder
 from spl.agents.monitor import ModalityMonitor
 from spl.agents.monitored import load_usual
 from spl.agents.rollout import Player
@@ -98,7 +99,7 @@ def film(
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
     """
-    run, config = Path(run), replace(config or FilmConfig(), **options)
+    run, config = local_folder(run), replace(config or FilmConfig(), **options)
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     path = run / "agent.mp4" if config.out is None else Path(config.out)
     open_out(path)  # after the run was read: what is no run gets no folder

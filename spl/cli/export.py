@@ -1,4 +1,4 @@
-"""``spl export``: the command that writes a trained agent as a file that plays without us."""
+"""``spl export`` and ``spl push``: a trained agent as a file that plays without us, or on the Hub."""
 
 import sys
 
@@ -21,4 +21,15 @@ def export_agent(argv: list[str]) -> int:
     else:
         size = path.stat().st_size / 2**20
         print(f"{path}: {size:.1f} MiB; raw frames and samples in, action and Q-values out")
+    return OK
+
+
+def push(argv: list[str]) -> int:
+    """``spl push RUN --to hub:user/name [options]``."""
+    from spl.agents.push import PushConfig
+    from spl.agents.push import push as send
+
+    run, rest = take_run(argv, "spl push runs/agent/... --to hub:user/name")
+    config = parse(PushConfig, rest, prog="spl push RUN")
+    print(f"{send(run, config)}: spl.load({config.to!r}) and spl evaluate agent {config.to} take it as a run")
     return OK

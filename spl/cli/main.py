@@ -72,8 +72,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         explain.watch, "RUN | ENV --human", "watch an agent play in a window, with sound; or play yourself"
     ),
     ("export", "agent"): Command(
-        export.export_agent, "RUN", "write an agent as one file that plays without spl: ONNX, torch.export"
+        export.export_agent, "RUN", "write an agent as one file that plays without spl"
     ),
+    ("push",): Command(export.push, "RUN --to hub:USER/NAME", "push an agent to the Hugging Face Hub"),
     ("record",): Command(
         environments.record, "[ENV]", "record an environment's video and audio into a folder"
     ),

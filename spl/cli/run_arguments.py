@@ -54,4 +54,8 @@ def take_run(argv: list[str], example: str) -> tuple[Path, list[str]]:
         return Path(), ["--help"]
     if not argv or argv[0].startswith("-"):
         raise UsageError(f"give the run directory: {example}")
+    if argv[0].startswith("hub:"):
+        from spl.agents.hub import local_folder
+
+        return local_folder(argv[0]), argv[1:]
     return folder_of(argv[0], "the run"), argv[1:]

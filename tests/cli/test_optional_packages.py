@@ -157,6 +157,9 @@ NEEDED_BY = {
         name: [(["train", *words, "--track", name], f"--track {name} needs {name}")]
         for name, words in {"tensorboard": ["agent"], "mlflow": ["agent"], "wandb": ["classifier"]}.items()
     },
+    "huggingface_hub": [
+        (["evaluate", "agent", "hub:someone/agent"], "hub:someone/agent needs huggingface_hub")
+    ],
     "minigrid": [],
     "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
     "stable-retro": [
