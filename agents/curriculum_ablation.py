@@ -165,11 +165,12 @@ class Learner:
 
     def judge(self, folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Return the mean return."""
-        return needs({"return": mean_return(folder, self.config.num_episodes, self.config.device)}, folder)
+        returns = returns_of(folder, self.config.num_episodes, self.config.device)
+        return needs({"return": statistics.fmean(returns)}, folder)
 
 
-def mean_return(folder: Path, num_episodes: int, device: str) -> float:
-    """Return what the newest agent of a run gets on average, in the first set of ``spl evaluate agent``.
+def returns_of(folder: Path, num_episodes: int, device: str) -> list[float]:
+    """Return what the newest agent of a run gets, in the first set of episodes of ``spl evaluate agent``.
 
     Raises:
         UsageError: as `load_agent`.
@@ -184,4 +185,4 @@ def mean_return(folder: Path, num_episodes: int, device: str) -> float:
     finally:
         for env in envs:
             env.close()
-    return statistics.fmean(totals)
+    return totals

@@ -54,17 +54,12 @@ class Subject(Protocol):
         """Return the measures of a finished run, whose rows are given."""
 
 
-class Curricula:
-    """The task of a grid: a subject under each curriculum."""
+class Judged:
+    """A task whose runs are trained and judged by a subject."""
 
-    command, shape = "spl ablate curriculum", "curricula x seeds"
-
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, comparison: Comparison) -> None:
         self.subject, self.config, self.documents = subject, subject.config, subject.documents
-        entries = [Entry(name, name) for name in self.config.variants]
-        notes = [*subject.notes, *notes_on(subject)]
-        seeds, layout = read_seeds(self.config.seeds), by_measure("curriculum", subject.measures)
-        self.comparison = Comparison(entries, seeds, subject.measures, subject.panels, notes, layout)
+        self.comparison = comparison
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run in ``folder`` came to its end, and is judged."""
@@ -128,6 +123,20 @@ class Curricula:
                 "or start a new grid"
             )
         return outcome
+
+
+class Curricula(Judged):
+    """The task of a grid: a subject under each curriculum."""
+
+    command, shape = "spl ablate curriculum", "curricula x seeds"
+
+    def __init__(self, subject: Subject) -> None:
+        config = subject.config
+        entries = [Entry(name, name) for name in config.variants]
+        notes = [*subject.notes, *notes_on(subject)]
+        seeds, layout = read_seeds(config.seeds), by_measure("curriculum", subject.measures)
+        comparison = Comparison(entries, seeds, subject.measures, subject.panels, notes, layout)
+        super().__init__(subject, comparison)
 
 
 def curve_of(rows: Sequence[dict[str, Any]], panel: Panel) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The grid runner: every variant with every seed, one after the other; can be stopped and resumed.
+"""The runner of a grid: every variant with every seed, one after the other; can be stopped and resumed.
 
 What a run learns and how it is judged belongs to the task.
 """
@@ -57,37 +57,47 @@ def ablate(
     resume: Path | None = None,
     command: list[str] | None = None,
     console: Console | None = None,
+    grid: "type[Grid] | None" = None,
 ) -> Ablation:
     """Train the grid of ``task``, in a new folder of that name or on from the one to ``resume``; compare it.
+
+    ``grid`` is the kind of grid that it is, if another than one whose rows are known from the beginning.
 
     A run that breaks off is reported in the table, and the others go on.
 
     Raises:
         UsageError: if data, model, device or folder do not serve; nothing was started then.
     """
-    with held_run(resume, Path(task.config.runs) / "ablation", name, command, console) as context:
+    kind = Grid if grid is None else grid
+    with held_run(resume, Path(task.config.runs) / kind.parent, name, command, console) as context:
         folder = context.folder
         new = {name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()}
         describe_run(folder, task.config, context.command, new)
-        return Ablation(folder, Grid(task, context.console).train_in(folder), task.comparison)
+        return Ablation(folder, kind(task, context.console).train_in(folder), task.comparison)
 
 
 class Grid:
     """Every variant with every seed."""
 
+    word, parent = "grid", "ablation"  # what it calls itself, and where such lie among the runs
+
     def __init__(self, task: Task, console: Console) -> None:
         self.task, self.console = task, console
-        self.cells = task.comparison
+        self.cells: Comparison = task.comparison
 
-    def _all(self) -> Iterator[tuple[Entry, int]]:
+    def order(self, folder: Path) -> Iterator[tuple[Entry, int]]:
         """Yield every run, the first seed of all variants first: so a part of the grid can be compared."""
         for seed in self.cells.seeds:
             for entry in self.cells.entries:
                 yield entry, seed
 
+    def write(self, folder: Path) -> None:
+        """Write what there is so far."""
+        write_comparison(self.cells, folder)
+
     def train_in(self, folder: Path) -> bool:
         """Train what is not finished yet; return whether all was tried."""
-        for entry, seed in self._all():
+        for entry, seed in Grid.order(self, folder):
             place = place_of(folder, entry.name, seed)
             if self.task.is_finished(place):
                 entry.outcomes[seed] = self.task.read(place)
@@ -97,19 +107,19 @@ class Grid:
             with StopSignals() as stop:
                 is_finished = self._train_cells(folder, stop)
                 with stop.patience():
-                    write_comparison(self.cells, folder)
+                    self.write(folder)
         finally:
             self.say(self._closing_words(folder, is_finished))
         return is_finished
 
     def _train_cells(self, folder: Path, stop: StopSignals) -> bool:
-        for entry, seed in self._all():
+        for entry, seed in self.order(folder):
             if seed in entry.outcomes:
                 continue
             if stop.has_come() or not self._train_cell(folder, entry, seed):
                 return False
             with stop.patience():
-                write_comparison(self.cells, folder)
+                self.write(folder)
             self._report(entry, seed)
         return True
 
@@ -134,7 +144,7 @@ class Grid:
 
     def _say_hello(self, folder: Path) -> None:
         cells = self.cells
-        self.say(f"grid       {folder}")
+        self.say(f"{self.word:<10} {folder}")
         shape = f"{len(cells.entries)} x {len(cells.seeds)}, {self.task.shape}"
         self.say(f"cells      {cells.num_cells} ({shape}), {cells.num_finished} finished")
         if not cells.num_finished and (left := cells.seconds_left()) is not None:

@@ -1,9 +1,9 @@
-"""``spl ablate``: the commands that train and compare a grid; each imports what it needs when chosen."""
+"""``spl ablate``, ``spl search``: commands that train many runs; each imports what it needs when chosen."""
 
 from typing import TYPE_CHECKING, Any
 
 from spl.cli.run_arguments import FAILURE, INTERRUPTED, OK, parse_run
-from spl.config.words import join_paths
+from spl.config.words import join_paths, name_first
 
 if TYPE_CHECKING:
     from spl.ablation.grid import Ablation
@@ -39,6 +39,23 @@ def ablate_curriculum(argv: list[str]) -> int:
     )
     subject = subjects.Learner(config) if of == "agent" else subjects.Learner(config, resume)
     return _compared(ablate(Curricula(subject), subject.name, resume=resume))
+
+
+def search_agent(argv: list[str]) -> int:
+    """``spl search agent [ENV] --space FILE [--resume RUN] [options]``."""
+    from spl.agents.config import ALIASES
+    from spl.agents.search import MAY_CHANGE, RUNS, SearchAgentConfig
+    from spl.agents.search import search_agent as search
+    from spl.agents.search_result import print_search
+
+    prog = "spl search agent [ENV]"
+    argv = name_first(argv, "env", "env.id")
+    config, resume = parse_run(SearchAgentConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
+    found = search(config, resume=resume)
+    if not found.is_finished:
+        return INTERRUPTED
+    print_search(found.folder, found.result)
+    return OK if "command" in found.result else FAILURE
 
 
 def _compared(ablation: "Ablation") -> int:

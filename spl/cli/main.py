@@ -61,6 +61,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("ablate", "curriculum"): Command(
         ablate.ablate_curriculum, "[--of NAME]", "compare curricula over seeds: a table and a figure"
     ),
+    ("search", "agent"): Command(
+        ablate.search_agent, "[ENV] --space FILE", "find the best options of a training, over seeds"
+    ),
     ("report",): Command(
         report.report, "RUN ...", "write one HTML page of a run, or of several side by side"
     ),

@@ -161,6 +161,7 @@ NEEDED_BY = {
         (["evaluate", "agent", "hub:someone/agent"], "hub:someone/agent needs huggingface_hub")
     ],
     "minigrid": [],
+    "optuna": [(["search", "agent", "--space", "x"], "spl search needs optuna")],
     "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
     "stable-retro": [
         (

@@ -7,6 +7,7 @@ import pytest
 
 from spl.agents import curriculum_ablation as agent_curricula
 from spl.agents.config import TrainAgentConfig
+from spl.agents.search import SearchAgentConfig
 from spl.classify import curriculum_ablation as classifier_curricula
 from spl.classify.ablation.grid import AblateClassifierConfig
 from spl.classify.config import TrainClassifierConfig
@@ -20,7 +21,7 @@ from spl.pretrain.config import PretrainConfig
 
 ROOT = Path(__file__).parents[2]
 BY_COMMAND = {
-    "spl train agent": (TrainAgentConfig, agent_curricula.CurriculaConfig),
+    "spl train agent": (TrainAgentConfig, agent_curricula.CurriculaConfig, SearchAgentConfig),
     "spl train classifier": (
         TrainClassifierConfig,
         AblateClassifierConfig,
@@ -30,6 +31,7 @@ BY_COMMAND = {
 }
 RECORDING = ["--data.paths", "x"]
 NEEDED = {
+    SearchAgentConfig: ["--space", "x"],
     AblateClassifierConfig: ["--model.attention", "none"],
     PretrainConfig: RECORDING,
     autoencoder_curricula.CurriculaConfig: [*RECORDING, "--recipe.epochs", "16"],
