@@ -44,6 +44,8 @@ SEEDS = range_in(Seed)
 class SearchAgentConfig(TrainAgentConfig):
     """Everything that describes ``spl search agent``: a training, and what is searched."""
 
+    unlisted: ClassVar[tuple[str, ...]] = ("restarts",)  # that a search decides
+
     space: PathName  # YAML file of options: each a range {low: ..., high: ..., log: ...} or a list of values
     num_trials: Count = 20  # sets of options to try
     num_seeds: Count = 3  # runs of each, of the seeds from seed on

@@ -48,7 +48,7 @@ def search_agent(argv: list[str]) -> int:
     from spl.agents.search import search_agent as search
     from spl.agents.search_result import print_search
 
-    prog = "spl search agent [ENV]"
+    prog = "spl search agent [ENV] --space FILE"
     argv = name_first(argv, "env", "env.id")
     config, resume = parse_run(SearchAgentConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
     found = search(config, resume=resume)
