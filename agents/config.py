@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from spl.agents.curriculum_config import ReplayCurriculumConfig
+from spl.agents.custom_network import check_two_streams, maker_of
 from spl.agents.decoupled import Sizes
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
@@ -18,7 +19,8 @@ from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
 from spl.envs.config import EnvConfig
 from spl.envs.registry import may_crash
-from spl.models.encoder import EncoderConfig, build_encoder
+from spl.models.custom import encoder_of
+from spl.models.encoder import EncoderConfig
 from spl.pretrain.config import RESTARTS, PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig
 from spl.records import StreamSpec
@@ -34,6 +36,7 @@ ALIASES = {
     "encoder": "pretrained.run",
     "curriculum": "curriculum.name",
     "bins": "env.bins",
+    "encoder.class": "encoder.custom",
 }
 
 
@@ -141,6 +144,7 @@ class TrainAgentConfig:
         if idle and not self.evaluate_every_steps:
             raise ValueError("evaluate options need evaluate_every_steps: say how often it is evaluated")
         self._check_pretraining()
+        check_two_streams(self)
 
     def _check_pretraining(self) -> None:
         if self.pretrain_steps and self.pretrained.run is not None:
@@ -195,7 +199,7 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> M
     Raises:
         ValueError: if such a network cannot be built.
     """
-    encoder = build_encoder(config.encoder, spec, history=config.memory.history)
+    encoder = encoder_of(config.encoder, spec, history=config.memory.history)
     if config.pretrained.mode == "frozen":
         encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
     return MultimodalQNetwork(
@@ -204,6 +208,7 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> M
         dueling=config.agent.dueling,
         fusion=config.agent.fusion,
         has_thirds=config.agent.no_thirds(spec) is None,
+        make_head=maker_of(config.agent.head),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.heads import HEADS, Fusion
+from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import AtLeast1, Count, Count0, NotNegative, Positive, Share, ShareBelow1, check_ranges
 from spl.records import StreamSpec
 
@@ -23,6 +24,7 @@ class DqnConfig:
     reward_scale: Positive = 1.0  # factor of the rewards before they are stored
     reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
     huber: bool = True  # clip each sample's gradient at 1
+    head: Named | None = None  # module:Class of your own for Q-values; in YAML: arguments too
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
     thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
     reconstruction: NotNegative = 0.0  # weight of rebuilding both modalities from each view; 0: no decoders
@@ -43,6 +45,8 @@ class DqnConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.head is not None:
+            parts_of_named(self.head, "head")
         ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
         reason = HEADS[self.fusion].no_dueling
         if self.dueling and reason is not None:

@@ -4,7 +4,7 @@ A new one is a class here, its row in `HEADS`, and its name in `Fusion`.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -14,6 +14,7 @@ from spl.agents.decoupled import Sizes, means_within, parts_of
 from spl.models.encoder import Features, TwoStreamEncoder
 
 Fusion = Literal["joint", "mdqn"]
+MakeHead = Callable[[int, Sizes], nn.Module]
 
 
 class QHead(nn.Module):
@@ -47,15 +48,16 @@ class Heads(nn.ModuleList):
     Args:
         encoder: whose streams or code they read; it stays the network's own.
         sizes: of the action's dimensions; ``A`` is their sum.
-        dueling: value and advantages apart; refused where `no_dueling` says why.
+        make_head: makes one of how many features it reads, and ``sizes``; where `no_dueling` says why not,
+            no dueling one.
     """
 
     reads_code: ClassVar[bool] = True  # False: the streams alone, and the network has no joint code
     no_dueling: ClassVar[str | None] = None
     no_thirds: ClassVar[str | None] = None  # why thirds cannot be learned; None: heads.0 reads the joint code
 
-    def __init__(self, encoder: TwoStreamEncoder, sizes: Sizes, *, dueling: bool) -> None:
-        super().__init__(QHead(width, sizes, dueling=dueling) for width in self.widths(encoder))
+    def __init__(self, encoder: TwoStreamEncoder, sizes: Sizes, make_head: MakeHead) -> None:
+        super().__init__(make_head(width, sizes) for width in self.widths(encoder))
         self.sizes = sizes
 
     @abstractmethod
@@ -104,8 +106,8 @@ class StreamHeads(Heads):
     reads_code = False
     no_dueling = no_thirds = "has one head per stream"
 
-    def __init__(self, encoder: TwoStreamEncoder, sizes: Sizes, *, dueling: bool) -> None:
-        super().__init__(encoder, sizes, dueling=dueling)
+    def __init__(self, encoder: TwoStreamEncoder, sizes: Sizes, make_head: MakeHead) -> None:
+        super().__init__(encoder, sizes, make_head)
         self.built = [stream for stream, size in enumerate(encoder.stream_features) if size]  # in ``present``
 
     def widths(self, encoder: TwoStreamEncoder) -> list[int]:

@@ -1,9 +1,11 @@
 """The multimodal Q-network: a two-stream encoder and its heads. Losses and acting are not here."""
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from spl.agents.decoupled import Sizes
-from spl.agents.heads import HEADS, Fusion, QHead
+from spl.agents.heads import HEADS, Fusion, MakeHead, QHead
 from spl.agents.thirds import Views, only
 from spl.models.encoder import TwoStreamEncoder
 from spl.records import AUDIO, VIDEO
@@ -13,6 +15,7 @@ class MultimodalQNetwork(nn.Module):
     """Q-values from video and audio: an encoder, and the heads of `HEADS` that ``fusion`` names.
 
     ``A`` are the values of an action, or of its several dimensions (`spl.agents.decoupled`): ``sum(sizes)``.
+    Heads are dueling or not, or what ``make_head`` makes.
     With ``has_thirds`` two privileged heads beside them read the joint code; acting needs them not.
     """
 
@@ -24,17 +27,17 @@ class MultimodalQNetwork(nn.Module):
         dueling: bool,
         fusion: Fusion,
         has_thirds: bool = False,
+        make_head: MakeHead | None = None,
     ) -> None:
         super().__init__()
+        make_head = partial(QHead, dueling=dueling) if make_head is None else make_head
         self.encoder = encoder
         if not HEADS[fusion].reads_code:
             encoder.leave_out_code()
-        self.heads = HEADS[fusion](encoder, sizes, dueling=dueling)
+        self.heads = HEADS[fusion](encoder, sizes, make_head)
         self.privileged: nn.ModuleList | None = None
         if has_thirds:
-            self.privileged = nn.ModuleList(
-                QHead(encoder.features, sizes, dueling=dueling) for _ in (VIDEO, AUDIO)
-            )
+            self.privileged = nn.ModuleList(make_head(encoder.features, sizes) for _ in (VIDEO, AUDIO))
         self.sizes = sizes
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import Finite, Range, SampleRate, Side, check_ranges
 
 Mels = Annotated[int, Range(1, 1_024)]
@@ -11,30 +12,13 @@ Skip = Annotated[int, Range(1, 1_000)]
 Bins = Annotated[int, Range(2, 1_024)]
 
 
-def named_wrapper(entry: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the name and the keyword arguments of an entry of ``wrappers``.
-
-    Raises:
-        ValueError: if it is neither ``module:Wrapper`` nor a mapping of one to its arguments.
-    """
-    (name, kwargs), *others = [(entry, {})] if isinstance(entry, str) else [*entry.items()] or [("", None)]
-    kwargs = {} if kwargs is None else kwargs
-    parts = name.split(":")
-    if others or not isinstance(kwargs, dict) or len(parts) != 2 or not all(parts):
-        raise ValueError(
-            "each of wrappers must be module:Wrapper, or in YAML module:Wrapper: {argument: value}, "
-            f"got {entry!r}"
-        )
-    return name, kwargs
-
-
 @dataclass(frozen=True, kw_only=True)
 class EnvConfig:
     """Which environment, and how its two streams and its actions are cut to shape."""
 
     id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
     kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments for the environment
-    wrappers: tuple[str | dict[str, Any], ...] = ()  # module:Wrapper, in order; YAML: arguments too
+    wrappers: tuple[Named, ...] = ()  # module:Wrapper, in order; YAML: arguments too
     render: bool = False  # the picture is what its render() returns, for one that shows none
     video_key: str | None = None  # key of the video in a Dict; null: found by name
     audio_key: str | None = None  # key of the audio in a Dict; null: found by name
@@ -57,7 +41,7 @@ class EnvConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         for entry in self.wrappers:
-            named_wrapper(entry)
+            parts_of_named(entry, "each of wrappers")
         for name in ("video_range", "audio_range"):
             ends = getattr(self, name)
             if ends is not None and not ends[0] < ends[1]:

@@ -1,6 +1,5 @@
 """What is put around an environment before it is adapted: the user's wrappers, and its rendered picture."""
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +9,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
+from spl.config.named_class import class_of, parts_of_named
 from spl.envs.api_checks import Answers
-from spl.envs.config import EnvConfig, named_wrapper
+from spl.envs.config import EnvConfig
 
 RENDERED = "rendered"  # key of the picture that ``render`` returns
 
@@ -72,9 +72,9 @@ def wrap(env: gymnasium.Env[Any, Any], config: EnvConfig) -> gymnasium.Env[Any, 
         UsageError: if a wrapper is not found, is none or cannot be put around it, or nothing is rendered.
     """
     for entry in config.wrappers:
-        name, kwargs = named_wrapper(entry)
+        name, kwargs = parts_of_named(entry, "each of wrappers")
         try:
-            env = Answers(_wrapper(name)(env, **kwargs))
+            env = Answers(class_of(name, gymnasium.Wrapper, "env.wrappers")(env, **kwargs))
         except UsageError:
             raise
         except Exception as error:  # an author's constructor may fail in any way; the sentence names it
@@ -88,34 +88,9 @@ def wrap(env: gymnasium.Env[Any, Any], config: EnvConfig) -> gymnasium.Env[Any, 
 
 def describe_wrappers(config: EnvConfig) -> list[str]:
     """Return the wrappers as they are told, such as ``gymnasium.wrappers:TimeLimit(max_episode_steps=9)``."""
-    entries = [named_wrapper(entry) for entry in config.wrappers]
+    entries = [parts_of_named(entry, "each of wrappers") for entry in config.wrappers]
     return [name + _arguments(kwargs) for name, kwargs in entries]
 
 
 def _arguments(kwargs: Mapping[str, Any]) -> str:
     return f"({', '.join(f'{key}={value!r}' for key, value in kwargs.items())})" if kwargs else ""
-
-
-def _wrapper(name: str) -> type[gymnasium.Wrapper[Any, Any, Any, Any]]:
-    """Return the wrapper class that ``module:Name`` names."""
-    module_name, _, class_name = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
-    except ModuleNotFoundError as error:
-        if error.name is not None and module_name.startswith(error.name):
-            raise UsageError(
-                f"there is no module {module_name!r} for the wrapper {name}: install it, or run from the "
-                f"folder that holds {module_name.replace('.', '/')}.py"
-            ) from error
-        raise UsageError(f"{module_name} of the wrapper {name} could not be imported: {error}") from error
-    except Exception as error:  # the user's module may fail in any way; the sentence names it
-        why = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{module_name} of the wrapper {name} could not be imported: {why}") from error
-    if found is None:
-        raise UsageError(f"{module_name} has no wrapper {class_name}; see env.wrappers={name}")
-    if not (isinstance(found, type) and issubclass(found, gymnasium.Wrapper)):
-        kind = f"a {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
-        raise UsageError(
-            f"{name} is not a gymnasium.Wrapper but {kind}: env.wrappers takes classes that derive from it"
-        )
-    return found

@@ -30,6 +30,6 @@ def push(argv: list[str]) -> int:
     from spl.agents.push import push as send
 
     run, rest = take_run(argv, "spl push runs/agent/... --to hub:user/name")
-    config = parse(PushConfig, rest, prog="spl push RUN")
+    config = parse(PushConfig, rest, prog="spl push RUN --to hub:USER/NAME")
     print(f"{send(run, config)}: spl.load({config.to!r}) and spl evaluate agent {config.to} take it as a run")
     return OK

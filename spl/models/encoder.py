@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention.stream import StreamAttention, check_stream_options
+from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import Count, check_ranges
 from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 from spl.records import StreamSpec
@@ -34,9 +35,17 @@ class EncoderConfig:
     absent: Literal["gate", "zeros"] = (
         "gate"  # an absent modality: features gated off and flagged, or zeros in
     )
+    custom: Named | None = None  # module:Class of your own in place of it all; in YAML: arguments too
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.custom is not None:
+            parts_of_named(self.custom, "custom")
+            usual = {**vars(EncoderConfig()), "custom": self.custom}
+            if others := [name for name, value in vars(self).items() if value != usual[name]]:
+                raise ValueError(
+                    f"custom={self.custom} takes the place of both streams: leave {', '.join(others)} out"
+                )
         check_stream_options(self.attention, self.attention_options)
         for modality in ("video", "audio"):
             name, widths = f"{modality}_widths", getattr(self, f"{modality}_widths")

@@ -84,6 +84,10 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.encoder.custom is not None:
+            raise ValueError(
+                f"encoder.custom={self.encoder.custom} is for agents: an autoencoder has the two streams"
+            )
         views = self.objective.views
         if self.curriculum.name != "uniform" and self.paced_by == "across" and views in CONDITIONS:
             raise ValueError(

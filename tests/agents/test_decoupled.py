@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,7 @@ def test_two_heads_are_fused_in_each_dimension() -> None:
     sizes = {"video_features": 2, "audio_stream": "conv", "audio_features": 2, "features": 2}
     spec = StreamSpec(video=(1, 36, 36), audio=(1, 8, 4))
     encoder = TwoStreamEncoder(spec, history=1, video_stream="small", attention="none", **sizes)
-    heads = StreamHeads(encoder, SIZES, dueling=False)
+    heads = StreamHeads(encoder, SIZES, partial(QHead, dueling=False))
     fused = heads.fused([VALUES, VALUES], torch.tensor([[True, True]] * 2))
     assert fused[0].tolist() == pytest.approx([1 / 5, 4 / 5, 0 / 9, 6 / 9, 3 / 9])
 

@@ -64,9 +64,9 @@ def test_wrappers_are_given_on_the_command_line_and_in_yaml_with_arguments(tmp_p
     [
         (
             "no_such_module:Doubled",
-            "there is no module 'no_such_module' for the wrapper no_such_module:Doubled",
+            "there is no module 'no_such_module' for env.wrappers=no_such_module:Doubled",
         ),
-        (f"{WORLDS}:Halved", "brought_worlds has no wrapper Halved"),
+        (f"{WORLDS}:Halved", "brought_worlds has no Halved; see env.wrappers="),
         (
             f"{WORLDS}:Plain",
             "brought_worlds:Plain is not a gymnasium.Wrapper but a Plain: env.wrappers takes",
@@ -93,7 +93,7 @@ def test_a_wrapper_that_does_not_serve_is_refused_in_a_sentence(wrapper, sentenc
     "entry", ["Doubled", ":Doubled", "a:", {RAISED: 3}, {}, {RAISED: {}, DOUBLED: {}}], ids=str
 )
 def test_what_names_no_wrapper_is_refused(entry):
-    with pytest.raises(ValueError, match="each of wrappers must be module:Wrapper"):
+    with pytest.raises(ValueError, match="each of wrappers must be module:Class"):
         EnvConfig(wrappers=(entry,))
 
 

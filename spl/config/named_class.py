@@ -1,0 +1,57 @@
+"""Classes of the user's own, named ``module:Class`` with arguments, and imported when they are used."""
+
+import importlib
+from typing import Any
+
+from spl.config.errors import UsageError
+
+Named = str | dict[str, Any]  # module:Class, or in YAML module:Class: {argument: value}
+
+
+def parts_of_named(entry: Named, option: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the keyword arguments of what an option names.
+
+    Raises:
+        ValueError: if it is neither ``module:Class`` nor a mapping of one to its arguments.
+    """
+    (name, kwargs), *others = [(entry, {})] if isinstance(entry, str) else [*entry.items()] or [("", None)]
+    kwargs = {} if kwargs is None else kwargs
+    parts = name.split(":")
+    if others or not isinstance(kwargs, dict) or len(parts) != 2 or not all(parts):
+        raise ValueError(
+            f"{option} must be module:Class, or in YAML module:Class: {{argument: value}}, got {entry!r}"
+        )
+    return name, kwargs
+
+
+def class_of(name: str, base: type, option: str) -> type[Any]:
+    """Return the class that ``module:Class`` names.
+
+    Args:
+        name: of it.
+        base: which it must derive from.
+        option: that names it, for the sentence.
+
+    Raises:
+        UsageError: if its module cannot be imported, or has no such class.
+    """
+    module_name, _, class_name = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            raise UsageError(
+                f"there is no module {module_name!r} for {option}={name}: install it, or run from the folder "
+                f"that holds {module_name.replace('.', '/')}.py"
+            ) from error
+        raise UsageError(f"{module_name} of {option}={name} could not be imported: {error}") from error
+    except Exception as error:  # the user's module may fail in any way; the sentence names it
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{module_name} of {option}={name} could not be imported: {why}") from error
+    if found is None:
+        raise UsageError(f"{module_name} has no {class_name}; see {option}={name}")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        kind = f"a {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        wanted = f"{base.__module__.partition('.')[0]}.{base.__name__}"
+        raise UsageError(f"{name} is not a {wanted} but {kind}: {option} takes classes that derive from it")
+    return found
