@@ -28,6 +28,7 @@ DIFFERING = {
     "order": "of samples, or of the parts of a module",
     "audio_features": "which they are, or how many",
     "films": "a section where they are cut, a folder where the cut is known",
+    "to": "an address to push to, or a format to export to",
     "root": "a folder, or the exponent's inverse of a schedule of that name",
 }
 
