@@ -213,6 +213,7 @@ def test_every_synonym_leads_to_an_option(everything: list[Seen]) -> None:
 def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any, list[Seen]]]) -> None:
     decided = {
         "ablate classifier": {"model.attention", "seed", "restarts"},
+        "search agent": {"restarts"},
         **{
             f"ablate curriculum --of {of}": {"seed", "curriculum.name", "of"}
             | ({"curriculum.difficulty"} if of != "agent" else set())
@@ -224,7 +225,8 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
         assert set(reading.options) - {one.name for one in options} == hidden
         for option in hidden - {"of", "curriculum.name", "model.attention", "curriculum.difficulty"}:
             with pytest.raises(config.UsageError, match="leave"):
-                config.parse(type_of(name), [f"--{option}", "3"], prog="spl")
+                space = ["--space", "space.yaml"] if name == "search agent" else []
+                config.parse(type_of(name), [f"--{option}", "3", *space], prog="spl")
     for name in screens.keys() - decided.keys():
         assert screens[name][1].options.keys() == {one.name for one in screens[name][2]}
 
@@ -232,11 +234,14 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
 def type_of(name: str) -> Any:
     """Return the dataclass of a grid."""
     from spl.agents import curriculum_ablation as agent
+    from spl.agents.search import SearchAgentConfig
     from spl.classify import curriculum_ablation as classifier
     from spl.classify.ablation.grid import AblateClassifierConfig
     from spl.pretrain import curriculum_ablation as autoencoder
 
     if name == "ablate classifier":
         return AblateClassifierConfig
+    if name == "search agent":
+        return SearchAgentConfig
     of = name.rpartition(" ")[2]
     return {"agent": agent, "classifier": classifier, "autoencoder": autoencoder}[of].CurriculaConfig
