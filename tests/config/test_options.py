@@ -224,8 +224,8 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
         _, reading, options = screens[name]
         assert set(reading.options) - {one.name for one in options} == hidden
         for option in hidden - {"of", "curriculum.name", "model.attention", "curriculum.difficulty"}:
+            space = ["--space", "space.yaml"] if name == "search agent" else []
             with pytest.raises(config.UsageError, match="leave"):
-                space = ["--space", "space.yaml"] if name == "search agent" else []
                 config.parse(type_of(name), [f"--{option}", "3", *space], prog="spl")
     for name in screens.keys() - decided.keys():
         assert screens[name][1].options.keys() == {one.name for one in screens[name][2]}
