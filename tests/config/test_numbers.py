@@ -64,13 +64,14 @@ def outside(allowed: Range) -> list[str]:
 def test_every_number_of_every_command_states_its_range_and_refuses_what_is_outside() -> None:
     num_numbers = 0
     for config_class in config_classes():
+        needed = ["--space=space.yaml"] if hasattr(config_class, "num_trials") else []
         for name, kind in numbers_of(config_class).items():
             allowed = range_in(kind)
             assert allowed is not None, f"{config_class} states no range for {name}"
             num_numbers += 1
             for text in outside(allowed):
                 with pytest.raises(UsageError) as raised:
-                    parse(config_class, [f"--{name}={text}"], prog="spl")
+                    parse(config_class, [f"--{name}={text}", *needed], prog="spl")
                 (line,) = [one for one in str(raised.value).split("\n") if "must be given" not in one]
                 assert re.search(rf"{name.rpartition('.')[2]}\b.* must .*, got ", line), (name, text, line)
                 assert len(line) < 400
