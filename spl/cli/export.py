@@ -1,7 +1,5 @@
 """``spl export`` and ``spl push``: a trained agent as a file that plays without us, or on the Hub."""
 
-import sys
-
 from spl.cli.run_arguments import OK, take_run
 from spl.config.parse import parse
 
@@ -12,10 +10,7 @@ def export_agent(argv: list[str]) -> int:
     from spl.agents.export import export_agent as export
 
     run, rest = take_run(argv, "spl export agent runs/agent/...")
-    config = parse(ExportConfig, rest, prog="spl export agent RUN")
-    if config.to != "bundle":
-        print("tracing the agent, which can take a minute", file=sys.stderr)
-    path = export(run, config)
+    path = export(run, parse(ExportConfig, rest, prog="spl export agent RUN"))
     if path.is_dir():
         print(f"{path}: weights, configuration and a card; spl.load and spl evaluate agent take it as a run")
     else:

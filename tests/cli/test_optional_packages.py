@@ -157,7 +157,7 @@ NEEDED_BY = {
         name: [(["train", *words, "--track", name], f"--track {name} needs {name}")]
         for name, words in {"tensorboard": ["agent"], "mlflow": ["agent"], "wandb": ["classifier"]}.items()
     },
-    "huggingface_hub": [
+    "huggingface-hub": [
         (["evaluate", "agent", "hub:someone/agent"], "hub:someone/agent needs huggingface_hub")
     ],
     "minigrid": [],
