@@ -159,16 +159,15 @@ class Search(Grid):
             trial = study.trials[number]
             options = {name: space[name].value(drawn) for name, drawn in trial.params.items()}
             self.task.trials.options[entry.name] = options
-            if not trial.state.is_finished():
-                words = ", ".join(f"{option} {value_told(value)}" for option, value in options.items())
-                self.say(f"trial      {number}: {words}")
             if trial.state == TrialState.FAIL:
                 self._fail(entry, why_failed(folder, entry).read_text(encoding="utf-8"))
-            for seed in () if trial.state.is_finished() else self.cells.seeds:
-                if not entry.failures:
-                    yield entry, seed
             if trial.state.is_finished():
                 continue
+            words = ", ".join(f"{option} {value_told(value)}" for option, value in options.items())
+            self.say(f"trial      {number}: {words}")
+            for seed in self.cells.seeds:
+                if not entry.failures:
+                    yield entry, seed
             if entry.failures:
                 why = next(iter(entry.failures.values()))
                 self._fail(entry, why)
