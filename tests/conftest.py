@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from spl.agents.config import TrainAgentConfig
+from spl.agents.train import train_agent
 from spl.classify.config import ALIASES, TrainClassifierConfig
 from spl.config import parse as config
 
@@ -30,6 +32,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory):
+    """Return a trainer of tiny agents on Beacon, ``tiny_run(num_rounds)``; it returns the run directory."""
+
+    def train(num_rounds: int, command: list[str] | None = None) -> Path:
+        words = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--num_steps", "44"]
+        words += ["--runs", str(tmp_path_factory.mktemp("runs")), "--num_threads", "1", "--device", "cpu"]
+        words += ["--env.kwargs.num_rounds", str(num_rounds)]
+        described = config.parse(TrainAgentConfig, words, prog="spl")
+        return train_agent(described, console=Console(quiet=True), command=command).folder
+
+    return train
 
 
 @pytest.fixture

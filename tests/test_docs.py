@@ -6,27 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import spl
-from spl.config import parse as config
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(tiny_run) -> Path:
     """Return a tiny run on Beacon."""
-    words = [
-        "--config",
-        str(ROOT / "configs/smoke/agent.yaml"),
-        "--runs",
-        str(tmp_path_factory.mktemp("runs")),
-    ]
-    words += ["--num_steps", "44", "--num_threads", "1", "--device", "cpu", "--env.kwargs.num_rounds", "8"]
-    return spl.train_agent(
-        config.parse(spl.TrainAgentConfig, words, prog="spl"), console=Console(quiet=True)
-    ).folder
+    return tiny_run(8)
 
 
 SMALLER = {  # what a page says -> what a test has time for

@@ -7,14 +7,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from rich.console import Console
 
 import spl
 from spl.agents.bundle import read_bundle
 from spl.agents.evaluate import load_agent
 from spl.agents.export import export_agent
 from spl.cli import main as cli
-from spl.config import parse as config
 from spl.config.errors import UsageError
 from spl.envs import registry
 from spl.envs.space_json import space_as_json, space_from_json
@@ -23,17 +21,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory) -> tuple[Path, Path]:
-    """Return a tiny run on Beacon that was evaluated, and its bundle."""
-    place = tmp_path_factory.mktemp("runs")
-    words = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--runs", str(place), "--num_steps", "44"]
-    words += ["--num_threads", "1", "--device", "cpu", "--env.kwargs.num_rounds", "6"]
-    run = spl.train_agent(
-        config.parse(spl.TrainAgentConfig, words, prog="spl"),
-        console=Console(quiet=True),
-        command=["/somewhere/private/spl", "train", "agent", "--env", "spl/Beacon-v0"],
-    ).folder
-    return run, export_agent(run, to="bundle", out=str(place / "beacon"))
+def bundle(tiny_run, tmp_path_factory) -> tuple[Path, Path]:
+    """Return a tiny run on Beacon, and its bundle."""
+    run = tiny_run(6, ["/somewhere/private/spl", "train", "agent", "--env", "spl/Beacon-v0"])
+    return run, export_agent(run, to="bundle", out=str(tmp_path_factory.mktemp("bundles") / "beacon"))
 
 
 def test_a_bundle_acts_as_its_run_without_the_environment(bundle, monkeypatch):

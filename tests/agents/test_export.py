@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from rich.console import Console
 
 import spl
 from spl.agents.config import build_agent
@@ -18,7 +17,6 @@ from spl.agents.export import export_agent
 from spl.agents.portable import Portable
 from spl.agents.trained import TrainedAgent
 from spl.cli import main as cli
-from spl.config import parse as config
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 
@@ -129,18 +127,9 @@ def test_a_graph_decides_as_the_agent_does(name):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(tiny_run) -> Path:
     """Return a tiny run on Beacon."""
-    words = [
-        "--config",
-        str(ROOT / "configs/smoke/agent.yaml"),
-        "--runs",
-        str(tmp_path_factory.mktemp("runs")),
-    ]
-    words += ["--num_steps", "44", "--num_threads", "1", "--device", "cpu", "--env.kwargs.num_rounds", "10"]
-    return spl.train_agent(
-        config.parse(spl.TrainAgentConfig, words, prog="spl"), console=Console(quiet=True)
-    ).folder
+    return tiny_run(10)
 
 
 def player_of(path, **options):

@@ -11,12 +11,10 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import spl
 from spl.agents.hub import FETCHED
 from spl.cli import main as cli
-from spl.config import parse as config
 
 pytest.importorskip("huggingface_hub")
 ROOT = Path(__file__).parents[2]
@@ -115,17 +113,9 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(tiny_run) -> Path:
     """Return a tiny run on Beacon."""
-    words = [
-        "--config",
-        str(ROOT / "configs/smoke/agent.yaml"),
-        "--runs",
-        str(tmp_path_factory.mktemp("runs")),
-    ]
-    words += ["--num_steps", "44", "--num_threads", "1", "--device", "cpu", "--env.kwargs.num_rounds", "4"]
-    options = config.parse(spl.TrainAgentConfig, words, prog="spl")
-    return spl.train_agent(options, console=Console(quiet=True)).folder
+    return tiny_run(4)
 
 
 @pytest.fixture
