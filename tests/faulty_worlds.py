@@ -103,9 +103,9 @@ class DifferentWorld(gymnasium.Env):
     metadata: ClassVar[dict[str, Any]] = {"audio_sample_rate_hz": 16_000}
 
     def __init__(self, counter: str, what: str) -> None:
-        with Path(counter).open("a") as made:
-            number = made.tell()
-            made.write("x")
+        with Path(counter).open("ab", buffering=0) as made:
+            made.write(b"x")
+            number = made.tell() - 1  # asked after the write: two processes may open the file at once
         self.action_space = gymnasium.spaces.Discrete(2 + number * (what == "actions"))
         self.observation_space = gymnasium.spaces.Box(-1, 1, (400 + number * (what == "sound"),), np.float32)
 
