@@ -17,7 +17,7 @@ demo: .venv/core
 	@echo "Next: . .venv/bin/activate && spl --help"
 
 test: .venv/dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 25
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

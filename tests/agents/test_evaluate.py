@@ -98,7 +98,7 @@ def test_failures_are_played_once_more_under_the_monitor(smoke, monkeypatch, cap
     ):
         load_usual(folder, 60)
     monkeypatch.setattr(monitored, "FIT_STEPS", 2_000)
-    config = EvaluateAgentConfig(num_episodes=4, num_seeds=1, conditions="all", monitor=True)
+    config = EvaluateAgentConfig(num_episodes=2, num_seeds=1, conditions="all", monitor=True)
     result = evaluate_agent(folder, config, console=quiet())
     found = result["conditions"]
     watched = {name.removesuffix(", monitored"): one for name, one in found.items() if "monitor" in one}

@@ -152,7 +152,7 @@ def test_a_waveform_that_nothing_can_read_leaves_no_folder_behind(smoke, tmp_pat
 def test_a_game_is_learned_resumed_and_evaluated_from_its_bytes(smoke):
     pytest.importorskip("ale_py")
     options = ("--env.audio_features", "waveform", "--encoder.audio_stream", "mlp")
-    config = smoke(*options, "--env.kwargs.max_num_frames_per_episode", "200", name="atari")
+    config = smoke(*options, "--env.kwargs.max_num_frames_per_episode", "80", name="atari")
     folder = train_agent(config, console=quiet()).folder
     assert json.loads((folder / "env.json").read_text())["audio"]["features"] == "waveform"
     train_agent(replace(config, num_steps=130), resume=folder, console=quiet())
@@ -305,7 +305,10 @@ def flat(tree):
     ("name", "options", "stops"),
     [
         pytest.param("agent", (), (97,), marks=pytest.mark.slow),
-        ("agent", ("--agent.modality_dropout", "0.4", "--agent.n_step", "3"), (30, 130)),
+        pytest.param(
+            *("agent", ("--agent.modality_dropout", "0.4", "--agent.n_step", "3"), (30, 130)),
+            marks=pytest.mark.slow,
+        ),
         ("agent", ("--num_envs", "3", "--env_workers", "false", "--loop.collect_steps", "5"), (61, 118)),
         pytest.param(
             *("agent", ("--memory.on_disk", "true", "--memory.capacity", "120"), (140,)),

@@ -135,7 +135,15 @@ SOFT = ("--curriculum.scheme", "linear", "--curriculum.order", "easy-first")
 
 
 # in the warm-up, at its end, in the first and in the third round after it
-@pytest.mark.parametrize(("after", "options"), [(2, ()), (3, SOFT), (4, ()), (8, SOFT)])
+@pytest.mark.parametrize(
+    ("after", "options"),
+    [
+        (2, ()),
+        pytest.param(3, SOFT, marks=pytest.mark.slow),
+        pytest.param(4, (), marks=pytest.mark.slow),
+        (8, SOFT),
+    ],
+)
 def test_a_stopped_run_goes_on_to_the_bit(
     tiny: Maker, monkeypatch: pytest.MonkeyPatch, after: int, options: tuple[str, ...]
 ):

@@ -160,7 +160,7 @@ def test_train_evaluate_and_record_end_to_end(capsys, tmp_path, monkeypatch):
     assert "70 steps, 2 whole episodes" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_interrupted_run_is_saved_and_goes_on_to_its_end(number, tmp_path, monkeypatch, capsys):
     command = [sys.executable, "-m", "spl", "train", "agent", *SMOKE, "--num_steps", "100000"]
     running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

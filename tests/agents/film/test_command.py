@@ -2,8 +2,6 @@
 
 import hashlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -326,26 +324,27 @@ def test_an_environment_without_sound_makes_a_silent_film_and_it_is_said(tmp_pat
 def test_an_ale_game_is_filmed_at_60_frames_a_second_in_colours_with_all_its_sound(tmp_path):
     pytest.importorskip("ale_py")
     run = train(tmp_path, "--env", "ALE/Pong-v5")
-    done = shoot(run, tmp_path / "a.mp4", duration_s=6.0, scale=1)
+    done = shoot(run, tmp_path / "a.mp4", duration_s=3.0, scale=1)
     agent, make, history, _ = load_agent(run, "cpu")
     env = make()
     stacks = History(env.spec_of_streams, history=history)
     observation, _ = env.reset(seed=reset_seed(SEED, 0))
     sounds = [env.waveform[0, -512:].copy()]
     stacks.push(observation, is_first=True)
-    while sum(map(len, sounds)) < 360 * 512:
+    while sum(map(len, sounds)) < 180 * 512:
         observation, *_ = env.step(*agent.act(stacks.stack(), 0.0))
         sounds.append(env.waveform[0].copy())
         stacks.push(observation, is_first=False)
-    sound = np.concatenate(sounds)[: 360 * 512]
+    sound = np.concatenate(sounds)[: 180 * 512]
     assert np.abs(sound).max() > 0.05, "there is something to hear"
     shown, (heard,) = decoded(tmp_path / "a.mp4", 30_720)
-    assert done["frames"] == len(shown) == 360
+    assert done["frames"] == len(shown) == 180
     assert abs(heard.size - sound.size) <= 2048
     assert correlation(heard, sound) > 0.99
-    assert np.ptp(shown[200, 130:200, 40:140].astype(int), axis=2).max() > 60, "Pong's ground is brown"
+    assert np.ptp(shown[150, 130:200, 40:140].astype(int), axis=2).max() > 60, "Pong's ground is brown"
 
 
+@pytest.mark.slow
 def test_an_agent_that_hears_the_waveform_has_a_strip_and_no_map_of_it_which_is_said(tmp_path, capsys):
     words = ["--env.audio_features", "waveform", "--encoder.audio_stream", "mlp"]
     run = train(tmp_path, *words)
@@ -383,16 +382,6 @@ def test_what_cannot_be_filmed_is_told_in_one_sentence(run, tmp_path, capsys):
     assert told == f"spl: {bare} has no checkpoint yet: let it train for longer\n"
     assert cli.main(["film"]) == 2
     assert "give the run directory" in capsys.readouterr().err
-
-
-def test_without_pyav_one_sentence_says_what_to_install(run):
-    code = (
-        "import sys; sys.modules['av'] = None\n"
-        f"from spl.cli.main import main; sys.exit(main(['film', {str(run)!r}]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2
-    assert done.stderr == "spl: video files are read and written by PyAV: pip install 'av>=15,<19'\n"
 
 
 @pytest.mark.parametrize(
