@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves the installation as users have it, from the last commit: the README's first command in a fresh copy, then the
-# wheel outside the checkout, with the core alone and with each extra alone. Needs Python, make and git.
+# wheel outside the checkout, with the core alone and with each extra alone: atari, doom and tensorboard, and with --all
+# every other one. Needs Python, make and git.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 place=$(mktemp -d)
@@ -68,6 +69,42 @@ games() { # each game as the only extra: it trains
   done
 }
 
+others() { # every other extra, each for what it is there for
+  local spl run
+  with_extra "$1" onnx
+  quietly "$spl" train agent --num_steps 300
+  run=$(realpath runs/agent/*)
+  quietly "$spl" export agent "$run" --to onnx --out agent.onnx
+  quietly "$place/$1/bin/python" "$root/examples/play_onnx.py" agent.onnx
+  works onnx
+  with_extra "$1" hub
+  refuses "hub:nobody/nothing" env HF_HUB_OFFLINE=1 "$spl" evaluate agent hub:nobody/nothing
+  works hub
+  with_extra "$1" search
+  echo 'agent.learning_rate: {low: 1e-4, high: 1e-3, log: true}' >space.yaml
+  quietly "$spl" search agent --space space.yaml --num_trials 2 --num_seeds 1 --num_steps 200 --num_episodes 1
+  works search
+  with_extra "$1" box2d
+  quietly "$spl" train agent --env CarRacing-v3 --num_steps 60
+  works box2d
+  with_extra "$1" retro
+  quietly "$spl" train agent --env retro:Airstriker-Genesis --num_steps 60
+  works retro
+  with_extra "$1" minigrid
+  quietly "$spl" train agent --env minigrid:MiniGrid-Empty-8x8-v0 --num_steps 60 \
+    --env.wrappers minigrid.wrappers:RGBImgPartialObsWrapper
+  works minigrid
+  with_extra "$1" watch
+  refuses "there is no display" env -u DISPLAY -u WAYLAND_DISPLAY "$spl" watch spl/Beacon-v0 --human
+  works watch
+  with_extra "$1" wandb
+  quietly env WANDB_MODE=offline "$spl" train agent --num_steps 300 --track wandb
+  works wandb
+  with_extra "$1" mlflow
+  quietly "$spl" train agent --num_steps 300 --track mlflow
+  works mlflow
+}
+
 git clone --quiet "$root" "$place/copy"
 cd "$place/copy"
 quietly env -u VIRTUAL_ENV make demo DEMO="--num_steps 100 --env.kwargs.num_rounds 8"
@@ -80,3 +117,4 @@ games two &
 second=$!
 wait "$second"
 wait "$first"
+[ "${1:-}" != --all ] || others one

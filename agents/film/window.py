@@ -1,6 +1,7 @@
 """A window on the screen and a loudspeaker, by pygame; what is shown and played is made elsewhere."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,11 @@ def import_pygame() -> Any:
     return pygame
 
 
+def _is_headless() -> bool:
+    """Return whether Linux names no display: SDL would look for one and write that there is none."""
+    return sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)
+
+
 class Window:
     """Shows pictures of one size, fitted into the window, and tells which keys are pressed.
 
@@ -43,10 +49,11 @@ class Window:
     def __init__(self, title: str) -> None:
         self._pygame = pygame = import_pygame()
         wanted = os.environ.get("SDL_VIDEODRIVER")
-        why = "none is connected"
+        driver, why = "", "none is connected"
         try:
-            pygame.display.init()
-            driver = pygame.display.get_driver()
+            if wanted is not None or not _is_headless():
+                pygame.display.init()
+                driver = pygame.display.get_driver()
         except pygame.error as error:
             driver, why = "", str(error)
         if not driver or (driver in NO_SCREEN and wanted != driver):
