@@ -64,6 +64,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("search", "agent"): Command(
         ablate.search_agent, "[ENV] --space FILE", "find the best options of a training, over seeds"
     ),
+    ("bench",): Command(train.bench, "[ENV]", "measure how fast an agent trains on this machine"),
     ("report",): Command(
         report.report, "RUN ...", "write one HTML page of a run, or of several side by side"
     ),

@@ -1,7 +1,7 @@
-"""The commands that train: ``spl train`` and ``spl pretrain``; each imports what it needs when chosen."""
+"""``spl train``, ``spl pretrain``, and how fast: ``spl bench``; each imports what it needs when chosen."""
 
 from spl.cli.run_arguments import INTERRUPTED, OK, parse_run
-from spl.config.parse import given_options
+from spl.config.parse import given_options, parse
 from spl.config.words import join_paths, name_first
 
 
@@ -41,3 +41,13 @@ def pretrain_autoencoder(argv: list[str]) -> int:
     argv = join_paths(name_first(argv, "data", "data.paths", is_list=True), ALIASES, "data.paths")
     config, resume = parse_run(PretrainConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
     return OK if pretrain(config, resume=resume).is_finished else INTERRUPTED
+
+
+def bench(argv: list[str]) -> int:
+    """``spl bench [ENV] [options]``."""
+    from spl.agents.bench import BenchConfig, bench_agent, print_bench
+    from spl.agents.config import ALIASES
+
+    argv = name_first(argv, "env", "env.id")
+    print_bench(bench_agent(parse(BenchConfig, argv, prog="spl bench [ENV]", aliases=ALIASES)))
+    return OK

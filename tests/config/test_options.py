@@ -214,6 +214,7 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
     decided = {
         "ablate classifier": {"model.attention", "seed", "restarts"},
         "search agent": {"restarts"},
+        "bench": {"restarts", "runs", "track"},
         **{
             f"ablate curriculum --of {of}": {"seed", "curriculum.name", "of"}
             | ({"curriculum.difficulty"} if of != "agent" else set())
@@ -225,8 +226,9 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
         assert set(reading.options) - {one.name for one in options} == hidden
         for option in hidden - {"of", "curriculum.name", "model.attention", "curriculum.difficulty"}:
             space = ["--space", "space.yaml"] if name == "search agent" else []
+            words = [f"--{option}", "wandb" if option == "track" else "3", *space]
             with pytest.raises(config.UsageError, match="leave"):
-                config.parse(type_of(name), [f"--{option}", "3", *space], prog="spl")
+                config.parse(type_of(name), words, prog="spl")
     for name in screens.keys() - decided.keys():
         assert screens[name][1].options.keys() == {one.name for one in screens[name][2]}
 
@@ -234,6 +236,7 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
 def type_of(name: str) -> Any:
     """Return the dataclass of a grid."""
     from spl.agents import curriculum_ablation as agent
+    from spl.agents.bench import BenchConfig
     from spl.agents.search import SearchAgentConfig
     from spl.classify import curriculum_ablation as classifier
     from spl.classify.ablation.grid import AblateClassifierConfig
@@ -241,7 +244,7 @@ def type_of(name: str) -> Any:
 
     if name == "ablate classifier":
         return AblateClassifierConfig
-    if name == "search agent":
-        return SearchAgentConfig
+    if name in ("search agent", "bench"):
+        return SearchAgentConfig if name == "search agent" else BenchConfig
     of = name.rpartition(" ")[2]
     return {"agent": agent, "classifier": classifier, "autoencoder": autoencoder}[of].CurriculaConfig
