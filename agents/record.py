@@ -21,6 +21,7 @@ from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import RunError, UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Seed, Share, check_ranges
+from spl.data.exchange.formats import FormatName, recorded_as
 from spl.data.recording_files import trim
 from spl.envs.actions import as_action
 from spl.envs.adapter import AudioVisualEnv
@@ -47,7 +48,8 @@ class RecordConfig:
     epsilon: Share = 0.05  # the agent's probability of a random action
     num_steps: Count = 20_000  # agent decisions
     seed: Seed = 0  # everything random follows from it
-    out: PathName = "recordings/new"  # output folder
+    out: PathName = "recordings/new"  # output folder; in Minari the name, such as beacon/random-v0
+    format: FormatName = "spl"  # our own arrays, or a dataset that others read
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -214,7 +216,14 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
         UsageError: if the folder is taken or cannot be written, or environment or agent do not serve.
         RunError: if the environment fails too often; what was recorded until then is kept.
     """
-    folder = Path(config.out)
+    with recorded_as(config.format, config.out) as folder:
+        done = _record_into(folder, config, console)
+    place = Path(config.out) if config.format == "spl" else f"{config.format}:{config.out}"
+    return {"folder": place, **done}
+
+
+def _record_into(folder: Path, config: RecordConfig, console: Console | None) -> dict[str, Any]:
+    """Roll out ``config.num_steps`` into ``folder``, in our own format."""
     agent, envs, history, assumed = actor_of(config)
     begun = envs.start().begun  # before there is a folder: one that cannot be reset leaves none
     memory = open_memory(folder, envs, config.num_steps, history)
@@ -245,4 +254,4 @@ def record(config: RecordConfig, *, console: Console | None = None) -> dict[str,
             trim(folder)
     is_finished = progress.step >= config.num_steps
     counts = {"steps": progress.step, "episodes": progress.episode}
-    return {"folder": folder, **counts, "is_finished": is_finished}
+    return {**counts, "is_finished": is_finished}

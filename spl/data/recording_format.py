@@ -108,31 +108,36 @@ def read_header(folder: Path) -> dict[str, Any]:
     path = folder / HEADER
     try:
         check_regular(path)
-        header: dict[str, Any] = unseal(path.read_bytes())
+        header = unseal(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} must be the JSON header of a recording, got: {error}") from error
+    return check_header(header, path)
+
+
+def check_header(header: Any, place: Path | str) -> dict[str, Any]:
+    """Return the header of a recording, every entry of it checked; ``place`` is where it lies."""
     came = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
     if came not in [(FORMAT, UNSEALED), (FORMAT, VERSION)]:
         raise ValueError(
-            f"{path} must say format {FORMAT!r} and version {VERSION} or {UNSEALED}, got {came}; "
+            f"{place} must say format {FORMAT!r} and version {VERSION} or {UNSEALED}, got {came}; "
             "convert it first"
         )
     for key, kind in _HEADER_KINDS.items():
         if type(header.get(key)) is not kind:
-            raise ValueError(f"{path} must hold {key} as {kind.__name__}, got {header.get(key)!r}")
+            raise ValueError(f"{place} must hold {key} as {kind.__name__}, got {header.get(key)!r}")
     slots, num_envs, spec = header["slots"], header["num_envs"], header.get("spec")
     if min(slots, num_envs) < 1 or not are_counts(header.get("written"), num_envs):
-        raise ValueError(f"{path} must hold {num_envs} counts as written, got {header.get('written')!r}")
+        raise ValueError(f"{place} must hold {num_envs} counts as written, got {header.get('written')!r}")
     if not isinstance(spec, dict) or not all(are_counts(spec.get(name), 3) for name in STREAMS):
-        raise ValueError(f"{path} must hold spec as the shapes of video and audio, got {spec!r}")
+        raise ValueError(f"{place} must hold spec as the shapes of video and audio, got {spec!r}")
     if spec.get("audio_dtype", "float16") not in [*_AUDIO_KINDS]:
         raise ValueError(
-            f"{path} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
+            f"{place} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
         )
     if not are_counts([dimensions_in(header)], 1) or dimensions_in(header) < 1:
-        raise ValueError(f"{path} must hold action_dimensions from 1 on, got {dimensions_in(header)!r}")
+        raise ValueError(f"{place} must hold action_dimensions from 1 on, got {dimensions_in(header)!r}")
     if header.get("arrays") != describe_arrays(layout_in(header, slots)):
         raise ValueError(
-            f"{path} must list arrays that follow from spec, slots and num_envs; record it again"
+            f"{place} must list arrays that follow from spec, slots and num_envs; record it again"
         )
-    return header
+    return dict(header)

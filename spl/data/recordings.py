@@ -21,6 +21,14 @@ from spl.folder_files import LeftOut, as_json, told
 from spl.records import StreamSpec
 
 
+class Opened(NamedTuple):
+    """A recording that was read from another format than ours: what its folder would hold."""
+
+    name: str  # the address that it was read from, such as minari:beacon/random-v0
+    header: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
 class _Recording(NamedTuple):
     flat: Fields  # axis 0: slot * num_envs + env
     num_envs: int
@@ -33,27 +41,34 @@ class Recordings:
     Nothing is loaded: pictures and sounds are mapped, and a draw touches the pages that it needs.
 
     Args:
-        folders: each holds a recording: of `spl record`, or the ``memory`` of a training run.
+        places: folders that each hold a recording, of `spl record`, or the ``memory`` of a training run; or
+            recordings of other formats.
         history: ``T``, steps in a sample.
         stride: steps from one sample to the next.
         left_out: what lies beside them and is not used.
 
     Raises:
-        UsageError: if a folder holds no recording, one that is damaged or too short, or recordings differ in
+        UsageError: if a place holds no recording, one that is damaged or too short, or recordings differ in
             what an encoder depends on.
     """
 
     def __init__(
-        self, folders: Sequence[Path], *, history: int, stride: int = 1, left_out: Sequence[LeftOut] = ()
+        self,
+        places: Sequence[Path | Opened],
+        *,
+        history: int,
+        stride: int = 1,
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
-        if not folders or history < 1 or stride < 1:
+        if not places or history < 1 or stride < 1:
             raise UsageError(
                 "there must be a recording, and history and stride of at least 1, "
-                f"got {len(folders)}, {history} and {stride}"
+                f"got {len(places)}, {history} and {stride}"
             )
-        self.folders, self.history, self.left_out = tuple(folders), history, tuple(left_out)
+        folders = tuple(one.name if isinstance(one, Opened) else one for one in places)
+        self.folders, self.history, self.left_out = folders, history, tuple(left_out)
         self._steps = np.arange(1 - history, 1)
-        opened = [_open(folder, history, stride) for folder in folders]
+        opened = [_open(place, history, stride) for place in places]
         self._recordings = [recording for recording, _ in opened]
         self.signature: dict[str, Any] = opened[0][1]
         for folder, (_, signature) in zip(folders[1:], opened[1:], strict=True):
@@ -126,31 +141,40 @@ class Recordings:
         )
 
 
-def names_of(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Return a short name for each folder: its own, or its path where names are equal."""
-    names = [folder.resolve().name for folder in folders]
+def names_of(folders: Sequence[Path | str]) -> tuple[str, ...]:
+    """Return a short name for each folder: its own, or its path where names are equal; or its address."""
+    names = [folder if isinstance(folder, str) else folder.resolve().name for folder in folders]
     return tuple(names if len(set(names)) == len(names) else map(str, folders))
 
 
-def _open(folder: Path, history: int, stride: int) -> tuple[_Recording, dict[str, Any]]:
-    """Return the recording in ``folder`` and what an encoder of it depends on."""
+def _open(place: Path | Opened, history: int, stride: int) -> tuple[_Recording, dict[str, Any]]:
+    """Return the recording at ``place`` and what an encoder of it depends on."""
+    name, header, arrays = place if isinstance(place, Opened) else _read(place)
+    flat, num_envs, written = flatten(arrays), header["num_envs"], header["written"]
+    slots, usable = header["slots"], ceil(header["capacity"] / num_envs)
+    if isinstance(place, Path):
+        try:
+            check_sums(flat, written, usable=usable, slots=slots, folder=place)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    newest = _whole(flat.age, written, slots, usable, history, stride)
+    if newest.size < 2:
+        raise UsageError(f"{name} must hold at least 2 steps with their history, got {newest.size}")
+    return _Recording(flat, num_envs, newest), describe_signature(
+        spec_of(header), header["meta"], history=history
+    )
+
+
+def _read(folder: Path) -> Opened:
+    """Return the recording in ``folder``, mapped."""
     if not (folder / HEADER).is_file():
         inside = folder / "memory"
         hint = f"; did you mean {inside}?" if (inside / HEADER).is_file() else ""
         raise UsageError(f"{folder} is not a recording: it has no {HEADER}{hint}")
     try:
-        header, arrays = open_recording(folder, mmap=True, writable=False)
-        flat, num_envs = flatten(arrays), header["num_envs"]
-        slots, usable, written = header["slots"], ceil(header["capacity"] / num_envs), header["written"]
-        check_sums(flat, written, usable=usable, slots=slots, folder=folder)
+        return Opened(str(folder), *open_recording(folder, mmap=True, writable=False))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    newest = _whole(flat.age, written, slots, usable, history, stride)
-    if newest.size < 2:
-        raise UsageError(f"{folder} must hold at least 2 steps with their history, got {newest.size}")
-    return _Recording(flat, num_envs, newest), describe_signature(
-        spec_of(header), header["meta"], history=history
-    )
 
 
 def describe_signature(spec: StreamSpec, meta: dict[str, Any], *, history: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from spl.config.options import PathName
 from spl.config.ranges import Count, Share, check_ranges
 from spl.curriculum import Curriculum
 from spl.data.audiovisual import Pairs, PairSource
+from spl.data.exchange.formats import opened
 from spl.data.mispairing import Mismatched
 from spl.data.recordings import Recordings
 from spl.data.video_folders import CHANGED, NOT_OF_RUN, load_clips
@@ -30,7 +31,7 @@ DATA = "data.json"  # in the folder of a run: what it learned from, and what was
 class PairsConfig:
     """Which recordings or videos; each recording, and each sub-folder of videos, is a label."""
 
-    paths: tuple[PathName, ...] = ()  # folders or files, of recordings or of videos
+    paths: tuple[PathName, ...] = ()  # folders or files, of recordings or of videos; or minari:NAME
     skip_broken: bool = False  # leave unreadable files out for good, instead of refusing the data
     videos: ClipConfig = field(default_factory=ClipConfig)  # how videos are cut
     history: Count = 4  # steps in a sample of a recording
@@ -109,17 +110,19 @@ def load_recordings(
         folders = [folder for folder in folders if not reasons[folder]]
         if not folders:
             raise UsageError(f"no recording can be read: {'; '.join(filter(None, reasons.values()))}")
-    source = Recordings(folders, history=config.history, stride=config.stride, left_out=left_out)
+    source = Recordings(
+        [*map(opened, folders)], history=config.history, stride=config.stride, left_out=left_out
+    )
     found = source.described()["files"]
     if known is not None and (changed := [name for name in known if found[name] != list(known[name])]):
         raise UsageError(f"{changed[0]}, from which the run learned, has changed; {CHANGED}")
     return source
 
 
-def _why_broken(folder: Path, config: PairsConfig) -> str | None:
+def _why_broken(folder: Path | str, config: PairsConfig) -> str | None:
     """Return why a recording cannot be read, or None."""
     try:
-        Recordings([folder], history=config.history, stride=config.stride)
+        Recordings([opened(folder)], history=config.history, stride=config.stride)
     except UsageError as error:
         return str(error)
     return None

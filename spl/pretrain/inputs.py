@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spl.config.errors import UsageError
+from spl.data.exchange.formats import is_address
 from spl.data.recording_format import HEADER, Fields
 from spl.folder_files import FolderFiles, LeftOut, gather, named
 from spl.media.video_files import look_at
@@ -17,9 +18,9 @@ UNFINISHED = f"arrays of a recording without its {HEADER}"
 
 
 class RecordingFolders(NamedTuple):
-    """Folders of recordings, and what lies beside them."""
+    """Folders of recordings and addresses of those in other formats, and what lies beside them."""
 
-    folders: list[Path]
+    folders: list[Path | str]
     left_out: list[LeftOut]
 
 
@@ -27,14 +28,14 @@ def find_inputs(texts: Sequence[str]) -> RecordingFolders | FolderFiles:
     """Return the recordings that the paths lead to, or files, of which some are videos.
 
     A path is a folder with a recording, one with recordings or videos below it, a file, or a pattern such as
-    ``videos/*.mp4``. A path to ``recording.json`` is its folder.
+    ``videos/*.mp4``. A path to ``recording.json`` is its folder. Addresses (`is_address`) come first.
 
     Raises:
         UsageError: if a path leads to nothing, or they lead to recordings and videos both.
     """
-    recordings: list[Path] = []
+    recordings: list[Path | str] = [text for text in texts if is_address(text)]
     others: list[Path] = []
-    for path in (path for text in texts for path in _expanded(text)):
+    for path in (path for text in texts if not is_address(text) for path in _expanded(text)):
         folder = path.parent if path.name == HEADER else path
         (recordings if (folder / HEADER).is_file() else others).append(folder)
     if not others:

@@ -161,6 +161,11 @@ NEEDED_BY = {
     "huggingface-hub": [
         (["evaluate", "agent", "hub:someone/agent"], "hub:someone/agent needs huggingface_hub")
     ],
+    "minari": [
+        (["record", "--format", "minari", "--out", "a-v0"], "minari:a-v0 needs minari"),
+        (["pretrain", "autoencoder", "--data", "minari:a-v0"], "minari:a-v0 needs minari"),
+    ],
+    "h5py": [],  # asked for with minari
     "minigrid": [],
     "optuna": [(["search", "agent", "--space", "x"], "spl search needs optuna")],
     "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
