@@ -158,6 +158,13 @@ DAMAGE = {
 }
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "file" / "datasets"))
+    with pytest.raises(UsageError, match=r"MINARI_DATASETS_PATH must be a folder to write in, got: .*file"):
+        FORMATS["minari"].target(NAME)
+
+
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
 def test_what_is_damaged_or_of_another_version_is_refused_in_one_sentence(
     tmp_path, datasets, damage, message

@@ -130,7 +130,10 @@ def _folder_of(name: str) -> Path:
 def _root() -> Path:
     from minari.storage.datasets_root_dir import get_dataset_path
 
-    return Path(get_dataset_path())
+    try:
+        return Path(get_dataset_path())  # which makes it
+    except OSError as error:
+        raise UsageError(f"MINARI_DATASETS_PATH must be a folder to write in, got: {error}") from error
 
 
 def _listed() -> str:
