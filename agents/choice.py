@@ -31,25 +31,27 @@ class Streams(NamedTuple):
     video: Tensor | None  # (B, Dv)
     audio: Tensor | None  # (B, Da)
     present: Tensor  # (B, 2) bool
+    state: Tensor  # (B, S), which every action is chosen by; S = 0 where there is none
 
     def take(self, places: Tensor) -> "Streams":
         """Return the moments at ``places (n,)``."""
         video, audio = (None if field is None else field[places] for field in self[:2])
-        return Streams(video, audio, self.present[places])
+        return Streams(video, audio, self.present[places], self.state[places])
 
 
 def streams_of(agent: MultimodalDqn, stack: Stack) -> Streams:
     """Return the features of ``B`` moments, on the agent's device."""
     stack = stack.to(agent.device)
     with torch.no_grad():
-        return Streams(*agent.network.encoder.ungated(stack.video, stack.audio), stack.present)
+        features = agent.network.encoder.ungated(stack.video, stack.audio)
+        return Streams(*features, stack.present, stack.state)
 
 
 def together(parts: Sequence[Streams]) -> Streams:
     """Return the moments of all parts."""
-    video, audio, present = zip(*parts, strict=True)
+    video, audio, present, state = zip(*parts, strict=True)
     seen, heard = (None if field[0] is None else torch.cat(field) for field in (video, audio))
-    return Streams(seen, heard, torch.cat(present))
+    return Streams(seen, heard, torch.cat(present), torch.cat(state))
 
 
 def spread(moments: Streams, count: int = NUM_MOMENTS) -> Streams:
@@ -77,7 +79,7 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
     any_of_them = _ranks(len(moments.present), agent.device).expand(len(streams.present), -1)  # (B, M)
     with torch.no_grad():
         looks, sounds = (_unlikeness(streams, moments, one, any_of_them) for one in (VIDEO, AUDIO))
-        actions = _actions(agent, streams, streams)[:, None]  # (B, 1, J)
+        actions = _actions(agent, streams, streams, streams.state)[:, None]  # (B, 1, J)
         found = []
         for ranks, is_swapped in (
             (sounds, (True, False)),
@@ -89,7 +91,7 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
             theirs = moments.take(places.flatten())  # (B R)
             theirs = theirs._replace(present=theirs.present & mine.present)
             seen, heard = (theirs if one else mine for one in is_swapped)
-            swapped = _actions(agent, seen, heard).view(*places.shape, -1)  # (B, R, J)
+            swapped = _actions(agent, seen, heard, mine.state).view(*places.shape, -1)  # (B, R, J)
             found.append((swapped != actions).float().mean(dim=(1, 2)))
     return torch.stack(found, dim=1).cpu()
 
@@ -110,12 +112,12 @@ def _unlikeness(streams: Streams, moments: Streams, modality: int, other: Tensor
     return torch.where(is_there, distances, other)
 
 
-def _actions(agent: MultimodalDqn, seen: Streams, heard: Streams) -> Tensor:
-    """Return the greedy actions ``(B, J)`` on the video of some moments and the audio of others."""
+def _actions(agent: MultimodalDqn, seen: Streams, heard: Streams, state: Tensor) -> Tensor:
+    """Return the greedy actions ``(B, J)`` on the video of some moments, the audio of others, and a state."""
     network = agent.network
     present = torch.stack([seen.present[:, 0], heard.present[:, 1]], dim=1)
     features = network.encoder.gated((seen.video, heard.audio), present)
-    values = network.heads.values(network.encoder, features, present)
+    values = network.heads.values(network.encoder, features, present, network.beside(state))
     fused = network.heads.fused(values, present)
     return best(fused, network.sizes).reshape(len(fused), -1)
 

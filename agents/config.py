@@ -209,6 +209,8 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> M
         fusion=config.agent.fusion,
         has_thirds=config.agent.no_thirds(spec) is None,
         make_head=maker_of(config.agent.head),
+        num_state=spec.state,
+        state_features=config.agent.state_features,
     )
 
 

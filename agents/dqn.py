@@ -19,7 +19,7 @@ from spl.agents.reconstruction import Decoders
 from spl.agents.sparsity import Sparsity
 from spl.agents.thirds import asymmetric
 from spl.envs.actions import as_action
-from spl.records import Action, Batch, Following
+from spl.records import Action, Batch, Following, Observation
 from spl.training.compile import compiled
 from spl.training.losses import temporal_difference
 
@@ -46,6 +46,8 @@ class MultimodalDqn:
     ) -> None:
         self.network = network.to(device)
         self.target = target.to(device).requires_grad_(False)
+        if self.network.state is not None and self.target.state is not None:
+            self.target.state.norm = self.network.state.norm
         self.target.load_state_dict(network.state_dict())
         self.decoders = None if decoders is None else decoders.to(device)
         self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
@@ -77,6 +79,11 @@ class MultimodalDqn:
                 values = acting(*stack.to(self.device)).cpu().numpy()  # (E, A)
             actions = np.where(explores, actions, self._best_actions(values))
         return [as_action(action) for action in actions]
+
+    def see(self, observation: Observation) -> None:
+        """Take the state of an observation that was collected into the statistics that normalise it."""
+        if self.network.state is not None:
+            self.network.state.norm.update(torch.from_numpy(observation.state))
 
     def _best_actions(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the best of each dimension ``(E, J)`` by the values ``(E, A)``."""
@@ -126,21 +133,23 @@ class MultimodalDqn:
 
     def _losses_of(self, batch: Batch) -> Tensor:
         trained, choosing, rating = self._networks()
-        following = (batch.next_video, batch.next_audio, batch.next_present)
+        now = (batch.video, batch.audio, batch.present, batch.state)
+        following = (batch.next_video, batch.next_audio, batch.next_present, batch.next_state)
         with torch.no_grad():
             rated = rating.values(*following)
             chosen = choosing.values(*following) if self.config.double else rated
-        return self._whole(trained.values(batch.video, batch.audio, batch.present), rated, chosen, batch)
+        return self._whole(trained.values(*now), rated, chosen, batch)
 
     def _losses_in_views(self, batch: Batch, soon: Following | None) -> Tensor:
         trained, choosing, rating = self._networks()
-        following = [batch.next_video, batch.next_audio, batch.next_present]
+        now = (batch.video, batch.audio, batch.present, batch.state)
+        following = [batch.next_video, batch.next_audio, batch.next_present, batch.next_state]
         if soon is not None:  # in one pass
             following = [torch.cat(pair) for pair in zip(following, soon[2:], strict=True)]
         with torch.no_grad():
             rated = rating.views(*following, has_alone=not self.config.double)
             chosen = choosing.views(*following) if self.config.double else rated
-        values, size = trained.views(batch.video, batch.audio, batch.present), len(batch.action)
+        values, size = trained.views(*now), len(batch.action)
         whole = self._whole([values.whole], [rated.whole[:size]], [chosen.whole[:size]], batch)
         if soon is not None:
             rated, chosen = (views.part(size, 2 * size) for views in (rated, chosen))

@@ -24,6 +24,7 @@ class DqnConfig:
     reward_scale: Positive = 1.0  # factor of the rewards before they are stored
     reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
     huber: bool = True  # clip each sample's gradient at 1
+    state_features: Count = 64  # width of the layer that reads a state vector, where there is one
     head: Named | None = None  # module:Class of your own for Q-values; in YAML: arguments too
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
     thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone

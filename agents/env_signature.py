@@ -33,7 +33,7 @@ def check_environment(before: dict[str, Any], now: dict[str, Any], owner: Path) 
         UsageError: naming everything that changed.
     """
     old, new = _flat(before), _flat(now)
-    keys = {**old, "video.to": None, "audio.to": None, "wrappers": None} if old else {}
+    keys = {**old, "video.to": None, "audio.to": None, "state.to": None, "wrappers": None} if old else {}
     told = [
         f"{key} is {new.get(key)} (it was {old.get(key)})"
         for key in keys
@@ -50,5 +50,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the leaves of nested dicts by their dotted keys."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
+        if key == "left_out":  # why it is, is said in other words since
+            value = [(one["key"], one["what"]) for one in value]
         leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return leaves

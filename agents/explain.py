@@ -200,9 +200,11 @@ def _explained(
     full, masked = (
         _confidence(model, x, actions, agent.network.sizes) for x in (inputs, explained(inputs, maps))
     )
-    shapley = shapley_values(agent.network, tuple(part), score)
+    norm = agent.network.state
+    no_state = None if norm is None else norm.norm.mean  # as normalised, zeros
+    shapley = shapley_values(agent.network, tuple(part), score, no_state=no_state)
     video_maps, audio_maps = (None if one is None else one[kept].cpu() for one in maps)
-    shapley = Shapley(*(field.cpu() for field in shapley))
+    shapley = shapley.each(Tensor.cpu)
     evidence = evidence_for(agent, part, actions, moments)
     told = actions.cpu(), values.cpu(), shapley, full.cpu(), masked.cpu(), evidence
     return Explained(*told, video_maps, audio_maps)
@@ -217,7 +219,8 @@ def _confidence(model: AsPictures, inputs: Inputs, actions: Tensor, sizes: Sizes
 def _together(parts: list[Explained]) -> Explained:
     def join(fields: tuple[Any, ...]) -> Any:
         if isinstance(fields[0], Shapley):
-            return Shapley(*(torch.cat(values) for values in zip(*fields, strict=True)))
+            found = [None if values[0] is None else torch.cat(values) for values in zip(*fields, strict=True)]
+            return Shapley(*found)  # type: ignore[arg-type]
         if isinstance(fields[0], list):
             return [one for field in fields for one in field]
         return None if fields[0] is None else torch.cat(fields)
@@ -228,7 +231,7 @@ def _together(parts: list[Explained]) -> Explained:
 def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: ActionNames) -> Iterator[Moment]:
     """Yield the steps that are drawn."""
     for number, step in enumerate(drawn):
-        _, strip, _ = as_pictures(*stacks[step])  # (1, C, M, T F)
+        _, strip, *_ = as_pictures(*stacks[step])  # (1, C, M, T F)
         loudest = strip.abs().amax() if strip.numel() else strip.new_ones(())
         sound = (255 * strip[0].abs().mean(dim=0) / loudest.clamp(min=1e-6)).to(torch.uint8)
         yield Moment(
@@ -243,12 +246,12 @@ def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: Acti
 
 
 def _as_json(told: Explained, total: float, drawn: list[int], names: ActionNames) -> dict[str, Any]:
-    video, audio = told.shapley.whole_shares()
+    shares = zip(("video", "audio", "state"), told.shapley.whole_shares(), strict=False)
+    state = told.shapley.state
     return {
         "return": total,
         "steps": len(told.actions),
-        "share_of_video": video,
-        "share_of_audio": audio,
+        **{f"share_of_{name}": share for name, share in shares},
         "average_drop": average_drop(told.full, told.masked),
         "average_increase": average_increase(told.full, told.masked),
         "drawn": drawn,
@@ -261,6 +264,7 @@ def _as_json(told: Explained, total: float, drawn: list[int], names: ActionNames
         "q_values": told.values.tolist(),
         "video": told.shapley.video.tolist(),
         "audio": told.shapley.audio.tolist(),
+        **({} if state is None else {"state": state.tolist()}),
     }
 
 
@@ -268,12 +272,13 @@ def print_explanation(result: dict[str, Any]) -> None:
     """Print an episode's figures and the sentences of its drawn steps, what they mean, and where they are."""
     for number, one in enumerate(result["episodes"], start=1):
         played = f"return {one['return']:g} in {one['steps']:,} steps"
-        acted = f"acted {one['share_of_video']:.0%} on the video, {one['share_of_audio']:.0%} on the audio"
+        parts = (name for name in ("video", "audio", "state") if f"share_of_{name}" in one)
+        acted = "acted " + ", ".join(f"{one[f'share_of_{name}']:.0%} on the {name}" for name in parts)
         told = f"average drop {one['average_drop']:.1f} %, increase {one['average_increase']:.1f} %"
         print(f"episode {number}: {played}; {acted}; {told}")
         for step in one["drawn"]:
             print(f"  step {step}  {one['sentences'][step]}")
-    print(f"shares are of the {result['score']} of the chosen action: exact Shapley values of both streams")
+    print(f"shares are of the {result['score']} of the chosen action: exact Shapley values")
     print(f"drop and increase are of its {result['confidence']}, with both streams multiplied by their maps")
     print("sentences: how often the action would be another with a modality of another, similar moment")
     print(f"written to   {result['out']}")

@@ -65,8 +65,13 @@ class Heads(nn.ModuleList):
         """Return how many features each of the ``n`` heads reads."""
 
     @abstractmethod
-    def values(self, encoder: TwoStreamEncoder, streams: Features, present: Tensor) -> list[Tensor]:
-        """Return the ``n`` times ``(B, A)`` that are trained, for ``present (B, 2)``."""
+    def values(
+        self, encoder: TwoStreamEncoder, streams: Features, present: Tensor, beside: Tensor | None = None
+    ) -> list[Tensor]:
+        """Return the ``n`` times ``(B, A)`` that are trained, for ``present (B, 2)``.
+
+        ``beside`` is what joins at the joint code, as `TwoStreamEncoder.code` takes it.
+        """
 
     @abstractmethod
     def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
@@ -84,9 +89,11 @@ class JointHead(Heads):
         """Return the width of the joint code."""
         return [encoder.features]
 
-    def values(self, encoder: TwoStreamEncoder, streams: Features, present: Tensor) -> list[Tensor]:
+    def values(
+        self, encoder: TwoStreamEncoder, streams: Features, present: Tensor, beside: Tensor | None = None
+    ) -> list[Tensor]:
         """Return the head's ``(B, A)``."""
-        return [self[0](encoder.code(streams, present))]
+        return [self[0](encoder.code(streams, present, beside))]
 
     def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
         """Return the head's ``(B, A)``."""
@@ -114,7 +121,9 @@ class StreamHeads(Heads):
         """Return the width of each stream that is built."""
         return [size for size in encoder.stream_features if size]
 
-    def values(self, encoder: TwoStreamEncoder, streams: Features, present: Tensor) -> list[Tensor]:
+    def values(
+        self, encoder: TwoStreamEncoder, streams: Features, present: Tensor, beside: Tensor | None = None
+    ) -> list[Tensor]:
         """Return ``(B, A)`` of each stream that is built."""
         built = [part for part in streams if part is not None]
         return [head(part) for head, part in zip(self, built, strict=True)]

@@ -176,6 +176,7 @@ class Collector:
             following,
         )
         self.memory.add(transition, env)
+        self.agent.see(following)
         self.history.push(following, env, is_first=False)
         self._observations[env] = following
         self.totals[env] += reward
@@ -187,6 +188,7 @@ class Collector:
         for env, first in begun.items():
             observation = self._kept(first, env, is_first=True)
             self.memory.begin(observation, env)
+            self.agent.see(observation)
             self.history.push(observation, env, is_first=True)
             self._observations[env] = observation
             self.totals[env], self.lengths[env] = 0.0, 0

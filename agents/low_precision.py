@@ -24,9 +24,9 @@ class _Call(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, method: str, *modalities: Tensor) -> Any:
+    def forward(self, method: str, *inputs: Tensor) -> Any:
         """Return what the method returns."""
-        return getattr(self.network, method)(*modalities)
+        return getattr(self.network, method)(*inputs)
 
 
 class LowPrecision:
@@ -43,23 +43,23 @@ class LowPrecision:
         self.copied: Any = copy.deepcopy(network).requires_grad_(False)  # computes without a graph
         self.copied.encoder.to(LOW)
 
-    def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
+    def values(self, *inputs: Tensor) -> list[Tensor]:
         """Return the ``(B, A)`` that are trained, float32; their gradients reach the masters in float32."""
-        values: list[Tensor] = self._cast("values", video, audio, present)
+        values: list[Tensor] = self._cast("values", *inputs)
         return values
 
-    def views(self, video: Tensor, audio: Tensor, present: Tensor) -> Views:
+    def views(self, *inputs: Tensor) -> Views:
         """Return the Q-values in every view, likewise."""
-        views: Views = self._cast("views", video, audio, present)
+        views: Views = self._cast("views", *inputs)
         return views
 
-    def _cast(self, method: str, *modalities: Tensor) -> Any:
+    def _cast(self, method: str, *inputs: Tensor) -> Any:
         encoder: Any = self._masters.encoder
         cast = {
             f"network.encoder.{name}": weight.to(LOW)
             for name, weight in chain(encoder.named_parameters(), encoder.named_buffers())
         }
-        return torch.func.functional_call(self._call, cast, (method, *modalities))
+        return torch.func.functional_call(self._call, cast, (method, *inputs))
 
     def refresh(self) -> None:
         """Bring the copy up to date with the masters."""

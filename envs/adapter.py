@@ -1,4 +1,4 @@
-"""Adapter from any Gymnasium environment to observations of video and audio, and to numbers as actions.
+"""Adapter from any Gymnasium environment to observations of video, audio and state; to numbers as actions.
 
 Cutting the streams to shape and skipping frames without losing sound live here.
 """
@@ -25,6 +25,7 @@ from spl.envs.chosen_streams import (
 from spl.envs.config import EnvConfig
 from spl.envs.preprocessing import AudioProcessor, VideoProcessor
 from spl.envs.space_entries import Stream
+from spl.envs.state import describe_state, read_state, size_of
 from spl.envs.wrapping import describe_wrappers
 from spl.media.log_mel import LogMel
 from spl.records import Action, Observation, StreamSpec
@@ -34,7 +35,9 @@ MAX_REWARD = float(np.finfo(np.float32).max)  # a reward is remembered as float3
 
 
 Sound = NDArray[np.float16] | NDArray[np.int8]  # as it is observed
-Frame = tuple[NDArray[Any] | None, NDArray[np.float32] | None]  # picture as it came, waveform (C, N)
+Frame = tuple[  # picture as it came, waveform (C, N), state (S,)
+    NDArray[Any] | None, NDArray[np.float32] | None, NDArray[np.float32]
+]
 
 
 class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
@@ -89,7 +92,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
                     num_channels=num_channels,
                 )
                 audio_shape = self._log_mel.shape
-        self.spec_of_streams = StreamSpec(video_shape, audio_shape, audio_dtype)
+        num_numbers = sum(size_of(leaf) for leaf in self.streams.state)
+        self.spec_of_streams = StreamSpec(video_shape, audio_shape, audio_dtype, num_numbers)
         self._refuse_idle_options()
         self._told: set[str] = set()
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
@@ -102,6 +106,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
                 spaces.Box(0, 255, video_shape, np.uint8),
                 spaces.Box(*LIMITS[audio_dtype], audio_shape, np.dtype(audio_dtype).type),
                 spaces.Box(0, 1, (2,), np.bool_),
+                spaces.Box(-np.inf, np.inf, (num_numbers,), np.float32),
             )
         )
 
@@ -208,6 +213,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
                 chosen["audio"]["window_samples"] = self._log_mel.window_size
             if (warning := declared_by(self.env, "sound_warning")) is not None:
                 chosen["audio"]["warning"] = warning
+        if self.streams.state:
+            chosen["state"] = describe_state(self.streams.state)
         if self.streams.left_out:
             chosen["left_out"] = [one._asdict() for one in self.streams.left_out]
         return chosen
@@ -221,24 +228,24 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
         return [sentence for _, sentence in fresh]
 
     def _take(self, raw: Any, info: dict[str, Any]) -> Frame:
-        """Return the picture and the waveform of one frame, copied: an environment may reuse its arrays."""
+        """Return picture, waveform and state of one frame, copied: an environment may reuse its arrays."""
         picture = waveform = None
         if self._video_processor is not None:
             picture = self._part(raw, info, "video")
         if self._audio_processor is not None:
             waveform = self._audio_processor(self._part(raw, info, "audio"))
-        return picture, waveform
+        return picture, waveform, read_state(self.streams.state, raw)
 
     def _observe(self, frames: Sequence[Frame], *, at_reset: bool = False) -> Observation:
         video = np.zeros((0, 0, 0), np.uint8)
         audio: Sound = np.zeros((0, 0, 0), np.float16)
         if self._video_processor is not None:
-            pictures = [picture for picture, _ in frames[-2:] if picture is not None]
+            pictures = [picture for picture, *_ in frames[-2:] if picture is not None]
             pools = self.config.max_pool and len(pictures) == 2
             video = self._video_processor(np.maximum(*pictures) if pools else pictures[-1])
         if self._audio_processor is not None:
-            audio = self._hear([waveform for _, waveform in frames if waveform is not None], at_reset)
-        return Observation(video, audio, self._present.copy())
+            audio = self._hear([waveform for _, waveform, _ in frames if waveform is not None], at_reset)
+        return Observation(video, audio, self._present.copy(), frames[-1][2])
 
     def _hear(self, chunks: list[NDArray[np.float32]], at_reset: bool) -> Sound:
         """Return what is observed of the chunks of a step, and keep them as ``waveform``."""

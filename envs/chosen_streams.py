@@ -9,6 +9,7 @@ from spl.envs.layouts import PictureForm, SoundForm
 from spl.envs.preprocessing import AudioProcessor, VideoProcessor
 from spl.envs.space_entries import Stream
 from spl.envs.spaces import Streams, find_streams
+from spl.envs.state import told_state
 from spl.envs.value_ranges import bounds_of, range_of
 from spl.envs.wrapping import RENDERED
 from spl.records import StreamSpec
@@ -28,6 +29,7 @@ def streams_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> Streams:
         audio_key=config.audio_key,
         video_layout=config.video_layout,
         audio_layout=config.audio_layout,
+        state_keys=config.state_keys,
         has_rate=bool(_rates_of(env, config))
         or config.audio_range is not None
         or config.audio_layout is not None,
@@ -106,6 +108,8 @@ def describe_streams(spec: StreamSpec, chosen: dict[str, Any]) -> str:
         source = f"{_key(audio)}{_shape(audio['from'])} at {audio['sample_rate_hz']:,} Hz{_taken(audio)}"
         warning = f" ({audio['warning']})" if "warning" in audio else ""
         words.append(f"audio {source} -> {_shape(spec.audio)}{warning}")
+    if (state := told_state(chosen)) is not None:
+        words.append(f"state {state}")
     behind = ", ".join(chosen.get("wrappers", ()))
     return ", ".join(words) + (f"; in {behind}" if behind else "")
 

@@ -10,6 +10,7 @@ Mels = Annotated[int, Range(1, 1_024)]
 Frames = Annotated[int, Range(1, 4_096)]
 Skip = Annotated[int, Range(1, 1_000)]
 Bins = Annotated[int, Range(2, 1_024)]
+StateKeys = Literal["none"] | tuple[str, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class EnvConfig:
     audio_layout: str | None = None  # a letter per axis: N, NC, CN, TN (T: chunks); null: inferred
     video_range: tuple[Finite, Finite] | None = None  # of black and white; null: the bounds of the space
     audio_range: tuple[Finite, Finite] | None = None  # values at full scale; null: the bounds of the space
+    state_keys: StateKeys = None  # vectors beside the streams, in order; null: all that are none; none: none
     sample_rate_hz: SampleRate | None = None  # of the audio; null: as the environment declares
     video_size: tuple[Side, Side] = (84, 84)  # rows and columns after resizing
     grey: bool = True  # greyscale instead of colour
@@ -42,6 +44,10 @@ class EnvConfig:
         check_ranges(self)
         for entry in self.wrappers:
             parts_of_named(entry, "each of wrappers")
+        if isinstance(self.state_keys, tuple) and not 0 < len(self.state_keys) == len({*self.state_keys}):
+            raise ValueError(
+                f"state_keys must name vectors, each once, or be none, got {list(self.state_keys)}"
+            )
         for name in ("video_range", "audio_range"):
             ends = getattr(self, name)
             if ends is not None and not ends[0] < ends[1]:

@@ -35,8 +35,9 @@ def reset_seed(seed: int, seeding: int, env: int = 0) -> int:
 
 
 def digest_of(observation: Observation) -> int:
-    """Return a checksum of what is seen and heard."""
-    return zlib.crc32(observation.audio.tobytes(), zlib.crc32(observation.video.tobytes()))
+    """Return a checksum of what is seen and heard, and of the state."""
+    seen_and_heard = zlib.crc32(observation.audio.tobytes(), zlib.crc32(observation.video.tobytes()))
+    return zlib.crc32(observation.state.tobytes(), seen_and_heard)
 
 
 class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):

@@ -1,22 +1,26 @@
-"""Which entries of an observation space are video and audio, by form and name; and which are left out."""
+"""Which entries of an observation space are video and audio, by form and name; which are its state; and
+which are left out."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
-from spl.envs.layouts import MIN_SAMPLES, MIN_SIDE, picture_form
+from spl.envs.config import StateKeys
+from spl.envs.layouts import MIN_SIDE, picture_form
 from spl.envs.space_entries import AUDIO_NAMES, Leaf, Modality, Stream, form_of, leaves_of
+from spl.envs.state import chosen_state, is_vector
 
 VIDEO_NAMES = ("video", "image", "screen", "rgb", "pixels", "frame", "camera")
 SPECTRUM_WORDS = {"spectrogram", "spectrum", "spectra", "mel", "melspec", "logmel", "mfcc", "stft", "fft"}
 STATE_WORDS = {"state", "vector", "proprio", "proprioception", "joints", "qpos", "qvel", "velocity", "goal"}
 STATE_WORDS |= {"ram", "lidar", "laser", "scan", "ray", "rays", "mask", "embedding", "features", "inventory"}
+NO_VECTOR = "no vector, of which a state is: gymnasium.wrappers:FlattenObservation may make one of it"
 SMALLEST_LARGE = 1_024  # numbers in a vector; a table of MIN_SIDE**2 is large already
 SERVES = (
     "a picture is a Box of at least 8 rows and columns: (H, W), (H, W, 1|3|4), (1|3, H, W), or a stack of "
     "them, newest last; a sound is a Box (N,), (N, C) or (C, N) of at least 64 samples and at most 8 "
-    "channels, with audio in its key or a sample rate (--env.sample_rate_hz)"
+    "channels, with audio in its key or a sample rate (--env.sample_rate_hz); a state is a Box of one axis"
 )
 
 
@@ -30,11 +34,12 @@ class LeftOut(NamedTuple):
 
 
 class Streams(NamedTuple):
-    """The streams chosen in an observation space, and what was not."""
+    """The streams chosen in an observation space, the state beside them, and what was not chosen."""
 
     video: Stream | None
     audio: Stream | None
     left_out: tuple[LeftOut, ...] = ()
+    state: tuple[Leaf, ...] = ()  # vectors, in the order in which they are joined
 
 
 class _Choice:
@@ -115,9 +120,10 @@ def find_streams(
     audio_key: str | None,
     video_layout: str | None = None,
     audio_layout: str | None = None,
+    state_keys: StateKeys = None,
     has_rate: bool = False,
 ) -> Streams:
-    """Return the streams that an observation space offers.
+    """Return the streams that an observation space offers, and its state.
 
     Raises:
         ValueError: if nothing serves, a key does not exist or does not serve, several could be meant, or a
@@ -125,7 +131,7 @@ def find_streams(
     """
     leaves = list(leaves_of(space))
     if leaves and not leaves[0].path:
-        for key in (video_key, audio_key):
+        for key in (video_key, audio_key, *(state_keys if isinstance(state_keys, tuple) else ())):
             if key is not None:
                 raise ValueError(f"the observation is not a Dict ({leaves[0].told}): it has no key {key!r}")
     seen = _Choice(leaves, "video", video_key, video_layout, has_rate=has_rate).leaf()
@@ -134,14 +140,15 @@ def find_streams(
     heard = _Choice(leaves, "audio", audio_key, audio_layout, has_rate=has_rate, stack=stack).leaf()
     heard = None if heard is seen and not leaves[0].path else heard  # a space that could be both is a picture
     audio = None if heard is None else _stream(heard, "audio", audio_layout, stack)
-    if video is None and audio is None:
+    others = [leaf for leaf in leaves if leaf not in (seen, heard)]
+    reasons = [_reason(leaf, heard is not None) for leaf in others]
+    usual = [leaf for leaf, why in zip(others, reasons, strict=True) if why is None and is_vector(leaf)]
+    state = chosen_state(leaves, state_keys, usual=usual, taken={"video": seen, "audio": heard})
+    if video is None and audio is None and not state:
         found = _listed(leaves) if leaves and leaves[0].path else "".join(leaf.told for leaf in leaves)
-        raise ValueError(f"no picture and no sound in the observation; found {found or 'none'}; {SERVES}")
-    return Streams(
-        video,
-        audio,
-        tuple(_left_out(leaf, heard is not None) for leaf in leaves if leaf not in (seen, heard)),
-    )
+        raise ValueError(f"no picture, sound or vector in the observation; found {found or 'none'}; {SERVES}")
+    unread = [pair for pair in zip(others, reasons, strict=True) if pair[0] not in state]
+    return Streams(video, audio, tuple(_left_out(*pair) for pair in unread), state)
 
 
 def _stream(leaf: Leaf, modality: Modality, layout: str | None, stack: int = 0) -> Stream:
@@ -152,8 +159,14 @@ def _stream(leaf: Leaf, modality: Modality, layout: str | None, stack: int = 0) 
     return Stream(modality, leaf, box, form)
 
 
-def _left_out(leaf: Leaf, is_heard: bool) -> LeftOut:
-    """Return why an entry is left out, and whether it is one that should have been read."""
+def _left_out(leaf: Leaf, reason: tuple[str, bool] | None) -> LeftOut:
+    """Return what is said of an entry that is no stream, and not in the state."""
+    chosen_otherwise = "a state that env.state_keys leaves out" if is_vector(leaf) else NO_VECTOR
+    return LeftOut(leaf.name, leaf.told, *(reason or (chosen_otherwise, False)))
+
+
+def _reason(leaf: Leaf, is_heard: bool) -> tuple[str, bool] | None:
+    """Return why an entry is left out, and whether it should have been read; None: it may be a state."""
     box = leaf.box
     shape = getattr(leaf.space, "shape", None) or ()
     size = int(np.prod(shape))
@@ -176,8 +189,5 @@ def _left_out(leaf: Leaf, is_heard: bool) -> LeftOut:
     elif leaf.is_named(AUDIO_NAMES) and "audio" in forms:
         why, is_fault = f"another stream is taken; --env.audio_key {leaf.key} takes this one", False
     else:
-        why = "a state: not yet used"
-        if len(shape) == 1 and size >= MIN_SAMPLES:
-            why += "; if it is a sound, name it audio or give --env.audio_key and --env.sample_rate_hz"
-        is_fault = False
-    return LeftOut(leaf.name, leaf.told, why, is_fault)
+        return None
+    return why, is_fault

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # environments speak in these tuples and need no torch
     from torch import Tensor
 
 VIDEO, AUDIO = 0, 1  # positions in ``present``
+NO_STATE: NDArray[np.float32] = np.zeros(0, np.float32)  # of an environment without a state vector
+NO_STATE.setflags(write=False)
 
 Action = int | tuple[int, ...]  # a number from 0 for each dimension; of one dimension a plain integer
 
@@ -29,6 +31,7 @@ class StreamSpec(NamedTuple):
     video: tuple[int, int, int]  # (C, H, W): C = 1 grey, 3 colour
     audio: tuple[int, int, int]  # (C, M, F): C = 1 mono, 2 stereo; M mel bands, F audio frames a step
     audio_dtype: Literal["float16", "int8"] = "float16"  # of a waveform M = 1, and F are samples
+    state: int = 0  # S: numbers of the state vector beside them
 
     @property
     def has_video(self) -> bool:
@@ -42,14 +45,16 @@ class StreamSpec(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one step's picture and sound."""
-        return math.prod(self.video) + math.prod(self.audio) * np.dtype(self.audio_dtype).itemsize
+        """Bytes of one step's picture, sound and state."""
+        heard = math.prod(self.audio) * np.dtype(self.audio_dtype).itemsize
+        return math.prod(self.video) + heard + self.state * NO_STATE.itemsize
 
 
 class Observation(NamedTuple):
     """What one step shows and sounds like: the newest frame and the newest step's sound, no history.
 
-    A stream may carry a leading axis of environments; ``present`` then carries it too.
+    A stream may carry a leading axis of environments; ``present`` and ``state`` then carry it too. The state
+    is no modality: it has no flag, and nothing takes it away.
     """
 
     video: NDArray[np.uint8]  # (C, H, W), 0..255
@@ -57,6 +62,7 @@ class Observation(NamedTuple):
     # waveform: 0 is silence, full scale is 1, of int8 128
     audio: NDArray[np.float16] | NDArray[np.int8]
     present: NDArray[np.bool_]  # (2,): video, audio
+    state: NDArray[np.float32] = NO_STATE  # (S,): joint angles and the like, in the environment's units
 
     def without(self, *modalities: int) -> Observation:
         """Return a copy in which the given modalities (``VIDEO``, ``AUDIO``) are zero and flagged absent."""
@@ -64,7 +70,7 @@ class Observation(NamedTuple):
         audio = np.zeros_like(self.audio) if AUDIO in modalities else self.audio
         present = self.present.copy()
         present[..., list(modalities)] = False
-        return Observation(video, audio, present)
+        return Observation(video, audio, present, self.state)
 
 
 class Transition(NamedTuple):
@@ -86,6 +92,7 @@ class Following(NamedTuple):
     video: Tensor  # (B, T, C, H, W) uint8, oldest first, zeros before the episode began
     audio: Tensor  # (B, T, C, M, F) float16 or int8, likewise
     present: Tensor  # (B, 2) bool, of the newest step
+    state: Tensor  # (B, S) float32, of the newest step
 
     def to(self, device: torch.device) -> Following:
         """Return all of it on ``device`` (itself what is there already)."""
@@ -107,11 +114,14 @@ class Batch(NamedTuple):
     next_video: Tensor  # (B, T, C, H, W) uint8
     next_audio: Tensor  # (B, T, C, M, F) float16 or int8
     next_present: Tensor  # (B, 2) bool
+    state: Tensor  # (B, S) float32, of the newest step
+    next_state: Tensor  # (B, S) float32
 
     @property
     def following(self) -> Following:
         """What lies ahead, which of one-step transitions is one decision ahead."""
-        return Following(self.reward, self.discount, self.next_video, self.next_audio, self.next_present)
+        following = self.next_video, self.next_audio, self.next_present, self.next_state
+        return Following(self.reward, self.discount, *following)
 
     @property
     def size(self) -> int:

@@ -241,3 +241,34 @@ class Fussy(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env) -> None:
         raise RuntimeError("not today")
+
+
+class Robot(gymnasium.Env):
+    """Sees a picture and has seven joints, a speed of two and a goal; a step adds 1 to every joint."""
+
+    def __init__(self, breaks_at=None):
+        joints, speed = spaces.Box(-np.inf, np.inf, (7,), np.float64), spaces.Box(-1, 1, (2,))
+        body = spaces.Dict(joints=joints, speed=speed, mode=spaces.Discrete(3))
+        camera = spaces.Box(0, 255, (12, 12, 3), np.uint8)
+        self.observation_space = spaces.Dict(
+            body=body, camera=camera, goal=spaces.MultiBinary(2), matrix=spaces.Box(-1, 1, (3, 3))
+        )
+        self.action_space, self.breaks_at, self.num_done = spaces.Discrete(2), breaks_at, 0
+
+    def seen(self):
+        joints = np.arange(7.0) + self.num_done
+        if self.num_done == self.breaks_at:
+            joints[2] = np.nan
+        body = {"joints": joints, "speed": np.full(2, 0.5, np.float32), "mode": 1}
+        picture = np.full((12, 12, 3), 9, np.uint8)
+        goal, matrix = np.array([1, 0], np.int8), np.zeros((3, 3), np.float32)
+        return {"body": body, "camera": picture, "goal": goal, "matrix": matrix}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.num_done = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.num_done += 1
+        return self.seen(), 0.0, self.num_done == 9, False, {}

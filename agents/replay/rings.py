@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spl.agents.replay.stacking import Windows, find_sampleable
 from spl.agents.replay.uniform import Sampleable
 from spl.data import recording_format
-from spl.data.recording_format import Fields, layout_of
+from spl.data.recording_format import fields_of, layout_of
 from spl.data.recording_places import flatten, live_places
 from spl.records import Observation, StreamSpec, Transition
 
@@ -37,7 +37,7 @@ class Rings:
     _can_write: bool
 
     def _adopt(self, arrays: dict[str, NDArray[Any]], written: list[int], folder: Path | None) -> None:
-        self.fields, self.folder = Fields(**arrays), folder
+        self.fields, self.folder = fields_of(arrays), folder
         self._flat = flatten(arrays)  # axis 0: slot * num_envs + env
         layout = layout_of(self.spec, 1, 1)
         self._expected = {name: (shape[2:], dtype) for name, (shape, dtype) in layout.items()}
@@ -140,7 +140,7 @@ class Rings:
         if number >= self.usable:
             self._retire(number - self.usable, number, env)
         flat, slot = self._flat, number % self.slots * self.num_envs + env
-        flat.video[slot], flat.audio[slot], flat.present[slot] = observation
+        flat.video[slot], flat.audio[slot], flat.present[slot], flat.state[slot] = observation
         if self._windows.mirror is not None:
             self._windows.mirror.write(slot, observation)
         flat.action[slot] = -1

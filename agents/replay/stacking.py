@@ -55,18 +55,22 @@ class Windows:
             next_video=stacks[2],
             next_audio=stacks[3],
             next_present=torch.from_numpy(flat.present.take(following, axis=0, mode="wrap")),
+            state=torch.from_numpy(flat.state.take(newest, axis=0)),
+            next_state=torch.from_numpy(flat.state.take(following, axis=0, mode="wrap")),
         )
 
     def one_ahead(self, newest: NDArray[np.int64]) -> Following:
         """Return what came one step ahead of places ``newest`` ``(B,)``; tensors may share memory."""
         video, audio = self._stack(newest, self.flat.age.take(newest), self._around[1:])
-        present = self.flat.present.take(newest + self.num_envs, axis=0, mode="wrap")
+        following = newest + self.num_envs
+        present = self.flat.present.take(following, axis=0, mode="wrap")
         return Following(
             reward=torch.from_numpy(self.flat.reward.take(newest)),
             discount=torch.from_numpy(self._discount(newest)),
             video=video,
             audio=audio,
             present=torch.from_numpy(present),
+            state=torch.from_numpy(self.flat.state.take(following, axis=0, mode="wrap")),
         )
 
     def _discount(self, newest: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from spl.envs.check.failures import RAISED, EnvFailure
 from spl.envs.check.findings import Moment
 from spl.envs.space_entries import Stream
 from spl.envs.spaces import Streams
+from spl.envs.state import read_state
 
 
 def play(
@@ -66,7 +67,13 @@ def _play_episode(
         except RAISED as error:  # an author's environment may fail in any way; the finding names it
             raise EnvFailure(where) from error
         parts = {name: part(raw, info, stream) for name, stream in chosen.items() if stream is not None}
-        moment = Moment(where, step, parts, reward, terminated, truncated, odd)
+        wrong_state = None
+        if streams.state:
+            try:
+                parts["state"] = read_state(streams.state, raw)
+            except ValueError as error:
+                parts["state"], wrong_state = None, str(error)
+        moment = Moment(where, step, parts, reward, terminated, truncated, odd, wrong_state)
         yield moment
         if moment.is_last:
             return

@@ -25,6 +25,7 @@ from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measure
 from spl.envs.registry import ALE, DOOM, make_raw
 from spl.envs.spaces import Streams
+from spl.envs.state import told_state
 from spl.envs.value_ranges import range_of
 
 STAND_IN_HZ = 16_000  # where a rate is not declared: no shape depends on it
@@ -137,6 +138,8 @@ def _of_streams(adapted: AudioVisualEnv, *, is_declared: bool) -> Iterator[Findi
             joined = f"{adapted.frame_skip} x " if adapted.frame_skip > 1 else ""
             what += f", {rate_hz:,} Hz ({joined}{1_000 * num_samples / rate_hz:.4g} ms)"
         yield Finding(name, "ok", f"{what} -> {becomes}")
+    if (state := told_state(chosen)) is not None:
+        yield Finding("state", "ok", state)
     yield from of_left_out(adapted.streams.left_out)
 
 

@@ -32,11 +32,12 @@ class Moment(NamedTuple):
 
     where: str  # "step 3 (seed 0)"
     step: int  # of the episode; 0 is its reset
-    parts: dict[str, NDArray[Any] | None]  # picture and sound as they came, None where they are missing
+    parts: dict[str, NDArray[Any] | None]  # picture, sound, state as they came, None where they are missing
     reward: float
     terminated: bool
     truncated: bool
     odd: tuple[str, str] | None = None  # of its form, and the fix; see ``answers.odd_form``
+    wrong_state: str | None = None  # why the state cannot be read
 
     @property
     def is_last(self) -> bool:
@@ -60,6 +61,7 @@ class Health:
         self.too_large: list[str] = []
         self.odd: list[str] = []
         self.odd_fix = ""
+        self.wrong_states: list[str] = []
 
     def look(self, moment: Moment) -> set[str]:
         """Take in one moment; return the names of the streams that are sound."""
@@ -79,6 +81,8 @@ class Health:
             self.not_finite.append(f"reward is {moment.reward} at {moment.where}")
         elif abs(moment.reward) > MAX_REWARD:
             self.too_large.append(f"reward is {moment.reward:g} at {moment.where}")
+        if moment.wrong_state is not None:
+            self.wrong_states.append(f"{moment.wrong_state}, at {moment.where}")
         if moment.odd is not None:
             self.odd.append(f"{moment.odd[0]} at {moment.where}")
             self.odd_fix = self.odd_fix or moment.odd[1]
@@ -105,9 +109,12 @@ class Health:
             yield Finding("numbers", "fault", first_of(self.too_large), fix)
         else:
             what = "every value and reward is finite"
-            if not self.num_whole:
+            if not self.num_whole and self.streams:
                 what = "every reward is finite; no picture or sound came in a form that can be looked at"
-            yield Finding("numbers", "ok" if self.num_whole else "note", what)
+            yield Finding("numbers", "ok" if self.num_whole or not self.streams else "note", what)
+        if self.wrong_states:
+            fix = "return finite numbers of the shape that observation_space promises at every step"
+            yield Finding("state", "fault", first_of(self.wrong_states), fix)
         if self.odd:
             yield Finding("interface", "warning", first_of(self.odd), self.odd_fix)
 
@@ -128,7 +135,8 @@ class Endings:
 
     def look(self, moment: Moment) -> None:
         """Take in one moment, a reset or a step."""
-        seen = next((part for part in moment.parts.values() if part is not None), None)  # the picture, if any
+        shown = (part for name, part in moment.parts.items() if name != "state" and part is not None)
+        seen = next(shown, None)  # the picture, if any
         is_zero = seen is not None and not seen.any()
         if not moment.is_last:
             self.had_zeros = self.had_zeros or is_zero

@@ -159,7 +159,9 @@ def run_floor(args: argparse.Namespace) -> dict[str, float]:
     )
     modalities = video, audio, torch.ones(size, 2, dtype=torch.bool)
     numbers = torch.zeros(size, dtype=torch.int64), torch.randn(size), torch.full((size,), 0.99)
-    batch, weights = Batch(*modalities, *numbers, *modalities).to(device), torch.ones(size, device=device)
+    no_state = torch.zeros(size, 0)
+    batch = Batch(*modalities, *numbers, *modalities, no_state, no_state).to(device)
+    weights = torch.ones(size, device=device)
 
     def updates(count: int) -> None:
         for _ in range(count):

@@ -46,7 +46,9 @@ def maker_of_updates() -> Callable[[], None]:
     audio = torch.rand(32, 5, 1, 64, 8).half()
     present, action = torch.ones(32, 2, dtype=torch.bool), torch.randint(4, (32,))
     stacks = (video[:, :-1], audio[:, :-1], present), (video[:, 1:], audio[:, 1:], present)
-    batch = Batch(*stacks[0], action, torch.randn(32), torch.full((32,), 0.99), *stacks[1])
+    batch = Batch(
+        *stacks[0], action, torch.randn(32), torch.full((32,), 0.99), *stacks[1], *[torch.zeros(32, 0)] * 2
+    )
 
     def update() -> None:
         descend(agent.losses(batch), torch.ones(32), optimizer, parameters, max_grad_norm=10.0)

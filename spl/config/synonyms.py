@@ -36,6 +36,7 @@ RENAMED = {
 # Option -> words for what runs did before there was one: their config.yaml does not name it.
 BEFORE = {
     "agent.thirds": ("--agent.thirds", "none"),
+    "env.state_keys": ("--env.state_keys", "none"),
     "encoder.attention_options": ("--encoder.attention_options.reduction", "null"),
 }
 JOINED = {"data.recordings", "data.videos.root", "test.films", "test.recordings"}  # say nothing if empty

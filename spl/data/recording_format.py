@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.records import Observation, StreamSpec
+from spl.records import NO_STATE, Observation, StreamSpec
 from spl.runs.checksums import UNSEALED, seal, unseal
 from spl.runs.files import check_regular
 
@@ -31,6 +31,7 @@ class Fields(NamedTuple):
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     age: NDArray[np.int32]  # steps since the episode's first observation
+    state: NDArray[np.float32]  # (slots, num_envs, S); a file only where S > 0
     sums: NDArray[np.uint32]  # (slots, num_envs, 2), as of the last save: what was observed, what was done
 
 
@@ -45,21 +46,30 @@ def describe(
     slots, num_envs = layout["age"][0]
     kind = {"format": FORMAT, "version": VERSION, "is_trimming": False}
     counts = {"written": written, "slots": slots, "num_envs": num_envs}
-    shapes = {"capacity": capacity, "spec": spec._asdict(), "arrays": describe_arrays(layout)}
+    told = {name: value for name, value in spec._asdict().items() if name != "state" or value}
+    shapes = {"capacity": capacity, "spec": told, "arrays": describe_arrays(layout)}
     (num_dimensions,) = layout["action"][0][2:] or (1,)
     dimensions = {} if num_dimensions == 1 else {"action_dimensions": num_dimensions}
     return seal({**kind, **counts, **dimensions, **shapes, "meta": meta})
 
 
 def layout_of(spec: StreamSpec, slots: int, num_envs: int, num_dimensions: int = 1) -> Layout:
-    """Return shape and dtype of each array by name; bytes are little-endian everywhere."""
+    """Return shape and dtype of each array that is kept by name; bytes are little-endian everywhere."""
     action = () if num_dimensions == 1 else (num_dimensions,)
     shapes = {"video": spec.video, "audio": spec.audio, "present": (2,), "action": action, "sums": (2,)}
-    kinds = ("|u1", _AUDIO_KINDS[spec.audio_dtype], "|b1", "<i2", "<f4", "|b1", "|b1", "<i4", "<u4")
+    shapes |= {"state": (spec.state,)}
+    kinds = ("|u1", _AUDIO_KINDS[spec.audio_dtype], "|b1", "<i2", "<f4", "|b1", "|b1", "<i4", "<f4", "<u4")
     return {
         name: ((slots, num_envs, *shapes.get(name, ())), np.dtype(kind))
         for name, kind in zip(Fields._fields, kinds, strict=True)
+        if name != "state" or spec.state
     }
+
+
+def fields_of(arrays: dict[str, NDArray[Any]]) -> Fields:
+    """Return the arrays of a recording as fields; without a state, that is an array of no numbers."""
+    no_state = np.zeros((*arrays["age"].shape, 0), np.float32)
+    return Fields(**{"state": no_state, **arrays})
 
 
 def layout_in(header: dict[str, Any], slots: int) -> Layout:
@@ -75,12 +85,14 @@ def check_fits(observation: Observation, layout: Layout) -> None:
         layout: of one observation, without the axes of slots and environments.
     """
     for name, array in zip(Observation._fields, observation, strict=True):
-        shape, dtype = layout[name]
+        shape, dtype = layout.get(name, (NO_STATE.shape, NO_STATE.dtype))
         if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
             came = f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
             raise ValueError(f"{name} must be a {dtype} array of shape {shape}, got {came}")
     if observation.audio.dtype.kind == "f" and not np.isfinite(observation.audio).all():
         raise ValueError("audio must be finite, got NaN or infinity; mend the environment's sound")
+    if not np.isfinite(observation.state).all():
+        raise ValueError("state must be finite, got NaN or infinity; mend the environment's vectors")
 
 
 def describe_arrays(layout: Layout) -> dict[str, Any]:
@@ -93,8 +105,9 @@ def are_counts(value: Any, length: int) -> bool:
 
 
 def spec_of(header: dict[str, Any]) -> StreamSpec:
-    spec = header["spec"]  # one without audio_dtype is older than int8
-    return StreamSpec(tuple(spec["video"]), tuple(spec["audio"]), spec.get("audio_dtype", "float16"))
+    spec = header["spec"]  # one without audio_dtype is older than int8, one without state has none
+    dtype, state = spec.get("audio_dtype", "float16"), spec.get("state", 0)
+    return StreamSpec(tuple(spec["video"]), tuple(spec["audio"]), dtype, state)
 
 
 def dimensions_in(header: dict[str, Any]) -> int:
@@ -134,6 +147,8 @@ def check_header(header: Any, place: Path | str) -> dict[str, Any]:
         raise ValueError(
             f"{place} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
         )
+    if not are_counts([spec.get("state", 0)], 1):
+        raise ValueError(f"{path} must hold state as a count, got {spec['state']!r}")
     if not are_counts([dimensions_in(header)], 1) or dimensions_in(header) < 1:
         raise ValueError(f"{place} must hold action_dimensions from 1 on, got {dimensions_in(header)!r}")
     if header.get("arrays") != describe_arrays(layout_in(header, slots)):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.data.recording_format import Fields
+from spl.data.recording_format import Fields, fields_of
 from spl.runs.checksums import sums_of
 
 
@@ -19,7 +19,8 @@ def sum_up(flat: Fields, places: NDArray[np.int64]) -> NDArray[np.uint32]:
     Args:
         flat: the arrays, axis 0: ``slot * num_envs + env``.
     """
-    observed = flat.video, flat.audio, flat.present, flat.age
+    state = (flat.state,) if flat.state.shape[1] else ()
+    observed = flat.video, flat.audio, flat.present, flat.age, *state
     done = flat.action, flat.reward, flat.terminated, flat.truncated
     return np.stack([sums_of(observed, places), sums_of(done, places)], axis=1)
 
@@ -55,8 +56,8 @@ def check_sums(flat: Fields, written: list[int], *, usable: int, slots: int, fol
 
 def flatten(arrays: dict[str, NDArray[Any]]) -> Fields:
     """Return views of arrays ``(slots, num_envs, ...)`` whose axis 0 is ``slot * num_envs + env``."""
-    return Fields(
-        **{
+    return fields_of(
+        {
             name: np.asarray(array).reshape(array.shape[0] * array.shape[1], *array.shape[2:])
             for name, array in arrays.items()
         }

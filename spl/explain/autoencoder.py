@@ -121,7 +121,7 @@ def _errors(errors: Tensor, shapley: Shapley, is_there: Tensor) -> dict[str, Any
     def told(values: Tensor) -> list[float | None]:
         return [value if has else None for value, has in zip(values.tolist(), is_there.tolist(), strict=True)]
 
-    share_of_video, share_of_audio = Shapley(*(part.cpu()[is_there] for part in shapley)).whole_shares()
+    share_of_video, share_of_audio = shapley.each(lambda part: part.cpu()[is_there]).whole_shares()
     return {
         "mean_squared_error": told(errors),
         "added_by_video": told(shapley.video),

@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from spl.saliency.shapley import Shapley
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, VIDEO_COLOUR, AUDIO_COLOUR = "#24292f", "#2f6db3", "#c2571a"
+INK, VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR = "#24292f", "#2f6db3", "#c2571a", "#5b8c3a"
+NAMES, COLOURS = ("video", "audio", "state"), (VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR)
 CELL = 1.5  # inches
 NAME_WIDTH, NAME_LINES = 24, 4  # letters of an action's name in a line, and lines
 MOST_SHARES = 200  # that are drawn over time; of a longer episode several steps are taken together
@@ -83,18 +85,14 @@ def _show(axes: "Axes", picture: Tensor | None, heat: Tensor | None, *, is_sound
 def _draw_shares(over: "Axes", values: "Axes", shapley: Shapley, score: str, marked: Sequence[int]) -> None:
     """Draw each modality's share over time, and what it adds in the unit of the score."""
     steps = range(len(shapley.video))
-    together, firsts, video, audio = shares_over_time(shapley)
+    together, firsts, shares = shares_over_time(shapley)
     middles = [first + (together - 1) / 2 for first in firsts]
-    over.stackplot(
-        middles, video, audio, colors=[VIDEO_COLOUR, AUDIO_COLOUR], labels=["video", "audio"], step="mid"
-    )
-    whole = shapley.whole_shares()
-    over.set_title(f"shares: video {whole[0]:.2f}, audio {whole[1]:.2f} over all steps", fontsize=9)
+    num = len(shares)
+    over.stackplot(middles, *shares, colors=COLOURS[:num], labels=NAMES[:num], step="mid")
+    told = ", ".join(f"{name} {one:.2f}" for name, one in zip(NAMES, shapley.whole_shares(), strict=False))
+    over.set_title(f"shares: {told} over all steps", fontsize=9)
     over.set(ylim=(0, 1), xlabel="step" if together == 1 else f"step, {together} together", ylabel="share")
-    for values_of, colour, name in (
-        (shapley.video, VIDEO_COLOUR, "video"),
-        (shapley.audio, AUDIO_COLOUR, "audio"),
-    ):
+    for values_of, colour, name in zip(shapley.parts, COLOURS, NAMES, strict=False):
         values.plot(steps, values_of, color=colour, linewidth=1.1, label=name)
     values.set_title(f"what each modality adds to the {score} of the action", fontsize=9)
     values.set(xlabel="step")
@@ -105,11 +103,13 @@ def _draw_shares(over: "Axes", values: "Axes", shapley: Shapley, score: str, mar
     values.legend(frameon=False, fontsize=7)
 
 
-def shares_over_time(shapley: Shapley) -> tuple[int, list[int], list[float], list[float]]:
-    """Return how many steps are taken together, each such part's first step, and both modalities' shares."""
+def shares_over_time(shapley: Shapley) -> tuple[int, list[int], list[list[float]]]:
+    """Return how many steps are taken together, each such part's first step, and the shares of each of
+    `Shapley.parts`.
+    """
     num_steps = len(shapley.video)
     together = math.ceil(num_steps / MOST_SHARES)
     firsts = list(range(0, num_steps, together))
-    parts = [Shapley(*(values[first : first + together] for values in shapley)) for first in firsts]
-    video, audio = zip(*(part.whole_shares() for part in parts), strict=True)
-    return together, firsts, list(video), list(audio)
+    taken = [slice(first, first + together) for first in firsts]
+    shares = zip(*(shapley.each(itemgetter(one)).whole_shares() for one in taken), strict=True)
+    return together, firsts, [list(one) for one in shares]

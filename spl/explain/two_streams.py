@@ -27,7 +27,7 @@ class AsPictures(nn.Module):
     end to end in time.
 
     Args:
-        network: called as ``network(video, audio, present)``; it has an ``encoder``.
+        network: called as ``network(video, audio, present)``, or with a state behind; has an ``encoder``.
         history: ``T``.
     """
 
@@ -40,13 +40,14 @@ class AsPictures(nn.Module):
         """The network's."""
         return cast(TwoStreamEncoder, self.network.encoder)
 
-    def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Any:
+    def forward(self, video: Tensor, audio: Tensor, present: Tensor, *state: Tensor) -> Any:
         """Return what the network gives.
 
         Args:
             video: ``(B, T C, H, W)`` in 0..1.
             audio: ``(B, C, M, T F)`` log-mel levels, or a waveform in -1..1.
             present: ``(B, 2)`` flags of video and audio.
+            state: ``(B, S)`` of a network that reads one.
         """
         T = self.history
         if video.numel():
@@ -56,7 +57,7 @@ class AsPictures(nn.Module):
             audio = audio.reshape(*audio.shape[:3], T, -1).permute(0, 3, 1, 2, 4)  # (B, T, C, M, F)
         if isinstance(self.encoder.video, VideoStream):
             video = 255 * video  # its convolutions read bytes
-        return self.network(video, audio, present)
+        return self.network(video, audio, present, *state)
 
     @property
     def layers(self) -> tuple[Layer, Layer]:
@@ -100,13 +101,17 @@ def last_with_places(convs: nn.Sequential, size: tuple[int, int]) -> nn.Module:
     return found
 
 
-def as_pictures(video: Tensor, audio: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``(B, T C, H, W)``, ``(B, C, M, T F)`` and the flags of what an agent is given.
+def as_pictures(
+    video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Return ``(B, T C, H, W)``, ``(B, C, M, T F)``, the flags and the state of what an agent is given.
 
     Args:
         video: ``(B, T, C, H, W)`` uint8.
         audio: ``(B, T, C, M, F)`` float16 or int8.
         present: ``(B, 2)`` bool.
+        state: ``(B, S)``; None or ``S`` = 0: there is none, nor in what is returned.
     """
     strip = in_units(audio, torch.float32).permute(0, 2, 3, 1, 4).flatten(3)  # (B, C, M, T F)
-    return in_units(video).flatten(1, 2), strip, present
+    beside = () if state is None or not state.shape[1] else (state,)
+    return in_units(video).flatten(1, 2), strip, present, *beside

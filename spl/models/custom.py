@@ -61,7 +61,8 @@ class CustomEncoder(TwoStreamEncoder):
     - ``video``: ``(B, T, C, H, W)`` uint8.
     - ``audio``: ``(B, T, C, M, F)`` float16 log-mel levels in 0..1, or int8 samples.
     - ``present``: ``(B, 2)`` bool, whether video and audio are there. What is flagged absent must not matter.
-    - returns ``(B, D)`` floats.
+    - returns ``(B, D)`` floats. An environment's state vector (``spec.state`` numbers) does not come here:
+      what our own layers make of it is added to them, and the sum rectified.
 
     Thirds call it once for each view, three times in all, since only it knows where its streams meet.
     Saliency maps of layers are not made of it; those that need none are.
@@ -96,10 +97,10 @@ class CustomEncoder(TwoStreamEncoder):
         """Return the inputs."""
         return features
 
-    def code(self, streams: Features, present: Tensor) -> Tensor:
-        """Return the module's ``(B, D)``."""
+    def code(self, streams: Features, present: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Return the module's ``(B, D)``, or with ``beside`` the rectified sum of the two."""
         code: Tensor = self.module(*streams, present)
-        return code
+        return code if beside is None else torch.relu(code + beside)
 
 
 def encoder_of(config: EncoderConfig, spec: StreamSpec, *, history: int) -> TwoStreamEncoder:

@@ -120,6 +120,8 @@ class TwoStreamEncoder(nn.Module):
             video_features if spec.has_video else 0,
             audio_features if spec.has_audio else 0,
         )
+        if absent == "zeros" and not any(self.stream_features):
+            raise ValueError("absent=zeros needs a picture or a sound, and there is neither: leave it out")
         self.features = features
         self.code_activation = code_activation
         self.absent = absent
@@ -167,13 +169,18 @@ class TwoStreamEncoder(nn.Module):
         """
         return self.code(self.streams(video, audio, present), present)
 
-    def code(self, streams: Features, present: Tensor) -> Tensor:
-        """Return the code ``(B, D)`` of what :meth:`streams` returned for ``present (B, 2)``."""
+    def code(self, streams: Features, present: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Return the code ``(B, D)`` of what :meth:`streams` returned for ``present (B, 2)``.
+
+        ``beside (B, D)`` is what else joins here: it is added before the activation, as the product of more
+        features with more columns of the layer's weights would be.
+        """
         assert self.fuse is not None
         parts = [part for part in streams if part is not None]
         flags = [present.to(self.fuse.weight.dtype)] if self.absent == "gate" else []
         joint = torch.cat([*parts, *flags], dim=1)  # (B, Dv + Da + 2)
-        return ACTIVATIONS[self.code_activation](self.fuse(joint))  # (B, D)
+        fused = self.fuse(joint) if beside is None else self.fuse(joint) + beside
+        return ACTIVATIONS[self.code_activation](fused)  # (B, D)
 
 
 def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> TwoStreamEncoder:

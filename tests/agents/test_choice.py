@@ -21,7 +21,7 @@ class Heads:
     def __init__(self, *weights, bias=0.0):
         self.weights, self.bias = weights, bias
 
-    def values(self, encoder, features, present):
+    def values(self, encoder, features, present, beside):
         total = self.bias + sum(
             w * one[:, 0] for w, one in zip(self.weights, features, strict=True) if one is not None
         )
@@ -32,15 +32,15 @@ class Heads:
 
 
 def agent_of(*weights, bias=0.0):
-    network = SimpleNamespace(encoder=Encoder(), heads=Heads(*weights, bias=bias), sizes=(2,))
+    heads = Heads(*weights, bias=bias)
+    network = SimpleNamespace(encoder=Encoder(), heads=heads, sizes=(2,), beside=lambda state: None)
     return SimpleNamespace(network=network, device="cpu")
 
 
 def streams(video, audio, present=None):
     flags = torch.ones(len(video), 2, dtype=torch.bool) if present is None else torch.tensor(present)
-    return Streams(
-        torch.tensor(video)[:, None], None if audio is None else torch.tensor(audio)[:, None], flags
-    )
+    heard = None if audio is None else torch.tensor(audio)[:, None]
+    return Streams(torch.tensor(video)[:, None], heard, flags, torch.zeros(len(video), 0))
 
 
 MOMENTS = streams([1.0, -1.0, -1.0, -1.0], [1.0, 1.0, -1.0, -1.0])

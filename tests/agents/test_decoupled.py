@@ -96,16 +96,16 @@ class Table(nn.Module):
     def __init__(self, table: list[list[float]]) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.tensor(table))
-        self.sizes, self.privileged = SIZES, None
+        self.sizes, self.privileged, self.state = SIZES, None, None
 
-    def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
+    def values(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> list[Tensor]:
         return [self.table[video[:, -1, 0, 0, 0].long()]]
 
     def counting(self, present: Tensor) -> Tensor:
         return torch.ones_like(present[:, :1])
 
-    def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
-        return self.values(video, audio, present)[0]
+    def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> Tensor:
+        return self.values(video, audio, present, state)[0]
 
 
 def agent_of(online: list[list[float]], target: list[list[float]], **options: Any) -> MultimodalDqn:
@@ -123,7 +123,8 @@ def seen(*numbers: int) -> Tensor:
 def batch_of(action: list[list[int]], reward: float, discount: float) -> Batch:
     present, silent = torch.tensor([[True, False]]), torch.zeros(1, 1, 0, 0, 0)
     numbers = torch.tensor(action), torch.tensor([reward]), torch.tensor([discount])
-    return Batch(seen(0), silent, present, *numbers, seen(1), silent, present)
+    no_state = torch.zeros(1, 0)
+    return Batch(seen(0), silent, present, *numbers, seen(1), silent, present, no_state, no_state)
 
 
 @pytest.mark.parametrize(("double", "following"), [(True, (1 + 3) / 2), (False, (7 + 8) / 2)])
@@ -153,7 +154,8 @@ def test_thirds_project_the_mean_over_dimensions() -> None:
 
 def test_each_dimension_explores_for_itself() -> None:
     agent = agent_of([[0.0, 1.0, 0.0, 0.0, 1.0]], [[0.0] * 5])
-    stack = Stack(seen(*[0] * 4000), torch.zeros(4000, 1, 0, 0, 0), torch.tensor([[True, False]] * 4000))
+    silent, present = torch.zeros(4000, 1, 0, 0, 0), torch.tensor([[True, False]] * 4000)
+    stack = Stack(seen(*[0] * 4000), silent, present, torch.zeros(4000, 0))
     assert set(agent.act(stack, 0.0)) == {(1, 2)}
     drawn = np.array(agent.act(stack, 0.4))
     is_best = drawn == [1, 2]

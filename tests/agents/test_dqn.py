@@ -30,18 +30,18 @@ class Table(nn.Module):
     def __init__(self, *tables: list[list[float]]) -> None:
         super().__init__()
         self.tables = nn.ParameterList(torch.tensor(table) for table in tables)
-        self.sizes, self.privileged = (len(tables[0][0]),), None
+        self.sizes, self.privileged, self.state = (len(tables[0][0]),), None, None
         self.num_calls = 0
 
-    def values(self, video: Tensor, audio: Tensor, present: Tensor) -> list[Tensor]:
+    def values(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> list[Tensor]:
         self.num_calls += 1
         return [table[video[:, -1, 0, 0, 0].long()] for table in self.tables]
 
     def counting(self, present: Tensor) -> Tensor:
         return present if len(self.tables) == 2 else torch.ones_like(present[:, :1])
 
-    def forward(self, video: Tensor, audio: Tensor, present: Tensor) -> Tensor:
-        values = self.values(video, audio, present)
+    def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> Tensor:
+        values = self.values(video, audio, present, state)
         return values[0] if len(values) == 1 else fuse_normalised(values, present)
 
 
@@ -70,12 +70,13 @@ def batch_of(
     audio, flags = torch.zeros(len(state), 1, 1, 1, 1), torch.ones(len(state), 2, dtype=torch.bool)
     seen = flags if present is None else torch.tensor(present)
     numbers = torch.tensor(action), torch.tensor(reward), torch.tensor(discount)
-    return Batch(states(state), audio, seen, *numbers, states(following), audio, flags)
+    no_state = torch.zeros(len(state), 0)
+    return Batch(states(state), audio, seen, *numbers, states(following), audio, flags, no_state, no_state)
 
 
 def stack_of(numbers: list[int]) -> Stack:
     flags = torch.ones(len(numbers), 2, dtype=torch.bool)
-    return Stack(states(numbers), torch.zeros(len(numbers), 1, 1, 1, 1), flags)
+    return Stack(states(numbers), torch.zeros(len(numbers), 1, 1, 1, 1), flags, torch.zeros(len(numbers), 0))
 
 
 def network_of(
@@ -197,9 +198,11 @@ def test_one_modality_is_enough(fusion: str, lacking: str) -> None:
     video, audio, present = observations(spec=spec)
     present[:, ["video", "audio"].index(lacking)] = False
     assert len(agent.network.heads) == 1
-    assert len(agent.act(Stack(video, audio, present), 0.0)) == 3
+    no_state = torch.zeros(3, 0)
+    assert len(agent.act(Stack(video, audio, present, no_state), 0.0)) == 3
     numbers = torch.zeros(3, dtype=torch.int64), torch.ones(3), torch.zeros(3)
-    losses = agent.losses(Batch(video, audio, present, *numbers, video, audio, present))
+    following = video, audio, present
+    losses = agent.losses(Batch(video, audio, present, *numbers, *following, no_state, no_state))
     assert losses.shape == (3,)
     assert (losses > 0).all()
 
@@ -257,7 +260,7 @@ def test_exploration_is_uniform_and_as_frequent_as_epsilon(epsilon: float) -> No
 def test_going_on_from_a_state_equals_not_having_stopped() -> None:
     one = agent_of(network_of(), network_of(), target_every_updates=2)
     nn.init.normal_(one.network.heads[0].advantage.weight)
-    one.act(Stack(*observations()), 0.5)
+    one.act(Stack(*observations(), torch.zeros(3, 0)), 0.5)
     for _ in range(3):
         one.sync()
     nn.init.normal_(one.network.heads[0].advantage.weight)
@@ -268,7 +271,7 @@ def test_going_on_from_a_state_equals_not_having_stopped() -> None:
         states = [getattr(agent, name).state_dict() for agent in (one, two)]
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert not torch.equal(two.network.heads[0].advantage.weight, two.target.heads[0].advantage.weight)
-    stack = Stack(*observations(8))
+    stack = Stack(*observations(8), torch.zeros(8, 0))
     assert [one.act(stack, 0.5) for _ in range(9)] == [two.act(stack, 0.5) for _ in range(9)]
 
 

@@ -183,7 +183,7 @@ def test_an_agent_of_one_modality():
 def test_shares_of_a_long_episode_are_told_in_parts():
     video, audio = torch.ones(2 * MOST_SHARES - 1), torch.zeros(2 * MOST_SHARES - 1)
     video[:2], audio[:2] = torch.tensor([3.0, 0.0]), torch.tensor([-1.0, 4.0])
-    together, firsts, sight, hearing = shares_over_time(Shapley(video, audio, video + audio, 0 * video))
+    together, firsts, (sight, hearing) = shares_over_time(Shapley(video, audio, video + audio, 0 * video))
     assert (together, firsts[:2], firsts[-1], len(firsts)) == (2, [0, 2], 2 * MOST_SHARES - 2, MOST_SHARES)
     assert (sight[:2], sight[-1]) == ([3 / 8, 1.0], 1.0), "those that move more count more"
     assert hearing[:2] == [5 / 8, 0.0]
@@ -191,4 +191,4 @@ def test_shares_of_a_long_episode_are_told_in_parts():
 
 def test_shares_of_a_short_episode_are_told_step_by_step():
     shapley = Shapley(torch.tensor([1.0, -3.0]), torch.tensor([1.0, 1.0]), torch.zeros(2), torch.zeros(2))
-    assert shares_over_time(shapley) == (1, [0, 1], [0.5, 0.75], [0.5, 0.25])
+    assert shares_over_time(shapley) == (1, [0, 1], [[0.5, 0.75], [0.5, 0.25]])

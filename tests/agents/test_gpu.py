@@ -64,7 +64,7 @@ def test_losses_are_those_of_the_cpu(precision, smoke):
         torch.randn(8, generator=generator),
         torch.full((8,), 0.99),
     )
-    batch = Batch(*modalities, *numbers, *modalities)
+    batch = Batch(*modalities, *numbers, *modalities, *[torch.zeros(8, 0)] * 2)
     losses = []
     for device in (torch.device("cpu"), torch.device(DEVICE)):
         agent = build_agent(config, spec, (4,), device)

@@ -38,7 +38,9 @@ def batch_of(spec: StreamSpec = SPEC) -> Batch:
     audio = torch.rand(3, 2, *spec.audio, generator=generator).half()
     present = torch.tensor([[spec.has_video, spec.has_audio]] * 3)
     numbers = torch.tensor([0, 1, 2]), torch.ones(3), torch.full((3,), 0.5)
-    return Batch(video, audio, present, *numbers, video.flip(0), audio.flip(0), present)
+    no_state = torch.zeros(3, 0)
+    following = video.flip(0), audio.flip(0), present
+    return Batch(video, audio, present, *numbers, *following, no_state, no_state)
 
 
 def agent_of(fusion: Fusion, dueling: bool, spec: StreamSpec = SPEC) -> MultimodalDqn:
@@ -83,7 +85,7 @@ def test_learns_by_one_loss_per_transition_and_acts(fusion: Fusion, dueling: boo
     heads = agent.network.parameters_of_heads()
     inside = {id(one) for one in heads} | {id(one) for one in agent.network.encoder.parameters()}
     assert inside == {id(one) for one in agent.network.parameters()}, "the optimizer learns these"
-    actions = agent.act(Stack(batch.video, batch.audio, batch.present), 0.0)
+    actions = agent.act(Stack(batch.video, batch.audio, batch.present, batch.state), 0.0)
     assert all(0 <= action < 4 for action in actions)
 
 

@@ -102,7 +102,7 @@ def test_stacks_of_some_environments_keep_their_order_and_kinds() -> None:
     whole, some = rolled.stack(), rolled.stack([2, 0])
     assert whole.video.shape == (3, 2, 1, 3, 2)
     assert whole.audio.shape == (3, 2, 1, 2, 2)
-    assert [field.dtype for field in whole] == [torch.uint8, torch.float16, torch.bool]
+    assert [field.dtype for field in whole] == [torch.uint8, torch.float16, torch.bool, torch.float32]
     for all_of, part in zip(whole, some, strict=True):
         assert torch.equal(part, all_of[[2, 0]])
     assert all(torch.equal(a, b) for a, b in zip(some, some.to(torch.device("cpu")), strict=True))

@@ -24,9 +24,8 @@ def batch_of(size: int = 16, num_actions: int = 4) -> Batch:
     action = torch.randint(num_actions, (size,), generator=generator)
     reward = torch.randn(size, generator=generator)
     discount = torch.full((size,), 0.9)
-    return Batch(
-        video[:, :-1], audio[:, :-1], present, action, reward, discount, video[:, 1:], audio[:, 1:], present
-    )
+    now, following = (video[:, :-1], audio[:, :-1], present), (video[:, 1:], audio[:, 1:], present)
+    return Batch(*now, action, reward, discount, *following, *[torch.zeros(size, 0)] * 2)
 
 
 def agent_of(smoke, precision: str, *options: str) -> MultimodalDqn:
@@ -49,7 +48,7 @@ def train(agent: MultimodalDqn, num_updates: int) -> list[float]:
 
 def stack_of(size: int) -> Stack:
     batch = batch_of(size)
-    return Stack(batch.video, batch.audio, batch.present)
+    return Stack(batch.video, batch.audio, batch.present, batch.state)
 
 
 MDQN = ("--agent.fusion", "mdqn", "--agent.dueling", "false")

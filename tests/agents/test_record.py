@@ -102,8 +102,8 @@ def test_environments_are_made_once_whether_or_not_their_range_is_measured(
     ("source", "message"),
     [
         (
-            "observation_space = gymnasium.spaces.Box(-1, 1, (4,))",
-            "no picture and no sound in the",
+            "observation_space = gymnasium.spaces.Discrete(4)",
+            "no picture, sound or vector in the",
         ),
         ("def reset(self): return 0", "unfit:Unfit: the reset of Unfit takes no seed"),
     ],

@@ -39,7 +39,7 @@ class TinyEncoder(nn.Module):
     def streams(self, video: Tensor, audio: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         return self.gated(self.ungated(video, audio), present)
 
-    def code(self, streams: tuple[Tensor, Tensor], present: Tensor) -> Tensor:
+    def code(self, streams: tuple[Tensor, Tensor], present: Tensor, beside: None) -> Tensor:
         return torch.cat(streams, dim=1)
 
 
@@ -69,7 +69,7 @@ def batch_of(discount: list[float], present: Tensor = BOTH) -> Batch:
     """Return two transitions alike, by action 1 from (pixel 1, level 2) to (3, 1), with reward 0.5."""
     numbers = torch.tensor([1, 1]), torch.tensor([0.5, 0.5]), torch.tensor(discount)
     now, following = (seen([1, 1]), seen([2, 2])), (seen([3, 3]), seen([1, 1]))
-    return Batch(*now, present, *numbers, *following, BOTH)
+    return Batch(*now, present, *numbers, *following, BOTH, *[torch.zeros(2, 0)] * 2)
 
 
 WHOLE = [[1.0, 0.0], [0.0, 2.0]]  # Q(s) = [pixel, 2 level]: whole [1, 4] now, [3, 2] then
@@ -187,6 +187,9 @@ class Watching:
     def act(self, stack: Stack, epsilon: float) -> list[int]:
         self.stacks.append(stack)
         return [0] * len(stack.present)
+
+    def see(self, observation: Observation) -> None:
+        pass
 
 
 @pytest.mark.parametrize("remembers", [True, False])

@@ -21,7 +21,10 @@ MISTAKES = {
         "there is no command 'spl trane agent'; did you mean 'spl train agent'?",
     ),
     "unknown environment": (["train", "agent", "--env", "spl/Becon-v0"], "did you mean spl/Beacon-v0?"),
-    "no streams": (["train", "agent", "--env", "CartPole-v1"], "no picture and no sound in the observation"),
+    "no streams": (
+        ["train", "agent", "--env", "FrozenLake-v1"],
+        "no picture, sound or vector in the observation",
+    ),
     "bins without a Box": (
         ["train", "agent", "--bins", "5"],
         "env.bins 5 needs a Box, and the actions are Discrete(4)",
@@ -120,7 +123,7 @@ def test_envs_lists_our_worlds(capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["record", "CartPole-v1"], "no picture and no sound in the observation"),
+        (["record", "FrozenLake-v1"], "no picture, sound or vector in the observation"),
         (["check", "env", "Nowhere-v0"], "there is no environment Nowhere-v0"),
         (["check", "env", "--env", "Nowhere-v0"], "there is no environment Nowhere-v0"),
         (["check", "env"], "say which environment is meant"),

@@ -118,7 +118,7 @@ def test_an_environment_that_hangs_while_it_is_measured_is_given_up_in_one_sente
 
 def test_training_says_what_it_leaves_out(smoke):
     told, _ = output_of_training(smoke, "StateDecides")
-    assert "left out   'vector', Box (3,) float32: a state: not yet used\n" in told
+    assert "state 'vector' (3)" in told
     told, _ = output_of_training(smoke, "Spectrogram")
     assert "left out   'audio', Box (64, 32) float32: named as a sound, but of no form that is known" in told
     assert "'spl check env' calls a fault" in told
@@ -162,19 +162,28 @@ def test_training_and_evaluation_say_once_what_lies_beyond(smoke):
 
 
 def test_recording_evaluation_explanation_and_films_say_what_they_leave_out(smoke, tmp_path):
-    _, result = output_of_training(smoke, "StateDecides")
+    _, result = output_of_training(smoke, "StateDecides", "--env.state_keys", "none")
     console = quiet()
     evaluate_agent(result.folder, EvaluateAgentConfig(num_episodes=2, num_seeds=1), console=console)
-    assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()
+    assert (
+        "left out   'vector', Box (3,) float32: a state that env.state_keys leaves out"
+        in console.file.getvalue()
+    )
     console = quiet()
     config = FilmConfig(out=str(tmp_path / "a.mp4"), duration_s=0.2, device="cpu", overlay=False)
     film(result.folder, config, console=console)
-    assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()
+    assert (
+        "left out   'vector', Box (3,) float32: a state that env.state_keys leaves out"
+        in console.file.getvalue()
+    )
     console = quiet()
     explain_agent(result.folder, ExplainAgentConfig(num_drawn=1, device="cpu"), console=console)
-    assert "left out   'vector', Box (3,) float32: a state: not yet used" in console.file.getvalue()
+    assert (
+        "left out   'vector', Box (3,) float32: a state that env.state_keys leaves out"
+        in console.file.getvalue()
+    )
     console = quiet()
-    env = EnvConfig(id="brought_worlds:StateDecides")
+    env = EnvConfig(id="brought_worlds:StateDecides", state_keys="none")
     record(RecordConfig(env=env, num_steps=20, out=str(tmp_path / "one")), console=console)
     assert "left out   'vector'" in console.file.getvalue()
     console = quiet()
@@ -191,7 +200,6 @@ def test_the_checker_finds_nothing_where_forms_and_bounds_are_right():
 
 
 FOUND = {
-    "StateDecides": ("left out", "note", "'vector', Box (3,) float32: a state: not yet used"),
     "Spectrogram": ("left out", "fault", "'audio', Box (64, 32) float32: named as a sound"),
     "Unbounded": ("assumed", "note", "video_range -1 to 1: the bounds of its space are uninformative"),
     "UnboundedLoud": ("assumed", "note", "audio_range -32,768 to 32,768"),

@@ -272,8 +272,8 @@ def test_a_stack_of_whole_observations_stacks_the_sound_too():
     np.testing.assert_array_equal(env.waveform, WAVE[:1])
 
 
-def left_out(**entries: spaces.Space[Any]) -> dict[str, tuple[str, bool]]:
-    streams = find_streams(spaces.Dict(entries), video_key=None, audio_key=None)
+def left_out(state_keys: Any = None, **entries: spaces.Space[Any]) -> dict[str, tuple[str, bool]]:
+    streams = find_streams(spaces.Dict(entries), video_key=None, audio_key=None, state_keys=state_keys)
     return {one.key: (one.why, one.is_fault) for one in streams.left_out}
 
 
@@ -303,19 +303,16 @@ def test_a_large_array_that_is_neither_is_a_fault_by_name(entry, words):
 
 
 @pytest.mark.parametrize(
-    ("space", "is_fault", "is_hinted"),
+    ("space", "is_fault"),
     [
-        (spaces.Box(0, 1, (2, 32)), True, False),  # as many numbers as the smallest picture has
-        (spaces.Box(0, 1, (3, 21)), False, False),
-        (spaces.Box(0, 1, (1_024,)), True, False),
-        (spaces.Box(0, 1, (1_023,)), False, True),
-        (spaces.Box(0, 1, (64,)), False, True),  # as long as the shortest sound
-        (spaces.Box(0, 1, (63,)), False, False),
+        (spaces.Box(0, 1, (2, 32)), True),  # as many numbers as the smallest picture has
+        (spaces.Box(0, 1, (3, 21)), False),
+        (spaces.Box(0, 1, (1_024,)), True),
     ],
 )
-def test_what_is_left_out_at_the_bounds_of_its_size(space, is_fault, is_hinted):
-    ((why, is_found_fault),) = left_out(camera=PICTURE, hidden=space).values()
-    assert (is_found_fault, "if it is a sound, name it" in why) == (is_fault, is_hinted)
+def test_what_is_left_out_at_the_bounds_of_its_size(space, is_fault):
+    ((_, is_found_fault),) = left_out(camera=PICTURE, hidden=space).values()
+    assert is_found_fault is is_fault
 
 
 def test_a_layout_may_name_the_smallest_picture_and_the_shortest_sound():
@@ -326,8 +323,8 @@ def test_a_layout_may_name_the_smallest_picture_and_the_shortest_sound():
     assert SoundForm("TN", (2, 32)).num_samples == 64  # of all chunks
 
 
-def test_states_are_left_out_without_a_fault():
-    found = left_out(
+def test_vectors_are_the_state_and_what_is_none_is_left_out_without_a_fault():
+    entries = spaces.Dict(
         image=PICTURE,
         vector=spaces.Box(0, 1, (3,)),
         lidar=spaces.Box(0, 1, (128,)),
@@ -338,8 +335,13 @@ def test_states_are_left_out_without_a_fault():
         door=spaces.Discrete(2),
         depth=spaces.Box(0, 10, (H, W)),
     )
+    streams = find_streams(entries, video_key=None, audio_key=None)
+    assert [leaf.key for leaf in streams.state] == ["vector", "lidar", "ram", "joints", "goal"]
+    found = left_out(**entries.spaces, state_keys="none")
+    assert {*found} == {*entries} - {"image"}
     assert not any(is_fault for _, is_fault in found.values())
-    assert all(why.startswith("a state: not yet used") for key, (why, _) in found.items() if key != "depth")
+    assert found["joints"][0] == "a state that env.state_keys leaves out"
+    assert found["door"][0].startswith("no vector, of which a state is")
     assert found["depth"][0] == "another stream is taken; --env.video_key depth takes this one"
 
 
@@ -361,8 +363,8 @@ class Lidar(gymnasium.Env):
     "told", [{"sample_rate_hz": 8_000}, {"audio_layout": "N"}, {"audio_range": (0.0, 1.0)}]
 )
 def test_a_lidar_alone_is_a_sound_only_where_the_user_says_so(told):
-    with pytest.raises(ValueError, match=r"no picture and no sound .*Box \(180,\) float32; .*sample_rate_hz"):
-        streams_of(Lidar(), EnvConfig())
+    streams = streams_of(Lidar(), EnvConfig())
+    assert (streams.audio, len(streams.state)) == (None, 1)
     assert streams_of(Lidar(), EnvConfig(**told)).audio.num_samples == 180
 
 

@@ -61,5 +61,5 @@ def test_what_cannot_be_made_is_refused():
         spl.make_env("spl/Bacon-v0")
     with pytest.raises(TypeError, match="vidoe_size"):
         spl.make_env("spl/Beacon-v0", vidoe_size=(8, 8))
-    with pytest.raises(UsageError, match="CartPole-v1: no picture and no sound"):
-        spl.make_env("CartPole-v1")
+    with pytest.raises(UsageError, match="FrozenLake-v1: no picture, sound or vector"):
+        spl.make_env("FrozenLake-v1")

@@ -19,7 +19,7 @@ from spl.runs import checkpoint
 from spl.runs.checkpoint import DamagedError
 from spl.runs.checksums import checksum_of, seal, sums_of, unseal
 
-SPEC = StreamSpec((1, 3, 2), (1, 4, 2))
+SPEC = StreamSpec((1, 3, 2), (1, 4, 2), state=2)
 ARRAYS = [f"{name}.npy" for name in Fields._fields]
 
 
@@ -32,7 +32,8 @@ def flip(path: Path, place: int) -> None:
 
 def observe(number: int) -> Observation:
     audio = np.full(SPEC.audio, number / 64, np.float16)
-    return Observation(np.full(SPEC.video, number % 256, np.uint8), audio, np.array([True, number % 3 > 0]))
+    video, state = np.full(SPEC.video, number % 256, np.uint8), np.full(SPEC.state, number / 8, np.float32)
+    return Observation(video, audio, np.array([True, number % 3 > 0]), state)
 
 
 def remember(memory: ReplayMemory, numbers: range) -> None:

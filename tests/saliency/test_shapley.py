@@ -87,7 +87,7 @@ def test_an_agent(network):
 
 
 def test_other_inputs_are_refused(network):
-    with pytest.raises(ValueError, match=r"two modalities \(B, ...\), and flags \(B, 2\)"):
+    with pytest.raises(ValueError, match=r"two modalities \(B, ...\), flags \(B, 2\)"):
         shapley_values(network, modalities()[:1], chosen(0))
     with pytest.raises(
         ValueError, match=r"got \[\(3, 2, 1, 36, 36\), \(3, 2, 1, 16, 8\), \(3, 2, 1, 16, 8\)\]"

@@ -159,7 +159,7 @@ def test_a_small_picture_has_a_map_although_the_last_convolution_leaves_one_plac
     encoder = build_encoder(config, StreamSpec((1, 36, 36), (1, 16, 8)), history=2)  # 36 -> 8 -> 3 -> 1
     network = MultimodalQNetwork(encoder, (4,), dueling=True, fusion="joint")
     video = torch.randint(0, 256, (1, 2, 1, 36, 36), dtype=torch.uint8)
-    stack = Stack(video, torch.rand(1, 2, 1, 16, 8).half(), torch.tensor([[True, True]]))
+    stack = Stack(video, torch.rand(1, 2, 1, 16, 8).half(), torch.tensor([[True, True]]), torch.zeros(1, 0))
     maps = []
     for action in range(4):
         agent = SimpleNamespace(

@@ -18,7 +18,7 @@ from spl.data.recording_format import HEADER, Fields
 from spl.records import Batch, Observation, StreamSpec, Transition
 from spl.runs.checksums import seal
 
-SPEC = StreamSpec(video=(1, 3, 2), audio=(1, 2, 2))
+SPEC = StreamSpec(video=(1, 3, 2), audio=(1, 2, 2), state=2)
 BYTES = StreamSpec(video=(1, 3, 2), audio=(1, 1, 3), audio_dtype="int8")
 GAMMA = 0.5
 KEPT = {"history": 3, "n_step": 2, "gamma": GAMMA}
@@ -28,7 +28,8 @@ def observe(number: int, spec: StreamSpec = SPEC) -> Observation:
     """Return an observation that says its number, never zero."""
     video = np.full(spec.video, number % 255 + 1, np.uint8)
     audio = np.full(spec.audio, number % 127 + 1 if spec == BYTES else number + 1, spec.audio_dtype)
-    return Observation(video, audio, np.array([True, number % 2 == 0]))
+    state = np.full(spec.state, number / 4, np.float32)
+    return Observation(video, audio, np.array([True, number % 2 == 0]), state)
 
 
 class Episode:
@@ -45,8 +46,9 @@ class Episode:
 class World:
     """Plays random episodes into a memory and keeps them all, to say what sampling must return."""
 
-    def __init__(self, memory: ReplayMemory, seed: int = 0) -> None:
+    def __init__(self, memory: ReplayMemory, seed: int = 0, spec: StreamSpec = SPEC) -> None:
         self.memory, self.rng, self.counter = memory, np.random.default_rng(seed), 0
+        self.spec = spec
         self.episodes: list[list[Episode]] = [[] for _ in range(memory.num_envs)]
 
     def step(self) -> None:
@@ -54,7 +56,7 @@ class World:
         env = int(self.rng.integers(self.memory.num_envs))
         episodes = self.episodes[env]
         self.counter += 1
-        observation = observe(self.counter)
+        observation = observe(self.counter, self.spec)
         if not episodes or episodes[-1].end or self.rng.random() < 0.04:  # sometimes without an end
             self.memory.begin(observation, env)
             episodes.append(Episode(self.memory.written[env] - 1, observation))
@@ -108,6 +110,8 @@ class World:
                     assert torch.equal(got, self.stack(episode, at, stream)), (prefix, stream)
                 present = getattr(batch, f"{prefix}present")[row]
                 assert present.tolist() == episode.observations[at].present.tolist()
+                state = getattr(batch, f"{prefix}state")[row]
+                assert state.tolist() == episode.observations[at].state.tolist()
             assert batch.action[row] == episode.actions[step]
             assert float(batch.reward[row]) == pytest.approx(reward, abs=1e-6)
             assert float(batch.discount[row]) == (0.0 if is_cut else GAMMA**ahead)
@@ -239,7 +243,8 @@ def test_shapes_and_dtypes_of_a_batch() -> None:
     assert batch.video.shape == batch.next_video.shape == (5, 3, 1, 3, 2)
     assert batch.audio.shape == batch.next_audio.shape == (5, 3, 1, 2, 2)
     kinds = [torch.uint8, torch.float16, torch.bool, torch.int64, torch.float32, torch.float32]
-    assert [field.dtype for field in batch] == kinds + kinds[:3]
+    assert [field.dtype for field in batch] == kinds + kinds[:3] + [torch.float32] * 2
+    assert batch.state.shape == batch.next_state.shape == (5, 2)
 
 
 def test_storage_stays_within_five_percent_of_one_observation() -> None:
@@ -303,12 +308,14 @@ def test_bytes_of_sound_are_kept_saved_and_drawn_as_bytes(mmap: bool, tmp_path: 
 
 
 def test_a_recording_older_than_bytes_of_sound_is_loaded(tmp_path: Path) -> None:
-    world = World(make(15))
+    spec = SPEC._replace(state=0)
+    world = World(ReplayMemory(spec, 15, **KEPT), spec=spec)
     world.play(20)
     world.memory.save(tmp_path)
     edit_header(tmp_path, spec={"video": list(SPEC.video), "audio": list(SPEC.audio)})
     loaded = ReplayMemory.load(tmp_path, **KEPT)
-    assert loaded.spec == SPEC
+    assert loaded.spec == spec
+    assert not (tmp_path / "state.npy").exists()
     assert_equal(world.memory, loaded)
 
 

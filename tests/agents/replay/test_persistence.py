@@ -10,7 +10,7 @@ import pytest
 
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.replay.persistence import _changed_rows
-from spl.data.recording_format import HEADER, Fields
+from spl.data.recording_format import HEADER, layout_of
 from spl.records import Observation, StreamSpec, Transition
 
 SPEC = StreamSpec(video=(1, 20, 20), audio=(1, 4, 4))
@@ -76,7 +76,7 @@ def is_reserved(path: Path) -> bool:
 
 def test_a_memory_on_disk_takes_its_room_at_the_start(tmp_path: Path) -> None:
     memory = ReplayMemory(SPEC, 1_000, folder=tmp_path / "disk")
-    assert all(is_reserved(tmp_path / "disk" / f"{name}.npy") for name in Fields._fields)
+    assert all(is_reserved(tmp_path / "disk" / f"{name}.npy") for name in layout_of(SPEC, 1, 1))
     assert not any(array.any() for array in memory.fields if array.dtype != np.int16)
     sentence = r"the memory needs 454,000 bytes in .*full, where [\d,]+ are free: File too large; make room"
     with full_beyond(300_000), pytest.raises(OSError, match=sentence):

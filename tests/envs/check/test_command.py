@@ -206,8 +206,8 @@ def test_the_command_prints_fixes_and_fails_only_for_a_fault(capsys):
 
 
 def test_a_mistake_in_the_child_is_the_users(capsys):
-    assert cli.main(["check", "env", "CartPole-v1"]) == 2
-    assert "spl: no picture and no sound in the observation; found Box (4,)" in capsys.readouterr().err
+    assert cli.main(["check", "env", "FrozenLake-v1"]) == 2
+    assert "spl: no picture, sound or vector in the observation; found Discrete" in capsys.readouterr().err
     assert cli.main(["check", "env"]) == 2
     assert "spl check env spl/Beacon-v0" in capsys.readouterr().err
     with pytest.raises(ValueError, match="steps must be at least 1"):
