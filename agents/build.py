@@ -102,6 +102,7 @@ def assemble(
         dropout=dropout,
         keep_reward=config.agent.kept_reward,
         remembers_hidden=agent.has_thirds,
+        see=agent.see,
     )
     curriculum = ReplayCurriculum(
         config.curriculum,

@@ -25,6 +25,7 @@ from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import GivenEnv
 from spl.envs.space_json import space_as_json, space_from_json
+from spl.runs.directory import words_of_run
 from spl.runs.files import read_json, replace_text
 from spl.runs.state import check_fits
 
@@ -104,7 +105,7 @@ def bundled_config(folder: Path) -> TrainAgentConfig:
     Raises:
         UsageError: if it cannot be read.
     """
-    return configuration.parse(TrainAgentConfig, ["--config", str(folder / CONFIG)], prog="spl")
+    return configuration.parse(TrainAgentConfig, words_of_run(TrainAgentConfig, folder, CONFIG), prog="spl")
 
 
 def read_bundle(folder: Path, device: torch.device) -> Bundle:
@@ -165,7 +166,7 @@ def _named(tree: Any) -> Iterator[str]:
 
 def card(run: Path, out: Path, config: TrainAgentConfig, told: dict[str, Any]) -> str:
     """Return the model card: what it is, how to use it, how robust it is, and how it was made."""
-    streams = " and ".join(name for name in ("video", "audio") if name in told["env"])
+    streams = " and ".join(name for name in ("video", "audio", "state") if name in told["env"])
     commands = run / "command.txt"
     made = commands.read_text().splitlines()[:1] if commands.is_file() else []
     made = [shlex.join(["spl", *shlex.split(line)[1:]]) for line in made]

@@ -44,9 +44,7 @@ ALIASES = {
 class MemoryConfig:
     """What is remembered."""
 
-    capacity: Count = (
-        50_000  # observations that RAM is reserved for; an episode has one more than transitions
-    )
+    capacity: Count = 50_000  # observations to reserve RAM for; an episode has one more than transitions
     min_size: Count = 500  # transitions before the first update
     history: Count = 4  # steps stacked in an observation
     on_disk: bool = False  # keep the arrays in the run directory instead of RAM

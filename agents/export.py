@@ -103,6 +103,7 @@ def described(env: AudioVisualEnv, portable: Portable, step: int) -> dict[str, A
         "sound": sound.get("key"),
         "sample_rate_hz": sound.get("sample_rate_hz"),
         "rest_level": sound.get("rest_level"),
+        **({"state": streams["state"]["keys"]} if "state" in streams else {}),
         "states": [name for name in portable.inputs if f"next_{name}" in portable.outputs],
     }
 

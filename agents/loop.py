@@ -104,6 +104,7 @@ class Collector:
     Returns add up the true rewards, the memory keeps ``keep_reward`` of them. With
     ``remembers_hidden`` memory and history keep what ``dropout`` hides, with its true presence, and only what
     acts does not get it: every view that is acted on is then one that replay can make of a whole transition.
+    ``see``, if any, gets each observation once, before it is acted on.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Collector:
         dropout: ModalityDropout,
         keep_reward: Callable[[float], float],
         remembers_hidden: bool = False,
+        see: Callable[[Observation], None] | None = None,
     ) -> None:
         self.agent = agent
         self.envs = envs
@@ -129,7 +131,7 @@ class Collector:
         self.totals = [0.0] * envs.num_envs  # of the episodes under way
         self.lengths = [0] * envs.num_envs
         self._observations = [self.history.newest(env) for env in range(envs.num_envs)]
-        self.remembers_hidden = remembers_hidden
+        self.remembers_hidden, self.see = remembers_hidden, see
         self._chosen: list[Action] | None = None  # actions that are not yet taken: a step may be interrupted
 
     def step(self) -> Collected:
@@ -176,21 +178,24 @@ class Collector:
             following,
         )
         self.memory.add(transition, env)
-        self.agent.see(following)
-        self.history.push(following, env, is_first=False)
-        self._observations[env] = following
+        self._push(following, env, is_first=False)
         self.totals[env] += reward
         self.lengths[env] += 1
         return transition
+
+    def _push(self, observation: Observation, env: int, *, is_first: bool) -> None:
+        """Let ``observation`` be where the environment stands."""
+        if self.see is not None:
+            self.see(observation)
+        self.history.push(observation, env, is_first=is_first)
+        self._observations[env] = observation
 
     def begin(self, begun: dict[int, Observation]) -> None:
         """Let episodes begin with these observations; one that was open stays without an end."""
         for env, first in begun.items():
             observation = self._kept(first, env, is_first=True)
             self.memory.begin(observation, env)
-            self.agent.see(observation)
-            self.history.push(observation, env, is_first=True)
-            self._observations[env] = observation
+            self._push(observation, env, is_first=True)
             self.totals[env], self.lengths[env] = 0.0, 0
 
     def state_dict(self) -> dict[str, Any]:

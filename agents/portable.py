@@ -138,6 +138,7 @@ class Portable(nn.Module):
     - ``image``, ``sound``: the ``frame_skip`` frames since the last decision, oldest first, each as the
       environment returns it; without a frame skip that one frame, without an axis of frames.
     - ``present``: ``(2,)`` bool, whether image and sound are there; what is not is not looked at.
+    - ``state``: ``(S,)`` float32, the newest vectors of the environment's state, joined and as they are.
     - ``image_history``, ``sound_history``, ``sound_context``: what the decision before returned; zeros before
       an episode's first.
 
@@ -162,6 +163,8 @@ class Portable(nn.Module):
             if stream is not None:
                 self.inputs[name] = torch.from_numpy(np.zeros((*frames, *stream.box.shape), stream.box.dtype))
         self.inputs["present"] = torch.ones(2, dtype=torch.bool)
+        if self.spec.state:
+            self.inputs["state"] = torch.zeros(self.spec.state)
         if video is not None:
             self.inputs["image_history"] = torch.zeros((history, *self.spec.video), dtype=torch.uint8)
         if audio is not None:
@@ -194,7 +197,8 @@ class Portable(nn.Module):
             heard = (heard * present[AUDIO]).to(self.kept_dtype)
             audio = torch.cat([given["sound_history"][1:], heard[None]])
             states += [audio] if context is None else [audio, context]
-        values = self.network(video[None], audio[None], (present & self.there)[None])[0]  # (A,)
+        beside = (given["state"][None],) if self.spec.state else ()
+        values = self.network(video[None], audio[None], (present & self.there)[None], *beside)[0]  # (A,)
         return self.choice(values), values, *states
 
     def _seen(self, image: Tensor) -> Tensor:

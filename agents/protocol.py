@@ -1,11 +1,11 @@
-"""The interface that the loop expects of an agent: seven methods, a network and a flag."""
+"""The interface that the loop expects of an agent: six methods, a network and a flag."""
 
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from spl.agents.history import Stack
-from spl.records import Action, Batch, Following, Observation
+from spl.records import Action, Batch, Following
 
 
 class Agent(Protocol):
@@ -18,10 +18,6 @@ class Agent(Protocol):
 
     def act(self, stack: Stack, epsilon: float) -> list[Action]:
         """Return one action for each of ``E`` environments; random with chance ``epsilon``."""
-        ...
-
-    def see(self, observation: Observation) -> None:
-        """Take note of an observation that was collected, before it is acted on."""
         ...
 
     @property

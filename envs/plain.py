@@ -1,4 +1,4 @@
-"""A plain Gymnasium environment of what the adapter sees and hears, for agents of other libraries."""
+"""A plain Gymnasium environment of what the adapter sees, hears and reads, for agents of other libraries."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,10 +33,11 @@ class _Passing(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class PlainEnv(gymnasium.Env[dict[str, Any], Any]):
-    """An environment whose observations are a Dict of ``image`` and ``sound``, its actions its own.
+    """An environment whose observations are a Dict of ``image``, ``sound``, ``state``; actions are its own.
 
     ``image`` is ``(C, H, W)`` uint8; ``sound`` is ``(C, M, F)`` float32, log-mel levels of the newest step
-    from 0, silence, to 1, a full-scale sine, or its waveform. What the environment lacks is left out.
+    from 0, silence, to 1, a full-scale sine, or its waveform; ``state`` is ``(S,)`` float32, its vectors as
+    they are. What the environment lacks is left out.
 
     Args:
         env: as its author wrote it.
@@ -58,6 +59,8 @@ class PlainEnv(gymnasium.Env[dict[str, Any], Any]):
         if spec.has_audio:
             lowest = 0.0 if config.audio_features == "log_mel" else -LOUDEST
             parts["sound"] = spaces.Box(lowest, LOUDEST, spec.audio, np.float32)
+        if spec.state:
+            parts["state"] = spaces.Box(-np.inf, np.inf, (spec.state,), np.float32)
         self.observation_space: spaces.Space[Any] = spaces.Dict(parts)
 
     def reset(
@@ -89,12 +92,12 @@ class PlainEnv(gymnasium.Env[dict[str, Any], Any]):
     def _plain(self, observation: Observation) -> dict[str, Any]:
         scale = FULL_SCALE[self._adapter.spec_of_streams.audio_dtype]
         sound = np.clip(observation.audio.astype(np.float32) / np.float32(scale), -LOUDEST, LOUDEST)
-        parts = {"image": observation.video, "sound": sound}
+        parts = {"image": observation.video, "sound": sound, "state": observation.state}
         return {key: parts[key] for key in self.observation_space}  # type: ignore[attr-defined]
 
 
 def make_env(env: "str | gymnasium.Env[Any, Any] | EnvConfig", **options: Any) -> PlainEnv:
-    """Return a Gymnasium environment whose observations are a Dict of ``image`` and ``sound``.
+    """Return a Gymnasium environment whose observations are a Dict of ``image``, ``sound`` and ``state``.
 
     Args:
         env: an id (a Gymnasium id, ``module:Id`` or ``module:Class``), an environment, or an `EnvConfig`.

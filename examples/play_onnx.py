@@ -44,6 +44,9 @@ class Player:
             present.append(parts[-1] is not None)
             if name in self.zeros:
                 inputs[name] = self._stacked(name, parts, skip)
+        if "state" in self.told:  # joint angles and the like: the newest, in the order of training
+            parts = [self._part(self.frames[-1], key) for key in self.told["state"]]
+            inputs["state"] = np.concatenate([np.asarray(part, np.float32) for part in parts])
         names = [one.name for one in self.session.get_outputs()]
         outputs = dict(
             zip(names, self.session.run(names, {**inputs, "present": np.array(present)}), strict=True)

@@ -159,9 +159,9 @@ def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
     return configuration.parse(config_class, words_of_run(config_class, folder), prog="spl")
 
 
-def words_of_run(config_class: type[Any], folder: Path) -> list[str]:
+def words_of_run(config_class: type[Any], folder: Path, file: str = "config.yaml") -> list[str]:
     """Return the command line of the run's options, those included that there were not when it was made."""
-    words = ["--config", str(folder / "config.yaml")]
+    words = ["--config", str(folder / file)]
     given = configuration.given_options(config_class, words)
     known = {name for name, _ in options_of(config_class)}
     lacking = BEFORE.keys() & known - {option for name in given for option in (name, name.rpartition(".")[0])}

@@ -1,26 +1,37 @@
 """An agent with a state vector: its statistics by hand, where it joins, learning, saving and resuming."""
 
 import copy
+import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from brought_worlds import Robot
 from rich.console import Console
 
+import spl
 from spl.agents.config import TrainAgentConfig, build_agent, read_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
+from spl.agents.export import export_agent
 from spl.agents.history import History
+from spl.agents.portable import Portable
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.state_norm import RunningNorm, StateStream
 from spl.agents.train import train_agent
+from spl.agents.trained import TrainedAgent
 from spl.config.errors import UsageError
-from spl.config.parse import to_dict
+from spl.config.parse import parse
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.config import EnvConfig
 from spl.records import Observation, StreamSpec
 from spl.runs import checkpoint
 
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 SPEC = StreamSpec((1, 36, 36), (1, 64, 8), state=3)
 TINY = ("--memory.capacity", "200", "--memory.min_size", "20", "--agent.epsilon_decay_steps", "50")
@@ -37,6 +48,15 @@ def observe(*state: float, spec: StreamSpec = SPEC) -> Observation:
         np.array([spec.has_video, spec.has_audio]),
         np.array(state, np.float32),
     )
+
+
+def player_of(path: Path) -> Any:
+    found = importlib.util.spec_from_file_location("play_onnx", ROOT / "examples/play_onnx.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module.Player(str(path))
 
 
 def stack_of(*state: float) -> Any:
@@ -144,8 +164,6 @@ def pole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pole_config(folder: Path, num_steps: int, *options: str) -> TrainAgentConfig:
-    from spl.config.parse import parse
-
     words = ["--env.id", "CartPole-v1", "--num_steps", f"{num_steps}", "--runs", str(folder), *TINY, *options]
     return parse(TrainAgentConfig, [*words, "--num_threads", "1", "--device", "cpu"], prog="spl")
 
@@ -185,11 +203,8 @@ def test_resuming_equals_not_having_stopped_and_evaluating_changes_no_statistics
 
 
 def test_a_run_of_before_there_were_states_goes_on_without_one(tmp_path: Path) -> None:
-    options = "--env.id", "test_state:Robot", "--env.state_keys", "none", "--env.video_size", "36,36"
-    config = pole_config(tmp_path, 40, *options[2:])
     with pytest.raises(UsageError, match="no picture, sound or vector"):
-        train_agent(config, console=quiet())
-    assert "env.state_keys" not in str(to_dict(config)["agent"])
+        train_agent(pole_config(tmp_path, 40, "--env.state_keys", "none"), console=quiet())
     run = tmp_path / "old"
     run.mkdir()
     (run / "config.yaml").write_text("env:\n  id: CartPole-v1\nnum_steps: 9\n")
@@ -205,3 +220,44 @@ def test_an_evaluated_agent_answers_as_the_one_that_was_trained(pole: Path) -> N
     norm = agent.network.state.norm.mean.clone()
     assert agent.act(stacks.stack(), 0.0)[0] in (0, 1)
     assert torch.equal(norm, agent.network.state.norm.mean)
+
+
+def test_an_exported_agent_and_a_bundle_answer_alike(pole: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = export_agent(pole, to="onnx", out=str(tmp_path / "agent.onnx"))
+    bundle = export_agent(pole, to="bundle", out=str(tmp_path / "bundle"))
+    agents, player = [spl.load(one, device="cpu") for one in (pole, bundle)], player_of(path)
+    assert player.told["state"] == [None]
+    env = gymnasium.make("CartPole-v1")
+    observation, _ = env.reset(seed=3)
+    is_over = False
+    while not is_over:
+        action = agents[0].act(observation)
+        assert agents[1].act(observation) == player.act(observation) == action
+        np.testing.assert_allclose(player.q_values, agents[0].q_values, atol=1e-4)
+        np.testing.assert_array_equal(agents[0].q_values, agents[1].q_values)
+        observation, _, terminated, truncated, _ = env.step(action)
+        is_over = terminated or truncated
+    (bundle / "config.json").write_text(
+        json.dumps({**json.loads((bundle / "config.json").read_text()), "env": {"id": "CartPole-v1"}}) + "\n"
+    )
+    with pytest.raises(UsageError, match="no picture, sound or vector"):  # of before there were states
+        spl.load(bundle)
+
+
+def test_a_graph_joins_the_vectors_as_the_adapter_does(smoke: Any) -> None:
+    adapter = AudioVisualEnv(Robot(), EnvConfig(video_size=(36, 36), frame_skip=2))
+    agent = build_agent(smoke("--memory.history", "2"), adapter.spec_of_streams, adapter.action_sizes, CPU)
+    for number in range(4):
+        agent.see(Observation(*[np.zeros(0)] * 3, np.full(11, number, np.float32)))  # type: ignore[arg-type]
+    trained, portable = TrainedAgent(agent, adapter, history=2, step=0), Portable(agent, adapter, history=2)
+    raw, env = Robot().seen(), spl.make_env(Robot(), video_size=(36, 36))
+    trained.act(raw)
+    state = torch.from_numpy(env.reset()[0]["state"])
+    given = {**portable.inputs, "image": torch.from_numpy(np.stack([raw["camera"]] * 2)), "state": state}
+    _, values, *_ = portable.eval()(*given.values())
+    np.testing.assert_allclose(values.detach().numpy(), trained.q_values, atol=1e-5)
+    del raw["goal"]
+    trained.act(raw)  # of two frames the newest counts
+    with pytest.raises(ValueError, match="the state 'goal' is missing"):
+        trained.act(raw)

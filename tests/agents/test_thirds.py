@@ -188,9 +188,6 @@ class Watching:
         self.stacks.append(stack)
         return [0] * len(stack.present)
 
-    def see(self, observation: Observation) -> None:
-        pass
-
 
 @pytest.mark.parametrize("remembers", [True, False])
 def test_the_memory_keeps_what_was_hidden_from_what_acts(remembers: bool) -> None:
