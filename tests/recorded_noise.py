@@ -13,6 +13,7 @@ SPECS = {
     "colour, waveform": StreamSpec((3, 40, 36), (2, 1, 70), "int8"),  # large enough for Minari's JPEG
     "silent": StreamSpec((1, 9, 8), (0, 0, 0)),
     "blind": StreamSpec((0, 0, 0), (1, 4, 2)),
+    "state": StreamSpec((1, 9, 8), (1, 4, 2), state=3),
 }
 ENDS = ("terminated", "fault", "none", "truncated", "")
 
@@ -25,7 +26,9 @@ def noise(folder, spec=SPECS["log-mel"], *, sizes=(5,)):
         audio = generator.integers(-128, 128, spec.audio) if spec.audio_dtype == "int8" else None
         heard = generator.normal(size=spec.audio) if audio is None else audio
         video = generator.integers(0, 256, spec.video, np.uint8)
-        return Observation(video, heard.astype(spec.audio_dtype), generator.random(2) < 0.5)
+        flags = generator.random(2) < 0.5
+        state = generator.normal(size=spec.state).astype(np.float32)
+        return Observation(video, heard.astype(spec.audio_dtype), flags, state)
 
     memory = ReplayMemory(spec, 60, history=1, folder=folder, num_dimensions=len(sizes))
     sound = {"sample_rate_hz": 22_050, "samples_per_step": 441}

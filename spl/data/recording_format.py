@@ -148,7 +148,7 @@ def check_header(header: Any, place: Path | str) -> dict[str, Any]:
             f"{place} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
         )
     if not are_counts([spec.get("state", 0)], 1):
-        raise ValueError(f"{path} must hold state as a count, got {spec['state']!r}")
+        raise ValueError(f"{place} must hold state as a count, got {spec['state']!r}")
     if not are_counts([dimensions_in(header)], 1) or dimensions_in(header) < 1:
         raise ValueError(f"{place} must hold action_dimensions from 1 on, got {dimensions_in(header)!r}")
     if header.get("arrays") != describe_arrays(layout_in(header, slots)):

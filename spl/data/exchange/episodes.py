@@ -31,6 +31,7 @@ class Episode(NamedTuple):
     reward: NDArray[np.float32]  # (N,)
     terminated: NDArray[np.bool_]  # (N,)
     truncated: NDArray[np.bool_]  # (N,)
+    state: NDArray[np.float32] | None = None  # (N + 1, S); None: there is none
 
     @property
     def num_steps(self) -> int:
@@ -85,7 +86,8 @@ def read_recording(folder: Path) -> Recording:
     episodes = []
     for start, stop in itertools.pairwise(starts):
         parts = {name: getattr(flat, name)[start : stop - (name in STEPPED)] for name in Episode._fields}
-        episodes.append(Episode(**parts))
+        one = Episode(**parts)
+        episodes.append(one if flat.state.shape[1] else one._replace(state=None))
     is_open = [
         number
         for number, one in enumerate(episodes)
@@ -139,7 +141,7 @@ def fill(name: str, header: dict[str, Any], episodes: Iterable[Episode]) -> Open
         if stop > slots:
             raise ValueError(f"{name} must hold {slots:,} observations, got more; copy or record it again")
         _check(name, episode, layout)
-        for field, array in episode._asdict().items():
+        for field, array in _arrays_of(episode).items():
             getattr(flat, field)[start : stop - (field in STEPPED)] = array
         flat.age[start:stop] = np.arange(stop - start)
         start = stop
@@ -149,8 +151,15 @@ def fill(name: str, header: dict[str, Any], episodes: Iterable[Episode]) -> Open
     return Opened(name, header, arrays)
 
 
+def _arrays_of(episode: Episode) -> dict[str, NDArray[Any]]:
+    """Return the arrays that an episode has."""
+    return {field: array for field, array in episode._asdict().items() if array is not None}
+
+
 def _check(name: str, episode: Episode, layout: Layout) -> None:
-    for field, array in episode._asdict().items():
+    if (episode.state is None) is ("state" in layout):
+        raise ValueError(f"{name} must hold a state {'in' if episode.state is None else 'in no'} episode")
+    for field, array in _arrays_of(episode).items():
         shape, dtype = layout[field]
         expected = (episode.num_steps + (field not in STEPPED), *shape[2:])
         if array.shape != expected or array.dtype != dtype:

@@ -23,7 +23,7 @@ from spl.records import StreamSpec
 
 OURS = "spl"  # the entry of a dataset's metadata that holds what its episodes do not
 UNSTEPPED = "unstepped.npz"  # observations that nothing followed: no episode of Minari's
-STREAMS = ("video", "audio", "present")
+ALONE = ("video", "audio", "present", "state")  # of an observation that nothing followed
 SOUND_LIMITS = {"float16": (-np.inf, np.inf), "int8": (-128, 127)}
 
 
@@ -42,8 +42,8 @@ def target(name: str) -> Path:
 def write(recording: Recording, name: str, folder: Path) -> None:
     """Write a recording as the Minari dataset ``name`` into ``folder``, pictures and sounds as they are.
 
-    An observation is a Dict of ``video`` (H, W, C), ``audio`` (C, M, F) and ``present`` (2,), an action a
-    whole number for each dimension.
+    An observation is a Dict of ``video`` (H, W, C), ``audio`` (C, M, F), ``state`` (S,) and ``present`` (2,),
+    an action a whole number for each dimension.
     """
     import minari
     from minari.data_collector import EpisodeBuffer
@@ -78,7 +78,8 @@ def write(recording: Recording, name: str, folder: Path) -> None:
             storage.update_episodes([EpisodeBuffer(**_buffer_of(episode.closed(), spec))])
     if unstepped:
         alone = [recording.episodes[number] for number in unstepped]
-        streams = {key: np.concatenate([getattr(one, key) for one in alone]) for key in STREAMS}
+        keys = [key for key in ALONE if getattr(alone[0], key) is not None]
+        streams = {key: np.concatenate([getattr(one, key) for one in alone]) for key in keys}
         np.savez(folder / "data" / UNSTEPPED, allow_pickle=False, **streams)
 
 
@@ -153,6 +154,8 @@ def _space_of(spec: StreamSpec) -> spaces.Dict:
     if spec.has_audio:
         kind = np.dtype(spec.audio_dtype).type
         parts["audio"] = spaces.Box(*SOUND_LIMITS[spec.audio_dtype], spec.audio, kind)
+    if spec.state:
+        parts["state"] = spaces.Box(-np.inf, np.inf, (spec.state,), np.float32)
     return spaces.Dict(parts)
 
 
@@ -167,6 +170,8 @@ def _buffer_of(episode: Episode, spec: StreamSpec) -> dict[str, Any]:
         observations["video"] = np.moveaxis(episode.video, 1, -1)
     if spec.has_audio:
         observations["audio"] = episode.audio
+    if episode.state is not None:
+        observations["state"] = episode.state
     return {
         "observations": observations,
         "actions": episode.action.astype(np.int64),
@@ -183,9 +188,10 @@ def _episodes_of(dataset: Any, kept: Any, folder: Path) -> Iterator[Episode]:
     actions, stepped = np.zeros((0, *dataset.action_space.shape), np.int16), dataset.iterate_episodes()
     for number in range(dataset.total_episodes + len(unstepped)):
         if number in unstepped:
-            video, audio, present = (alone[key][[unstepped.index(number)]] for key in STREAMS)
-            no_flags = np.zeros(0, np.bool_)
-            yield Episode(video, audio, present, actions, np.zeros(0, np.float32), no_flags, no_flags)
+            row = [unstepped.index(number)]
+            video, audio, present = (alone[key][row] for key in ALONE[:3])
+            nothing = actions, np.zeros(0, np.float32), np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+            yield Episode(video, audio, present, *nothing, alone["state"][row] if spec.state else None)
             continue
         if (one := next(stepped, None)) is None:  # fewer than were recorded
             return
@@ -198,4 +204,5 @@ def _episodes_of(dataset: Any, kept: Any, folder: Path) -> Iterator[Episode]:
             one.rewards,
             one.terminations,
             one.truncations,
+            seen["state"] if spec.state else None,
         )

@@ -73,6 +73,8 @@ def play(
         streams = find_streams(space, video_key=None, audio_key=None, has_rate=rate is not None)
     except ValueError as error:
         raise UsageError(f"{address} does not serve: {str(error).partition('; ')[0]}") from error
+    if streams.video is None and streams.audio is None:
+        raise UsageError(f"{address} does not serve: no picture and no sound in the observation")
     if streams.audio is not None and rate is None:
         raise UsageError(f"{address} must say the sample rate of its sound, got {rate_hz!r}: {how_to_rate}")
     rest = iter(episodes)
@@ -96,7 +98,7 @@ def _shown(env: AudioVisualEnv, player: _Player, episodes: Iterable[Played]) -> 
         seen: list[Observation] = [observation]
         for _ in range(len(episode.rewards)):
             seen.append(env.step(0)[0])
-        video, audio, present = (np.stack(parts) for parts in zip(*seen, strict=True))
+        video, audio, present, state = (np.stack(parts) for parts in zip(*seen, strict=True))
         yield Episode(
             video,
             audio,
@@ -105,6 +107,7 @@ def _shown(env: AudioVisualEnv, player: _Player, episodes: Iterable[Played]) -> 
             np.asarray(episode.rewards, np.float32),
             np.asarray(episode.terminations, np.bool_),
             np.asarray(episode.truncations, np.bool_),
+            state if state.shape[1] else None,
         )
 
 
