@@ -112,8 +112,12 @@ class MultimodalDqn:
 
         With thirds ``(3 B,)``: those of the whole transitions, then of the same as video alone and as audio
         alone (`thirds.asymmetric`), 0 where not both were present. ``soon`` is what came one step ahead; None
-        where the batch tells it. With decoders what is wrong in both modalities, rebuilt from the view's
-        code, is added ``reconstruction`` times.
+        where the batch tells it. With it the target network chooses for the modalities alone, too: the
+        network's choice would take one more pass of its streams, and it is another head than the choosing one
+        that rates, so that even so no maximum is taken of what is rated.
+
+        With decoders what is wrong in both modalities, rebuilt from the view's code, is added
+        ``reconstruction`` times.
 
         With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`).
 
@@ -143,16 +147,20 @@ class MultimodalDqn:
     def _losses_in_views(self, batch: Batch, soon: Following | None) -> Tensor:
         trained, choosing, rating = self._networks()
         now = (batch.video, batch.audio, batch.present, batch.state)
-        following = [batch.next_video, batch.next_audio, batch.next_present, batch.next_state]
-        if soon is not None:  # in one pass
-            following = [torch.cat(pair) for pair in zip(following, soon[2:], strict=True)]
+        following = (batch.next_video, batch.next_audio, batch.next_present, batch.next_state)
+        values, size, double = trained.views(*now), len(batch.action), self.config.double
         with torch.no_grad():
-            rated = rating.views(*following, has_alone=not self.config.double)
-            chosen = choosing.views(*following) if self.config.double else rated
-        values, size = trained.views(*now), len(batch.action)
-        whole = self._whole([values.whole], [rated.whole[:size]], [chosen.whole[:size]], batch)
-        if soon is not None:
-            rated, chosen = (views.part(size, 2 * size) for views in (rated, chosen))
+            if soon is None:
+                rated = rating.views(*following, has_alone=not double)
+                chosen = choosing.views(*following) if double else rated
+                far = rated.whole, chosen.whole
+            else:
+                both = [torch.cat(pair) for pair in zip(following, soon[2:], strict=True)]
+                views = rating.views(*both)  # in one pass
+                rated = chosen = views.part(size, 2 * size)
+                rate = views.whole[:size]
+                far = rate, choosing.values(*following)[0] if double else rate
+        whole = self._whole([values.whole], [far[0]], [far[1]], batch)
         reward, discount, *_ = batch.following if soon is None else soon
         numbers = batch.action, reward, discount
         alone = asymmetric(values, rated, chosen, *numbers, sizes=self.sizes, huber=self.config.huber)

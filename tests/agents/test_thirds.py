@@ -126,6 +126,15 @@ def test_what_comes_one_step_ahead_is_not_what_lies_n_ahead() -> None:
     assert found[0].tolist() == [(9 + 0.5 * 14 - 4) ** 2 / 2, (9 - 4) ** 2 / 2]
 
 
+def test_one_step_ahead_of_n_the_target_network_chooses_for_a_modality_alone() -> None:
+    target = tiny([[0.0, 0.0], [1.0, 0.0]], RATED)  # of video alone it chooses action 1, rated 6, not 4
+    agent, near = agent_of(tiny(WHOLE, FULL), target, huber=False), batch_of([0.5, 0.0])
+    alone = agent.losses(near).reshape(3, 2)[1], agent.losses(near, near.following).reshape(3, 2)[1]
+    assert [losses[0].item() for losses in alone] == [0.5**2 / 2 + 4.625, (3.5 - 3) ** 2 / 2 + 4.625]
+    assert [losses[1].item() for losses in alone] == [2.5**2 / 2 + 4.625] * 2, "the task ends"
+    assert torch.equal(agent.losses(near, near.following)[:2], agent.losses(near)[:2]), "whole it is as ever"
+
+
 def test_the_formula_takes_the_masked_network_s_choice_at_the_next_state() -> None:
     zeros = torch.zeros(1, 2)
     values = Views(zeros, (zeros, zeros), (zeros, zeros))
