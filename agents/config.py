@@ -156,16 +156,13 @@ class TrainAgentConfig:
                 "pretrained options need an encoder: give pretrained.run a run of spl pretrain autoencoder, "
                 "or pretrain_steps"
             )
-        if self.pretrained.mode == "frozen" and self.agent.reconstruction:
-            raise ValueError(
-                f"agent.reconstruction {self.agent.reconstruction:g} would teach a frozen encoder nothing: "
-                "leave it out, or set --pretrained.mode fine-tune"
-            )
-        if self.pretrained.mode == "frozen" and self.agent.sparsity != "none":
-            raise ValueError(
-                f"agent.sparsity {self.agent.sparsity} would teach a frozen encoder nothing: "
-                "leave it out, or set --pretrained.mode fine-tune"
-            )
+        for name, unused in (("reconstruction", 0.0), ("sparsity", "none")):
+            value = getattr(self.agent, name)
+            if self.pretrained.mode == "frozen" and value != unused:
+                raise ValueError(
+                    f"agent.{name} {value} would teach a frozen encoder nothing: leave it out, or set "
+                    "--pretrained.mode fine-tune"
+                )
         if not self.pretrain_steps and self.pretrain != PretrainingConfig():
             raise ValueError("pretrain options need pretrain_steps: say how many random steps are recorded")
 
@@ -207,6 +204,8 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> M
         fusion=config.agent.fusion,
         has_thirds=config.agent.no_thirds(spec) is None,
         make_head=maker_of(config.agent.head),
+        quantiles=config.agent.quantiles,
+        risk=config.agent.risk,
         num_state=spec.state,
         state_features=config.agent.state_features,
     )

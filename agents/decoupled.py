@@ -34,11 +34,17 @@ def best(values: Tensor, sizes: Sizes) -> Tensor:
 
 
 def taken(values: Tensor, action: Tensor, sizes: Sizes) -> Tensor:
-    """Return ``Q(s, a) (B,)`` of ``action``, ``(B,)`` of one dimension, else ``(B, J)``."""
-    if len(sizes) == 1:
-        return values.gather(1, action.to(values.device)[:, None]).squeeze(1)
-    starts = torch.tensor([0, *accumulate(sizes[:-1])], device=values.device)
-    return values.gather(1, action.to(values.device) + starts).mean(dim=1)
+    """Return ``Q(s, a) (B,)`` of ``action``, ``(B,)`` of one dimension, else ``(B, J)``.
+
+    Of quantiles ``(B, A, N)`` it is ``(B, N)``: those of the dimensions are averaged each with its like.
+    """
+    places = action.to(values.device)[:, None] if len(sizes) == 1 else action.to(values.device)
+    if len(sizes) > 1:
+        places = places + torch.tensor([0, *accumulate(sizes[:-1])], device=values.device)
+    if values.dim() == 3:
+        places = places[:, :, None].expand(-1, -1, values.shape[2])
+    found = values.gather(1, places)  # (B, J)
+    return found.squeeze(1) if len(sizes) == 1 else found.mean(dim=1)
 
 
 def means_within(values: Tensor, sizes: Sizes) -> Tensor:

@@ -15,6 +15,7 @@ from spl.agents.dqn_config import DqnConfig
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
 from spl.agents.network import MultimodalQNetwork
+from spl.agents.quantiles import acted_on, quantile_regression
 from spl.agents.reconstruction import Decoders
 from spl.agents.sparsity import Sparsity
 from spl.agents.thirds import asymmetric
@@ -108,7 +109,8 @@ class MultimodalDqn:
 
         ``delta = R + discount * Q_target(s', a*) - Q(s, a)``, where ``discount`` is ``gamma^m`` or 0 after
         the task's end, and ``a*`` maximises ``Q_target(s', .)``, or with ``double`` ``Q(s', .)``. Where
-        there are several heads, their losses are added, each as much as `Heads.counting` says.
+        there are several heads, their losses are added, each as much as `Heads.counting` says. With
+        ``quantiles`` each quantile of the return has such a target, and the loss is `quantile_regression`.
 
         With thirds ``(3 B,)``: those of the whole transitions, then of the same as video alone and as audio
         alone (`thirds.asymmetric`), 0 where not both were present. ``soon`` is what came one step ahead; None
@@ -182,14 +184,19 @@ class MultimodalDqn:
     def _whole(
         self, values: Sequence[Tensor], rated: Sequence[Tensor], chosen: Sequence[Tensor], batch: Batch
     ) -> Tensor:
-        """Return the loss ``(B,)`` of each head's ``(B, A)``, added up."""
+        """Return the loss ``(B,)`` of each head's ``(B, A)``, or quantiles ``(B, A, N)``, added up."""
         counting = self.network.counting(batch.present)  # (B, n)
         total = torch.zeros_like(batch.reward)
         for head, (value, rate, choice) in enumerate(zip(values, rated, chosen, strict=True)):
-            following = taken(rate, best(choice, self.sizes), self.sizes)  # (B,)
-            target = batch.reward + batch.discount * following
-            value_taken = taken(value, batch.action, self.sizes)  # (B,)
-            loss = temporal_difference(value_taken, target, huber=self.config.huber)
+            chosen_next = best(acted_on(choice, self.config.risk), self.sizes)
+            following = taken(rate, chosen_next, self.sizes)  # (B,), or (B, N) of quantiles
+            value_taken = taken(value, batch.action, self.sizes)
+            if value.dim() == 2:
+                target = batch.reward + batch.discount * following
+                loss = temporal_difference(value_taken, target, huber=self.config.huber)
+            else:
+                target = batch.reward[:, None] + batch.discount[:, None] * following
+                loss = quantile_regression(value_taken, target, huber=self.config.huber)
             total = total + loss * counting[:, head]
         return total
 

@@ -6,7 +6,18 @@ from typing import Literal
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.heads import HEADS, Fusion
 from spl.config.named_class import Named, parts_of_named
-from spl.config.ranges import AtLeast1, Count, Count0, NotNegative, Positive, Share, ShareBelow1, check_ranges
+from spl.config.ranges import (
+    AtLeast1,
+    Count,
+    Count0,
+    NotNegative,
+    Positive,
+    Quantiles,
+    Share,
+    ShareAbove0,
+    ShareBelow1,
+    check_ranges,
+)
 from spl.records import StreamSpec
 
 
@@ -25,6 +36,8 @@ class DqnConfig:
     reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
     huber: bool = True  # clip each sample's gradient at 1
     state_features: Count = 64  # width of the layer that reads a state vector, where there is one
+    quantiles: Quantiles | None = None  # of the return, learned in place of its mean; null: the mean
+    risk: ShareAbove0 = 1.0  # act by the mean of the worst share of the quantiles; 1: of all
     head: Named | None = None  # module:Class of your own for Q-values; in YAML: arguments too
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
     thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
@@ -48,6 +61,12 @@ class DqnConfig:
         check_ranges(self)
         if self.head is not None:
             parts_of_named(self.head, "head")
+            if self.quantiles is not None:
+                raise ValueError(
+                    f"quantiles={self.quantiles} are those of our own head: leave agent.head or quantiles out"
+                )
+        if self.risk != 1.0 and self.quantiles is None:
+            raise ValueError(f"risk={self.risk:g} needs quantiles to choose among: set --agent.quantiles 32")
         ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
         reason = HEADS[self.fusion].no_dueling
         if self.dueling and reason is not None:

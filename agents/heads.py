@@ -21,25 +21,31 @@ class QHead(nn.Module):
     """Q-values of one code: a linear layer, or value plus centred advantages.
 
     Dueling: ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)``; of several dimensions one ``V`` and for each
-    ``Q_j(s, a_j) = V(s) + A_j(s, a_j) - mean_b A_j(s, b)``.
+    ``Q_j(s, a_j) = V(s) + A_j(s, a_j) - mean_b A_j(s, b)``. With ``quantiles`` the same of each quantile.
 
     Source: Wang et al. (2016), Dueling network architectures, equation 9; Tavakoli et al. (2018), Action
     branching architectures, equation 1.
     """
 
-    def __init__(self, features: int, sizes: Sizes, *, dueling: bool) -> None:
+    def __init__(self, features: int, sizes: Sizes, *, dueling: bool, quantiles: int | None = None) -> None:
         super().__init__()
         self.sizes = sizes
-        self.advantage = nn.Linear(features, sum(sizes))
-        self.value = nn.Linear(features, 1) if dueling else None
+        self.quantiles = quantiles
+        width = 1 if quantiles is None else quantiles
+        self.advantage = nn.Linear(features, sum(sizes) * width)
+        self.value = nn.Linear(features, width) if dueling else None
 
     def forward(self, code: Tensor) -> Tensor:
-        """Return ``(B, A)`` for ``code (B, D)``, in the precision of the weights."""
+        """Return ``(B, A)`` for ``code (B, D)``, in the precision of the weights; quantiles ``(B, A, N)``."""
         code = code.to(self.advantage.weight.dtype)
         advantage: Tensor = self.advantage(code)  # (B, A)
-        if self.value is None:
+        value = None if self.value is None else self.value(code)  # (B, 1)
+        if self.quantiles is not None:
+            advantage = advantage.reshape(len(code), sum(self.sizes), self.quantiles)  # (B, A, N)
+            value = None if value is None else value[:, None]  # (B, 1, N)
+        if value is None:
             return advantage
-        return self.value(code) + advantage - means_within(advantage, self.sizes)  # type: ignore[no-any-return]
+        return value + advantage - means_within(advantage, self.sizes)  # type: ignore[no-any-return]
 
 
 class Heads(nn.ModuleList):

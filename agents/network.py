@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from spl.agents.decoupled import Sizes
 from spl.agents.heads import HEADS, Fusion, MakeHead, QHead
+from spl.agents.quantiles import acted_on
 from spl.agents.state_norm import StateStream
 from spl.agents.thirds import Views, only
 from spl.models.encoder import TwoStreamEncoder
@@ -24,6 +25,8 @@ class MultimodalQNetwork(nn.Module):
         encoder: of the two streams; a fusion that does not read its joint code leaves that out.
         sizes: of the action's dimensions.
         dueling, fusion, has_thirds, make_head: as above.
+        quantiles: ``N`` of the return that each head of ours learns, privileged ones aside; None: its mean.
+        risk: share of the worst quantiles whose mean is acted on (`spl.agents.quantiles`).
         num_state: ``S``, numbers of the state; 0: none.
         state_features: width of the layer that reads it.
 
@@ -40,19 +43,24 @@ class MultimodalQNetwork(nn.Module):
         fusion: Fusion,
         has_thirds: bool = False,
         make_head: MakeHead | None = None,
+        quantiles: int | None = None,
+        risk: float = 1.0,
         num_state: int = 0,
         state_features: int = 64,
     ) -> None:
         super().__init__()
-        make_head = partial(QHead, dueling=dueling) if make_head is None else make_head
+        of_means: MakeHead = partial(QHead, dueling=dueling) if make_head is None else make_head
+        if make_head is None:
+            make_head = partial(QHead, dueling=dueling, quantiles=quantiles)
         self.encoder = encoder
         if not HEADS[fusion].reads_code:
             encoder.leave_out_code()
         self.heads = HEADS[fusion](encoder, sizes, make_head)
         self.privileged: nn.ModuleList | None = None
         if has_thirds:
-            self.privileged = nn.ModuleList(make_head(encoder.features, sizes) for _ in (VIDEO, AUDIO))
+            self.privileged = nn.ModuleList(of_means(encoder.features, sizes) for _ in (VIDEO, AUDIO))
         self.sizes = sizes
+        self.risk = risk
         if num_state and not HEADS[fusion].reads_code:
             raise ValueError(
                 f"fusion={fusion} has no joint code, where a state joins: set --agent.fusion joint, or leave "
@@ -76,7 +84,7 @@ class MultimodalQNetwork(nn.Module):
     def values(
         self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None = None
     ) -> list[Tensor]:
-        """Return the ``(B, A)`` that are trained: one per head."""
+        """Return the ``(B, A)`` that are trained, or ``(B, A, N)`` of quantiles: one per head."""
         streams = self.encoder.streams(video, audio, present)
         return self.heads.values(self.encoder, streams, present, self.beside(state))
 
@@ -107,6 +115,7 @@ class MultimodalQNetwork(nn.Module):
             self.encoder.code(self.encoder.gated(features, one), one, beside) for one in flags
         )  # (B, D) each
         whole, *alone = (self.heads[0](code) for code in codes)
+        alone = [acted_on(values, self.risk) for values in alone]
         return Views(whole, tuple(alone), tuple(head(codes[0]) for head in self.privileged), codes)
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None = None) -> Tensor:
@@ -118,7 +127,8 @@ class MultimodalQNetwork(nn.Module):
             present: ``(B, 2)`` flags of video and audio.
             state: ``(B, S)``, not normalised; a network without a state does not read it.
         """
-        return self.heads.fused(self.values(video, audio, present, state), present)
+        values = [acted_on(one, self.risk) for one in self.values(video, audio, present, state)]
+        return self.heads.fused(values, present)
 
     def parameters_of_heads(self) -> list[nn.Parameter]:
         """Return all parameters but the encoder's."""

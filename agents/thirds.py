@@ -17,7 +17,7 @@ VIEWS = ("all", "video", "audio")  # in the order of an agent's losses
 class Views(NamedTuple):
     """Q-values ``(B, A)`` of one network in every view; ``full`` ones see all streams whatever the view."""
 
-    whole: Tensor  # Q(s, .)
+    whole: Tensor  # Q(s, .), or its quantiles (B, A, N)
     alone: tuple[Tensor, ...]  # Q(m_v(s), .) of video alone and of audio alone; or none, where not asked for
     full: tuple[Tensor, ...]  # Q_v^full(s, .), privileged: the value of acting by v alone
     codes: tuple[Tensor, ...] = ()  # (B, D), whole and of each of `alone`, of which the Q-values are made

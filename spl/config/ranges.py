@@ -64,6 +64,7 @@ Timeout = Annotated[float, Range(0.0, 86_400.0, "(]")]  # seconds: the system wa
 SampleRate = Annotated[int, Range(1_000, 768_000)]
 Side = Annotated[int, Range(1, 4_096)]  # pixels
 Pixels0 = Annotated[int, Range(0, 1024)]
+Quantiles = Annotated[int, Range(2, 1024)]
 Scale = Annotated[int, Range(1, 32)]
 
 

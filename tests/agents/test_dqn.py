@@ -27,7 +27,7 @@ PLAIN: dict[str, Any] = {"double": False, "dueling": False, "huber": False}
 class Table(nn.Module):
     """Q-values looked up by the state's number, which the newest video pixel tells; one table a stream."""
 
-    def __init__(self, *tables: list[list[float]]) -> None:
+    def __init__(self, *tables: Any) -> None:
         super().__init__()
         self.tables = nn.ParameterList(torch.tensor(table) for table in tables)
         self.sizes, self.privileged, self.state = (len(tables[0][0]),), None, None
@@ -173,6 +173,23 @@ def test_mdqn_trains_each_stream_on_its_own_and_acts_on_both() -> None:
             parameters = [*part.parameters(), *network.heads[stream].parameters()]
             reached = [p.grad is not None and bool(p.grad.abs().max() > 0) for p in parameters]
             assert set(reached) == {stream == own}
+
+
+@pytest.mark.parametrize(
+    ("double", "risk", "loss"),
+    [
+        (True, 1.0, 1.0),  # 5 > 4: action 0, whose quantiles are 1, 3; targets 1.5, 2.5
+        (True, 0.5, 3.5),  # the worse halves, 0 < 4: action 1; targets 4.5, 4.5
+        (False, 1.0, 3.5),  # 2 < 7 in the target network: action 1
+    ],
+)
+def test_each_quantile_has_its_target_and_their_mean_or_the_worst_chooses(double, risk, loss):
+    network = Table([[[0.0, 2.0], [1.0, 1.0]], [[0.0, 10.0], [4.0, 4.0]]])
+    target = Table([[[0.0, 0.0], [0.0, 0.0]], [[1.0, 3.0], [7.0, 7.0]]])
+    agent = agent_of(network, target, quantiles=2, risk=risk, double=double)
+    batch = batch_of([0], [1], action=[1], reward=[1.0], discount=[0.5])
+    # both quantiles of action 1 in state 0 are 1: 2 sqrt(2) times the mean of 1/4 and 3/4 of what they lack
+    assert agent.losses(batch).tolist() == [pytest.approx(loss * 2**0.5)]
 
 
 def test_mdqn_adds_the_losses_of_the_streams_that_are_present() -> None:

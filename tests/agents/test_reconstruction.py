@@ -89,5 +89,5 @@ def test_it_must_teach_something(smoke) -> None:
     with pytest.raises(UsageError, match=r"none \(agent.thirds=none\): set --agent.reconstruction 0"):
         train_agent(smoke("--agent.reconstruction", "1", "--agent.thirds", "none"), console=quiet())
     frozen = PretrainedConfig(run="somewhere", mode="frozen")
-    with pytest.raises(ValueError, match=r"agent\.reconstruction 1 would teach a frozen encoder nothing"):
+    with pytest.raises(ValueError, match=r"agent\.reconstruction 1\.0 would teach a frozen encoder nothing"):
         replace(smoke("--agent.reconstruction", "1"), pretrained=frozen)
