@@ -1,7 +1,7 @@
 """The multimodal deep Q-learning agent: how it acts, and the losses it learns from."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from spl.agents.sparsity import Sparsity
 from spl.agents.thirds import asymmetric
 from spl.envs.actions import as_action
 from spl.records import Action, Batch, Following, Observation
+from spl.runs.threads import one_thread
 from spl.training.compile import compiled
 from spl.training.losses import temporal_difference
 
@@ -76,7 +77,8 @@ class MultimodalDqn:
         if not explores.all():
             self._refresh()
             acting = self.network if self._low is None else self._low[0].copied
-            with torch.inference_mode():
+            alone = one_thread() if len(stack.present) == 1 else nullcontext()
+            with torch.inference_mode(), alone:
                 values = acting(*stack.to(self.device)).cpu().numpy()  # (E, A)
             actions = np.where(explores, actions, self._best_actions(values))
         return [as_action(action) for action in actions]

@@ -18,6 +18,7 @@ from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import Cutter, Frame
 from spl.envs.wrapping import wrap
 from spl.runs.directory import generator_of, pick_device
+from spl.runs.threads import one_thread
 
 
 class TrainedAgent:
@@ -89,7 +90,7 @@ class TrainedAgent:
         """
         if self._action is None:
             raise ValueError("there are no Q-values before the first act() of an episode")
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             values = self.dqn.network(*self.stack.to(self.dqn.device))  # (1, A)
         found: NDArray[np.float32] = values[0].float().cpu().numpy()
         return found

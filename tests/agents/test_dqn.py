@@ -161,6 +161,22 @@ def test_a_head_has_a_value_only_with_dueling(dueling: bool) -> None:
     assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
 
 
+@pytest.mark.parametrize(("num_envs", "num_threads"), [(1, 1), (2, 2)])
+def test_a_decision_of_one_environment_is_made_on_one_thread(num_envs: int, num_threads: int) -> None:
+    counted = []
+
+    class Counting(Table):
+        def forward(self, *given: Any) -> Tensor:
+            counted.append(torch.get_num_threads())
+            return super().forward(*given)
+
+    agent = agent_of(Counting([[1.0, 2.0]]), Table([[1.0, 2.0]]))
+    torch.set_num_threads(2)
+    assert agent.act(stack_of([0] * num_envs), 0.0) == [1] * num_envs
+    assert counted == [num_threads]
+    assert torch.get_num_threads() == 2
+
+
 def test_mdqn_trains_each_stream_on_its_own_and_acts_on_both() -> None:
     network = network_of(fusion="mdqn")
     seen, heard = network.values(*observations())
