@@ -21,7 +21,7 @@ from spl.ablation.curriculum_options import (
 )
 from spl.ablation.curriculum_task import Choice, needs
 from spl.agents import config as run
-from spl.agents.conditions import UNTOUCHED
+from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.dqn_config import DqnConfig
@@ -126,7 +126,8 @@ class Learner:
     """An agent under each curriculum."""
 
     of = "agent"
-    measures, panels = (RETURN,), (PANEL,)
+    measures: Sequence[Measure] = (RETURN,)
+    panels = (PANEL,)
     choice = Choice(
         max,
         return_in_training,
@@ -169,8 +170,10 @@ class Learner:
         return needs({"return": statistics.fmean(returns)}, folder)
 
 
-def returns_of(folder: Path, num_episodes: int, device: str) -> list[float]:
+def returns_of(folder: Path, num_episodes: int, device: str, condition: Condition = UNTOUCHED) -> list[float]:
     """Return what the newest agent of a run gets, in the first set of episodes of ``spl evaluate agent``.
+
+    ``condition`` is what happens to a modality.
 
     Raises:
         UsageError: as `load_agent`.
@@ -181,7 +184,7 @@ def returns_of(folder: Path, num_episodes: int, device: str) -> list[float]:
     envs = [make() for _ in range(num_episodes)]
     try:
         with torch.inference_mode():
-            totals, _ = play(policy_of(agent, 0.0), envs, UNTOUCHED, history=history, seed=seed)
+            totals, _ = play(policy_of(agent, 0.0), envs, condition, history=history, seed=seed)
     finally:
         for env in envs:
             env.close()

@@ -41,6 +41,19 @@ def ablate_curriculum(argv: list[str]) -> int:
     return _compared(ablate(Curricula(subject), subject.name, resume=resume))
 
 
+def ablate_agent(argv: list[str]) -> int:
+    """``spl ablate agent [ENV] --vary.OPTION A,B [--resume RUN] [options]``."""
+    from spl.ablation.grid import RUNS
+    from spl.agents.ablation import MAY_CHANGE, AblateAgentConfig
+    from spl.agents.ablation import ablate_agent as ablate
+    from spl.agents.config import ALIASES
+
+    prog = "spl ablate agent [ENV] --vary.OPTION A,B"
+    argv = name_first(argv, "env", "env.id")
+    config, resume = parse_run(AblateAgentConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
+    return _compared(ablate(config, resume=resume))
+
+
 def search_agent(argv: list[str]) -> int:
     """``spl search agent [ENV] --space FILE [--resume RUN] [options]``."""
     from spl.agents.config import ALIASES

@@ -58,6 +58,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("ablate", "classifier"): Command(
         ablate.ablate_classifier, "", "compare attention modules over seeds: a table and a figure"
     ),
+    ("ablate", "agent"): Command(
+        ablate.ablate_agent, "[ENV] --vary.OPTION A,B", "compare options of an agent over seeds"
+    ),
     ("ablate", "curriculum"): Command(
         ablate.ablate_curriculum, "[--of NAME]", "compare curricula over seeds: a table and a figure"
     ),

@@ -213,6 +213,7 @@ def test_every_synonym_leads_to_an_option(everything: list[Seen]) -> None:
 def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any, list[Seen]]]) -> None:
     decided = {
         "ablate classifier": {"model.attention", "seed", "restarts"},
+        "ablate agent": {"seed", "restarts"},
         "search agent": {"restarts"},
         "bench": {"restarts", "runs", "track"},
         **{
@@ -236,6 +237,7 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
 def type_of(name: str) -> Any:
     """Return the dataclass of a grid."""
     from spl.agents import curriculum_ablation as agent
+    from spl.agents.ablation import AblateAgentConfig
     from spl.agents.bench import BenchConfig
     from spl.agents.search import SearchAgentConfig
     from spl.classify import curriculum_ablation as classifier
@@ -244,7 +246,8 @@ def type_of(name: str) -> Any:
 
     if name == "ablate classifier":
         return AblateClassifierConfig
-    if name in ("search agent", "bench"):
-        return SearchAgentConfig if name == "search agent" else BenchConfig
+    of_agents = {"search agent": SearchAgentConfig, "bench": BenchConfig, "ablate agent": AblateAgentConfig}
+    if name in of_agents:
+        return of_agents[name]
     of = name.rpartition(" ")[2]
     return {"agent": agent, "classifier": classifier, "autoencoder": autoencoder}[of].CurriculaConfig

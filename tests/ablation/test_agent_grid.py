@@ -1,0 +1,95 @@
+"""``spl ablate agent``: what a grid varies, its cells, its table, and what it refuses."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+
+from spl.agents.ablation import AblateAgentConfig, Options, ablate_agent, label_of, name_of
+from spl.agents.config import ALIASES, read_run
+from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.cli import main as cli
+from spl.config.errors import UsageError
+from spl.config.parse import parse
+
+TINY = "--config smoke/agent --env.kwargs.num_rounds 2 --num_steps 44 --num_threads 1 --device cpu "
+TINY += "--num_episodes 2"
+
+
+def read(*words: str) -> AblateAgentConfig:
+    return parse(AblateAgentConfig, [*TINY.split(), *words], prog="spl ablate agent", aliases=ALIASES)
+
+
+def test_every_combination_is_a_row_named_by_what_it_varies():
+    config = read("--vary.agent.quantiles", "null,4", "--vary.memory.history", "2,4")
+    options = Options(config)
+    assert list(options.changes) == [
+        f"quantiles-{quantiles}-history-{history}" for quantiles in ("null", "4") for history in (2, 4)
+    ]
+    (cell,) = options.runs("quantiles-4-history-2", 7)
+    assert (cell.agent.quantiles, cell.memory.history, cell.seed) == (4, 2, 7)
+    (plain,) = options.runs("quantiles-null-history-4", 0)
+    alone = parse(type(plain), [*TINY.split()[:-2]], prog="spl")
+    assert plain == replace(alone, memory=replace(alone.memory, history=4))
+    assert list(Options(read()).changes) == ["as-it-is"]
+
+
+def test_options_that_end_alike_are_named_whole():
+    chosen = {"encoder.custom": None, "agent.custom": "a:B", "agent.n_step": 3}
+    assert label_of(chosen) == "encoder.custom null, agent.custom a:B, n_step 3"
+    assert name_of(chosen) == "encoder.custom-null-agent.custom-a_B-n_step-3"
+
+
+def test_a_grid_is_trained_judged_and_resumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--vary.agent.n_step", "1,3", "--each_modality", "true", *TINY.split()]
+    assert cli.main(["ablate", "agent", *words, "--seeds", "0"]) == 0
+    told = capsys.readouterr()
+    assert "cell       2 of 2: n_step 3, seed 0: return " in told.err
+    assert "video only" in told.out
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    rows = list(csv.DictReader((folder / "ablation.csv").read_text().splitlines()))
+    assert [(row["options"], row["seed"], row["state"]) for row in rows] == [
+        ("n_step 1", "0", "finished"),
+        ("n_step 3", "0", "finished"),
+    ]
+    cell = folder / "cells" / "n_step-3" / "seed-0"
+    assert read_run(cell).agent.n_step == 3
+    judged = evaluate_agent(cell, EvaluateAgentConfig(num_episodes=2, num_seeds=1, device="cpu"))
+    found = json.loads((cell / "outcome.json").read_text())["measures"]
+    names = {"return": "all modalities", "video_only": "video only", "audio_only": "audio only"}
+    assert found == {name: judged["conditions"][word]["mean"] for name, word in names.items()}
+    grown = ["ablate", "agent", "--resume", str(folder), "--vary.agent.n_step", "1,3,5"]
+    assert cli.main(grown) == 0
+    assert "3 x 1, options x seeds), 2 finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--vary.env.id", "a,b"], r"--vary\.env\.id: the cells of a grid play one environment"),
+        (["--vary.runs", "a,b"], r"--vary\.runs: this changes nothing that is learned"),
+        (
+            ["--vary.agent.n_stop", "1,2"],
+            r"there is no option agent\.n_stop to vary; did you mean agent\.n_step\?",
+        ),
+        (["--vary.agent.gamma", "0.9,0.9"], r"--vary\.agent\.gamma must name each value once"),
+        (["--vary.agent.gamma", "0.9,2"], r"gamma 2 cannot be trained: .*gamma must be in \[0, 1\], got 2"),
+        (["--seed", "3"], "--seeds names the seeds of a grid: leave seed out, got 3"),
+        (["--restarts", "3"], "a cell of a grid is one run: leave restarts out, got 3"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(words, told):
+    with pytest.raises(UsageError, match=told):
+        Options(read(*words))
+
+
+def test_a_silent_environment_has_no_each_modality(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = parse(
+        AblateAgentConfig, ["--env", "CartPole-v1", "--each_modality", "true"], prog="spl", aliases=ALIASES
+    )
+    with pytest.raises(UsageError, match="each_modality needs video and audio, and CartPole-v1 has one"):
+        ablate_agent(config)
+    assert not (tmp_path / "runs").exists()
