@@ -18,6 +18,7 @@ from spl.explain.two_streams import AsPictures, as_pictures
 from spl.explain.words import Evidence, evidence_of
 from spl.records import AUDIO, VIDEO
 from spl.saliency import integrated_gradients
+from spl.saliency.layers import Maps
 
 NUM_MOMENTS = 256  # that are known, evenly spread
 NUM_COMPARED = 32  # of these: what a decision is compared with
@@ -61,12 +62,15 @@ def spread(moments: Streams, count: int = NUM_MOMENTS) -> Streams:
 
 
 def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
-    """Return how often the greedy action would be another with a modality of another moment: ``(B, 3)``.
+    """Return how often the greedy action would be another with a modality of another moment.
+
+    ``(B, 3)``, or with a state ``(B, 4)``.
 
     The columns are shares of `NUM_COMPARED` moments. First, the video is theirs, of the moments that sound
     most alike; second, the audio is, of those that look most alike; third, both are, of any. So each modality
     is replaced by what may well go with the other one: silence beside somebody who speaks would tell nothing
-    but that the agent has never met it. Alike is near in the features of the agent's own stream.
+    but that the agent has never met it. Alike is near in the features of the agent's own stream. Fourth, the
+    state is that of the moments that look most alike, or sound so where there is no video.
 
     A modality that is absent in either moment is absent then. Of an action of several dimensions, another
     one counts as the share of them that differ.
@@ -81,17 +85,20 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
         looks, sounds = (_unlikeness(streams, moments, one, any_of_them) for one in (VIDEO, AUDIO))
         actions = _actions(agent, streams, streams, streams.state)[:, None]  # (B, 1, J)
         found = []
-        for ranks, is_swapped in (
-            (sounds, (True, False)),
-            (looks, (False, True)),
-            (any_of_them, (True, True)),
-        ):
+        swaps = [
+            (sounds, (True, False, False)),
+            (looks, (False, True, False)),
+            (any_of_them, (True, True, False)),
+        ]
+        if streams.state.shape[1]:
+            swaps.append((sounds if streams.video is None else looks, (False, False, True)))
+        for ranks, is_swapped in swaps:
             places = ranks.topk(min(NUM_COMPARED, ranks.shape[1]), largest=False).indices  # (B, R)
             mine = streams.take(torch.arange(len(places)).repeat_interleave(places.shape[1]))  # (B R)
             theirs = moments.take(places.flatten())  # (B R)
             theirs = theirs._replace(present=theirs.present & mine.present)
-            seen, heard = (theirs if one else mine for one in is_swapped)
-            swapped = _actions(agent, seen, heard, mine.state).view(*places.shape, -1)  # (B, R, J)
+            seen, heard, felt = (theirs if one else mine for one in is_swapped)
+            swapped = _actions(agent, seen, heard, felt.state).view(*places.shape, -1)  # (B, R, J)
             found.append((swapped != actions).float().mean(dim=(1, 2)))
     return torch.stack(found, dim=1).cpu()
 
@@ -134,11 +141,13 @@ def evidence_for(agent: MultimodalDqn, stack: Stack, actions: Tensor, moments: S
         actions: ``(B,)``, or ``(B, J)``, chosen.
         moments: that the decisions are compared with.
     """
-    model = AsPictures(agent.network, stack.video.shape[1])
-    score = advantage(actions, agent.network.sizes)
-    maps = integrated_gradients(model, None, as_pictures(*stack), score, num_steps=NUM_NODES)
     has = agent.network.encoder.stream_features
     changed = changes(agent, streams_of(agent, stack), moments)
+    maps: Maps = (None, None)
+    if any(has):  # not of a state alone
+        model = AsPictures(agent.network, stack.video.shape[1])
+        score = advantage(actions, agent.network.sizes)
+        maps = integrated_gradients(model, None, as_pictures(*stack), score, num_steps=NUM_NODES)
     return evidence_of(changed, stack.present, (has[0] > 0, has[1] > 0), (maps[0], maps[1]))
 
 

@@ -21,7 +21,7 @@ class Reason(NamedTuple):
 
     action: Action
     values: NDArray[np.float32]  # (A,), of several dimensions those of one after those of another
-    shares: tuple[float, float] | None  # of video and audio, both 0 where neither counts; None: one modality
+    shares: tuple[float, ...] | None  # of video, audio, a state, 0 where none counts; None: it has one alone
     seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
     heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
     evidence: Evidence | None = None  # of which its sentence is made; None: none was asked for
@@ -51,7 +51,7 @@ def reason_of(
     model = AsPictures(agent.network, stack.video.shape[1])
     if with_maps and model.layers != (None, None):
         seen, heard = grad_cam(model, model.layers, as_pictures(*stack), q_value(chosen, agent.network.sizes))
-    if all(agent.network.encoder.stream_features):
+    if sum(map(bool, (*agent.network.encoder.stream_features, stack.state.shape[1]))) > 1:
         shares = shares_of(*changes(agent, streams_of(agent, stack), moments)[0].tolist())
     evidence = None
     if with_words:

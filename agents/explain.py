@@ -31,7 +31,7 @@ from spl.records import Action
 from spl.runs.files import replace_text, writable
 from spl.runs.logger import Report, say
 from spl.saliency import METHODS
-from spl.saliency.layers import Inputs, Score, several
+from spl.saliency.layers import Inputs, Maps, Score, several
 from spl.saliency.methods import LAYERLESS
 from spl.saliency.metrics import average_drop, average_increase, explained
 from spl.saliency.shapley import Shapley, shapley_values
@@ -125,7 +125,8 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
 def _model_of(agent: MultimodalDqn, history: int, method: str, run: Path) -> AsPictures:
     """Return the agent's network as the methods read it; `UsageError` if it has no layer for this one."""
     model = AsPictures(agent.network, history)
-    if method not in LAYERLESS and model.layers == (None, None):
+    has_streams = any(agent.network.encoder.stream_features)  # of a state alone there are no maps
+    if has_streams and method not in LAYERLESS and model.layers == (None, None):
         raise UsageError(
             f"{method} needs convolutions, which no stream of {run} has: "
             "pass --method integrated-gradients or occlusion"
@@ -196,7 +197,9 @@ def _explained(
         values = agent.network(*part).float()  # (S, A)
     actions = best(values, agent.network.sizes)
     score = SCORES[config.score](actions, agent.network.sizes)
-    maps = METHODS[config.method](model, model.layers, inputs, score)
+    maps: Maps = (None, None)
+    if any(agent.network.encoder.stream_features):
+        maps = METHODS[config.method](model, model.layers, inputs, score)
     full, masked = (
         _confidence(model, x, actions, agent.network.sizes) for x in (inputs, explained(inputs, maps))
     )

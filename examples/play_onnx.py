@@ -1,6 +1,6 @@
 """Play an exported agent with numpy and onnxruntime alone: no torch, and nothing of spl is imported.
 
-python examples/play_onnx.py agent.onnx, for the worlds of spl; the loop serves any environment.
+python -m examples.play_onnx agent.onnx, for the worlds of spl and examples; the loop serves any environment.
 """
 
 import json
@@ -84,4 +84,5 @@ if __name__ == "__main__":
     while not is_over:
         observation, reward, terminated, truncated, _ = env.step(player.act(observation))
         total, is_over = total + reward, terminated or truncated
-    print(f"return {total:g}; the last action was {player.told['actions'][player.action]}")
+    last = player.action if player.action.ndim else player.told["actions"][player.action]
+    print(f"return {total:g}; the last action was {last}")

@@ -49,7 +49,7 @@ def notes_of(agent: MultimodalDqn, spec: StreamSpec, config: FilmConfig) -> list
     """
     has = {"video": spec.has_video, "audio": spec.has_audio}
     if config.modalities != "both" and not all(has.values()):
-        only = "video" if spec.has_video else "audio"
+        only = next((name for name in has if has[name]), "state")
         raise UsageError(f"the agent has {only} alone, got --modalities {config.modalities}: leave it out")
     notes = [] if spec.has_audio else ["the environment has no audio: the film is silent"]
     for name, layer in zip(has, looked_at(agent.network.encoder), strict=True):

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from spl.agents.film.text import (
     HEAT,
     LOUDNESS,
-    Colour,
     Picture,
     enlarged,
     fill,
@@ -24,6 +24,7 @@ from spl.agents.film.text import (
 BACKGROUND, GROOVE = (13, 17, 23), (33, 38, 45)
 INK, FAINT, CHOSEN = (230, 237, 243), (139, 148, 158), (240, 180, 41)
 VIDEO_COLOUR, AUDIO_COLOUR = (88, 166, 255), (63, 185, 120)  # the colours of the modalities
+STATE_COLOUR = (188, 140, 255)
 MARGIN, PANEL_WIDTH, LEAST_HEIGHT = 16, 288, 400
 STRIP_HEIGHT, TRACK_HEIGHT = 128, 48  # of the spectrogram and of the map below it
 QUIETEST, LOUDEST = 0.2, 0.9  # levels that are painted black and white: -80 and -10 dB
@@ -31,6 +32,7 @@ SMALL, MEDIUM, LARGE, LINE = 12, 15, 26, 1.2  # of letters, and a line's height 
 HEADS, FOOT = 176, 58  # of the panel: above and below its bars
 MAX_ROWS, LEAST_ROW, HIGHEST_ROW, BAR = 18, 13, 30, 14  # of values: their heights, and a bar's at most
 LABEL_WIDTH, NUMBER_WIDTH = 108, 62
+SHARED = ("video", "audio", "state")
 NAME_WIDTH = 24  # letters of an action's name in a line
 
 say = partial(write, paper=BACKGROUND)
@@ -47,7 +49,7 @@ class View(NamedTuple):
     value_range: tuple[float, float]  # between which the bars stretch
     chosen: tuple[int, ...]  # places among the values; none where nothing is chosen
     action: str  # its name
-    shares: tuple[float, float] | None  # of video and audio, in sum 1 or 0
+    shares: tuple[float, ...] | None  # of video, audio and, where there is one, the state; in sum 1 or 0
     present: tuple[bool, bool]  # whether the agent was given video and audio
     total: float  # return so far
     line: str  # below the title
@@ -156,16 +158,18 @@ class Screen:
             fill(page, *bar, longest, GROOVE)
             fill(page, *bar, round(longest * share), colour)
 
-    def _draw_shares(self, page: Picture, shares: tuple[float, float], present: tuple[bool, bool]) -> None:
+    def _draw_shares(self, page: Picture, shares: tuple[float, ...], present: tuple[bool, bool]) -> None:
         top, left = MARGIN + self.height - 34, self.panel_left
-        names = ("video", "audio")
-        colours: tuple[Colour, Colour] = (VIDEO_COLOUR, AUDIO_COLOUR)
+        names, colours = SHARED[: len(shares)], (VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR)[: len(shares)]
         fill(page, top + 18, left, BAR, PANEL_WIDTH, GROOVE)
-        fill(page, top + 18, left, BAR, split := round(PANEL_WIDTH * shares[0]), VIDEO_COLOUR)
-        fill(page, top + 18, left + split, BAR, round(PANEL_WIDTH * sum(shares)) - split, AUDIO_COLOUR)
-        for name, share, is_there, colour in zip(names, shares, present, colours, strict=True):
-            is_right = name == "audio"
-            end = left + PANEL_WIDTH if is_right else left
+        edges = [round(PANEL_WIDTH * total) for total in accumulate(shares, initial=0.0)]
+        for (start, stop), colour in zip(pairwise(edges), colours, strict=True):
+            fill(page, top + 18, left + start, BAR, stop - start, colour)
+        there = (*present, True)[: len(shares)]
+        for name, share, is_there, colour in zip(names, shares, there, colours, strict=True):
+            is_right = name == names[-1]
+            between = (PANEL_WIDTH - LABEL_WIDTH) // 2 + MARGIN if name == "audio" else 0
+            end = left + (PANEL_WIDTH if is_right else between)
             say(
                 page,
                 f"{name} {100 * share:.0f} %" if is_there else f"{name} absent",

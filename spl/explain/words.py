@@ -13,7 +13,8 @@ from torch import Tensor
 from spl.printable import printable
 from spl.records import AUDIO, VIDEO
 
-NAMES = {VIDEO: "video", AUDIO: "audio"}
+STATE = 2  # behind the modalities, where there is a state vector
+NAMES = {VIDEO: "video", AUDIO: "audio", STATE: "state"}
 LITTLE = 0.1  # share of a modality, up to which it counted for little
 ALIKE = 0.6  # share of the larger one, up to which both count alike
 SELDOM = 0.05  # share of other moments, up to which hardly any
@@ -23,22 +24,24 @@ ROWS, COLUMNS, BANDS = ("top", "middle", "bottom"), ("left", "middle", "right"),
 Thirds = tuple[float, float, float]  # shares of a map's heat, of sum 1, or 0 where it has none
 
 
-def shares_of(video: float, audio: float, both: float) -> tuple[float, float]:
+def shares_of(video: float, audio: float, both: float, state: float | None = None) -> tuple[float, ...]:
     """Return each modality's share of a choice: of the changes that its being another moment's makes.
 
-    ``c_video / (c_video + c_audio)`` and audio likewise. Where neither changes the action above `SELDOM`,
-    both have half if the two together do, else 0. So a modality that is alike in all moments, or that the
-    agent does not read, has no share: that is what sets this apart from the share by absence, in which it
-    has one where it tells the agent what it would otherwise not know.
+    ``c_video / (c_video + c_audio)`` and audio likewise; a state is a third. Where neither changes the
+    action above `SELDOM`, both have half if the two together do, else 0. So a modality that is alike in all
+    moments, or that the agent does not read, has no share: that is what sets this apart from the share by
+    absence, in which it has one where it tells the agent what it would otherwise not know.
 
     Args:
         video, audio, both: shares of other moments whose video, audio, both lead to another action.
+        state: of those whose state does; None: there is none.
     """
-    changes = tuple(one if one > SELDOM else 0.0 for one in (video, audio))
+    parts = (video, audio) if state is None else (video, audio, state)
+    changes = tuple(one if one > SELDOM else 0.0 for one in parts)
     total = sum(changes)
     if total > 0:
-        return changes[0] / total, changes[1] / total
-    return (0.5, 0.5) if both > SELDOM else (0.0, 0.0)
+        return tuple(one / total for one in changes)
+    return ((0.5, 0.5) if both > SELDOM else (0.0, 0.0)) + (0.0,) * (len(parts) - 2)
 
 
 class Evidence(NamedTuple):
@@ -46,7 +49,7 @@ class Evidence(NamedTuple):
 
     has: tuple[bool, bool]  # the agent's modalities
     present: tuple[bool, bool]  # those that it was given
-    changes: tuple[float, float, float]  # shares of other moments whose video, audio, both lead elsewhere
+    changes: tuple[float, ...]  # shares of other moments whose video, audio, both, state lead elsewhere
     rows: Thirds | None = (
         None  # of what the pixels add: the picture's top, middle, bottom; None without a map
     )
@@ -54,19 +57,24 @@ class Evidence(NamedTuple):
     bands: Thirds | None = None  # on the sound's low, middle, high bands
 
     @property
-    def shares(self) -> tuple[float, float]:
+    def has_state(self) -> bool:
+        """Whether the agent reads a state."""
+        return len(self.changes) > 3
+
+    @property
+    def shares(self) -> tuple[float, ...]:
         """Each modality's share of the choice, as `shares_of`."""
         return shares_of(*self.changes)
 
     @property
     def is_told_twice(self) -> bool:
         """Whether either modality would do: of another moment alone neither changes the action, both do."""
-        return max(self.changes[:2]) <= SELDOM < self.changes[2]
+        return max(self.changes[:2] + self.changes[3:]) <= SELDOM < self.changes[2]
 
     @property
     def named(self) -> tuple[str, ...]:
         """The modalities that the sentence gives as reasons, the larger share first."""
-        order = sorted((VIDEO, AUDIO), key=lambda one: -self.shares[one])
+        order = sorted(range(len(self.shares)), key=lambda one: -self.shares[one])
         return tuple(NAMES[one] for one in order if self.shares[one] > LITTLE)
 
 
@@ -88,11 +96,13 @@ def sentence(action: str, evidence: Evidence) -> str:
         evidence: of the decision.
     """
     there = [one for one in (VIDEO, AUDIO) if evidence.has[one] and evidence.present[one]]
+    absent = [one for one in (VIDEO, AUDIO) if evidence.has[one] and one not in there]
+    there += [STATE] if evidence.has_state else []
     clauses = [_reasons(evidence, there)]
-    if len(there) == 2 and len(evidence.named) == 1:
-        (other,) = (NAMES[one] for one in there if NAMES[one] not in evidence.named)
-        clauses.append(f"{other} counted for little")
-    clauses += [f"{NAMES[one]} was absent" for one in NAMES if evidence.has[one] and one not in there]
+    others = [NAMES[one] for one in there if NAMES[one] not in evidence.named]
+    if evidence.named and others:
+        clauses.append(f"{' and '.join(others)} counted for little")
+    clauses += [f"{NAMES[one]} was absent" for one in absent]
     return f"{printable(action)}: {'; '.join(clauses)}"
 
 
@@ -104,15 +114,18 @@ def _reasons(evidence: Evidence, there: Sequence[int]) -> str:
         return "whatever it was given"
     parts = []
     for name in evidence.named:
-        modality = AUDIO if name == "audio" else VIDEO
-        share = f"{100 * evidence.shares[modality]:.0f} % " if len(there) == 2 else ""
+        modality = next(one for one in NAMES if NAMES[one] == name)
+        share = f"{100 * evidence.shares[modality]:.0f} % " if len(there) > 1 else ""
         parts.append(f"{share}by {name}{_place(evidence, modality)}")
-    alike = "by both alike: " if len(parts) == 2 and max(evidence.shares) <= ALIKE else ""
+    is_alike = len(parts) == len(there) == 2 and max(evidence.shares) <= ALIKE
+    alike = "by both alike: " if is_alike else ""
     return alike + " and ".join(parts)
 
 
 def _place(evidence: Evidence, modality: int) -> str:
     """Return where the map of what speaks for the action is hot; nothing where it is so all over."""
+    if modality == STATE:
+        return ""
     if modality == AUDIO:
         band = _third(evidence.bands, BANDS)
         return f", from the {band} bands" if band else ""
@@ -162,7 +175,7 @@ def evidence_of(
     """Return what is measured of ``B`` decisions.
 
     Args:
-        changes: ``(B, 3)``, as `Evidence.changes`.
+        changes: ``(B, 3)``, or ``(B, 4)`` with a state, as `Evidence.changes`.
         present: ``(B, 2)`` bool.
         has: the modalities of the agent.
         maps: over the picture ``(B, H, W)`` and the strip of sound ``(B, M, T F)``, lowest band first.
@@ -171,7 +184,4 @@ def evidence_of(
     absent: list[Thirds | None] = [None] * len(changes)
     rows, columns, bands = (thirds(*one) or absent for one in ((seen, 1), (seen, 2), (heard, 1)))
     found = zip(changes.tolist(), present.tolist(), rows, columns, bands, strict=True)
-    return [
-        Evidence(has, (flags[0], flags[1]), (video, audio, both), *places)
-        for (video, audio, both), flags, *places in found
-    ]
+    return [Evidence(has, (flags[0], flags[1]), tuple(changed), *places) for changed, flags, *places in found]

@@ -44,6 +44,7 @@ def _episodes(run: Run) -> list[Block]:
             f"{one['steps']:,}",
             f"{one['share_of_video']:.0%}",
             f"{one['share_of_audio']:.0%}",
+            *([f"{one['share_of_state']:.0%}"] if "share_of_state" in one else []),
             f"{one['average_drop']:.1f} %",
             f"{one['average_increase']:.1f} %",
         ]
@@ -51,11 +52,12 @@ def _episodes(run: Run) -> list[Block]:
     ]
     if not rows:
         return []
-    columns = ["episode", "return", "steps", "video", "audio", "average drop", "average increase"]
+    state = ["state"] if "share_of_state" in result["episodes"][0] else []
+    columns = ["episode", "return", "steps", "video", "audio", *state, "average drop", "average increase"]
     note = (
-        f"At step {result['step']:,}. Video, audio: shares of the {result['score']} of the chosen action, "
-        f"exact Shapley values. Average drop, increase: of its {result['confidence']}, with both streams "
-        f"multiplied by their {result['method']} maps."
+        f"At step {result['step']:,}. {', '.join(['Video', 'audio', *state])}: shares of the "
+        f"{result['score']} of the chosen action, exact Shapley values. Average drop, increase: of its "
+        f"{result['confidence']}, with both streams multiplied by their {result['method']} maps."
     )
     return [Table("What it acted on", columns, rows, note), *_decisions(result["episodes"])]
 

@@ -25,6 +25,7 @@ class Heads:
         total = self.bias + sum(
             w * one[:, 0] for w, one in zip(self.weights, features, strict=True) if one is not None
         )
+        total = total if beside is None else total + beside
         return [torch.stack([torch.zeros_like(total), total], dim=1)]
 
     def fused(self, values, present):
@@ -75,6 +76,18 @@ def test_what_is_swapped_goes_with_what_stays(monkeypatch):
     for video, expected in ((-1.0, 1.0), (2.0, 0.0)):
         moments = streams([-video, video], [-1.0, 1.1])  # the second sounds alike
         assert changes(agent_of(1.0, 0.0), mine, moments)[0, 0] == expected
+
+
+def test_a_state_of_another_moment_is_a_fourth_column(monkeypatch):
+    monkeypatch.setattr("spl.agents.choice.NUM_COMPARED", 1)
+    agent = agent_of(0.0, 0.0)
+    agent.network.beside = lambda state: state[:, 0]
+    mine, moments = streams([1.0], [1.0]), streams([5.0, 1.1], [1.0, 1.0])
+    mine = mine._replace(state=torch.tensor([[1.0]]))
+    for felt, expected in ((-1.0, 1.0), (2.0, 0.0)):
+        of_alike = moments._replace(state=torch.tensor([[-felt], [felt]]))  # the second looks alike
+        found = changes(agent, mine, of_alike)
+        assert found.tolist() == [[0.0, 0.0, 0.0, expected]]
 
 
 def test_moments_are_evenly_spread_and_joined():

@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from brought_worlds import Robot
 from rich.console import Console
 
 import spl
+from spl.agents.choice import played_moments
 from spl.agents.config import TrainAgentConfig, build_agent, read_run
+from spl.agents.decision import reason_of
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
+from spl.agents.explain import ExplainAgentConfig, explain_agent
 from spl.agents.export import export_agent
+from spl.agents.film.command import film
+from spl.agents.film.config import FilmConfig
 from spl.agents.history import History
 from spl.agents.portable import Portable
 from spl.agents.replay.memory import ReplayMemory
@@ -261,3 +267,36 @@ def test_a_graph_joins_the_vectors_as_the_adapter_does(smoke: Any) -> None:
     trained.act(raw)  # of two frames the newest counts
     with pytest.raises(ValueError, match="the state 'goal' is missing"):
         trained.act(raw)
+
+
+def test_an_agent_of_a_state_alone_is_explained_and_filmed(pole: Path, tmp_path: Path) -> None:
+    found = explain_agent(pole, ExplainAgentConfig(out=str(tmp_path), device="cpu"), console=quiet())
+    (episode,) = found["episodes"]
+    shares = [episode[f"share_of_{name}"] for name in ("video", "audio", "state")]
+    assert shares == [0.0, 0.0, 1.0]
+    assert {len(episode[name]) for name in ("video", "audio", "state")} == {episode["steps"]}
+    told = {line.partition(": ")[2] for line in episode["sentences"]}
+    assert told <= {"by state", "whatever it was given"}
+    assert (tmp_path / "episode-1.png").exists()
+    config = FilmConfig(out=str(tmp_path / "a.mp4"), duration_s=0.2, device="cpu")
+    assert film(pole, config, console=quiet())["frames"] == 10
+    with pytest.raises(UsageError, match="the agent has state alone, got --modalities video"):
+        film(pole, replace(config, modalities="video"), console=quiet())
+
+
+def test_of_three_senses_each_has_a_share(smoke: Any) -> None:
+    config = smoke("--env", "examples.robot:Robot-v0", "--num_steps", "40", "--env_workers", "false")
+    run = train_agent(config, console=quiet()).folder
+    agent, make, history, _ = load_agent(run, "cpu")
+    moments = played_moments(agent, make, history, 3)
+    env = make()
+    stacks = History(env.spec_of_streams, history=history)
+    stacks.push(env.reset(seed=0)[0], is_first=True)
+    reason = reason_of(agent, stacks.stack(), moments, with_maps=True, with_words=True)
+    assert reason.shares is not None
+    assert len(reason.shares) == 3
+    assert reason.evidence is not None
+    assert reason.evidence.has_state
+    explained = explain_agent(run, ExplainAgentConfig(device="cpu", num_drawn=2), console=quiet())
+    (episode,) = explained["episodes"]
+    assert sum(episode[f"share_of_{name}"] for name in ("video", "audio", "state")) == pytest.approx(1.0)

@@ -23,6 +23,25 @@ def test_shares_are_of_the_changes_that_each_modality_makes():
     assert shares_of(SELDOM, SELDOM, SELDOM) == (0.0, 0.0)
 
 
+def test_a_state_has_a_share_and_a_word():
+    assert shares_of(0.2, 0.2, 0.0, 0.4) == pytest.approx((0.25, 0.25, 0.5))
+    assert shares_of(SELDOM, SELDOM, 0.8, 0.0) == (0.5, 0.5, 0.0)
+    assert shares_of(0.0, 0.0, 0.0, 0.3) == (0.0, 0.0, 1.0)
+    both = (True, True), (True, True)
+    assert (
+        sentence("GO", Evidence(*both, (0.3, 0.1, 0.3, 0.6)))
+        == "GO: 60 % by state and 30 % by video; audio counted for little"
+    )
+    assert (
+        sentence("GO", Evidence(*both, (0.0, 0.0, 0.0, 0.6)))
+        == "GO: 100 % by state; video and audio counted for little"
+    )
+    alone = Evidence((False, False), (False, False), (0.0, 0.0, 0.0, 0.6))
+    assert sentence("GO", alone) == "GO: by state"
+    deaf = Evidence((True, True), (True, False), (0.6, 0.0, 0.6, 0.0))
+    assert sentence("GO", deaf) == "GO: 100 % by video; state counted for little; audio was absent"
+
+
 def test_the_larger_share_comes_first_and_a_small_one_counted_for_little():
     assert told(0.1, 0.5, 0.5) == "83 % by audio and 17 % by video"
     assert told(0.5, 0.1, 0.5) == "83 % by video and 17 % by audio"

@@ -1,5 +1,7 @@
 """Which modality it was: known games, and a network whose flags are heeded."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from spl.agents.network import MultimodalQNetwork
 from spl.models.encoder import EncoderConfig, build_encoder
 from spl.records import StreamSpec
 from spl.saliency import advantage, chosen, predicted
-from spl.saliency.shapley import shapley_of, shapley_values
+from spl.saliency.shapley import shapley_of, shapley_of_three, shapley_values
 
 
 def numbers(*values: float) -> Tensor:
@@ -32,6 +34,47 @@ def test_by_hand():
     assert found.whole_shares() == pytest.approx((7.5 / 12.0, 4.5 / 12.0))
     nothing = shapley_of(*[numbers(1.0)] * 4)
     assert nothing.whole_shares() == (0.0, 0.0)
+
+
+def test_three_by_hand():
+    # the glove game: one left glove (video), two right ones (audio, state); a pair is worth 1: 2/3, 1/6, 1/6
+    def worth(video: bool, audio: bool, state: bool) -> float:
+        return 12.0 * (video and (audio or state)) + 6.0 * state
+
+    parties = product((True, False), repeat=3)
+    found = shapley_of_three({party: numbers(worth(*party), 1.0) for party in parties})
+    assert found.state is not None
+    assert found.video.tolist() == pytest.approx([8.0, 0.0])
+    assert found.audio.tolist() == pytest.approx([2.0, 0.0])
+    assert found.state.tolist() == pytest.approx([2.0 + 6.0, 0.0])
+    torch.testing.assert_close(sum(found.parts), found.both - found.none)
+    assert found.whole_shares() == pytest.approx((8 / 18, 2 / 18, 8 / 18))
+    assert [share.tolist() for share in found.each(lambda part: part[:1]).shares] == [
+        pytest.approx([8 / 18]),
+        pytest.approx([2 / 18]),
+        pytest.approx([8 / 18]),
+    ]
+
+
+class Felt(nn.Module):
+    """An agent's network whose score is the sum of what is seen, heard and felt."""
+
+    def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> Tensor:
+        streams = torch.stack([video.flatten(1).mean(dim=1), audio.flatten(1).mean(dim=1)], dim=1)
+        return (streams * present).sum(dim=1, keepdim=True) + state.sum(dim=1, keepdim=True)
+
+
+def test_a_state_is_a_third_and_left_out_it_is_what_stands_for_none():
+    streams = torch.full((1, 2, 1, 3, 3), 4.0), torch.full((1, 2, 1, 3, 3), 3.0)
+    inputs = (*streams, torch.tensor([[True, False]]), torch.tensor([[5.0, 6.0]]))
+    found = shapley_values(Felt(), inputs, chosen(0), no_state=torch.tensor([1.0, 2.0]))
+    assert found.state is not None
+    values = found.video.item(), found.audio.item(), found.state.item()
+    assert values == pytest.approx((4.0, 0.0, 11.0 - 3.0))
+    with pytest.raises(ValueError, match="no_state must be given with a state"):
+        shapley_values(Felt(), inputs, chosen(0))
+    none = shapley_values(Felt(), (*inputs[:3], torch.zeros(1, 0)), chosen(0))
+    assert none.state is None
 
 
 class Product(nn.Module):
