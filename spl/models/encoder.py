@@ -22,7 +22,9 @@ ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 class EncoderConfig:
     """Sizes of the two streams and of their joint code."""
 
-    video_stream: Literal["nature", "small", "mdqn", "dense"] = "small"  # convolutions, or dense layers
+    video_stream: Literal["nature", "nature-pooled", "small", "small-pooled", "mdqn", "dense"] = (
+        "small"  # convolutions, or dense layers
+    )
     attention: StreamAttention = "csm"  # after the convolutions of the video stream; before dense layers
     attention_options: dict[str, Any] = field(default_factory=dict)  # of that module, as {reduction: 4}
     audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over the log-mel, or dense layers

@@ -28,6 +28,9 @@ VIDEO_STREAMS: dict[str, tuple[Conv, ...]] = {
     "nature": (Conv(32, 8, 4, 0, 1), Conv(64, 4, 2, 0, 1), Conv(64, 3, 1, 0, 1)),
     # half the channels, for worlds that are simple to see
     "small": (Conv(16, 8, 4, 0, 1), Conv(32, 4, 2, 0, 1), Conv(32, 3, 1, 0, 1)),
+    # both with the last positions pooled 2 x 2: a fourth of them to attend to and to project
+    "nature-pooled": (Conv(32, 8, 4, 0, 1), Conv(64, 4, 2, 0, 1), Conv(64, 3, 1, 0, 2)),
+    "small-pooled": (Conv(16, 8, 4, 0, 1), Conv(32, 4, 2, 0, 1), Conv(32, 3, 1, 0, 2)),
     # Qureshi et al. (2016), Robot gains social intelligence through multimodal deep RL: 8 x 198 x 198
     "mdqn": (Conv(16, 9, 3, 1, 2), Conv(32, 5, 1, 0, 2), Conv(64, 5, 1, 0, 2)),
 }

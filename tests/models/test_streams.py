@@ -53,6 +53,15 @@ def test_the_nature_stream_on_84_pixels_leaves_7_by_7() -> None:
     assert count(convs) == 8_224 + 32_832 + 36_928  # (64 C + 1) 32, (16 * 32 + 1) 64, (9 * 64 + 1) 64
 
 
+@pytest.mark.parametrize(("name", "channels"), [("nature", 64), ("small", 32)])
+def test_a_pooled_stream_leaves_a_fourth_of_the_positions(name: str, channels: int) -> None:
+    convs, positions = conv_stream(4, (84, 84), VIDEO_STREAMS[f"{name}-pooled"], ByteConv2d)
+    plain, _ = conv_stream(4, (84, 84), VIDEO_STREAMS[name], ByteConv2d)
+    assert positions == 9
+    assert convs(torch.zeros(1, 4, 84, 84, dtype=torch.uint8)).shape == (1, channels, 3, 3)
+    assert count(convs) == count(plain)
+
+
 def test_the_mdqn_stream_has_the_shapes_and_the_count_of_its_code() -> None:
     history, rows, columns = MDQN["input"]
     stream = VideoStream(
