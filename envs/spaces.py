@@ -145,6 +145,12 @@ def find_streams(
     usual = [leaf for leaf, why in zip(others, reasons, strict=True) if why is None and is_vector(leaf)]
     state = chosen_state(leaves, state_keys, usual=usual, taken={"video": seen, "audio": heard})
     if video is None and audio is None and not state:
+        if usual:  # none: an empty list of keys would not be a choice
+            told = _listed(usual) if usual[0].path else usual[0].told
+            raise ValueError(
+                f"the observation has nothing but vectors, {told}, "
+                "and env.state_keys=none leaves them out: leave that option out"
+            )
         found = _listed(leaves) if leaves and leaves[0].path else "".join(leaf.told for leaf in leaves)
         raise ValueError(f"no picture, sound or vector in the observation; found {found or 'none'}; {SERVES}")
     unread = [pair for pair in zip(others, reasons, strict=True) if pair[0] not in state]

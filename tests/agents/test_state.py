@@ -209,7 +209,7 @@ def test_resuming_equals_not_having_stopped_and_evaluating_changes_no_statistics
 
 
 def test_a_run_of_before_there_were_states_goes_on_without_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no picture, sound or vector"):
+    with pytest.raises(UsageError, match="has nothing but vectors, Box"):
         train_agent(pole_config(tmp_path, 40, "--env.state_keys", "none"), console=quiet())
     run = tmp_path / "old"
     run.mkdir()
@@ -247,7 +247,7 @@ def test_an_exported_agent_and_a_bundle_answer_alike(pole: Path, tmp_path: Path)
     (bundle / "config.json").write_text(
         json.dumps({**json.loads((bundle / "config.json").read_text()), "env": {"id": "CartPole-v1"}}) + "\n"
     )
-    with pytest.raises(UsageError, match="no picture, sound or vector"):  # of before there were states
+    with pytest.raises(UsageError, match="has nothing but vectors"):  # of before there were states
         spl.load(bundle)
 
 
