@@ -28,10 +28,13 @@ class Robot(gymnasium.Env):
         return self.observe(), {}
 
     def step(self, action):
+        before = self.error()
         self.joints = np.clip(self.joints + 0.25 * np.asarray(action), -1, 1)
-        error = np.abs(self.joints - np.repeat([self.lamp, self.tone], [4, 3])).mean()
         self.step_number += 1
-        return self.observe(), 1 - error, False, self.step_number == NUM_STEPS, {}
+        return self.observe(), 10 * (before - self.error()), False, self.step_number == NUM_STEPS, {}
+
+    def error(self):
+        return np.abs(self.joints - np.repeat([self.lamp, self.tone], [4, 3])).mean()
 
     def observe(self):
         camera, left = np.zeros((48, 48, 3), np.uint8), round(18 + 24 * self.lamp)
