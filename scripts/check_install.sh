@@ -94,6 +94,14 @@ others() { # every other extra, each for what it is there for
   quietly "$spl" train agent --env minigrid:MiniGrid-Empty-8x8-v0 --num_steps 60 \
     --env.wrappers minigrid.wrappers:RGBImgPartialObsWrapper
   works minigrid
+  with_extra "$1" minari
+  quietly env MINARI_DATASETS_PATH="$PWD/datasets" "$spl" record --num_steps 60 --format minari --out beacon/random-v0
+  quietly env MINARI_DATASETS_PATH="$PWD/datasets" "$spl" show data minari:beacon/random-v0
+  works minari
+  with_extra "$1" lerobot
+  quietly "$spl" record --num_steps 60 --format lerobot --out beacon
+  quietly "$spl" show data lerobot:beacon
+  works lerobot
   with_extra "$1" watch
   refuses "there is no display" env -u DISPLAY -u WAYLAND_DISPLAY "$spl" watch spl/Beacon-v0 --human
   works watch

@@ -165,6 +165,10 @@ NEEDED_BY = {
         (["record", "--format", "minari", "--out", "a-v0"], "minari:a-v0 needs minari"),
         (["pretrain", "autoencoder", "--data", "minari:a-v0"], "minari:a-v0 needs minari"),
     ],
+    "pyarrow": [
+        (["record", "--format", "lerobot", "--out", "a"], "lerobot:a needs pyarrow"),
+        (["pretrain", "autoencoder", "--data", "lerobot:a"], "lerobot:a needs pyarrow"),
+    ],
     "h5py": [],  # asked for with minari
     "minigrid": [],
     "optuna": [(["search", "agent", "--space", "x"], "spl search needs optuna")],

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spl.config.errors import RunError, UsageError
-from spl.data.exchange import minari_recordings
+from spl.data.exchange import lerobot_recordings, minari_recordings
 from spl.data.exchange.episodes import Recording, read_recording
 from spl.data.recording_format import HEADER
 from spl.data.recordings import Opened
 from spl.runs.files import sync
 
-FormatName = Literal["spl", "minari"]
+FormatName = Literal["spl", "minari", "lerobot"]
 
 
 class Format(NamedTuple):
@@ -30,6 +30,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "minari": Format(minari_recordings.target, minari_recordings.write, minari_recordings.read),
+    "lerobot": Format(lerobot_recordings.target, lerobot_recordings.write, lerobot_recordings.read),
 }
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AssertionError, ImportError)  # of others' packages
 
