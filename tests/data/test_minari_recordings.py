@@ -185,8 +185,10 @@ def test_names(tmp_path, monkeypatch):
         UsageError, match=f"there is a Minari dataset {NAME} already, in .*: choose another --out"
     ):
         FORMATS["minari"].target(NAME)
-    for wrong in ("noise", "../noise-v0", ""):
-        with pytest.raises(UsageError, match=r"must be like beacon/random-v0: .* and a version, got"):
+    for wrong in ("noise", "../noise-v0", "a/noise-v0", ""):
+        with pytest.raises(
+            UsageError, match=r"must be like beacon/random-v0: .* and a version at the end, got"
+        ):
             FORMATS["minari"].target(wrong)
     assert is_address(f"minari:{NAME}")
     assert not any(map(is_address, ("minari", "C:minari", "hub:a/b", "recordings/minari:a")))

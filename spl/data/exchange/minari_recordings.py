@@ -122,8 +122,8 @@ def _folder_of(name: str) -> Path:
         parse_dataset_id(name)
     except (ValueError, TypeError):  # a name without a version is a TypeError there
         raise UsageError(
-            "a Minari dataset's name must be like beacon/random-v0: letters, digits, - and _, and a "
-            f"version, got {name!r}"
+            "a Minari dataset's name must be like beacon/random-v0: letters, digits, - and _, at least two "
+            f"before a slash, and a version at the end, got {name!r}"
         ) from None
     return _root() / name
 
