@@ -31,9 +31,7 @@ DATA = "data.json"  # in the folder of a run: what it learned from, and what was
 class PairsConfig:
     """Which recordings or videos; each recording, and each sub-folder of videos, is a label."""
 
-    paths: tuple[
-        PathName, ...
-    ] = ()  # folders or files, of recordings or of videos; or minari:NAME, lerobot:PATH
+    paths: tuple[PathName, ...] = ()  # folders, files, of recordings or videos; minari:NAME; lerobot:PATH
     skip_broken: bool = False  # leave unreadable files out for good, instead of refusing the data
     videos: ClipConfig = field(default_factory=ClipConfig)  # how videos are cut
     history: Count = 4  # steps in a sample of a recording

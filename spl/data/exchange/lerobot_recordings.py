@@ -36,6 +36,7 @@ from spl.records import StreamSpec
 
 OURS, INFO, VERSION = "spl", "meta/info.json", "v3.0"
 SEEN, HEARD, PRESENT = "observation.image", "observation.audio", "observation.present"
+STATE = "observation.state"
 SCALARS = {"next.reward": "float32", "next.done": "bool", "next.terminated": "bool", "next.truncated": "bool"}
 COUNTED = dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
 
@@ -169,6 +170,8 @@ def _features_of(spec: StreamSpec, num_dimensions: int) -> dict[str, Feature]:
             "shape": list(spec.audio),
             "names": ["channels", "bands", "frames"],
         }
+    if spec.state:
+        features[STATE] = {"dtype": "float32", "shape": [spec.state], "names": None}
     features[PRESENT] = {"dtype": "bool", "shape": [2], "names": ["video", "audio"]}
     dimensions = [f"dimension_{number}" for number in range(num_dimensions)]
     features["action"] = {"dtype": "int64", "shape": [num_dimensions], "names": dimensions}
@@ -182,9 +185,10 @@ def _frames_of(
     """Return an episode's frames: ``(N + 1, *shape)`` of each feature."""
     count = episode.num_steps + 1
     steps = np.arange(count)
-    frames = {
+    frames: dict[str, Any] = {
         SEEN: np.moveaxis(episode.video, 1, -1),
         HEARD: episode.audio,
+        STATE: episode.state,
         PRESENT: episode.present,
         "action": _with_last(episode.action, -1),
         "next.reward": _with_last(episode.reward, 0),
@@ -242,6 +246,7 @@ def _episode_of(frames: dict[str, NDArray[Any]], spec: StreamSpec) -> Episode:
         frames["next.reward"][:-1, 0],
         frames["next.terminated"][:-1, 0],
         frames["next.truncated"][:-1, 0],
+        frames[STATE] if spec.state else None,
     )
 
 
