@@ -26,6 +26,7 @@ from spl.agents.training import Training
 from spl.config.errors import RunError, UsageError
 from spl.envs.config import EnvConfig
 from spl.envs.vector import VectorisedEnv
+from spl.records import StreamSpec
 from spl.runs import checkpoint
 from spl.runs.directory import check_resumable
 
@@ -157,7 +158,7 @@ def test_a_game_is_learned_resumed_and_evaluated_from_its_bytes(smoke):
     assert json.loads((folder / "env.json").read_text())["audio"]["features"] == "waveform"
     train_agent(replace(config, num_steps=130), resume=folder, console=quiet())
     memory = ReplayMemory.load(folder / "memory")
-    assert memory.spec == ((1, 84, 84), (1, 1, 512), "int8")
+    assert memory.spec == StreamSpec((1, 84, 84), (1, 1, 512), "int8")
     assert len(memory) == 130
     result = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=1, num_seeds=1), console=quiet())
     assert np.isfinite(result["conditions"]["noise on audio"]["mean"])

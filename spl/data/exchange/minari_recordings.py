@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from spl.config.errors import UsageError
 from spl.data.exchange.episodes import Episode, Recording, restore
@@ -22,7 +24,7 @@ from spl.packages import require
 from spl.records import StreamSpec
 
 OURS = "spl"  # the entry of a dataset's metadata that holds what its episodes do not
-UNSTEPPED = "unstepped.npz"  # observations that nothing followed: no episode of Minari's
+UNSTEPPED = "unstepped.safetensors"  # observations that nothing followed: no episode of Minari's
 ALONE = ("video", "audio", "present", "state")  # of an observation that nothing followed
 SOUND_LIMITS = {"float16": (-np.inf, np.inf), "int8": (-128, 127)}
 
@@ -80,7 +82,7 @@ def write(recording: Recording, name: str, folder: Path) -> None:
         alone = [recording.episodes[number] for number in unstepped]
         keys = [key for key in ALONE if getattr(alone[0], key) is not None]
         streams = {key: np.concatenate([getattr(one, key) for one in alone]) for key in keys}
-        np.savez(folder / "data" / UNSTEPPED, allow_pickle=False, **streams)
+        save_file(streams, folder / "data" / UNSTEPPED)
 
 
 def read(name: str) -> Opened:
@@ -184,7 +186,10 @@ def _buffer_of(episode: Episode, spec: StreamSpec) -> dict[str, Any]:
 def _episodes_of(dataset: Any, kept: Any, folder: Path) -> Iterator[Episode]:
     """Yield the episodes of a dataset of ours as they were recorded, those without a step among them."""
     spec, unstepped = spec_of(kept["recording"]), list(kept["unstepped"])
-    alone = np.load(folder / UNSTEPPED, allow_pickle=False) if unstepped else {}
+    try:
+        alone = load_file(folder / UNSTEPPED) if unstepped else {}
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{UNSTEPPED} is missing or cut: {error}") from error
     actions, stepped = np.zeros((0, *dataset.action_space.shape), np.int16), dataset.iterate_episodes()
     for number in range(dataset.total_episodes + len(unstepped)):
         if number in unstepped:
