@@ -11,8 +11,9 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,7 +127,7 @@ def decode_all(jobs: Sequence[Job], cut: Cut, num_workers: int) -> Iterator[Deco
     pool = ProcessPoolExecutor(min(num_workers, len(jobs)), multiprocessing.get_context("spawn"))
     left = {job.name for job in jobs}
     try:
-        for done in as_completed([pool.submit(decode, job, cut, num_threads=1) for job in jobs]):
+        for done in as_completed(_submitted(pool, jobs, cut)):
             decoded = done.result()
             left.discard(decoded.name)
             yield decoded
@@ -136,7 +137,23 @@ def decode_all(jobs: Sequence[Job], cut: Cut, num_workers: int) -> Iterator[Deco
             f"{min(left)}: what is decoded stays; run again, with num_workers 0 to see at which video"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        with suppress(OSError):  # of a broken pool, as in `_submitted`
+            pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, jobs: Sequence[Job], cut: Cut) -> list[Future[Decoded]]:
+    """Return what decodes each video.
+
+    Raises:
+        BrokenProcessPool: if a process was killed meanwhile: CPython may say that a handle is closed.
+        OSError: if no process can be started.
+    """
+    try:
+        return [pool.submit(decode, job, cut, num_threads=1) for job in jobs]
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise BrokenProcessPool(str(error)) from error
 
 
 def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:

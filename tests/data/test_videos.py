@@ -276,6 +276,15 @@ def test_a_process_that_is_killed_is_told(folder):
         killer.join()
 
 
+def test_a_process_that_is_killed_while_videos_are_handed_out_is_told_alike(folder, monkeypatch):
+    def closed(*_: object, **__: object) -> None:
+        raise OSError("handle is closed")  # as CPython's pool says it, without a number
+
+    monkeypatch.setattr(decoding.ProcessPoolExecutor, "submit", closed)
+    with pytest.raises(RunError, match=r"was killed while 3 videos were left, the first of them a/two\.mkv"):
+        load(folder, num_workers=2)
+
+
 def test_videos_are_found_by_looking_and_the_rest_is_told(folder):
     Image.new("RGB", (8, 8)).save(folder / "a" / "cover.jpg")
     make_video(folder / "b" / "short.mkv", [7])
