@@ -145,13 +145,14 @@ def _submitted(pool: ProcessPoolExecutor, jobs: Sequence[Job], cut: Cut) -> list
     """Return what decodes each video.
 
     Raises:
-        BrokenProcessPool: if a process was killed meanwhile: CPython may say that a handle is closed.
+        BrokenProcessPool: if a process was killed meanwhile: CPython may say that a handle is closed, or a
+            file descriptor bad.
         OSError: if no process can be started.
     """
     try:
         return [pool.submit(decode, job, cut, num_threads=1) for job in jobs]
-    except OSError as error:
-        if error.errno is not None:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise
         raise BrokenProcessPool(str(error)) from error
 

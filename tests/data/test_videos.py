@@ -257,6 +257,7 @@ def test_two_processes_decode_the_same_as_one(folder):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of CPython's own thread
 def test_a_process_that_is_killed_is_told(folder):
     def kill_a_child():
         while not is_over.wait(0.01):
