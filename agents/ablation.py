@@ -4,7 +4,8 @@ import contextlib
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +20,9 @@ from spl.ablation.varied import Values, changed, check_known, combinations, told
 from spl.agents import config as run
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
-from spl.agents.curriculum_ablation import PANEL, RETURN, Learner, returns_of
+from spl.agents.curriculum_ablation import PANEL, RETURN, Learner, returns_under
 from spl.config.errors import UsageError
+from spl.config.options import narrowed
 from spl.config.ranges import Count
 from spl.envs.registry import make_env
 from spl.records import AUDIO, VIDEO
@@ -32,7 +34,7 @@ ALONE = (
     Measure("video_only", "video only", 2, "mean return with video alone"),
     Measure("audio_only", "audio only", 2, "mean return with audio alone"),
 )
-HIDDEN = {"video_only": Condition(AUDIO), "audio_only": Condition(VIDEO)}
+UNDER = {"all modalities": UNTOUCHED, "video only": Condition(AUDIO), "audio only": Condition(VIDEO)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,19 +101,15 @@ class Options(Learner):
 
     def runs(self, variant: Any, seed: int) -> list[TrainAgentConfig]:
         """Return what describes the run of a cell, as if it had been started alone."""
-        values = {one.name: getattr(self.config, one.name) for one in fields(TrainAgentConfig)}
-        return [replace(changed(TrainAgentConfig(**values), self.changes[variant]), seed=seed)]
+        return [changed(narrowed(TrainAgentConfig, self.config, seed=seed), self.changes[variant])]
 
     def judge(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Return the mean return under each measure's condition."""
-        count, device = self.config.num_episodes, self.config.device
-        return needs(
-            {
-                one.name: statistics.fmean(returns_of(folder, count, device, HIDDEN.get(one.name, UNTOUCHED)))
-                for one in self.measures
-            },
-            folder,
-        )
+        config = self.config
+        under = dict(islice(UNDER.items(), len(self.measures)))  # in the order of the measures
+        found = returns_under(folder, config.num_episodes, config.device, under).values()
+        means = {one.name: statistics.fmean(totals) for one, totals in zip(self.measures, found, strict=True)}
+        return needs(means, folder)
 
 
 class OptionsTask(Judged):
@@ -119,13 +117,12 @@ class OptionsTask(Judged):
 
     command, shape = "spl ablate agent", "options x seeds"
 
-    def __init__(self, config: AblateAgentConfig) -> None:
-        subject: Any = Options(config)
+    def __init__(self, subject: Any) -> None:
         entries = [Entry(name, label_of(changes)) for name, changes in subject.changes.items()]
         summary = by_measure("options", subject.measures).summary
         columns = [with_interval(RETURN), difference(RETURN), significance(RETURN)]
         layout = Layout("options", [*columns, *map(spread, subject.measures[1:])], summary)
-        seeds = read_seeds(config.seeds)
+        seeds = read_seeds(subject.config.seeds)
         super().__init__(
             subject, Comparison(entries, seeds, subject.measures, (PANEL,), subject.notes, layout)
         )
@@ -171,5 +168,5 @@ def ablate_agent(
                 f"each_modality needs video and audio, and {config.env.id} has one of them at most: "
                 "leave it out"
             )
-    name = config.env.id.split("/")[-1]
-    return ablate(OptionsTask(config), name, resume=resume, command=command, console=console)
+    subject = Options(config)
+    return ablate(OptionsTask(subject), subject.name, resume=resume, command=command, console=console)

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from spl.agents.bench_measures import measure_loop, measure_parts, measure_retur
 from spl.agents.config import TrainAgentConfig
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
-from spl.config.options import PathName
+from spl.config.options import PathName, narrowed
 from spl.config.ranges import Finite, Positive
 from spl.runs.files import replace_text
 from spl.runs.logger import print_table, say
@@ -40,8 +40,7 @@ class BenchConfig(TrainAgentConfig):
 
     def training(self, folder: Path, **changes: Any) -> TrainAgentConfig:
         """Return the training's own options, its runs in ``folder``."""
-        values = {one.name: getattr(self, one.name) for one in fields(TrainAgentConfig)}
-        return TrainAgentConfig(**{**values, "runs": str(folder), **changes})
+        return narrowed(TrainAgentConfig, self, runs=str(folder), **changes)
 
 
 def bench_agent(config: BenchConfig, *, console: Console | None = None) -> dict[str, Any]:

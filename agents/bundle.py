@@ -25,6 +25,7 @@ from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import GivenEnv
 from spl.envs.space_json import space_as_json, space_from_json
+from spl.explain.words import NAMES
 from spl.runs.directory import words_of_run
 from spl.runs.files import read_json, replace_text
 from spl.runs.state import check_fits
@@ -166,7 +167,7 @@ def _named(tree: Any) -> Iterator[str]:
 
 def card(run: Path, out: Path, config: TrainAgentConfig, told: dict[str, Any]) -> str:
     """Return the model card: what it is, how to use it, how robust it is, and how it was made."""
-    streams = " and ".join(name for name in ("video", "audio", "state") if name in told["env"])
+    streams = " and ".join(name for name in NAMES if name in told["env"])
     commands = run / "command.txt"
     made = commands.read_text().splitlines()[:1] if commands.is_file() else []
     made = [shlex.join(["spl", *shlex.split(line)[1:]]) for line in made]

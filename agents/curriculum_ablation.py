@@ -1,8 +1,8 @@
 """``spl ablate curriculum`` of the agent: replay under each curriculum, with the same steps."""
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -31,6 +31,7 @@ from spl.agents.loop import RECENT_EPISODES
 from spl.agents.playing import play, policy_of
 from spl.agents.train import train_agent
 from spl.config.errors import RunError
+from spl.config.options import narrowed
 from spl.config.ranges import Count
 from spl.runs.directory import RunContext, generator_of
 
@@ -104,19 +105,15 @@ def runs_of(config: CurriculaConfig, variant: Any, seed: int) -> list[TrainAgent
 
     The restarts share the steps of one run, and each explores a share as long.
     """
-    values = {one.name: getattr(config, one.name) for one in fields(TrainAgentConfig)}
-    values["restarts"] = 1
+    cell = partial(narrowed, TrainAgentConfig, config, restarts=1)
     if variant != RESTARTS:
-        return [TrainAgentConfig(**{**values, "curriculum": config.curriculum.named(variant), "seed": seed})]
-    values["curriculum"] = config.curriculum.named("uniform")
+        return [cell(curriculum=config.curriculum.named(variant), seed=seed)]
     return [
-        TrainAgentConfig(
-            **{
-                **values,
-                "num_steps": num_steps,
-                "agent": replace(config.agent, **exploring(config.agent, num_steps / config.num_steps)),
-                "seed": seed + APART * number,
-            }
+        cell(
+            curriculum=config.curriculum.named("uniform"),
+            num_steps=num_steps,
+            agent=replace(config.agent, **exploring(config.agent, num_steps / config.num_steps)),
+            seed=seed + APART * number,
         )
         for number, num_steps in enumerate(shares_of(config.num_steps, config.restarts))
     ]
@@ -170,22 +167,35 @@ class Learner:
         return needs({"return": statistics.fmean(returns)}, folder)
 
 
-def returns_of(folder: Path, num_episodes: int, device: str, condition: Condition = UNTOUCHED) -> list[float]:
+def returns_of(folder: Path, num_episodes: int, device: str) -> list[float]:
+    """Return what the newest agent of a run gets with all modalities: see `returns_under`."""
+    (returns,) = returns_under(folder, num_episodes, device, {"all modalities": UNTOUCHED}).values()
+    return returns
+
+
+def returns_under(
+    folder: Path, num_episodes: int, device: str, conditions: Mapping[str, Condition]
+) -> dict[str, list[float]]:
     """Return what the newest agent of a run gets, in the first set of episodes of ``spl evaluate agent``.
 
-    ``condition`` is what happens to a modality.
+    Args:
+        folder: of the run.
+        num_episodes: of each condition.
+        device: where the agent plays.
+        conditions: by the name that an evaluation gives each.
 
     Raises:
         UsageError: as `load_agent`.
     """
-    seed = EvaluateAgentConfig().seed
+    seed, found = EvaluateAgentConfig().seed, {}
     agent, make, history, _ = load_agent(folder, device)
-    agent.generator = generator_of(seed, "all modalities")
-    envs = [make() for _ in range(num_episodes)]
+    policy, envs = policy_of(agent, 0.0), [make() for _ in range(num_episodes)]
     try:
-        with torch.inference_mode():
-            totals, _ = play(policy_of(agent, 0.0), envs, condition, history=history, seed=seed)
+        for name, condition in conditions.items():
+            agent.generator = generator_of(seed, name)
+            with torch.inference_mode():
+                found[name], _ = play(policy, envs, condition, history=history, seed=seed)
     finally:
         for env in envs:
             env.close()
-    return totals
+    return found

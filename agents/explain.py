@@ -26,7 +26,7 @@ from spl.envs.chosen_streams import describe_left_out
 from spl.eval_mode import borrowed, lent
 from spl.explain.episode import Moment, draw_episode
 from spl.explain.two_streams import AsPictures, as_pictures, check_method
-from spl.explain.words import Evidence, sentence
+from spl.explain.words import NAMES, Evidence, sentence
 from spl.records import Action
 from spl.runs.files import replace_text, writable
 from spl.runs.logger import Report, say
@@ -249,7 +249,7 @@ def _moments(told: Explained, stacks: list[Stack], drawn: list[int], names: Acti
 
 
 def _as_json(told: Explained, total: float, drawn: list[int], names: ActionNames) -> dict[str, Any]:
-    shares = zip(("video", "audio", "state"), told.shapley.whole_shares(), strict=False)
+    shares = zip(NAMES, told.shapley.whole_shares(), strict=False)
     state = told.shapley.state
     return {
         "return": total,
@@ -275,7 +275,7 @@ def print_explanation(result: dict[str, Any]) -> None:
     """Print an episode's figures and the sentences of its drawn steps, what they mean, and where they are."""
     for number, one in enumerate(result["episodes"], start=1):
         played = f"return {one['return']:g} in {one['steps']:,} steps"
-        parts = (name for name in ("video", "audio", "state") if f"share_of_{name}" in one)
+        parts = (name for name in NAMES if f"share_of_{name}" in one)
         acted = "acted " + ", ".join(f"{one[f'share_of_{name}']:.0%} on the {name}" for name in parts)
         told = f"average drop {one['average_drop']:.1f} %, increase {one['average_increase']:.1f} %"
         print(f"episode {number}: {played}; {acted}; {told}")

@@ -22,7 +22,7 @@ from spl.config.errors import RunError, UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Seed, Share, check_ranges
 from spl.data.exchange.formats import FormatName, recorded_as
-from spl.data.recording_files import trim
+from spl.data.recording_files import check_vacant, trim
 from spl.envs.actions import as_action
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
@@ -93,8 +93,7 @@ def open_memory(
     Raises:
         UsageError: if the folder is taken or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"the folder {folder} is not empty: choose another with --out")
+    check_vacant(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return ReplayMemory(

@@ -5,7 +5,7 @@ Trials are the rows of a grid that grows: trained, stopped and resumed as the ce
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +27,7 @@ from spl.agents.search_space import Space, as_json, from_json, read_space
 from spl.agents.train import train_agent
 from spl.config import parse as configuration
 from spl.config.errors import RunError, UsageError
-from spl.config.options import PathName
+from spl.config.options import PathName, narrowed
 from spl.config.ranges import Count, Seed, range_in
 from spl.packages import require
 from spl.runs.directory import RunContext
@@ -84,8 +84,7 @@ class Trials:
         Raises:
             UsageError: if its options do not go together.
         """
-        values = {one.name: getattr(self.config, one.name) for one in fields(TrainAgentConfig)}
-        return changed(TrainAgentConfig(**values), self.options[variant])
+        return changed(narrowed(TrainAgentConfig, self.config), self.options[variant])
 
     def runs(self, variant: str, seed: int) -> Sequence[Any]:
         """Return what describes a run of a trial."""

@@ -20,6 +20,7 @@ from spl.agents.film.text import (
     palette,
     write,
 )
+from spl.explain.words import NAMES
 
 BACKGROUND, GROOVE = (13, 17, 23), (33, 38, 45)
 INK, FAINT, CHOSEN = (230, 237, 243), (139, 148, 158), (240, 180, 41)
@@ -32,7 +33,6 @@ SMALL, MEDIUM, LARGE, LINE = 12, 15, 26, 1.2  # of letters, and a line's height 
 HEADS, FOOT = 176, 58  # of the panel: above and below its bars
 MAX_ROWS, LEAST_ROW, HIGHEST_ROW, BAR = 18, 13, 30, 14  # of values: their heights, and a bar's at most
 LABEL_WIDTH, NUMBER_WIDTH = 108, 62
-SHARED = ("video", "audio", "state")
 NAME_WIDTH = 24  # letters of an action's name in a line
 
 say = partial(write, paper=BACKGROUND)
@@ -160,7 +160,7 @@ class Screen:
 
     def _draw_shares(self, page: Picture, shares: tuple[float, ...], present: tuple[bool, bool]) -> None:
         top, left = MARGIN + self.height - 34, self.panel_left
-        names, colours = SHARED[: len(shares)], (VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR)[: len(shares)]
+        names, colours = NAMES[: len(shares)], (VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR)[: len(shares)]
         fill(page, top + 18, left, BAR, PANEL_WIDTH, GROOVE)
         edges = [round(PANEL_WIDTH * total) for total in accumulate(shares, initial=0.0)]
         for (start, stop), colour in zip(pairwise(edges), colours, strict=True):

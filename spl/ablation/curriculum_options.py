@@ -1,12 +1,13 @@
 """The options of ``spl ablate curriculum`` that all learners share, and the runs that they describe."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
 
 from spl.ablation.statistics import check_seeds, read_seeds
 from spl.config.errors import UsageError
-from spl.config.options import PathName
+from spl.config.options import PathName, narrowed
 from spl.config.ranges import Count
 from spl.config.words import folder_of, take_option
 from spl.config.yaml_files import read_yaml_file
@@ -62,16 +63,13 @@ def runs_of(config_class: type[T], config: Any, variant: str, seed: int) -> list
 
     The restarts share the epochs of one run: as many updates in all.
     """
-    values = {one.name: getattr(config, one.name) for one in fields(config_class)}  # type: ignore[arg-type]
+    cell = partial(narrowed, config_class, config, restarts=1)
     if variant != RESTARTS:
         difficulty = config.difficulty if variant == "predefined" else None
-        values |= {"curriculum": config.curriculum.named(variant, difficulty), "restarts": 1, "seed": seed}
-        return [config_class(**values)]
-    values |= {"curriculum": config.curriculum.named("uniform"), "restarts": 1}
+        return [cell(curriculum=config.curriculum.named(variant, difficulty), seed=seed)]
+    uniform = config.curriculum.named("uniform")
     return [
-        config_class(
-            **{**values, "recipe": replace(config.recipe, epochs=epochs), "seed": seed + APART * number}
-        )
+        cell(curriculum=uniform, recipe=replace(config.recipe, epochs=epochs), seed=seed + APART * number)
         for number, epochs in enumerate(shares_of(config.recipe.epochs, config.restarts))
     ]
 

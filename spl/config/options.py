@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from spl.config.ranges import Range
 
+T = TypeVar("T")
 _NOUNS = {int: "an int", float: "a number", bool: "true or false", str: "a string", Any: "any value"}
 _COMMENT = r"^    (\w+):.*?(?: \(\n.*?)?  # (.+)$"  # the default may stand in brackets on a line of its own
 PATH = "a path"
@@ -28,6 +29,18 @@ class Option(NamedTuple):
     noun: str  # the kind in plain words
     default: Any  # ``MISSING`` when it must be given
     owner: Any  # the dataclass whose field it is
+
+
+def narrowed(config_class: type[T], config: Any, **changes: Any) -> T:
+    """Return the options that ``config`` shares with ``config_class``, such as a grid's with its training's.
+
+    Args:
+        config_class: a dataclass.
+        config: has all of its fields.
+        changes: fields that have another value.
+    """
+    values = {one.name: getattr(config, one.name) for one in fields(config_class)}  # type: ignore[arg-type]
+    return config_class(**{**values, **changes})
 
 
 def options_of(config_class: Any, section: Any = MISSING, prefix: str = "") -> Iterator[tuple[str, Option]]:

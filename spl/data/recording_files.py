@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.config.errors import UsageError
 from spl.data.recording_format import (
     HEADER,
     STREAMS,
@@ -77,6 +78,16 @@ def create_files(folder: Path, layout: Layout) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (shape, dtype) in layout.items():
         np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
+
+def check_vacant(folder: Path) -> None:
+    """Refuse a place to record into, where there is something already.
+
+    Raises:
+        UsageError: if it is anything but an empty folder.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UsageError(f"the folder {folder} is not empty: choose another with --out")
 
 
 def create_arrays(folder: Path, layout: Layout) -> dict[str, NDArray[Any]]:

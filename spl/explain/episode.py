@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from spl.explain.overlay import overlaid
+from spl.explain.words import NAMES
 from spl.plotting.fonts import drawable, drawn
 from spl.saliency.shapley import Shapley
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR = "#24292f", "#2f6db3", "#c2571a", "#5b8c3a"
-NAMES, COLOURS = ("video", "audio", "state"), (VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR)
+COLOURS = VIDEO_COLOUR, AUDIO_COLOUR, STATE_COLOUR  # of `NAMES`
 CELL = 1.5  # inches
 NAME_WIDTH, NAME_LINES = 24, 4  # letters of an action's name in a line, and lines
 MOST_SHARES = 200  # that are drawn over time; of a longer episode several steps are taken together

@@ -14,7 +14,7 @@ from spl.printable import printable
 from spl.records import AUDIO, VIDEO
 
 STATE = 2  # behind the modalities, where there is a state vector
-NAMES = {VIDEO: "video", AUDIO: "audio", STATE: "state"}
+NAMES = ("video", "audio", "state")  # at these positions
 LITTLE = 0.1  # share of a modality, up to which it counted for little
 ALIKE = 0.6  # share of the larger one, up to which both count alike
 SELDOM = 0.05  # share of other moments, up to which hardly any
@@ -114,7 +114,7 @@ def _reasons(evidence: Evidence, there: Sequence[int]) -> str:
         return "whatever it was given"
     parts = []
     for name in evidence.named:
-        modality = next(one for one in NAMES if NAMES[one] == name)
+        modality = NAMES.index(name)
         share = f"{100 * evidence.shares[modality]:.0f} % " if len(there) > 1 else ""
         parts.append(f"{share}by {name}{_place(evidence, modality)}")
     is_alike = len(parts) == len(there) == 2 and max(evidence.shares) <= ALIKE

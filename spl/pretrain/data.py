@@ -16,7 +16,7 @@ from spl.curriculum import Curriculum
 from spl.data.audiovisual import Pairs, PairSource
 from spl.data.exchange.formats import opened
 from spl.data.mispairing import Mismatched
-from spl.data.recordings import Recordings
+from spl.data.recordings import Opened, Recordings
 from spl.data.video_folders import CHANGED, NOT_OF_RUN, load_clips
 from spl.data.videos import ClipConfig
 from spl.folder_files import FolderFiles, LeftOut
@@ -98,6 +98,7 @@ def load_recordings(
         UsageError: if one cannot be read, or they are not those that are ``known``.
     """
     folders, left_out = list(inputs.folders), list(inputs.left_out)
+    places: list[Path | Opened] = []
     if known is not None:
         names = {str(folder): folder for folder in folders}
         if gone := sorted(known.keys() - names.keys()):
@@ -105,27 +106,23 @@ def load_recordings(
         left_out += [LeftOut(name, NOT_OF_RUN) for name in names if name not in known]
         folders = [names[name] for name in known]
     elif config.skip_broken:
-        reasons = {folder: _why_broken(folder, config) for folder in folders}
-        left_out += [LeftOut(str(folder), reason) for folder, reason in reasons.items() if reason]
-        folders = [folder for folder in folders if not reasons[folder]]
-        if not folders:
-            raise UsageError(f"no recording can be read: {'; '.join(filter(None, reasons.values()))}")
-    source = Recordings(
-        [*map(opened, folders)], history=config.history, stride=config.stride, left_out=left_out
-    )
+        reasons = []
+        for folder in folders:
+            try:
+                place = opened(folder)
+                Recordings([place], history=config.history, stride=config.stride)
+                places.append(place)
+            except UsageError as error:
+                reasons.append(str(error))
+                left_out.append(LeftOut(str(folder), reasons[-1]))
+        if not places:
+            raise UsageError(f"no recording can be read: {'; '.join(reasons)}")
+    places = places or [*map(opened, folders)]
+    source = Recordings(places, history=config.history, stride=config.stride, left_out=left_out)
     found = source.described()["files"]
     if known is not None and (changed := [name for name in known if found[name] != list(known[name])]):
         raise UsageError(f"{changed[0]}, from which the run learned, has changed; {CHANGED}")
     return source
-
-
-def _why_broken(folder: Path | str, config: PairsConfig) -> str | None:
-    """Return why a recording cannot be read, or None."""
-    try:
-        Recordings([opened(folder)], history=config.history, stride=config.stride)
-    except UsageError as error:
-        return str(error)
-    return None
 
 
 class ViewOrder:

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from spl.ablation.statistics import check_seeds
@@ -11,6 +11,7 @@ from spl.ablation.varied import Values, changed, check_known, combinations, told
 from spl.attention import ATTENTION
 from spl.classify import config as run
 from spl.classify.config import TrainClassifierConfig
+from spl.config.options import narrowed
 from spl.models.network_table import NETWORKS, lookup
 
 
@@ -214,7 +215,6 @@ def cell_of(config: AblateClassifierConfig, variant: Variant, seed: int) -> Trai
     Raises:
         UsageError: if a value that is tried does not fit its option.
     """
-    values = {one.name: getattr(config, one.name) for one in fields(TrainClassifierConfig)}
-    whole = TrainClassifierConfig(**{**values, "seed": seed})
+    whole = narrowed(TrainClassifierConfig, config, seed=seed)
     chosen = {"model.attention": variant.attention, "model.attention_options": variant.options}
     return changed(whole, {**variant.changes, **chosen})

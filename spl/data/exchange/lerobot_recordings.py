@@ -29,6 +29,7 @@ from spl.data.exchange.lerobot_columns import (
     write_meta,
 )
 from spl.data.exchange.playing import Played, play
+from spl.data.recording_files import check_vacant
 from spl.data.recording_format import dimensions_in, spec_of
 from spl.data.recordings import Opened
 from spl.packages import require
@@ -48,10 +49,8 @@ def target(out: str) -> Path:
         UsageError: if pyarrow is missing, or the folder is taken.
     """
     require("pyarrow", f"lerobot:{out} needs pyarrow")
-    folder = Path(out)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UsageError(f"the folder {folder} is not empty: choose another with --out")
-    return folder
+    check_vacant(Path(out))
+    return Path(out)
 
 
 def write(recording: Recording, out: str, folder: Path) -> None:
