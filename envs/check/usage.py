@@ -59,5 +59,5 @@ def of_left_out(entries: Sequence[LeftOut]) -> Iterator[Finding]:
     """Yield what is not given to the agent: a fault where something seen or heard may be lost so."""
     for one in entries:
         what = f"{one.key!r}, {one.what}: {one.why}"
-        fix = "return it in a form that is known (docs/agent.md), or leave it out of the observation"
+        fix = "return it in a form that is known (docs/environments.md), or leave it out of the observation"
         yield Finding("left out", "fault", what, fix) if one.is_fault else Finding("left out", "note", what)
