@@ -114,21 +114,27 @@ def run_sb3(args: argparse.Namespace, fill: int, num_steps: int) -> list[Mark]:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our adapter's; its spinning would slow the baseline
     import torch
 
-    from contenders.agent import Progress, train_dqn
+    from contenders.agent import Progress, Stacked, train_peer
     from spl.agents.config import TrainAgentConfig
     from spl.config.parse import parse
 
     torch.set_num_threads(args.threads)
     marks: list[Mark] = []
-    train_dqn(
-        parse(TrainAgentConfig, ENV, prog="bench_agent").env,
+    env = parse(TrainAgentConfig, ENV, prog="bench_agent").env
+    train_peer(
+        functools.partial(Stacked, env),
         num_steps=num_steps,
-        learning_starts=fill,
-        capacity=CAPACITY,
         num_envs=args.num_envs,
         in_processes=args.peer_envs == "subproc",
+        callback=Progress(EVERY, functools.partial(mark, marks)),
+        learning_starts=fill,
+        buffer_size=CAPACITY,
+        batch_size=32 * args.num_envs,
+        target_update_interval=1_000,
+        exploration_initial_eps=0.1,
+        exploration_final_eps=0.1,
         device=args.device,
-        progress=Progress(EVERY, functools.partial(mark, marks)),
+        seed=0,
     )
     return marks
 

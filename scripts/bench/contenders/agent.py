@@ -1,6 +1,5 @@
-"""Stable-Baselines3's DQN on video and audio, the baseline of ``agent.py``. Extra: bench."""
+"""Stable-Baselines3's DQN and QR-DQN on video and audio, peers of ``agent.py`` and ``board.py``."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -8,62 +7,107 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
+from sb3_contrib import QRDQN
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 from torch import Tensor, nn
 
+from spl.agents.history import History
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 
+PEERS: dict[str, type[DQN] | type[QRDQN]] = {"dqn": DQN, "qr-dqn": QRDQN}
+
+
+def stacks_of(video: Tensor, audio: Tensor) -> dict[str, NDArray[Any]]:
+    """Return what a peer is given of stacks ``(E, T, C, H, W)`` and ``(E, T, C, M, F)``.
+
+    ``image (E, T C, H, W)`` uint8 and ``sound (E, T, C M F)``: levels of log-mel as float32, bytes of a
+    waveform as uint8, at rest at 128, as ALE has it. What the environment lacks is left out.
+    """
+    found = {}
+    if video.numel():
+        found["image"] = video.flatten(1, 2).numpy()
+    if audio.numel():
+        sound = audio.flatten(2)
+        is_bytes = sound.dtype == torch.int8
+        found["sound"] = (sound.short() + 128).to(torch.uint8).numpy() if is_bytes else sound.float().numpy()
+    return found
+
 
 class Stacked(gymnasium.Wrapper[Any, int, Any, int]):
-    """A game of our adapter as a Dict of stacks: image ``(4, 84, 84)`` and sound ``(4, 512)``, uint8."""
+    """An environment of our adapter as a Dict of the last observations: see `stacks_of`.
 
-    def __init__(self, config: EnvConfig) -> None:
+    Args:
+        config: of the environment.
+        history: how many observations are stacked; zeros before an episode.
+        reward_scale: factor of each reward.
+    """
+
+    def __init__(self, config: EnvConfig, *, history: int = 4, reward_scale: float = 1.0) -> None:
         super().__init__(make_env(config))
-        self.shapes = {"image": (1, 84, 84), "sound": (1, 512)}
+        self.reward_scale = reward_scale
+        self.history = History(self.env.spec_of_streams, history=history)
         self.observation_space = spaces.Dict(
-            {key: spaces.Box(0, 255, (4, *shape[1:]), np.uint8) for key, shape in self.shapes.items()}
+            {
+                key: spaces.Box(
+                    *((0, 255) if one.dtype == np.uint8 else (-np.inf, np.inf)), one.shape, one.dtype
+                )
+                for key, one in self.stacks().items()
+            }
         )
-        self.last: dict[str, deque[Any]] = {key: deque(maxlen=4) for key in self.shapes}
+        self.action_space = spaces.Discrete(self.env.action_sizes[0])
 
-    def stacks(self, observation: Any) -> dict[str, Any]:
-        """Roll the newest in, and return the stacks."""
-        sound = (observation.audio.astype(np.int16) + 128).astype(np.uint8)  # at rest at 128, as ALE has it
-        for key, newest in (("image", observation.video), ("sound", sound)):
-            self.last[key].append(newest.reshape(self.shapes[key]))
-        return {key: np.concatenate(list(parts)) for key, parts in self.last.items()}
+    def stacks(self) -> dict[str, NDArray[Any]]:
+        """Return the stacks of now."""
+        stack = self.history.stack()
+        return {key: one[0] for key, one in stacks_of(stack.video, stack.audio).items()}
 
     def reset(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begin an episode, with zeros before it."""
         observation, info = self.env.reset(**kwargs)
-        for key, shape in self.shapes.items():
-            self.last[key].extend([np.zeros(shape, np.uint8)] * 4)
-        return self.stacks(observation), info
+        self.history.push(observation, is_first=True)
+        return self.stacks(), info
 
     def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Take a step of four frames."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self.stacks(observation), reward, terminated, truncated, info
+        """Take a step."""
+        observation, reward, terminated, truncated, info = self.env.step(int(action))
+        self.history.push(observation, is_first=False)
+        return self.stacks(), reward * self.reward_scale, terminated, truncated, info
 
 
 class TwoStreams(BaseFeaturesExtractor):
-    """Nature CNN -> 512 beside 2048-256-128, joint 512."""
+    """Nature CNN -> 512 beside a perceptron of 256 and 128, joint 512."""
 
     def __init__(self, space: spaces.Dict) -> None:
         super().__init__(space, 512)
-        convs = nn.Conv2d(4, 32, 8, 4), nn.Conv2d(32, 64, 4, 2), nn.Conv2d(64, 64, 3)
-        image = [part for conv in convs for part in (conv, nn.ReLU())]
-        self.image = nn.Sequential(*image, nn.Flatten(), nn.Linear(3136, 512), nn.ReLU())
-        sound = nn.Linear(2048, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()
-        self.sound = nn.Sequential(nn.Flatten(), *sound)
-        self.joint = nn.Sequential(nn.Linear(640, 512), nn.ReLU())
+        self.image = self.sound = None
+        width = 0
+        if "image" in space.spaces:
+            channels, *size = space["image"].shape or ()
+            convs = nn.Conv2d(channels, 32, 8, 4), nn.Conv2d(32, 64, 4, 2), nn.Conv2d(64, 64, 3)
+            layers = nn.Sequential(*(part for conv in convs for part in (conv, nn.ReLU())), nn.Flatten())
+            with torch.no_grad():
+                flat = layers(torch.zeros(1, channels, *size)).shape[1]
+            self.image = nn.Sequential(layers, nn.Linear(flat, 512), nn.ReLU())
+            width += 512
+        if "sound" in space.spaces:
+            heard = space["sound"]
+            self.full_scale = 255 if heard.dtype == np.uint8 else 1
+            num = int(np.prod(heard.shape or ()))
+            layers = nn.Sequential(nn.Linear(num, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU())
+            self.sound = nn.Sequential(nn.Flatten(), layers)
+            width += 128
+        self.joint = nn.Sequential(nn.Linear(width, 512), nn.ReLU())
 
-    def forward(self, seen: dict[str, Tensor]) -> Tensor:
+    def forward(self, given: dict[str, Tensor]) -> Tensor:
         """Return ``(B, 512)``."""
-        parts = self.image(seen["image"]), self.sound(seen["sound"] / 255)
+        parts = [] if self.image is None else [self.image(given["image"])]
+        if self.sound is not None:
+            parts.append(self.sound(given["sound"] / self.full_scale))
         joint: Tensor = self.joint(torch.cat(parts, dim=1))
         return joint
 
@@ -81,35 +125,35 @@ class Progress(BaseCallback):
         return True
 
 
-def train_dqn(
-    config: EnvConfig,
+def train_peer(
+    make: Callable[[], Stacked],
     *,
+    peer: str = "dqn",
     num_steps: int,
-    learning_starts: int,
-    capacity: int,
-    num_envs: int,
-    in_processes: bool,
-    device: str,
-    progress: Progress,
-) -> None:
-    """Train for ``num_steps`` with one update of ``32 num_envs`` every four steps of all environments."""
+    num_envs: int = 1,
+    in_processes: bool = False,
+    callback: BaseCallback,
+    **options: Any,
+) -> DQN | QRDQN:
+    """Return the ``peer`` trained for ``num_steps``: with Adam at 1e-4 and gradients of norm 10 at most.
+
+    Args:
+        make: makes an environment.
+        peer: one of `PEERS`.
+        num_steps: of all environments.
+        num_envs: environments that are stepped at once.
+        in_processes: each in a process of its own.
+        callback: hears of the steps.
+        options: of the peer's own class.
+    """
     kind = SubprocVecEnv if in_processes else DummyVecEnv
-    model = DQN(
+    model = PEERS[peer](
         "MultiInputPolicy",
-        kind([lambda: Stacked(config)] * num_envs),
+        kind([make] * num_envs),
         learning_rate=1e-4,
-        buffer_size=capacity,
-        learning_starts=learning_starts,
-        batch_size=32 * num_envs,
-        gamma=0.99,
-        train_freq=4,
-        gradient_steps=1,
-        target_update_interval=1_000,
-        exploration_initial_eps=0.1,
-        exploration_final_eps=0.1,
         max_grad_norm=10.0,
         policy_kwargs={"features_extractor_class": TwoStreams, "net_arch": []},
-        device=device,
-        seed=0,
+        **options,
     )
-    model.learn(num_steps, callback=progress)
+    model.learn(num_steps, callback=callback)
+    return model

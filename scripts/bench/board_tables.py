@@ -1,0 +1,133 @@
+"""The tables of ``board.py``: what its cells came to."""
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spl.agents.returns import bootstrap_interval, interquartile_mean
+
+AGENTS = {
+    "spl": "spl",
+    "spl-deaf": "spl, sound off",
+    "dqn": "DQN (Stable-Baselines3)",
+    "qr-dqn": "QR-DQN (sb3-contrib)",
+}
+PEERS = ("dqn", "qr-dqn")
+RECENT = 20  # training episodes over which a return is told
+INTRODUCTION = """# A board of hearing
+
+What sound buys, and how soon each agent learns. One script makes it, and keeps what is finished
+(extras: atari, doom, bench):
+
+```bash
+python scripts/bench/board.py --out runs/board --seeds 0-2 --table docs/board.md
+```
+
+All agents get the same observations, and share the discount, the rewards' scale, the history, the
+exploration, the number of updates and the batch size of our preset. The rest of the peers is RL Baselines3
+Zoo's for Atari: Nature CNN, one-step returns, Adam at 1e-4.
+
+- *Return*: 20 greedy episodes a seed, interquartile mean with a bootstrap interval over episodes within
+  seeds. The interval is of these runs, not of other seeds.
+- *At equal CPU seconds*: mean of the last 20 training episodes, exploration included, when the fastest
+  agent was done.
+- *Ours to its return*: CPU seconds until our agent's training return is the peer's final one, as a share of
+  the peer's own, seed by seed.
+- *Video only*, *audio only*: share of the gain over random actions that is retained when the other modality
+  is absent from the first step on.
+"""
+HEAD = ["agent", "return, IQM [95 %]", "each seed", "at equal CPU seconds", "CPU s", "ours to its return"]
+HEAD += ["video only", "audio only"]
+
+
+def recent(curve: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean return of the last `RECENT` training episodes after each episode."""
+    returns = [row[2] for row in curve]
+    return [statistics.fmean(returns[max(0, end - RECENT) : end]) for end in range(1, len(returns) + 1)]
+
+
+def return_at(cell: dict[str, Any], cpu_s: float) -> float:
+    """Return the training return of a cell after so many CPU seconds; NaN before its first episode."""
+    curve = cell["curve"]
+    count = sum(row[1] <= cpu_s for row in curve)
+    return recent(curve)[count - 1] if count else float("nan")
+
+
+def seconds_to(cell: dict[str, Any], value: float) -> float:
+    """Return the CPU seconds after which the training return of ``RECENT`` episodes first is ``value``."""
+    for row, mean in list(zip(cell["curve"], recent(cell["curve"]), strict=True))[RECENT - 1 :]:
+        if mean >= value:
+            return float(row[1])
+    return float("inf")
+
+
+def retained(cells: list[dict[str, Any]], condition: str) -> str:
+    """Return what share of the gain over random actions a condition leaves, mean over cells, as a cell."""
+    shares = []
+    for cell in cells:
+        means = {name: statistics.fmean(values) for name, values in cell["returns"].items()}
+        if condition not in means or means["all"] <= means["random"]:
+            return "-"
+        shares.append((means[condition] - means["random"]) / (means["all"] - means["random"]))
+    return f"{100 * statistics.fmean(shares):.0f} %"
+
+
+def rows_of(cells: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield a row for each agent of one task."""
+    by_agent = {name: [one for one in cells if one["agent"] == name] for name in AGENTS}
+    least = min(one["curve"][-1][1] for one in cells)  # CPU seconds that all have
+    for name, found in by_agent.items():
+        if not found:
+            continue
+        returns = np.array([one["returns"]["all"] for one in found])
+        low, high = bootstrap_interval(returns, np.random.default_rng(0))
+        early = statistics.fmean(return_at(one, least) for one in found)
+        sooner = "-"
+        if name in PEERS and by_agent["spl"]:
+            pairs = [(one, two) for one in found for two in by_agent["spl"] if one["seed"] == two["seed"]]
+            times = [
+                (seconds_to(two, recent(one["curve"])[-1]), seconds_to(one, recent(one["curve"])[-1]))
+                for one, two in pairs
+            ]
+            sooner = " ".join("never" if a == float("inf") else f"{a / b:.2f}" for a, b in times)
+        yield [
+            AGENTS[name],
+            f"{interquartile_mean(returns):.2f} [{low:.2f}, {high:.2f}]",
+            " ".join(f"{row.mean():.2f}" for row in returns),
+            f"{early:.2f}",
+            f"{statistics.fmean(one['curve'][-1][1] for one in found):.0f}",
+            sooner,
+            retained(found, "video only"),
+            retained(found, "audio only"),
+        ]
+
+
+def write_table(out: Path, path: Path, commands: Mapping[str, str]) -> None:
+    """Write the tables of all cells in ``out`` to ``path``, each with the task's command."""
+    cells = [json.loads(one.read_text()) for one in sorted(out.glob("*/*/seed-*.json"))]
+    lines = [INTRODUCTION]
+    for task, command in commands.items():
+        of_task = [one for one in cells if one["task"] == task]
+        if not of_task:
+            continue
+        chance = statistics.fmean(total for one in of_task for total in one["returns"]["random"])
+        seeds = sorted({one["seed"] for one in of_task})
+        lines += [f"## {task}", "", "```bash", f"{command} --seed S", "```", ""]
+        lines += [
+            f"{of_task[0]['num_steps']:,} steps, seeds {', '.join(map(str, seeds))}, one thread of "
+            f"{of_task[0]['processor']}; random actions earn {chance:.2f}.",
+            "",
+            _line(HEAD),
+            _line(["---"] * len(HEAD)),
+        ]
+        lines += map(_line, rows_of(of_task))
+        lines.append("")
+    path.write_text("\n".join(lines))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
