@@ -8,7 +8,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 # Without compiled files every process of a test takes three times as long to import torch and the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint check clean
+.PHONY: demo test lint check docs clean
 
 demo: .venv/core
 	$(BIN)/spl train agent $(DEMO)
@@ -26,6 +26,10 @@ lint: .venv/dev
 
 check: lint test
 
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The site is in site/: python -m http.server --directory site"
+
 .venv/uv:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "spl needs Python 3.11 or newer; choose one: make PYTHON=python3.12"'
 	$(PYTHON) -m venv .venv
@@ -40,5 +44,9 @@ check: lint test
 	$(INSTALL) --editable '.[dev,all]'
 	touch $@
 
+.venv/docs: .venv/core
+	$(INSTALL) --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist site *.egg-info

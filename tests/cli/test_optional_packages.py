@@ -19,7 +19,7 @@ from spl.packages import install_advice
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-WORKBENCH = ("dev", "bench")  # extras of who works on spl itself
+WORKBENCH = ("dev", "docs", "bench")  # extras of who works on spl itself
 SLOW = {"torchvision", "torchaudio", "sklearn", "scipy", "matplotlib"}  # core, and not needed to tell options
 TINY = ["--num_threads", "1", "--device", "cpu"]
 
