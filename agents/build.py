@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from spl.agents.checkpoint import Parts, as_saved_now
-from spl.agents.config import TrainAgentConfig, build_agent, check_ram, create_run, read_run, slack_of
+from spl.agents.config import TrainAgentConfig, build_agent, create_run, read_run, slack_of
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.encoder_init import PRETRAINING, load_encoder
 from spl.agents.env_signature import check_environment, read_environment
-from spl.agents.estimates import check_network
+from spl.agents.estimates import check_network, check_ram
 from spl.agents.exploration import ModalityDropout
 from spl.agents.heads import HEADS
 from spl.agents.loop import Collector, Progress

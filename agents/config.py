@@ -1,12 +1,12 @@
 """The configuration of an agent's run, its directory, and the agent built from it."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 
+from spl.agents.augmentation import Augmentation
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.custom_network import check_two_streams, maker_of
 from spl.agents.decoupled import Sizes
@@ -14,7 +14,6 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders
-from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
 from spl.envs.config import EnvConfig
@@ -28,7 +27,6 @@ from spl.runs import directory as runs
 from spl.runs.directory import describe_run, generator_of, new_run
 from spl.runs.trackers import TrackerName
 
-GIB = 1024**3
 RUNS = Path("runs/agent")  # where runs lie unless told otherwise
 ALIASES = {
     "env": "env.id",
@@ -184,8 +182,11 @@ def build_agent(
             build_network(config, spec, sizes).to(memory_format=torch.channels_last) for _ in range(2)
         )
         decoders = Decoders(network.encoder) if config.agent.has_decoders(spec) else None
+    augmentation = None
+    if config.agent.has_augmentation:
+        augmentation = Augmentation(config.agent, spec, generator_of(config.seed, "augmentation"))
     generator = generator_of(config.seed, "exploration")
-    return MultimodalDqn(network, target, config.agent, generator, device, decoders)
+    return MultimodalDqn(network, target, config.agent, generator, device, decoders, augmentation)
 
 
 def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> MultimodalQNetwork:
@@ -249,35 +250,6 @@ def slack_of(config: TrainAgentConfig) -> int:
     """Return the observations per environment kept beyond the capacity: the last checkpoint's stay whole."""
     is_saved = config.save_memory or config.memory.on_disk
     return max(64, config.memory.capacity // config.num_envs // 25) if is_saved else 0
-
-
-def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
-    """Refuse a memory that does not fit into the machine's RAM.
-
-    Raises:
-        UsageError: with the bytes that are needed and that there are.
-    """
-    observation = spec.nbytes
-    needed = (config.memory.capacity + config.num_envs * slack_of(config)) * observation
-    there = ram_bytes()
-    if not config.memory.on_disk and needed > there:
-        fits = there // observation * 8 // 10  # the slack and all else need room too
-        raise UsageError(
-            f"a memory of {config.memory.capacity:,} observations of {observation:,} bytes needs "
-            f"{needed:,} bytes ({needed / GIB:.1f} GiB), and this machine has "
-            f"{there:,} ({there / GIB:.1f} GiB): "
-            f"use --memory.capacity {fits} or less, or --memory.on_disk true"
-        )
-
-
-def ram_bytes() -> int:
-    """Return the bytes of RAM that this process may use: the machine's, or its control group's."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        path = Path(name)
-        if path.is_file() and (text := path.read_text().strip()).isdigit():
-            limits.append(int(text))
-    return min(limits)
 
 
 MAY_CHANGE = (

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.augmentation import Augmentation
 from spl.agents.averaged import AveragedNetwork
 from spl.agents.decoupled import best, taken
 from spl.agents.dqn_config import DqnConfig
@@ -35,6 +36,7 @@ class MultimodalDqn:
         generator: owns exploration.
         device: where the network lies.
         decoders: learn with the network, where ``config`` reconstructs.
+        augmentation: changes what is learned, where ``config`` augments.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class MultimodalDqn:
         generator: np.random.Generator,
         device: torch.device,
         decoders: Decoders | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.network = network.to(device)
         self.target = target.to(device).requires_grad_(False)
@@ -53,6 +56,7 @@ class MultimodalDqn:
         self.target.load_state_dict(network.state_dict())
         self.decoders = None if decoders is None else decoders.to(device)
         self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
+        self.augmentation = augmentation
         self.config = config
         self.generator = generator
         self.device = device
@@ -123,11 +127,15 @@ class MultimodalDqn:
         With decoders what is wrong in both modalities, rebuilt from the view's code, is added
         ``reconstruction`` times.
 
+        With augmentation all of this is of a batch that was changed at random.
+
         With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`).
 
         Source: Mnih et al. (2015), Methods; van Hasselt et al. (2016), Deep RL with double Q-learning, eq. 4.
         """
         self._refresh()
+        if self.augmentation is not None:
+            batch, soon = self.augmentation(batch, soon)
         if self.decoders is not None and not self.decoders.is_begun:
             self.decoders.begin(batch)
         given = (batch, soon) if self.has_thirds else (batch,)
@@ -252,25 +260,28 @@ class MultimodalDqn:
             self.network.load_state_dict(newest)
             self._is_stale = True
 
+    @property
+    def _others(self) -> dict[str, Any]:
+        """What else has a state, by its name there."""
+        others = {"decoders": self.decoders, "averaged": self.averaged, "augmentation": self.augmentation}
+        return {name: one for name, one in others.items() if one is not None}
+
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, counter and generator."""
-        others = {"decoders": self.decoders, "averaged": self.averaged}
+        """Return networks, counters and generators."""
         return {
             "network": self.network.state_dict(),
             "target": self.target.state_dict(),
             "num_updates": self.num_updates,
             "generator": self.generator.bit_generator.state,
-            **{name: one.state_dict() for name, one in others.items() if one is not None},
+            **{name: one.state_dict() for name, one in self._others.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.target.load_state_dict(state["target"])
-        if self.decoders is not None:
-            self.decoders.load_state_dict(state["decoders"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
+        for name, one in self._others.items():
+            one.load_state_dict(state[name])
         if self._low is not None:
             self._low[1].refresh()
         self._is_stale = True

@@ -11,6 +11,7 @@ from spl.config.ranges import (
     Count,
     Count0,
     NotNegative,
+    Pixels0,
     Positive,
     Quantiles,
     Share,
@@ -45,6 +46,10 @@ class DqnConfig:
     sparsity: Literal["none", "squared", "l1"] = "none"  # penalty on each hidden unit's expected activation
     sparsity_target: Share = 0.05  # target of the expected activation; l1 has none
     sparsity_weight: NotNegative = 1e-3  # weight of the sparsity penalty
+    video_shift: Pixels0 = 0  # pixels that pictures are shifted by, at most, where they are learned; 0: none
+    audio_shift: Count0 = 0  # audio frames that log-mel is shifted by, at most, where it is learned; 0: none
+    audio_mask: Count0 = 0  # mel bands silenced, at most, where sound is learned; 0: none
+    audio_gain_db: NotNegative = 0.0  # dB louder or quieter, at most, where sound is learned; 0: none
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
     compile: bool = False  # compile the losses with torch.compile: half a minute at the start
     target_every_updates: Count = 250  # updates between copies to the target network
@@ -81,6 +86,11 @@ class DqnConfig:
                 f"thirds=asymmetric needs a head that reads both streams, and fusion={self.fusion} {reason}: "
                 "set --agent.fusion joint or --agent.thirds none"
             )
+
+    @property
+    def has_augmentation(self) -> bool:
+        """Whether what is learned is changed at random."""
+        return any((self.video_shift, self.audio_shift, self.audio_mask, self.audio_gain_db))
 
     def has_decoders(self, spec: StreamSpec) -> bool:
         """Return whether an agent in an environment of this ``spec`` reconstructs both modalities.

@@ -1,12 +1,13 @@
 """Estimates of a run's resources before it allocates them: processes, open files, network, batches."""
 
+import os
 import resource
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from spl.agents.config import GIB, TrainAgentConfig, build_network, ram_bytes, slack_of
+from spl.agents.config import TrainAgentConfig, build_network, slack_of
 from spl.agents.decoupled import Sizes
 from spl.config.errors import UsageError
 from spl.records import StreamSpec
@@ -19,6 +20,7 @@ SPARE = 100  # processes and files of everything else
 MANY_PER_CORE = 8  # processes: more are worth a word
 COPIES = 5  # of the weights: network, target, gradients, two moments of Adam
 FLOAT_BYTES = 4
+GIB = 1024**3
 
 
 def check_envs(num_envs: int, *, is_apart: bool, option: str) -> str | None:
@@ -67,6 +69,35 @@ def _most_processes() -> int:
     if path.is_file() and (text := path.read_text().strip()).isdigit():
         limits.append(int(text))
     return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=2**22)
+
+
+def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
+    """Refuse a memory that does not fit into the machine's RAM.
+
+    Raises:
+        UsageError: with the bytes that are needed and that there are.
+    """
+    observation = spec.nbytes
+    needed = (config.memory.capacity + config.num_envs * slack_of(config)) * observation
+    there = ram_bytes()
+    if not config.memory.on_disk and needed > there:
+        fits = there // observation * 8 // 10  # the slack and all else need room too
+        raise UsageError(
+            f"a memory of {config.memory.capacity:,} observations of {observation:,} bytes needs "
+            f"{needed:,} bytes ({needed / GIB:.1f} GiB), and this machine has "
+            f"{there:,} ({there / GIB:.1f} GiB): "
+            f"use --memory.capacity {fits} or less, or --memory.on_disk true"
+        )
+
+
+def ram_bytes() -> int:
+    """Return the bytes of RAM that this process may use: the machine's, or its control group's."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        path = Path(name)
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            limits.append(int(text))
+    return min(limits)
 
 
 def check_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> None:

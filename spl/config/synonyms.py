@@ -91,7 +91,7 @@ _CALLED = (
     ("videos video films movies clips", "data.paths"),
     ("arch architecture network net backbone", "model model.name encoder.video_stream"),
     ("size img_size imgsz resolution input_size", "image_size video_size"),
-    ("augment aug augmentations", "data.augmentation"),
+    ("augment aug augmentation augmentations", "data.augmentation agent.video_shift"),
     ("test_size val_size val_split validation_split split", "data.test_share"),
     ("noise", "data.label_noise objective.noise"),
     ("amp fp16 bf16 half dtype mixed_precision", "precision"),

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from spl.agents.config import LoopConfig, MemoryConfig, TrainAgentConfig, build_agent, check_ram, ram_bytes
+from spl.agents.config import LoopConfig, MemoryConfig, TrainAgentConfig, build_agent
+from spl.agents.estimates import check_ram, ram_bytes
 from spl.config.errors import UsageError
 from spl.records import StreamSpec
 
