@@ -27,7 +27,12 @@ from spl.config.ranges import Count
 from spl.envs.registry import make_env
 from spl.records import AUDIO, VIDEO
 
-MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), "seeds", "vary")  # a grid may grow
+MAY_CHANGE = (
+    *(key for key in run.MAY_CHANGE if key != "num_steps"),
+    "seeds",
+    "vary",
+    "parallel",
+)  # a grid may grow
 VARIED = ("agent.", "encoder.", "pretrained.", "pretrain.", "memory.", "loop.", "curriculum.", "env.")
 SAME = ("env.id", "env.kwargs", "env.wrappers")  # of what all play
 ALONE = (
@@ -45,6 +50,7 @@ class AblateAgentConfig(TrainAgentConfig):
 
     vary: dict[str, Any] = field(default_factory=dict)  # values of options to try, as --vary.OPTION A,B
     seeds: str = "0-2"  # seeds for each combination: 0-4, or 0,3,7
+    parallel: Count = 1  # runs to train at a time, each in a process of its own
     num_episodes: Count = 50  # that judge a run at its end; the same for all
     each_modality: bool = False  # judge it also with video alone, and with audio alone
 
@@ -79,7 +85,7 @@ class Options(Learner):
 
     config: AblateAgentConfig  # type: ignore[assignment]
 
-    def __init__(self, config: AblateAgentConfig) -> None:
+    def __init__(self, config: AblateAgentConfig, run: Path | None = None) -> None:
         self.config = config
         self.data = {"env": config.env.id}
         self.measures = (RETURN, *ALONE) if config.each_modality else (RETURN,)

@@ -49,7 +49,7 @@ def return_in_training(rows: Sequence[dict[str, Any]]) -> float:
     """
     returns = [float(row["rollout/episode_return"]) for row in rows if "rollout/episode_return" in row]
     if not returns:
-        raise RunError("no episode of a restart ended in its share of the steps: choose fewer --restarts")
+        raise RunError("no episode ended in training: choose more --num_steps, or fewer --restarts")
     return statistics.fmean(returns[-RECENT_EPISODES:])
 
 
@@ -133,9 +133,9 @@ class Learner:
 
     documents: ClassVar[dict[str, Any]] = {}  # its data it makes itself
 
-    def __init__(self, config: CurriculaConfig) -> None:
+    def __init__(self, config: CurriculaConfig, run: Path | None = None) -> None:
         self.config = config
-        self.data = {"env": config.env.id}
+        self.data: dict[str, Any] = {"env": config.env.id}
         self.notes = [
             f"Environment: {config.env.id}, {config.num_steps:,} steps.",
             f"Return: mean of {config.num_episodes} episodes after the last step with all modalities, "

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from spl.pretrain.config import RUNS, PretrainConfig
 from spl.runs import checkpoint
 from spl.runs.directory import read_run
 
+C = TypeVar("C", bound=TrainAgentConfig)
 PRETRAINING = "pretraining"  # folder in an agent's run: the run of the autoencoder that came first
 
 
@@ -38,7 +39,7 @@ def read_pretraining(folder: Path) -> PretrainConfig:
     return read_run(PretrainConfig, folder, RUNS)
 
 
-def adopt_encoder(config: TrainAgentConfig, given: Collection[str] | None = None) -> TrainAgentConfig:
+def adopt_encoder(config: C, given: Collection[str] | None = None) -> C:
     """Return ``config`` with the encoder options of the run whose encoder it begins with, if any.
 
     Args:

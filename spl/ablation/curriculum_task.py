@@ -5,6 +5,7 @@ What is learned, and how it is judged, belongs to a `Subject`: the classifier, t
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -60,6 +61,11 @@ class Judged:
     def __init__(self, subject: Subject, comparison: Comparison) -> None:
         self.subject, self.config, self.documents = subject, subject.config, subject.documents
         self.comparison = comparison
+
+    @property
+    def remake(self) -> Callable[[Any, Path], Any]:
+        """Makes such a task of a grid's options and folder, in another process."""
+        return partial(_remade, type(self), type(self.subject))
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run in ``folder`` came to its end, and is judged."""
@@ -123,6 +129,10 @@ class Judged:
                 "or start a new grid"
             )
         return outcome
+
+
+def _remade(task: Any, subject: Any, config: Any, folder: Path) -> Any:
+    return task(subject(config, folder))
 
 
 class Curricula(Judged):

@@ -1,18 +1,19 @@
-"""The runner of a grid: every variant with every seed, one after the other; can be stopped and resumed.
+"""The runner of a grid: every variant with every seed, in turns or several at a time; stopped and resumed.
 
 What a run learns and how it is judged belongs to the task.
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
+from spl.ablation.parallel import Ended, train_cells
 from spl.ablation.tables import write_comparison
-from spl.config.errors import RunError
+from spl.config.errors import RunError, UsageError
 from spl.runs.directory import RunContext, describe_run, held_run
 from spl.runs.logger import duration, say
 from spl.runs.signals import StopSignals
@@ -28,6 +29,10 @@ class Task(Protocol):
     config: Any
     comparison: Comparison  # to which the runner adds outcomes and failures
     documents: Mapping[str, Any]  # by name, what the grid's folder keeps of the data that it began with
+
+    @property
+    def remake(self) -> "Callable[[Any, Path], Task]":
+        """Makes such a task of a grid's options and folder, in another process: it can be sent there."""
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run in ``folder`` came to its end."""
@@ -84,6 +89,15 @@ class Grid:
     def __init__(self, task: Task, console: Console) -> None:
         self.task, self.console = task, console
         self.cells: Comparison = task.comparison
+        self.parallel: int = getattr(task.config, "parallel", 1)  # a search trains in turns
+
+    def place(self, folder: Path, entry: Entry, seed: int) -> Path:
+        """Return the folder of a run."""
+        return place_of(folder, entry.name, seed)
+
+    def read(self, folder: Path, entry: Entry, seed: int) -> Outcome:
+        """Return the outcome of a finished run."""
+        return self.task.read(self.place(folder, entry, seed))
 
     def order(self, folder: Path) -> Iterator[tuple[Entry, int]]:
         """Yield every run, the first seed of all variants first: so a part of the grid can be compared."""
@@ -98,9 +112,8 @@ class Grid:
     def train_in(self, folder: Path) -> bool:
         """Train what is not finished yet; return whether all was tried."""
         for entry, seed in Grid.order(self, folder):
-            place = place_of(folder, entry.name, seed)
-            if self.task.is_finished(place):
-                entry.outcomes[seed] = self.task.read(place)
+            if self.task.is_finished(self.place(folder, entry, seed)):
+                entry.outcomes[seed] = self.read(folder, entry, seed)
         self._say_hello(folder)
         is_finished = False
         try:
@@ -113,30 +126,42 @@ class Grid:
         return is_finished
 
     def _train_cells(self, folder: Path, stop: StopSignals) -> bool:
+        if self.parallel > 1:
+            return train_cells(self, folder, stop)
         for entry, seed in self.order(folder):
             if seed in entry.outcomes:
                 continue
-            if stop.has_come() or not self._train_cell(folder, entry, seed):
+            if stop.has_come() or (ended := self._train_cell(folder, entry, seed)) is None:
                 return False
             with stop.patience():
-                self.write(folder)
-            self._report(entry, seed)
+                self.take(folder, entry, seed, ended)
         return True
 
-    def _train_cell(self, folder: Path, entry: Entry, seed: int) -> bool:
-        """Train one run, on from where it was stopped; return whether it came to an end, be it a bad one."""
-        place = place_of(folder, entry.name, seed)
+    def _train_cell(self, folder: Path, entry: Entry, seed: int) -> Ended | None:
+        """Train one run, on from where it was stopped; return how it ended, None if it was told to stop."""
+        place = self.place(folder, entry, seed)
         place.mkdir(parents=True, exist_ok=True)
         command = [*self.task.command.split(), "--resume", str(folder)]
         try:
             context = RunContext(place, command, self.console, shlex.join(command))
-            is_finished = self.task.train(context, entry.name, seed)
+            return Ended(True) if self.task.train(context, entry.name, seed) else None
         except RunError as error:
-            entry.failures[seed] = str(error)
-            return True
-        if is_finished:
-            entry.outcomes[seed] = self.task.read(place)
-        return is_finished
+            return Ended(False, failure=str(error))
+
+    def take(self, folder: Path, entry: Entry, seed: int, ended: Ended) -> None:
+        """Take in how a run ended, write what there is so far, and tell it.
+
+        Raises:
+            UsageError: for a mistake with which it could not begin.
+        """
+        if ended.mistake is not None:
+            raise UsageError(ended.mistake)
+        if ended.failure is not None:
+            entry.failures[seed] = ended.failure
+        else:
+            entry.outcomes[seed] = self.read(folder, entry, seed)
+        self.write(folder)
+        self._report(entry, seed)
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""
@@ -148,7 +173,7 @@ class Grid:
         shape = f"{len(cells.entries)} x {len(cells.seeds)}, {self.task.shape}"
         self.say(f"cells      {cells.num_cells} ({shape}), {cells.num_finished} finished")
         if not cells.num_finished and (left := cells.seconds_left()) is not None:
-            self.say(f"takes      about {duration(left)}, by a trial of one update")
+            self.say(f"takes      about {duration(left / self.parallel)}, by a trial of one update")
 
     def _report(self, entry: Entry, seed: int) -> None:
         """Say how a run ended and how long the others will take."""
@@ -158,15 +183,19 @@ class Grid:
             measure = cells.measures[0]
             ended = f"{measure.told(outcome.values[measure.name])} in {duration(outcome.seconds)}"
         done, left = cells.num_finished + cells.num_failed, cells.seconds_left()
-        told = "?" if left is None else f"about {duration(left)}"
+        told = "?" if left is None else f"about {duration(left / self.parallel)}"
         self.say(f"cell       {done} of {cells.num_cells}: {entry.label}, seed {seed}: {ended}; {told} left")
 
+    @property
+    def counted(self) -> str:
+        """How many of its runs are finished, in words."""
+        return f"{self.cells.num_finished} of {self.cells.num_cells} cells"
+
     def _closing_words(self, folder: Path, is_finished: bool) -> str:
-        path, done = shlex.quote(str(folder)), self.cells.num_finished
-        count = f"{done} of {self.cells.num_cells} cells"
         if is_finished:
-            return f"finished: {count}; {self.cells.num_failed} failed"
-        return f"stopped with {count} finished; resume with: {self.task.command} --resume {path}"
+            return f"finished: {self.counted}; {self.cells.num_failed} failed"
+        again = f"{self.task.command} --resume {shlex.quote(str(folder))}"
+        return f"stopped with {self.counted} finished; resume with: {again}"
 
 
 def place_of(folder: Path, variant: str, seed: int) -> Path:

@@ -37,7 +37,7 @@ def ablate_curriculum(argv: list[str]) -> int:
     config, resume = parse_run(
         subjects.CurriculaConfig, rest, prog, subjects.ALIASES, subjects.MAY_CHANGE, RUNS, OF
     )
-    subject = subjects.Learner(config) if of == "agent" else subjects.Learner(config, resume)
+    subject = subjects.Learner(config, resume)
     return _compared(ablate(Curricula(subject), subject.name, resume=resume))
 
 

@@ -42,6 +42,8 @@ def report_curriculum(argv: list[str]) -> int:
     found = read_folder(run, run_kinds())
     if found.kind.name in ("grid", "curricula"):
         raise UsageError(f"{run} is a grid: give one of its runs, {run}/cells/VARIANT/seed-N")
+    if found.kind.name == "seeds":
+        raise UsageError(f"{run} has the runs of several seeds: give one of them, {run}/seed-N")
     if found.kind.name == "agent":
         from spl.agents.config import kept_run
         from spl.agents.curriculum_report import report_replay
@@ -79,6 +81,7 @@ def _learned_from(run: Path, kind: str) -> "tuple[Path, Samples]":
 
 def run_kinds() -> "list[Kind]":
     """Return what sorts of runs there are."""
+    from spl.agents import ablation, seeds
     from spl.agents import config as agent
     from spl.agents import curriculum_ablation as agents
     from spl.classify import config as classifier
@@ -91,9 +94,11 @@ def run_kinds() -> "list[Kind]":
     curricula = (agents, classifiers, autoencoders)
     return [
         Kind("agent", "spl train agent", agent.TrainAgentConfig, agent.MAY_CHANGE),
+        Kind("seeds", "spl train agent --seeds", seeds.TrainAgentsConfig, seeds.MAY_CHANGE),
         Kind("classifier", "spl train classifier", classifier.TrainClassifierConfig, classifier.MAY_CHANGE),
         Kind("autoencoder", "spl pretrain autoencoder", autoencoder.PretrainConfig, autoencoder.MAY_CHANGE),
         Kind("grid", "spl ablate classifier", grid.AblateClassifierConfig, grid.MAY_CHANGE),
+        Kind("grid", "spl ablate agent", ablation.AblateAgentConfig, ablation.MAY_CHANGE),
         *(
             Kind(
                 "curricula",

@@ -1,21 +1,33 @@
 """``spl train``, ``spl pretrain``, and how fast: ``spl bench``; each imports what it needs when chosen."""
 
-from spl.cli.run_arguments import INTERRUPTED, OK, parse_run
+from spl.cli.run_arguments import FAILURE, INTERRUPTED, OK, parse_run
+from spl.config.errors import UsageError
 from spl.config.parse import given_options, parse
 from spl.config.words import join_paths, name_first
 
 
 def train_agent(argv: list[str]) -> int:
-    """``spl train agent [ENV] [--resume RUN] [options]``."""
-    from spl.agents.config import ALIASES, MAY_CHANGE, RUNS, TrainAgentConfig
+    """``spl train agent [ENV] [--seeds 0-4 [--parallel N]] [--resume RUN] [options]``."""
+    from spl.agents.config import ALIASES, RUNS
     from spl.agents.encoder_init import adopt_encoder
+    from spl.agents.seeds import BOTH, MAY_CHANGE, TrainAgentsConfig, print_seeds, train_seeds
     from spl.agents.train import train_agent as train
 
     argv = name_first(argv, "env", "env.id")
-    config, resume = parse_run(TrainAgentConfig, argv, "spl train agent [ENV]", ALIASES, MAY_CHANGE, RUNS)
+    config, resume = parse_run(TrainAgentsConfig, argv, "spl train agent [ENV]", ALIASES, MAY_CHANGE, RUNS)
+    given = set() if resume is not None else given_options(TrainAgentsConfig, argv, aliases=ALIASES)
+    if {"seed", "seeds"} <= given:
+        raise UsageError(BOTH)
+    if config.seeds is None:
+        one = config.one if resume is not None else adopt_encoder(config.one, given)
+        return OK if train(one, resume=resume).is_finished else INTERRUPTED
     if resume is None:
-        config = adopt_encoder(config, given_options(TrainAgentConfig, argv, aliases=ALIASES))
-    return OK if train(config, resume=resume).is_finished else INTERRUPTED
+        config = adopt_encoder(config, given)
+    found = train_seeds(config, resume=resume)
+    if not found.is_finished:
+        return INTERRUPTED
+    print_seeds(found)
+    return FAILURE if found.comparison.num_failed else OK
 
 
 def train_classifier(argv: list[str]) -> int:

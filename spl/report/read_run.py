@@ -12,15 +12,15 @@ from spl.config.errors import UsageError
 from spl.config.synonyms import RENAMED
 from spl.config.yaml_files import UnreadableYaml, read_yaml
 
-# Runs inside the run directory of a grid, of one with restarts, and of a grid whose cells have restarts
-PARTS = ("cells/*/*", "restart-*", "cells/*/*/restart-*")
+# Runs inside the run directory of several seeds, of a grid, of one with restarts, and of a grid of those
+PARTS = ("seed-*", "cells/*/*", "restart-*", "cells/*/*/restart-*")
 BEFORE = "pretraining"  # in an agent's run: the run of the autoencoder that came first
 
 
 class Kind(NamedTuple):
     """A sort of run."""
 
-    name: str  # agent, classifier, autoencoder, grid, curricula
+    name: str  # agent, seeds, classifier, autoencoder, grid, curricula
     command: str  # that makes such a run
     config_class: Any
     may_change: Collection[str]  # options that do not bear on what is learned

@@ -41,6 +41,7 @@ def evaluation_blocks(run: Run) -> list[Block]:
     """
     found = {
         "agent": _agent,
+        "seeds": _seeds,
         "classifier": _classifier,
         "autoencoder": _autoencoder,
         "grid": _grid,
@@ -97,6 +98,26 @@ def _agent(run: Run) -> list[Block]:
         Words([f"{one[0].upper()}{one[1:]}."]) for one in [result.get("sureness", {}).get("sentence")] if one
     ]
     return [*_restarts(run), *charts, Table("", columns, rows, note), *sure, *_monitor(found)]
+
+
+def _seeds(run: Run) -> list[Block]:
+    """Return the return of each seed as a mark, their interquartile mean first, and as a table."""
+    told = run.document("seeds")
+    if not told or not told["runs"]:
+        return [Words(["No result yet: no seed is trained to its end."])]
+    iqm, (low, high) = told["interquartile_mean"], told["interval_95"]
+    found = {f"seed {seed}": one["return"] for seed, one in told["runs"].items()}
+    marks = [Mark(0, 0, iqm, low, high)]
+    marks += [Mark(0, row, value, None, None) for row, value in enumerate(found.values(), 1)]
+    interval = "" if low is None else f"{low:.2f} … {high:.2f}"
+    rows = [["IQM", f"{iqm:.2f}", interval], *([name, f"{value:.2f}", ""] for name, value in found.items())]
+    title, (*_, note) = "Return at the end of training", run.lines("seeds.md") or ["- "]
+    return [
+        Chart(
+            title, draw_marks(title, ["IQM", *found], marks), "interquartile mean with 95 % interval, seeds"
+        ),
+        Table("", ["", "return", "95 % interval"], rows, note.removeprefix("- ")),
+    ]
 
 
 def _monitor(found: dict[str, Any]) -> list[Block]:

@@ -193,7 +193,12 @@ def _check_kind(config_class: type[Any], folder: Path, parent: Path) -> None:
         found = read_yaml_file(folder / "config.yaml")
     except UnreadableYaml:
         return  # the parser tells what is wrong with it
-    known = {one.name for one in fields(config_class)} | RENAMED.keys()
+    options = {one.name for one in fields(config_class)}
+    known = options | RENAMED.keys()
+    if "seeds" not in options and (inside := sorted(folder.glob("seed-*/config.yaml"))):
+        raise UsageError(
+            f"{folder} has the runs of several seeds: give one of them, such as {inside[0].parent}"
+        )
     if isinstance(found, dict) and len(strange := [str(key) for key in found if key not in known]) > 1:
         raise UsageError(
             f"{folder} is a run of another kind than those in {parent}: it has the options "

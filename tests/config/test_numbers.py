@@ -19,7 +19,8 @@ from spl.config.options import options_of
 from spl.config.parse import from_dict, parse
 from spl.config.ranges import Count, Positive, Range, Seed, Share, check_ranges, range_in, ranges_of
 
-NO_OPTIONS = {"ResNetSpec", "LightSpec", "EpochOptions"}  # networks, and a base: no command has them alone
+# Networks, and bases: no command has them alone
+NO_OPTIONS = {"ResNetSpec", "LightSpec", "GridOptions", "EpochOptions"}
 
 
 def config_classes() -> list[Any]:

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,11 @@ class Modules:
         per_cost = self._seconds_per_cost(entries) if is_tried and work > TRIED_FROM else None
         self.comparison = Comparison(entries, seeds, MEASURES, (PANEL,), notes, layout, per_cost)
 
+    @property
+    def remake(self) -> Callable[[AblateClassifierConfig, Path], "Modules"]:
+        """Makes such a task of a grid's options and folder, in another process."""
+        return _remade
+
     def _entry(self, variant: Variant) -> Entry:
         cell = self.cells[variant.name]
         check_size(cell.model.name, self.sets.size, "--data.image_size")
@@ -147,6 +152,10 @@ class Modules:
     def train(self, context: RunContext, variant: str, seed: int) -> bool:
         """Train one run, on from where it was stopped; return whether it is finished."""
         return train_cell(context, self._cell(variant, seed), self.sets, seed)
+
+
+def _remade(config: AblateClassifierConfig, folder: Path) -> Modules:
+    return Modules(config, load_images(config.data, run=folder), is_tried=False)
 
 
 def read_outcome(folder: Path) -> Outcome:

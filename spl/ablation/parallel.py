@@ -1,0 +1,221 @@
+"""Runs of a grid several at a time, each in a process of its own.
+
+Which runs there are, and what is made of them, belongs to `spl.ablation.grid`.
+"""
+
+import multiprocessing
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from spl.config.errors import RunError, UsageError
+from spl.printable import printable
+from spl.runs.directory import RunContext
+from spl.runs.logger import PLAIN_S, REFRESH_S, say
+from spl.runs.signals import StopSignals
+from spl.runs.threads import MOST, allowed_cores, quota_of_cores
+
+if TYPE_CHECKING:
+    from spl.ablation.comparison import Entry
+    from spl.ablation.grid import Grid, Task
+
+START = "spawn"  # how a process begins: it has no threads of this one, and no CUDA
+OUTPUT = "output.txt"  # in the folder of a run: what its process printed
+TAIL = 4_096  # bytes of it that hold its last line
+
+
+class Job(NamedTuple):
+    """A run to train in another process, to which this is sent."""
+
+    remake: "Callable[[Any, Path], Task]"  # makes the grid's task there
+    config: Any  # of the grid
+    folder: Path  # of the grid
+    place: Path  # of the run
+    variant: str
+    seed: int
+    command: Sequence[str]  # that goes on with the grid
+
+
+class Ended(NamedTuple):
+    """How a run ended, sent back."""
+
+    is_finished: bool  # False: it was told to stop, or never will be
+    failure: str | None = None  # why it broke off
+    mistake: str | None = None  # of the user's, with which no run could begin
+
+
+def work(job: Job) -> Ended:
+    """Train a run in this process, on from where it was stopped."""
+    torch.set_num_threads(job.config.num_threads)
+    command = list(job.command)
+    context = RunContext(job.place, command, Console(stderr=True), shlex.join(command))
+    try:
+        task = job.remake(job.config, job.folder)
+        return Ended(task.train(context, job.variant, job.seed))
+    except RunError as error:
+        return Ended(False, failure=str(error))
+    except UsageError as error:
+        return Ended(False, mistake=str(error))
+
+
+def _serve(job: Job, sender: Any) -> None:
+    """Train a run in this process, which stops as for a signal where the one above it ends."""
+    sys.stdout = sys.stderr = output = (job.place / OUTPUT).open("a", buffering=1, encoding="utf-8")
+    for stream in (1, 2):  # what libraries print
+        os.dup2(output.fileno(), stream)
+    above = multiprocessing.parent_process()
+    threading.Thread(target=_stop_with, args=(above,), daemon=True).start()
+    ended = work(job)
+    with suppress(OSError):  # nobody is there any more
+        sender.send(ended)
+
+
+def _stop_with(above: Any) -> None:
+    above.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Cell:
+    """A run that a process of its own trains."""
+
+    def __init__(self, entry: "Entry", job: Job) -> None:
+        self.entry, self.seed, self.output = entry, job.seed, job.place / OUTPUT
+        context = multiprocessing.get_context(START)
+        self._receiver, sender = context.Pipe(duplex=False)
+        self.process = context.Process(target=_serve, args=(job, sender))
+        self.process.start()
+        sender.close()
+
+    def __str__(self) -> str:
+        return f"{self.entry.label}, seed {self.seed}"
+
+    def stop(self) -> None:
+        """Let the run stop where it can be resumed."""
+        self.process.terminate()
+
+    def end(self) -> Ended:
+        """Wait for the process and return how its run ended."""
+        ended: Ended | None = None
+        with suppress(EOFError):  # it was killed
+            ended = self._receiver.recv()
+        self._receiver.close()
+        self.process.join()
+        if ended is None:
+            return Ended(False, failure=f"{self._death()}; what was saved before stays: resume it")
+        is_told = ended.is_finished or ended.failure or ended.mistake
+        return ended if is_told else ended._replace(failure="its process was told to stop: resume it")
+
+    def _death(self) -> str:
+        code = self.process.exitcode or 0
+        if code < 0:
+            return f"its process was killed by {signal.Signals(-code).name}"
+        return f"its process broke off with code {code}, see {shlex.quote(str(self.output))}"
+
+    def last_line(self) -> str:
+        """Return what it said last."""
+        if not self.output.exists():
+            return "starts"
+        with self.output.open("rb") as file:
+            file.seek(max(0, self.output.stat().st_size - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+        return printable(lines[-1]) if lines else "starts"
+
+
+class Board:
+    """Shows how far the runs are: on a terminal all on a panel, else one after the other as lines."""
+
+    def __init__(self, console: Console, title: Callable[[], str]) -> None:
+        self.console, self.title = console, title
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._shown, self._turn = time.monotonic(), 0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, cells: Sequence[Cell]) -> None:
+        """Show the runs that are being trained."""
+        if self._live is not None:
+            table = Table.grid(padding=(0, 2))
+            for cell in cells:
+                table.add_row(escape(printable(str(cell))), escape(cell.last_line()))
+            panel = Panel(table, title=escape(self.title()), title_align="left", expand=False)
+            self._live.update(panel, refresh=True)
+        elif cells and time.monotonic() - self._shown >= PLAIN_S:
+            self._shown, self._turn = time.monotonic(), self._turn + 1
+            cell = cells[self._turn % len(cells)]
+            say(self.console, f"{cell}: {cell.last_line()}")
+
+
+def with_threads(config: Any) -> Any:
+    """Return the options of a grid with a fixed number of threads for each run: the cores divided.
+
+    It does not follow neighbours, as each run is one to the others.
+    """
+    if config.num_threads is not None:
+        return config
+    cores = min(len(allowed_cores()), quota_of_cores())
+    return replace(config, num_threads=max(1, min(MOST, cores // config.parallel)))
+
+
+def train_cells(grid: "Grid", folder: Path, stop: StopSignals) -> bool:
+    """Train the runs of a grid that are not finished; return whether all were tried.
+
+    Raises:
+        UsageError: for a mistake with which a run could not begin; the others are stopped.
+    """
+    config, command = with_threads(grid.task.config), [*grid.task.command.split(), "--resume", str(folder)]
+    waiting = deque((entry, seed) for entry, seed in grid.order(folder) if seed not in entry.outcomes)
+    grid.say(
+        f"parallel   {config.parallel} at a time, --num_threads {config.num_threads} each, with which the "
+        "numbers are the same in turns"
+    )
+
+    def start(entry: "Entry", seed: int) -> Cell:
+        place = grid.place(folder, entry, seed)
+        place.mkdir(parents=True, exist_ok=True)
+        return Cell(entry, Job(grid.task.remake, config, folder, place, entry.name, seed, command))
+
+    running: list[Cell] = []
+    try:
+        with Board(grid.console, lambda: f"{grid.task.command} · {grid.counted}") as board:
+            while waiting or running:
+                while waiting and len(running) < config.parallel:
+                    running.append(start(*waiting.popleft()))
+                connection.wait([cell.process.sentinel for cell in running], timeout=REFRESH_S)
+                if stop.has_come():
+                    return False
+                for cell in [one for one in running if not one.process.is_alive()]:
+                    running.remove(cell)
+                    with stop.patience():
+                        grid.take(folder, cell.entry, cell.seed, cell.end())
+                board.show(running)
+    finally:
+        for cell in running:
+            cell.stop()
+        for cell in running:
+            if cell.end().is_finished:  # meanwhile
+                cell.entry.outcomes[cell.seed] = grid.read(folder, cell.entry, cell.seed)
+    return True

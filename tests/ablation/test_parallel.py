@@ -1,0 +1,131 @@
+"""Runs of a grid several at a time: the same numbers as in turns, whatever happens to one of them."""
+
+import io
+import json
+import os
+import signal
+import time
+
+import pytest
+from rich.console import Console
+
+from spl.ablation import parallel
+from spl.ablation.parallel import Board, with_threads
+from spl.agents.config import ALIASES
+from spl.agents.seeds import Seeds, TrainAgentsConfig
+from spl.cli import main as cli
+from spl.config.errors import UsageError
+from spl.config.parse import parse
+
+TINY = (
+    "--config smoke/agent --env.kwargs.num_rounds 2 --num_steps 44 --num_threads 1 --device cpu --seeds 0-1"
+)
+TRAIN = Seeds.train
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path, monkeypatch):
+    """Let a process begin as a copy of this one, which takes no time, and has what a test patched."""
+    monkeypatch.setattr(parallel, "START", "fork")
+    monkeypatch.chdir(tmp_path)
+
+
+def patch(monkeypatch, seed, do):
+    """Let ``do`` be what is done in place of the training with ``seed``."""
+
+    def train(self, context, config, number):
+        return do() if number == seed else TRAIN(self, context, config, number)
+
+    monkeypatch.setattr(Seeds, "train", train)
+
+
+def weights_in(folder):
+    return [path.read_bytes() for path in sorted(folder.glob("seed-*/checkpoints/last/tensors.safetensors"))]
+
+
+def test_a_killed_run_is_named_and_trained_again_and_all_is_as_in_turns(tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        patch(patched, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 1
+    told = capsys.readouterr()
+    assert "2 at a time, --num_threads 1 each" in told.err
+    assert "cell       2 of 2" in told.err
+    assert "Seed 1 failed: its process was killed by SIGKILL; what was saved before stays" in told.out
+    (folder,) = (tmp_path / "runs" / "agent").iterdir()
+    assert (folder / "seed-0" / parallel.OUTPUT).read_text().startswith("run        ")
+    assert json.loads((folder / "seeds.json").read_text())["failed"].keys() == {"1"}
+    assert cli.main(["train", "agent", "--resume", str(folder)]) == 0
+    assert "(1 x 2, trainings x seeds), 1 finished" in capsys.readouterr().err
+    assert cli.main(["train", "agent", *TINY.split(), "--runs", "turns"]) == 0
+    (turns,) = (tmp_path / "turns" / "agent").iterdir()
+    found = [json.loads((one / "seeds.json").read_text()) for one in (folder, turns)]
+    for one in found:
+        for run in one["runs"].values():
+            del run["seconds"]
+    assert found[0] == found[1]
+    assert weights_in(folder) == weights_in(turns)
+    assert len(weights_in(turns)) == 2
+
+
+def test_a_mistake_in_a_process_is_a_sentence_and_stops_the_others(tmp_path, monkeypatch, capsys):
+    def refuse():
+        raise UsageError("the sound is not to my taste")
+
+    patch(monkeypatch, 0, refuse)
+    assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 2
+    assert capsys.readouterr().err.endswith("spl: the sound is not to my taste\n")
+
+
+def test_a_signal_stops_all(tmp_path, monkeypatch, capsys):
+    def hang():
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(60)
+
+    patch(monkeypatch, 1, hang)
+    started = time.monotonic()
+    assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 130
+    assert time.monotonic() - started < 30
+    assert "cells finished; resume with: spl train agent --resume runs/agent/" in capsys.readouterr().err
+
+
+def test_a_process_that_fails_otherwise_names_where_it_says_why(tmp_path, monkeypatch, capsys):
+    patch(monkeypatch, 1, lambda: 1 // 0)
+    assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 1
+    (folder,) = (tmp_path / "runs" / "agent").iterdir()
+    assert "Seed 1 failed: its process broke off with code 1, see runs/agent/" in capsys.readouterr().out
+    assert "ZeroDivisionError" in (folder / "seed-1" / parallel.OUTPUT).read_text()
+
+
+def test_the_cores_are_divided_and_a_number_of_threads_is_kept(monkeypatch):
+    monkeypatch.setattr(parallel, "allowed_cores", lambda: list(range(7)))
+    monkeypatch.setattr(parallel, "quota_of_cores", lambda: 6)
+
+    def threads(*words):
+        config = parse(TrainAgentsConfig, ["--seeds", "0-4", *words], prog="spl", aliases=ALIASES)
+        return with_threads(config).num_threads
+
+    assert threads("--parallel", "2") == 3
+    assert threads("--parallel", "4") == threads("--parallel", "9") == 1
+    assert threads("--parallel", "2", "--num_threads", "5") == 5
+
+
+def test_a_terminal_shows_all_and_lines_one_after_the_other(tmp_path, monkeypatch):
+    class Running(parallel.Cell):
+        def __init__(self, name, text):
+            self.name, self.output = name, tmp_path / name
+            self.output.write_text(text)
+
+        def __str__(self):
+            return self.name
+
+    cells = [Running("one", "a\nstep 1 of 9\n"), Running("two", "")]
+    said = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Board(said, lambda: "0 of 2 cells") as board:
+        board.show(cells)
+    assert all(word in said.file.getvalue() for word in ("0 of 2 cells", "step 1 of 9", "starts"))
+    monkeypatch.setattr(parallel, "PLAIN_S", 0.0)
+    said = Console(file=io.StringIO())
+    with Board(said, lambda: "") as board:
+        for _ in range(3):
+            board.show(cells)
+    assert said.file.getvalue() == "two: starts\none: step 1 of 9\ntwo: starts\n"
