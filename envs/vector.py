@@ -96,19 +96,19 @@ class VectorisedEnv:
         self.doubts: list[str] = self._envs.get_attr("doubts")[0]  # options that are best measured
 
     def _make(self) -> SyncVectorEnv | AsyncVectorEnv:
-        makers = [
-            functools.partial(make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
-        ]
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             sys.exit(1)  # a worker that imports the script which started it: the process above tells
         if not self.is_apart:
-            envs = [make() for make in makers]
+            envs = [Seeded(self.config, self.seed, index) for index in range(self.num_envs)]
             spaces = [env.observation_space for env in envs]
             check_alike(
                 self.config.id, [env.get_wrapper_attr("action_sizes") for env in envs], spaces, spaces[0]
             )
             ready = [functools.partial(_itself, env) for env in envs]
             return SyncVectorEnv(ready, autoreset_mode=AutoresetMode.SAME_STEP)
+        makers = [
+            functools.partial(make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
+        ]
         try:
             with one_thread_each(), gymnasium_quiet():
                 return Apart(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)

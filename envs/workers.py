@@ -25,7 +25,7 @@ THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THRE
 
 
 def make_seeded(config: EnvConfig, seed: int, index: int) -> Seeded:
-    """Make an environment, here or in a worker; that leaves signals to the process above and ends with it."""
+    """Make an environment in a worker, which leaves signals to the process above and ends with it."""
     serve_above()
     return Seeded(config, seed, index)
 

@@ -97,7 +97,8 @@ class Cell:
 
     def __init__(self, entry: "Entry", job: Job) -> None:
         self.entry, self.seed, self.output = entry, job.seed, job.place / OUTPUT
-        context = multiprocessing.get_context(START)
+        self.begun = self.output.stat().st_size if self.output.exists() else 0  # what an earlier one printed
+        context: Any = multiprocessing.get_context(START)
         self._receiver, sender = context.Pipe(duplex=False)
         self.process = context.Process(target=_serve, args=(job, sender))
         self.process.start()
@@ -133,7 +134,7 @@ class Cell:
         if not self.output.exists():
             return "starts"
         with self.output.open("rb") as file:
-            file.seek(max(0, self.output.stat().st_size - TAIL))
+            file.seek(max(self.begun, self.output.stat().st_size - TAIL))
             lines = file.read().decode(errors="replace").splitlines()
         return printable(lines[-1]) if lines else "starts"
 

@@ -60,6 +60,8 @@ def test_a_grid_is_trained_judged_and_resumed(tmp_path, monkeypatch, capsys):
     found = json.loads((cell / "outcome.json").read_text())["measures"]
     names = {"return": "all modalities", "video_only": "video only", "audio_only": "audio only"}
     assert found == {name: judged["conditions"][word]["mean"] for name, word in names.items()}
+    assert cli.main(["report", str(folder)]) == 0
+    assert "n_step 3" in (folder / "report.html").read_text()
     grown = ["ablate", "agent", "--resume", str(folder), "--vary.agent.n_step", "1,3,5"]
     assert cli.main(grown) == 0
     assert "3 x 1, options x seeds), 2 finished" in capsys.readouterr().err

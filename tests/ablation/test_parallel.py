@@ -111,14 +111,14 @@ def test_the_cores_are_divided_and_a_number_of_threads_is_kept(monkeypatch):
 
 def test_a_terminal_shows_all_and_lines_one_after_the_other(tmp_path, monkeypatch):
     class Running(parallel.Cell):
-        def __init__(self, name, text):
-            self.name, self.output = name, tmp_path / name
+        def __init__(self, name, text, begun=0):
+            self.name, self.output, self.begun = name, tmp_path / name, begun
             self.output.write_text(text)
 
         def __str__(self):
             return self.name
 
-    cells = [Running("one", "a\nstep 1 of 9\n"), Running("two", "")]
+    cells = [Running("one", "a\nstep 1 of 9\n"), Running("two", "before\n", begun=7)]
     said = Console(file=io.StringIO(), force_terminal=True, width=80)
     with Board(said, lambda: "0 of 2 cells") as board:
         board.show(cells)

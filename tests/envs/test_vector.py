@@ -47,6 +47,12 @@ def test_each_environment_has_seeds_of_its_own_that_repeat():
     assert reset_seed(2, 5) == reset_seed(2, 5, 0)
 
 
+def test_environments_made_here_leave_signals_as_they_are(monkeypatch):
+    """A run that is itself a worker, of a grid, is saved when the process above ends."""
+    monkeypatch.setattr("spl.envs.workers.serve_above", lambda: pytest.fail("it would end at once"))
+    envs_of(num_envs=2).close()
+
+
 @pytest.mark.parametrize("is_apart", [False, True], ids=["here", "apart"])
 def test_steps_are_those_of_the_environments_alone(is_apart):
     envs = envs_of(num_envs=2, is_apart=is_apart)
