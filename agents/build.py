@@ -136,7 +136,7 @@ def new_memory(config: TrainAgentConfig, envs: VectorisedEnv, folder: Path) -> R
         num_envs=config.num_envs,
         num_dimensions=len(envs.action_sizes),
         history=config.memory.history,
-        n_step=config.agent.n_step,
+        n_step=config.agent.longest_n_step,
         gamma=config.agent.gamma,
         folder=folder if config.memory.on_disk else None,
         slack=slack_of(config),
@@ -154,7 +154,7 @@ def saved_memory(config: TrainAgentConfig, folder: Path, *, mmap: bool, writable
     return ReplayMemory.load(
         folder / "memory",
         history=config.memory.history,
-        n_step=config.agent.n_step,
+        n_step=config.agent.longest_n_step,
         gamma=config.agent.gamma,
         capacity=config.memory.capacity,
         mmap=mmap,

@@ -1,6 +1,7 @@
 """The configuration of an agent's run, its directory, and the agent built from it."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -186,7 +187,15 @@ def build_agent(
     if config.agent.has_augmentation:
         augmentation = Augmentation(config.agent, spec, generator_of(config.seed, "augmentation"))
     generator = generator_of(config.seed, "exploration")
-    return MultimodalDqn(network, target, config.agent, generator, device, decoders, augmentation)
+    redraw = partial(redrawn, config, spec, sizes) if config.agent.reset_every_updates else None
+    return MultimodalDqn(network, target, config.agent, generator, device, decoders, augmentation, redraw)
+
+
+def redrawn(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes, update: int) -> MultimodalQNetwork:
+    """Return a network for the reset at an update; its weights follow from the seed and the update."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator_of(config.seed, f"reset {update}").integers(2**63)))
+        return build_network(config, spec, sizes)
 
 
 def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> MultimodalQNetwork:

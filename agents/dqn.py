@@ -6,25 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from spl.agents.augmentation import Augmentation
 from spl.agents.averaged import AveragedNetwork
-from spl.agents.decoupled import best, taken
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.exploration import best_actions
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
 from spl.agents.network import MultimodalQNetwork
-from spl.agents.quantiles import acted_on, quantile_regression
 from spl.agents.reconstruction import Decoders
+from spl.agents.resets import Redraw, reset
 from spl.agents.sparsity import Sparsity
+from spl.agents.targets import Answers, losses_of
 from spl.agents.thirds import asymmetric
 from spl.envs.actions import as_action
 from spl.records import Action, Batch, Following, Observation
 from spl.runs.threads import one_thread
 from spl.training.compile import compiled
-from spl.training.losses import temporal_difference
 
 
 class MultimodalDqn:
@@ -37,6 +36,7 @@ class MultimodalDqn:
         device: where the network lies.
         decoders: learn with the network, where ``config`` reconstructs.
         augmentation: changes what is learned, where ``config`` augments.
+        redraw: makes the networks of resets, where ``config`` resets.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class MultimodalDqn:
         device: torch.device,
         decoders: Decoders | None = None,
         augmentation: Augmentation | None = None,
+        redraw: Redraw | None = None,
     ) -> None:
         self.network = network.to(device)
         self.target = target.to(device).requires_grad_(False)
@@ -56,7 +57,7 @@ class MultimodalDqn:
         self.target.load_state_dict(network.state_dict())
         self.decoders = None if decoders is None else decoders.to(device)
         self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
-        self.augmentation = augmentation
+        self.augmentation, self.redraw = augmentation, redraw
         self.config = config
         self.generator = generator
         self.device = device
@@ -84,26 +85,13 @@ class MultimodalDqn:
             alone = one_thread() if len(stack.present) == 1 else nullcontext()
             with torch.inference_mode(), alone:
                 values = acting(*stack.to(self.device)).cpu().numpy()  # (E, A)
-            actions = np.where(explores, actions, self._best_actions(values))
+            actions = np.where(explores, actions, best_actions(values, self.sizes, self.generator))
         return [as_action(action) for action in actions]
 
     def see(self, observation: Observation) -> None:
         """Take the state of an observation that was collected into the statistics that normalise it."""
         if self.network.state is not None:
             self.network.state.norm.update(torch.from_numpy(observation.state))
-
-    def _best_actions(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the best of each dimension ``(E, J)`` by the values ``(E, A)``."""
-        ends = np.cumsum(self.sizes)[:-1]
-        return np.stack([self._best_of(part) for part in np.split(values, ends, axis=1)], axis=1)
-
-    def _best_of(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the place of the largest in each row of ``(E, n)``, of equal ones any alike."""
-        best: NDArray[np.int64] = values.argmax(axis=1)
-        is_best = values == values.max(axis=1, keepdims=True)
-        for env in np.flatnonzero(is_best.sum(axis=1) > 1):  # the generator is asked for nothing else
-            best[env] = self.generator.choice(np.flatnonzero(is_best[env]))
-        return best
 
     @property
     def has_thirds(self) -> bool:
@@ -113,10 +101,7 @@ class MultimodalDqn:
     def losses(self, batch: Batch, soon: Following | None = None) -> Tensor:
         """Return the temporal-difference loss of each transition, ``(B,)`` in float32.
 
-        ``delta = R + discount * Q_target(s', a*) - Q(s, a)``, where ``discount`` is ``gamma^m`` or 0 after
-        the task's end, and ``a*`` maximises ``Q_target(s', .)``, or with ``double`` ``Q(s', .)``. Where
-        there are several heads, their losses are added, each as much as `Heads.counting` says. With
-        ``quantiles`` each quantile of the return has such a target, and the loss is `quantile_regression`.
+        That of the whole transitions is `targets.losses_of`, of all heads.
 
         With thirds ``(3 B,)``: those of the whole transitions, then of the same as video alone and as audio
         alone (`thirds.asymmetric`), 0 where not both were present. ``soon`` is what came one step ahead; None
@@ -130,8 +115,6 @@ class MultimodalDqn:
         With augmentation all of this is of a batch that was changed at random.
 
         With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`).
-
-        Source: Mnih et al. (2015), Methods; van Hasselt et al. (2016), Deep RL with double Q-learning, eq. 4.
         """
         self._refresh()
         if self.augmentation is not None:
@@ -154,7 +137,12 @@ class MultimodalDqn:
         with torch.no_grad():
             rated = rating.values(*following)
             chosen = choosing.values(*following) if self.config.double else rated
-        return self._whole(trained.values(*now), rated, chosen, batch)
+            before = rating.values(*now) if self.config.munchausen else None
+        return self._whole(Answers(trained.values(*now), rated, chosen, before), batch)
+
+    def _whole(self, answers: Answers, batch: Batch) -> Tensor:
+        counting = self.network.counting(batch.present)  # (B, n)
+        return losses_of(answers, batch, counting, config=self.config, sizes=self.sizes)
 
     def _losses_in_views(self, batch: Batch, soon: Following | None) -> Tensor:
         trained, choosing, rating = self._networks()
@@ -172,7 +160,8 @@ class MultimodalDqn:
                 rated = chosen = views.part(size, 2 * size)
                 rate = views.whole[:size]
                 far = rate, choosing.values(*following)[0] if double else rate
-        whole = self._whole([values.whole], [far[0]], [far[1]], batch)
+            before = rating.values(*now) if self.config.munchausen else None
+        whole = self._whole(Answers([values.whole], [far[0]], [far[1]], before), batch)
         reward, discount, *_ = batch.following if soon is None else soon
         numbers = batch.action, reward, discount
         alone = asymmetric(values, rated, chosen, *numbers, sizes=self.sizes, huber=self.config.huber)
@@ -191,48 +180,52 @@ class MultimodalDqn:
             return self.network, self.network, self.target
         return self._low[0], self._low[0].copied, self._low[1].copied
 
-    def _whole(
-        self, values: Sequence[Tensor], rated: Sequence[Tensor], chosen: Sequence[Tensor], batch: Batch
-    ) -> Tensor:
-        """Return the loss ``(B,)`` of each head's ``(B, A)``, or quantiles ``(B, A, N)``, added up."""
-        counting = self.network.counting(batch.present)  # (B, n)
-        total = torch.zeros_like(batch.reward)
-        for head, (value, rate, choice) in enumerate(zip(values, rated, chosen, strict=True)):
-            chosen_next = best(acted_on(choice, self.config.risk), self.sizes)
-            following = taken(rate, chosen_next, self.sizes)  # (B,), or (B, N) of quantiles
-            value_taken = taken(value, batch.action, self.sizes)
-            if value.dim() == 2:
-                target = batch.reward + batch.discount * following
-                loss = temporal_difference(value_taken, target, huber=self.config.huber)
-            else:
-                target = batch.reward[:, None] + batch.discount[:, None] * following
-                loss = quantile_regression(value_taken, target, huber=self.config.huber)
-            total = total + loss * counting[:, head]
-        return total
-
     def _refresh(self) -> None:
         """Bring the copy that acts up to date, at most once per update."""
         if self._low is not None and self._is_stale:
             self._low[0].refresh()
         self._is_stale = False
 
-    def sync(self) -> None:
-        """Count an update, and move the target network when it is due."""
+    @property
+    def horizon(self) -> tuple[int, float] | None:
+        """How many rewards are summed now, and the discount, where they are annealed; else None."""
+        return self.config.horizon_at(self._num_since_reset) if self.config.is_annealed else None
+
+    @property
+    def _num_since_reset(self) -> int:
+        """Updates since the last reset, or the start."""
+        every = self.config.reset_every_updates
+        return self.num_updates if every is None else self.num_updates % every
+
+    def sync(self) -> Sequence[nn.Parameter]:
+        """Count an update, move the target network when it is due, and reset when that is.
+
+        Return the weights that were drawn anew: what an optimizer knows of them holds no longer.
+        """
         self.num_updates += 1
         self._is_stale = True
+        if self.redraw is not None and not self._num_since_reset:
+            anew = reset(self.network, self.redraw(self.num_updates))
+            self._begin_others()
+            return anew
         if self.averaged is not None:
-            self.averaged.update(self.num_updates)
+            self.averaged.update(self._num_since_reset)
         if self.num_updates % self.config.target_every_updates:
-            return
+            return ()
         with torch.no_grad():
             for kept, newest in zip(self.target.parameters(), self.network.parameters(), strict=True):
                 kept.lerp_(newest, self.config.target_tau)
         if self._low is not None:
             self._low[1].refresh()
+        return ()
 
     def begin_from(self, encoder: Mapping[str, Tensor]) -> None:
         """Let both networks begin with the weights of an encoder of the same shapes."""
         self.network.encoder.load_state_dict(encoder)
+        self._begin_others()
+
+    def _begin_others(self) -> None:
+        """Let the target network and the average begin with the network's weights."""
         self.target.load_state_dict(self.network.state_dict())
         if self.averaged is not None:
             self.averaged.begin_from(self.network)

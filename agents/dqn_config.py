@@ -31,6 +31,18 @@ class DqnConfig:
     max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: off
     gamma: Share = 0.95  # discount per step
     n_step: Count = 1  # rewards summed before the bootstrap
+    n_step_start: Count | None = (
+        None  # n_step at the start and after a reset, which then nears it; null: n_step
+    )
+    gamma_start: ShareBelow1 | None = None  # gamma at the start and after a reset, likewise; null: gamma
+    anneal_updates: Count = 10_000  # updates in which n_step and gamma come from their starts to their ends
+    reset_every_updates: Count | None = (
+        None  # updates between resets: heads anew, the encoder half; null: none
+    )
+    munchausen: Share = (
+        0.0  # share of the soft policy's log-probability in the reward (Munchausen: 0.9); 0: off
+    )
+    munchausen_temperature: Positive = 0.03  # temperature of that policy, in units of return
     double: bool = True  # double Q-learning: the target network evaluates the network's choice
     dueling: bool = True  # separate value and advantages
     reward_scale: Positive = 1.0  # factor of the rewards before they are stored
@@ -72,6 +84,7 @@ class DqnConfig:
                 )
         if self.risk != 1.0 and self.quantiles is None:
             raise ValueError(f"risk={self.risk:g} needs quantiles to choose among: set --agent.quantiles 32")
+        self._check_updates()
         ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
         reason = HEADS[self.fusion].no_dueling
         if self.dueling and reason is not None:
@@ -86,6 +99,51 @@ class DqnConfig:
                 f"thirds=asymmetric needs a head that reads both streams, and fusion={self.fusion} {reason}: "
                 "set --agent.fusion joint or --agent.thirds none"
             )
+
+    def _check_updates(self) -> None:
+        if self.munchausen and self.double:
+            raise ValueError(
+                f"munchausen={self.munchausen:g} learns a soft policy's value, which has no best action for "
+                "double to choose: set --agent.double false"
+            )
+        if self.munchausen_temperature != DqnConfig.munchausen_temperature and not self.munchausen:
+            raise ValueError(
+                f"munchausen_temperature={self.munchausen_temperature:g} is of munchausen alone: "
+                "set --agent.munchausen 0.9"
+            )
+        if self.gamma_start is not None and self.gamma == 1.0:
+            raise ValueError("gamma=1 is never neared from gamma_start: set --agent.gamma below 1")
+        if self.anneal_updates != DqnConfig.anneal_updates and not self.is_annealed:
+            raise ValueError(
+                f"anneal_updates={self.anneal_updates} anneals nothing: set --agent.n_step_start or "
+                "--agent.gamma_start"
+            )
+
+    @property
+    def is_annealed(self) -> bool:
+        """Whether ``n_step`` or ``gamma`` are others at the start."""
+        return self.n_step_start is not None or self.gamma_start is not None
+
+    @property
+    def longest_n_step(self) -> int:
+        """The most rewards that are ever summed."""
+        return max(self.n_step, self.n_step_start or 1)
+
+    def horizon_at(self, update: int) -> tuple[int, float]:
+        """Return ``n_step`` and ``gamma`` at an update, counted from the start or the last reset.
+
+        ``n = round(n_1 (n_0 / n_1)^u)`` and ``1 - gamma = (1 - gamma_1) ((1 - gamma_0) / (1 - gamma_1))^u``
+        with ``u = max(0, 1 - update / anneal_updates)``, from the starts with 0 to the ends with 1.
+
+        Source: Schwarzer et al. (2023), Bigger, better, faster.
+        """
+        left = max(0.0, 1.0 - update / self.anneal_updates)
+        n_step, gamma = self.n_step, self.gamma
+        if self.n_step_start is not None:
+            n_step = round(n_step * (self.n_step_start / n_step) ** left)
+        if self.gamma_start is not None:
+            gamma = 1.0 - (1.0 - gamma) * ((1.0 - self.gamma_start) / (1.0 - gamma)) ** left
+        return n_step, gamma
 
     @property
     def has_augmentation(self) -> bool:

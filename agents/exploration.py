@@ -1,4 +1,4 @@
-"""Exploration: schedules of random actions, and modality dropout; no network."""
+"""Exploration: schedules of random actions, the best of equal ones, and modality dropout; no network."""
 
 from typing import Any
 
@@ -19,6 +19,23 @@ def linear_epsilon(step: int, *, start: float, end: float, warmup_steps: int, de
         return start if step < warmup_steps else end
     share = min(max((step - warmup_steps) / decay_steps, 0.0), 1.0)
     return start + share * (end - start)
+
+
+def best_actions(
+    values: NDArray[np.float32], sizes: tuple[int, ...], generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the best of each dimension ``(E, J)``, of ``sizes``, by the values ``(E, A)``."""
+    parts = np.split(values, np.cumsum(sizes)[:-1], axis=1)
+    return np.stack([best_of(part, generator) for part in parts], axis=1)
+
+
+def best_of(values: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return the place of the largest in each row of ``(E, n)``, of equal ones any alike."""
+    best: NDArray[np.int64] = values.argmax(axis=1)
+    is_best = values == values.max(axis=1, keepdims=True)
+    for env in np.flatnonzero(is_best.sum(axis=1) > 1):  # the generator is asked for nothing else
+        best[env] = generator.choice(np.flatnonzero(is_best[env]))
+    return best
 
 
 class ModalityDropout:

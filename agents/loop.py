@@ -263,6 +263,8 @@ def learn(
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
     while progress.is_learning:
+        if (horizon := agent.horizon) is not None:
+            memory.look_ahead(*horizon)
         if not progress.drawn.size:
             progress.drawn, progress.weights = curriculum.draw(config.mini_buffer, progress.step)
             progress.replays_due -= 1
@@ -281,7 +283,8 @@ def learn(
             loss = descend(losses, weights, optimizer, parameters, max_grad_norm=max_grad_norm)
         except NonFiniteError as error:
             raise NonFiniteBatch(batch, losses.detach(), soon) from error
-        agent.sync()  # before the yield: a caller may stop there, and the update must be whole
+        for weight in agent.sync():  # before the yield: a caller may stop there, and the update must be whole
+            optimizer.state.pop(weight, None)
         curriculum.see(places, views[0])
         progress.drawn = later
         progress.weights = None if progress.weights is None else progress.weights[config.batch_size :]

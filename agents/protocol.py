@@ -1,5 +1,6 @@
-"""The interface that the loop expects of an agent: six methods, a network and a flag."""
+"""The interface that the loop expects of an agent: six methods, a network and two facts."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -36,8 +37,16 @@ class Agent(Protocol):
         """Return the losses of whole transitions without a graph, ``(B,)``."""
         ...
 
-    def sync(self) -> None:
-        """Follow an update of the network (target networks and counters)."""
+    @property
+    def horizon(self) -> tuple[int, float] | None:
+        """How many rewards are summed now, and the discount; None: as the memory was made."""
+        ...
+
+    def sync(self) -> Sequence[nn.Parameter]:
+        """Follow an update of the network (target networks and counters).
+
+        Return the weights that began anew with it: what an optimizer knows of them holds no longer.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -139,7 +139,17 @@ class ReplayMemory(Rings):
 
     def one_ahead(self, places: NDArray[np.int64]) -> Following | None:
         """Return what came one step ahead at places of :meth:`draw`; None where :meth:`at` tells it."""
-        return None if self.n_step == 1 else self._windows.one_ahead(places)
+        return None if self._windows.n_step == 1 else self._windows.one_ahead(places)
+
+    def look_ahead(self, n_step: int, gamma: float) -> None:
+        """From now on sum ``n_step`` rewards at most, discounted by ``gamma``; what is sampleable stays.
+
+        Raises:
+            ValueError: if ``n_step`` is not in 1..``self.n_step``, for which the memory was made.
+        """
+        if not 1 <= n_step <= self.n_step:
+            raise ValueError(f"n_step must be in 1..{self.n_step}, as this memory was made, got {n_step}")
+        self._windows.look_ahead(n_step, gamma)
 
     def actions_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the actions ``(B,)``, or ``(B, J)``, of the transitions at places of :meth:`draw`."""

@@ -25,12 +25,15 @@ class Windows:
     def __init__(self, flat: Fields, num_envs: int, history: int, n_step: int, gamma: float) -> None:
         self.flat = flat
         self.num_envs = num_envs
-        self.n_step = n_step
-        self.gamma = gamma
         self.mirror: Mirror | None = None  # where stacks are made, if not here
+        self._around = np.arange(1 - history, 2)  # steps from the oldest of a stack to the next observation
+        self.look_ahead(n_step, gamma)
+
+    def look_ahead(self, n_step: int, gamma: float) -> None:
+        """Put transitions together over other steps, or discount them otherwise, from now on."""
+        self.n_step, self.gamma = n_step, gamma
         self._steps_ahead = np.arange(n_step)
         self._powers = gamma ** np.arange(n_step + 1, dtype=np.float64)
-        self._around = np.arange(1 - history, 2)  # steps from the oldest of a stack to the next observation
 
     def batch(self, newest: NDArray[np.int64]) -> Batch:
         """Return the transitions at places ``newest`` ``(B,)``; tensors may share memory."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.exploration import best_of
 from spl.agents.heads import fuse_normalised
 from spl.agents.history import Stack
 from spl.agents.network import MultimodalQNetwork
@@ -352,11 +353,11 @@ def test_of_equal_values_any_is_chosen_and_else_nothing_is_drawn() -> None:
     network = network_of()
     agent = agent_of(network, network_of())
     values = np.array([[1.0, 3.0, 3.0, 0.0], [2.0, 1.0, 0.0, 0.0]], np.float32)
-    chosen = np.stack([agent._best_of(values) for _ in range(400)])
+    chosen = np.stack([best_of(values, agent.generator) for _ in range(400)])
     assert set(chosen[:, 0]) == {1, 2}
     assert 150 < (chosen[:, 0] == 1).sum() < 250
     assert set(chosen[:, 1]) == {0}
     before = agent.generator.bit_generator.state
-    assert agent._best_of(values[1:]).tolist() == [0]
+    assert best_of(values[1:], agent.generator).tolist() == [0]
     assert agent.generator.bit_generator.state == before
-    assert agent._best_of(np.full((1, 3), np.nan, np.float32)).tolist() == [0]
+    assert best_of(np.full((1, 3), np.nan, np.float32), agent.generator).tolist() == [0]
