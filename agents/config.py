@@ -11,8 +11,9 @@ from spl.agents.augmentation import Augmentation
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.custom_network import check_two_streams, maker_of
 from spl.agents.decoupled import Sizes
-from spl.agents.dqn import MultimodalDqn
+from spl.agents.dqn import Companions, MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.implicit import Fractions
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders
 from spl.config.options import PathName
@@ -183,12 +184,18 @@ def build_agent(
             build_network(config, spec, sizes).to(memory_format=torch.channels_last) for _ in range(2)
         )
         decoders = Decoders(network.encoder) if config.agent.has_decoders(spec) else None
-    augmentation = None
+    companions = Companions(decoders)
     if config.agent.has_augmentation:
         augmentation = Augmentation(config.agent, spec, generator_of(config.seed, "augmentation"))
+        companions = companions._replace(augmentation=augmentation)
+    if config.agent.reset_every_updates:
+        companions = companions._replace(redraw=partial(redrawn, config, spec, sizes))
+    if config.agent.kind_of_head == "implicit":
+        assert config.agent.num_quantiles is not None
+        fractions = Fractions(config.agent.num_quantiles, generator_of(config.seed, "fractions"))
+        companions = companions._replace(fractions=fractions)
     generator = generator_of(config.seed, "exploration")
-    redraw = partial(redrawn, config, spec, sizes) if config.agent.reset_every_updates else None
-    return MultimodalDqn(network, target, config.agent, generator, device, decoders, augmentation, redraw)
+    return MultimodalDqn(network, target, config.agent, generator, device, companions)
 
 
 def redrawn(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes, update: int) -> MultimodalQNetwork:
@@ -213,8 +220,9 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> M
         dueling=config.agent.dueling,
         fusion=config.agent.fusion,
         has_thirds=config.agent.no_thirds(spec) is None,
-        make_head=maker_of(config.agent.head),
-        quantiles=config.agent.quantiles,
+        make_head=maker_of(config.agent.own_head),
+        quantiles=config.agent.num_quantiles,
+        is_implicit=config.agent.kind_of_head == "implicit",
         risk=config.agent.risk,
         num_state=spec.state,
         state_features=config.agent.state_features,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from spl.agents.averaged import AveragedNetwork
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import best_actions
 from spl.agents.history import Stack
+from spl.agents.implicit import Fractions
 from spl.agents.low_precision import LowPrecision
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders
@@ -26,6 +27,15 @@ from spl.runs.threads import one_thread
 from spl.training.compile import compiled
 
 
+class Companions(NamedTuple):
+    """What an agent has beside its networks where its options ask for it; None: they do not."""
+
+    decoders: Decoders | None = None  # learn with the network
+    augmentation: Augmentation | None = None  # changes what is learned
+    redraw: Redraw | None = None  # makes the networks of resets
+    fractions: Fractions | None = None  # at which implicit quantiles are learned
+
+
 class MultimodalDqn:
     """Epsilon-greedy Q-learning with a target network; one loss per transition.
 
@@ -34,9 +44,7 @@ class MultimodalDqn:
         config: the options named in :class:`DqnConfig`.
         generator: owns exploration.
         device: where the network lies.
-        decoders: learn with the network, where ``config`` reconstructs.
-        augmentation: changes what is learned, where ``config`` augments.
-        redraw: makes the networks of resets, where ``config`` resets.
+        companions: what ``config`` asks for.
     """
 
     def __init__(
@@ -46,18 +54,16 @@ class MultimodalDqn:
         config: DqnConfig,
         generator: np.random.Generator,
         device: torch.device,
-        decoders: Decoders | None = None,
-        augmentation: Augmentation | None = None,
-        redraw: Redraw | None = None,
+        companions: Companions = Companions(),  # noqa: B008  a tuple, which nobody changes
     ) -> None:
         self.network = network.to(device)
         self.target = target.to(device).requires_grad_(False)
         if self.network.state is not None and self.target.state is not None:
             self.target.state.norm = self.network.state.norm
         self.target.load_state_dict(network.state_dict())
-        self.decoders = None if decoders is None else decoders.to(device)
+        self.decoders = None if companions.decoders is None else companions.decoders.to(device)
         self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
-        self.augmentation, self.redraw = augmentation, redraw
+        self.augmentation, self.redraw, self.fractions = companions[1:]
         self.config = config
         self.generator = generator
         self.device = device
@@ -121,47 +127,55 @@ class MultimodalDqn:
             batch, soon = self.augmentation(batch, soon)
         if self.decoders is not None and not self.decoders.is_begun:
             self.decoders.begin(batch)
-        given = (batch, soon) if self.has_thirds else (batch,)
+        fractions = None if self.fractions is None else self.fractions.draw(batch.size, self.device)
+        given = (batch, fractions, soon) if self.has_thirds else (batch, fractions)
         return self._losses(*given) if self._sparsity is None else self._sparsity.drawing(self._losses, given)
 
     def score(self, batch: Batch) -> Tensor:
         """Return the losses ``(B,)`` of the whole transitions, without a graph, of a batch of any size."""
         self._refresh()
+        fractions = None if self.fractions is None else self.fractions.fixed(batch.size, self.device)
         with torch.no_grad():
-            return self._losses_of(batch)
+            return self._losses_of(batch, fractions)
 
-    def _losses_of(self, batch: Batch) -> Tensor:
+    def _losses_of(self, batch: Batch, fractions: tuple[Tensor, Tensor] | None) -> Tensor:
         trained, choosing, rating = self._networks()
+        at, at_next = ((), ()) if fractions is None else ((fractions[0],), (fractions[1],))
+        is_apart = self.config.double or fractions is not None  # what chooses, from what is rated
         now = (batch.video, batch.audio, batch.present, batch.state)
         following = (batch.next_video, batch.next_audio, batch.next_present, batch.next_state)
         with torch.no_grad():
-            rated = rating.values(*following)
-            chosen = choosing.values(*following) if self.config.double else rated
+            rated = rating.values(*following, *at_next)
+            chosen = choosing.values(*following) if is_apart else rated
             before = rating.values(*now) if self.config.munchausen else None
-        return self._whole(Answers(trained.values(*now), rated, chosen, before), batch)
+        return self._whole(Answers(trained.values(*now, *at), rated, chosen, before, *at), batch)
 
     def _whole(self, answers: Answers, batch: Batch) -> Tensor:
         counting = self.network.counting(batch.present)  # (B, n)
         return losses_of(answers, batch, counting, config=self.config, sizes=self.sizes)
 
-    def _losses_in_views(self, batch: Batch, soon: Following | None) -> Tensor:
+    def _losses_in_views(
+        self, batch: Batch, fractions: tuple[Tensor, Tensor] | None, soon: Following | None
+    ) -> Tensor:
         trained, choosing, rating = self._networks()
+        at, at_next = ((), ()) if fractions is None else ((fractions[0],), (fractions[1],))
+        is_apart = self.config.double or fractions is not None  # what chooses, from what is rated
         now = (batch.video, batch.audio, batch.present, batch.state)
         following = (batch.next_video, batch.next_audio, batch.next_present, batch.next_state)
-        values, size, double = trained.views(*now), len(batch.action), self.config.double
+        values, size = trained.views(*now, *at), len(batch.action)
         with torch.no_grad():
             if soon is None:
-                rated = rating.views(*following, has_alone=not double)
-                chosen = choosing.views(*following) if double else rated
+                rated = rating.views(*following, *at_next, has_alone=not is_apart)
+                chosen = choosing.views(*following) if is_apart else rated
                 far = rated.whole, chosen.whole
             else:
                 both = [torch.cat(pair) for pair in zip(following, soon[2:], strict=True)]
-                views = rating.views(*both)  # in one pass
+                views = rating.views(*both, *(one.repeat(2, 1) for one in at_next))  # in one pass
                 rated = chosen = views.part(size, 2 * size)
                 rate = views.whole[:size]
-                far = rate, choosing.values(*following)[0] if double else rate
+                far = rate, choosing.values(*following)[0] if is_apart else rate
             before = rating.values(*now) if self.config.munchausen else None
-        whole = self._whole(Answers([values.whole], [far[0]], [far[1]], before), batch)
+        whole = self._whole(Answers([values.whole], [far[0]], [far[1]], before, *at), batch)
         reward, discount, *_ = batch.following if soon is None else soon
         numbers = batch.action, reward, discount
         alone = asymmetric(values, rated, chosen, *numbers, sizes=self.sizes, huber=self.config.huber)
@@ -177,8 +191,9 @@ class MultimodalDqn:
     def _networks(self) -> tuple[Any, Any, Any]:
         """Return the networks that are trained, that choose, and that rate."""
         if self._low is None:
-            return self.network, self.network, self.target
-        return self._low[0], self._low[0].copied, self._low[1].copied
+            return self.network, self.network if self.config.double else self.target, self.target
+        trained, rating = self._low[0], self._low[1].copied
+        return trained, trained.copied if self.config.double else rating, rating
 
     def _refresh(self) -> None:
         """Bring the copy that acts up to date, at most once per update."""
@@ -256,8 +271,8 @@ class MultimodalDqn:
     @property
     def _others(self) -> dict[str, Any]:
         """What else has a state, by its name there."""
-        others = {"decoders": self.decoders, "averaged": self.averaged, "augmentation": self.augmentation}
-        return {name: one for name, one in others.items() if one is not None}
+        names = ("decoders", "averaged", "augmentation", "fractions")
+        return {name: one for name in names if (one := getattr(self, name)) is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, counters and generators."""

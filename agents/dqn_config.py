@@ -21,6 +21,9 @@ from spl.config.ranges import (
 )
 from spl.records import StreamSpec
 
+HEADS_OF_OURS = ("mean", "quantile", "implicit")
+DEFAULT_QUANTILES = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class DqnConfig:
@@ -49,9 +52,11 @@ class DqnConfig:
     reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
     huber: bool = True  # clip each sample's gradient at 1
     state_features: Count = 64  # width of the layer that reads a state vector, where there is one
-    quantiles: Quantiles | None = None  # of the return, learned in place of its mean; null: the mean
+    head: Named | None = (
+        None  # mean, quantile, implicit, or module:Class; null: mean, with quantiles quantile
+    )
+    quantiles: Quantiles | None = None  # of the return, learned in place of its mean; null: 32, if any
     risk: ShareAbove0 = 1.0  # act by the mean of the worst share of the quantiles; 1: of all
-    head: Named | None = None  # module:Class of your own for Q-values; in YAML: arguments too
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
     thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
     reconstruction: NotNegative = 0.0  # weight of rebuilding both modalities from each view; 0: no decoders
@@ -76,13 +81,8 @@ class DqnConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.head is not None:
-            parts_of_named(self.head, "head")
-            if self.quantiles is not None:
-                raise ValueError(
-                    f"quantiles={self.quantiles} are those of our own head: leave agent.head or quantiles out"
-                )
-        if self.risk != 1.0 and self.quantiles is None:
+        self._check_head()
+        if self.risk != 1.0 and self.num_quantiles is None:
             raise ValueError(f"risk={self.risk:g} needs quantiles to choose among: set --agent.quantiles 32")
         self._check_updates()
         ModalityDropout.check(self.modality_dropout, self.modality_dropout_steps)
@@ -98,6 +98,43 @@ class DqnConfig:
             raise ValueError(
                 f"thirds=asymmetric needs a head that reads both streams, and fusion={self.fusion} {reason}: "
                 "set --agent.fusion joint or --agent.thirds none"
+            )
+
+    @property
+    def own_head(self) -> Named | None:
+        """The class of the user's own that makes Q-values; None: one of ours does."""
+        return None if self.head in (None, *HEADS_OF_OURS) else self.head
+
+    @property
+    def kind_of_head(self) -> str:
+        """What the head learns: ``mean``, ``quantile``, ``implicit``, or ``own``."""
+        if self.head is None:
+            return "mean" if self.quantiles is None else "quantile"
+        return str(self.head) if self.own_head is None else "own"
+
+    @property
+    def num_quantiles(self) -> int | None:
+        """How many quantiles of the return are learned; None: its mean."""
+        if self.kind_of_head not in ("quantile", "implicit"):
+            return None
+        return DEFAULT_QUANTILES if self.quantiles is None else self.quantiles
+
+    @property
+    def risk_among_quantiles(self) -> float:
+        """The worst share of a head's quantiles that is acted on; an implicit head gives no others."""
+        return 1.0 if self.kind_of_head == "implicit" else self.risk
+
+    def _check_head(self) -> None:
+        if self.own_head is not None:
+            if isinstance(self.own_head, str) and ":" not in self.own_head:
+                known = ", ".join(HEADS_OF_OURS)
+                raise ValueError(f"head must be {known}, or module:Class of your own, got {self.head!r}")
+            parts_of_named(self.own_head, "head")
+        if self.quantiles is not None and self.num_quantiles is None:
+            whose = "our own head" if self.kind_of_head == "own" else "another head"
+            raise ValueError(
+                f"quantiles={self.quantiles} are those of {whose}: set --agent.head quantile or implicit, or "
+                "leave agent.head or quantiles out"
             )
 
     def _check_updates(self) -> None:

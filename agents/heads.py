@@ -72,12 +72,23 @@ class Heads(nn.ModuleList):
 
     @abstractmethod
     def values(
-        self, encoder: TwoStreamEncoder, streams: Features, present: Tensor, beside: Tensor | None = None
+        self,
+        encoder: TwoStreamEncoder,
+        streams: Features,
+        present: Tensor,
+        beside: Tensor | None = None,
+        fractions: Tensor | None = None,
     ) -> list[Tensor]:
         """Return the ``n`` times ``(B, A)`` that are trained, for ``present (B, 2)``.
 
-        ``beside`` is what joins at the joint code, as `TwoStreamEncoder.code` takes it.
+        ``beside`` is what joins at the joint code, as `TwoStreamEncoder.code` takes it; ``fractions (B, N)``
+        say which quantiles implicit heads give.
         """
+
+    def of(self, head: int, code: Tensor, fractions: Tensor | None = None) -> Tensor:
+        """Return what one head makes of ``code (B, D)``."""
+        values: Tensor = self[head](code) if fractions is None else self[head](code, fractions)
+        return values
 
     @abstractmethod
     def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
@@ -96,10 +107,15 @@ class JointHead(Heads):
         return [encoder.features]
 
     def values(
-        self, encoder: TwoStreamEncoder, streams: Features, present: Tensor, beside: Tensor | None = None
+        self,
+        encoder: TwoStreamEncoder,
+        streams: Features,
+        present: Tensor,
+        beside: Tensor | None = None,
+        fractions: Tensor | None = None,
     ) -> list[Tensor]:
         """Return the head's ``(B, A)``."""
-        return [self[0](encoder.code(streams, present, beside))]
+        return [self.of(0, encoder.code(streams, present, beside), fractions)]
 
     def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
         """Return the head's ``(B, A)``."""
@@ -128,11 +144,16 @@ class StreamHeads(Heads):
         return [size for size in encoder.stream_features if size]
 
     def values(
-        self, encoder: TwoStreamEncoder, streams: Features, present: Tensor, beside: Tensor | None = None
+        self,
+        encoder: TwoStreamEncoder,
+        streams: Features,
+        present: Tensor,
+        beside: Tensor | None = None,
+        fractions: Tensor | None = None,
     ) -> list[Tensor]:
         """Return ``(B, A)`` of each stream that is built."""
         built = [part for part in streams if part is not None]
-        return [head(part) for head, part in zip(self, built, strict=True)]
+        return [self.of(head, part, fractions) for head, part in enumerate(built)]
 
     def fused(self, values: Sequence[Tensor], present: Tensor) -> Tensor:
         """Return the normalised mean ``(B, A)``, of each dimension for itself."""

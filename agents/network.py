@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from spl.agents.decoupled import Sizes
 from spl.agents.heads import HEADS, Fusion, MakeHead, QHead
+from spl.agents.implicit import ImplicitHead
 from spl.agents.quantiles import acted_on
 from spl.agents.state_norm import StateStream
 from spl.agents.thirds import Views, only
@@ -26,6 +27,7 @@ class MultimodalQNetwork(nn.Module):
         sizes: of the action's dimensions.
         dueling, fusion, has_thirds, make_head: as above.
         quantiles: ``N`` of the return that each head of ours learns, privileged ones aside; None: its mean.
+        is_implicit: whether these are asked for by ``tau`` (`spl.agents.implicit`), as many as then is said.
         risk: share of the worst quantiles whose mean is acted on (`spl.agents.quantiles`).
         num_state: ``S``, numbers of the state; 0: none.
         state_features: width of the layer that reads it.
@@ -44,6 +46,7 @@ class MultimodalQNetwork(nn.Module):
         has_thirds: bool = False,
         make_head: MakeHead | None = None,
         quantiles: int | None = None,
+        is_implicit: bool = False,
         risk: float = 1.0,
         num_state: int = 0,
         state_features: int = 64,
@@ -52,6 +55,8 @@ class MultimodalQNetwork(nn.Module):
         of_means: MakeHead = partial(QHead, dueling=dueling) if make_head is None else make_head
         if make_head is None:
             make_head = partial(QHead, dueling=dueling, quantiles=quantiles)
+            if is_implicit:
+                make_head, risk = partial(ImplicitHead, dueling=dueling, risk=risk), 1.0
         self.encoder = encoder
         if not HEADS[fusion].reads_code:
             encoder.leave_out_code()
@@ -82,11 +87,19 @@ class MultimodalQNetwork(nn.Module):
         return found
 
     def values(
-        self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None = None
+        self,
+        video: Tensor,
+        audio: Tensor,
+        present: Tensor,
+        state: Tensor | None = None,
+        fractions: Tensor | None = None,
     ) -> list[Tensor]:
-        """Return the ``(B, A)`` that are trained, or ``(B, A, N)`` of quantiles: one per head."""
+        """Return the ``(B, A)`` that are trained, or ``(B, A, N)`` of quantiles: one per head.
+
+        Implicit quantiles are those at ``fractions (B, N)``; None: those that are acted on.
+        """
         streams = self.encoder.streams(video, audio, present)
-        return self.heads.values(self.encoder, streams, present, self.beside(state))
+        return self.heads.values(self.encoder, streams, present, self.beside(state), fractions)
 
     def counting(self, present: Tensor) -> Tensor:
         """Return ``(B, n)``, by which the loss of each of :meth:`values` counts."""
@@ -98,6 +111,7 @@ class MultimodalQNetwork(nn.Module):
         audio: Tensor,
         present: Tensor,
         state: Tensor | None = None,
+        fractions: Tensor | None = None,
         *,
         has_alone: bool = True,
     ) -> Views:
@@ -105,6 +119,7 @@ class MultimodalQNetwork(nn.Module):
 
         Args:
             video, audio, present, state: as of :meth:`forward`.
+            fractions: of the whole view, as of :meth:`values`.
             has_alone: whether those of each modality alone are asked for.
         """
         assert self.privileged is not None
@@ -114,8 +129,8 @@ class MultimodalQNetwork(nn.Module):
         codes = tuple(
             self.encoder.code(self.encoder.gated(features, one), one, beside) for one in flags
         )  # (B, D) each
-        whole, *alone = (self.heads[0](code) for code in codes)
-        alone = [acted_on(values, self.risk) for values in alone]
+        whole = self.heads.of(0, codes[0], fractions)
+        alone = [acted_on(self.heads.of(0, code), self.risk) for code in codes[1:]]
         return Views(whole, tuple(alone), tuple(head(codes[0]) for head in self.privileged), codes)
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None = None) -> Tensor:

@@ -19,7 +19,9 @@ def middles(num_quantiles: int, like: Tensor) -> Tensor:
     return (torch.arange(num_quantiles, device=like.device, dtype=like.dtype) + 0.5) / num_quantiles
 
 
-def quantile_regression(values: Tensor, targets: Tensor, *, huber: bool) -> Tensor:
+def quantile_regression(
+    values: Tensor, targets: Tensor, *, huber: bool, fractions: Tensor | None = None
+) -> Tensor:
     """Return how far quantiles lie from those of a target distribution, per sample.
 
     ``2 sqrt(N) mean_ij |tau_i - 1[delta_ij < 0]| L(delta_ij)`` with ``delta_ij = y_j - theta_i``, and ``L``
@@ -35,6 +37,7 @@ def quantile_regression(values: Tensor, targets: Tensor, *, huber: bool) -> Tens
         values: ``theta (B, N)``, in units of return.
         targets: ``y (B, M)``, detached; each as probable as another.
         huber: as above.
+        fractions: ``tau (B, N)`` of the values; None: the middles of equal shares.
 
     Returns:
         ``(B,)``, non-negative.
@@ -42,7 +45,8 @@ def quantile_regression(values: Tensor, targets: Tensor, *, huber: bool) -> Tens
     Raises:
         ValueError: if the shapes are others.
 
-    Source: Dabney et al. (2018), equations 9 and 10, kappa 1.
+    Source: Dabney et al. (2018), equations 9 and 10, kappa 1; with drawn ``tau`` equation 3 of Dabney et al.
+    (2018), Implicit quantile networks.
     """
     if values.dim() != 2 or targets.dim() != 2 or len(values) != len(targets):
         raise ValueError(
@@ -50,7 +54,8 @@ def quantile_regression(values: Tensor, targets: Tensor, *, huber: bool) -> Tens
         )
     delta = targets[:, None] - values[:, :, None]  # (B, N, M)
     far = functional.huber_loss(delta, torch.zeros_like(delta), reduction="none") if huber else delta.abs()
-    tau = middles(values.shape[1], values)[:, None]  # (N, 1)
+    tau = middles(values.shape[1], values)[None] if fractions is None else fractions  # (1 or B, N)
+    tau = tau[:, :, None]
     scale = 2 * math.sqrt(values.shape[1])
     loss: Tensor = scale * ((tau - (delta < 0).to(tau.dtype)).abs() * far).mean(dim=(1, 2))
     return loss

@@ -24,6 +24,7 @@ class Answers(NamedTuple):
     rated: Sequence[Tensor]  # the target network of s'
     chosen: Sequence[Tensor]  # the one that chooses, of s'
     before: Sequence[Tensor] | None = None  # the target network of s, with munchausen
+    fractions: Tensor | None = None  # (B, N), at which implicit quantiles `values` are
 
     def of_head(self, head: int) -> "tuple[Tensor, Tensor, Tensor, Tensor | None]":
         """Return those of one head."""
@@ -61,7 +62,7 @@ def losses_of(answers: Answers, batch: Batch, counting: Tensor, *, config: DqnCo
             loss = temporal_difference(value_taken, target, huber=config.huber)
         else:
             target = reward[:, None] + batch.discount[:, None] * following
-            loss = quantile_regression(value_taken, target, huber=config.huber)
+            loss = quantile_regression(value_taken, target, huber=config.huber, fractions=answers.fractions)
         total = total + loss * counting[:, head]
     return total
 
@@ -70,10 +71,10 @@ def _ahead(
     rate: Tensor, choice: Tensor, before: Tensor | None, batch: Batch, config: DqnConfig, sizes: Sizes
 ) -> tuple[Tensor, Tensor]:
     """Return a head's reward ``(B,)``, and the value of what follows ``(B,)``, or ``(B, N)``."""
-    policy = acted_on(choice, config.risk)
+    policy = acted_on(choice, config.risk_among_quantiles)
     if before is None:
         return batch.reward, taken(rate, best(policy, sizes), sizes)
     soft: Any = {"temperature": config.munchausen_temperature, "sizes": sizes}
-    now = acted_on(before, config.risk)
+    now = acted_on(before, config.risk_among_quantiles)
     more = munchausen_reward(now, batch.action, share=config.munchausen, **soft)
     return batch.reward + more, soft_value(rate, policy, **soft)

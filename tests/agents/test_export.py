@@ -81,7 +81,7 @@ def agent_of(name):
     stream = "mlp" if "audio_features" in options else "conv"
     chosen = spl.TrainAgentConfig(
         env=spl.EnvConfig(id=name, video_size=(36, 36), **options),
-        agent=DqnConfig(),
+        agent=DqnConfig(head="implicit", risk=0.5) if name == "buttons" else DqnConfig(),
         encoder=spl.EncoderConfig(audio_stream=stream, video_features=16, audio_features=16, features=16),
     )
     adapter = AudioVisualEnv(env, chosen.env)
