@@ -8,7 +8,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 # Without compiled files every process of a test takes three times as long to import torch and the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint check docs clean
+.PHONY: demo test lint check docs tutorial clean
 
 demo: .venv/core
 	$(BIN)/spl train agent $(DEMO)
@@ -25,6 +25,9 @@ lint: .venv/dev
 	$(BIN)/mypy -p spl
 
 check: lint test
+
+tutorial: .venv/core
+	$(BIN)/python scripts/site/notebook.py docs/tutorial/crossing.ipynb
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+PAGES = {f"{name}.md": f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")}
+PAGES["README.md"] = "index.md"
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")  # to a file: not to a heading here, not https:
 FILM = re.compile(r"\[!\[([^\]]*)\]\(([^)\s]+)\)\]\(([^)\s]+\.mp4)\)")  # a picture that links to a film
 
@@ -40,4 +41,10 @@ def target_of(link: str, name: str) -> str:
 
 def page_of(name: str) -> str:
     """Return a file's place on the site, before MkDocs makes HTML of it."""
-    return PAGES.get(name, name.removeprefix("docs/") if name.startswith("docs/") else f"source/{name}.md")
+    if name in PAGES:
+        return PAGES[name]
+    return (
+        name.removeprefix("docs/").replace(".ipynb", ".md")
+        if name.startswith("docs/")
+        else f"source/{name}.md"
+    )

@@ -4,6 +4,8 @@ README.md, CHANGELOG.md and CONTRIBUTING.md come from the root, the reference fr
 A source file that a document links to is shown as it is.
 """
 
+import json
+import posixpath
 import sys
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))  # MkDocs loads this as a file, not as a part of a package
-from links import PAGES, ROOT, linked_sources, rewritten, with_films
+from links import PAGES, ROOT, linked_sources, page_of, rewritten, with_films
+from notebook import markdown_of
 from reference import command_pages, navigation, python_pages
 
 LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml"}
@@ -28,17 +31,29 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents of the root, the reference, and the sources that documents link to."""
+    """Add the documents of the root, the reference, notebooks, and the sources that documents link to."""
     documents = {name: (ROOT / name).read_text() for name in PAGES}
     pages = {PAGES[name]: rewritten(text, name) for name, text in documents.items()}
     documents |= {f"docs/{file.src_uri}": file.content_string for file in files.documentation_pages()}
     for name in linked_sources(documents):
         language = LANGUAGES.get(Path(name).suffix, "text")
         pages[f"source/{name}.md"] = f"# `{name}`\n\n``````{language}\n{(ROOT / name).read_text()}\n``````\n"
-    for page, text in (pages | config.extra["made"]).items():
+    contents = notebooks() | pages | config.extra["made"]
+    for page, content in contents.items():
         level = InclusionLevel.NOT_IN_NAV if page.startswith("source/") else InclusionLevel.INCLUDED
-        files.append(File.generated(config, page, content=text, inclusion=level))
+        files.append(File.generated(config, page, content=content, inclusion=level))
     return files
+
+
+def notebooks() -> dict[str, str | bytes]:
+    """Return the pages that notebooks make, and their pictures, by path."""
+    made: dict[str, str | bytes] = {}
+    for path in sorted((ROOT / "docs").rglob("*.ipynb")):
+        name = path.relative_to(ROOT).as_posix()
+        text, pictures = markdown_of(json.loads(path.read_text()), path.stem)
+        made[page_of(name)] = f"{rewritten(text, name)}\n[This page as a notebook]({path.name})\n"
+        made |= {f"{posixpath.dirname(page_of(name))}/{one}": content for one, content in pictures.items()}
+    return made
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

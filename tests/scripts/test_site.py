@@ -1,5 +1,6 @@
-"""``scripts/site/``: links as the site has them, and the reference made from the code."""
+"""``scripts/site/``: links as the site has them, the reference made from the code, notebooks."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def _modules():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(PLACE)
         yield
-    for name in ("links", "reference"):
+    for name in ("links", "notebook", "reference"):
         sys.modules.pop(name, None)
 
 
@@ -32,6 +33,7 @@ def _modules():
             "[a](../agent.md), [b](../../CHANGELOG.md)",
             "[a](../agent.md), [b](../changelog.md)",
         ),
+        ("README.md", "[a](docs/tutorial/crossing.ipynb)", "[a](tutorial/crossing.md)"),
         ("README.md", "[a](https://example.org/docs/agent.md)", "[a](https://example.org/docs/agent.md)"),
     ],
 )
@@ -80,3 +82,37 @@ def test_every_public_name_has_its_place():
 
     text = "\n".join(python_pages().values())
     assert [name for name, owner in spl._OWNERS.items() if f"::: {owner}.{name}\n" not in f"{text}\n"] == []
+
+
+def cell(source, kind="code"):
+    return {"cell_type": kind, "source": source.splitlines(keepends=True), "outputs": []}
+
+
+def test_a_notebook_is_run_and_shown(tmp_path, monkeypatch):
+    from notebook import markdown_of, run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    drawn = "import matplotlib.pyplot as plt\nplt.figure(figsize=(1, 1))\nplt.show()"
+    cells = [
+        "%%writefile made_here.py\nheight_m = 2",
+        "from made_here import height_m\nprint(height_m)",
+        drawn,
+    ]
+    notebook = {"cells": [cell("# A title", "markdown"), *map(cell, cells)]}
+    run(notebook)
+    assert [one.get("execution_count") for one in notebook["cells"]] == [None, 1, 2, 3]
+    text, pictures = markdown_of(notebook, "page")
+    assert text.startswith("# A title\n\n```python\n%%writefile")
+    assert "print(height_m)\n```\n\n```text\n2\n```" in text
+    assert text.endswith("![What the cell above draws](page-1.png)\n")
+    assert pictures["page-1.png"].startswith(b"\x89PNG")
+    with pytest.raises(ZeroDivisionError):
+        run({"cells": [cell("1 / 0")]})
+
+
+def test_the_tutorial_was_run_as_it_stands():
+    cells = json.loads((PLACE.parents[1] / "docs" / "tutorial" / "crossing.ipynb").read_text())["cells"]
+    code = [one for one in cells if one["cell_type"] == "code"]
+    assert [one["execution_count"] for one in code] == list(range(1, len(code) + 1))
+    assert sum(output["output_type"] == "display_data" for one in code for output in one["outputs"]) == 4
