@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Proves the installation as users have it, from the last commit: the README's first command in a fresh copy, then the
-# wheel outside the checkout, with the core alone and with each extra alone: atari, doom and tensorboard, and with --all
-# every other one. Needs Python, make and git.
+# wheel, built out of the sdist, outside the checkout, with the core alone and with each extra alone: atari, doom and
+# tensorboard, and with --all every other one. Needs Python, make and git.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 place=$(mktemp -d)
@@ -46,6 +46,7 @@ core() { # the whole way, and TensorBoard, which has no command: a run writes fo
   local spl run
   with_extra "$1" ""
   quietly "$spl" presets
+  [[ $("$spl" --version) == "$(grep -oP '^version = "\K[^"]+' "$root/pyproject.toml")" ]]  # no commit, no git needed
   quietly "$spl" train agent --num_steps 300
   run=$(echo runs/agent/*)
   quietly "$spl" evaluate agent "$run" --num_episodes 1 --num_seeds 1
@@ -118,7 +119,7 @@ cd "$place/copy"
 quietly env -u VIRTUAL_ENV make demo DEMO="--num_steps 100 --env.kwargs.num_rounds 8"
 say "make demo works in a fresh copy"
 uv=$place/copy/.venv/bin/uv python=$place/copy/.venv/bin/python
-quietly "$uv" build --quiet --wheel --out-dir "$place/dist" "$place/copy"
+quietly "$uv" build --quiet --out-dir "$place/dist" "$place/copy"  # the sdist, and out of it the wheel
 core one &
 first=$!
 games two &

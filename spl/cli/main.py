@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from spl import __version__
 from spl.cli import ablate, catalogs, environments, evaluate, explain, export, report, show, train
@@ -16,13 +17,14 @@ from spl.cli.suggestions import Command, group, table, unknown
 from spl.config.errors import RunError, UsageError
 from spl.config.synonyms import either
 from spl.printable import printable, printable_lines
+from spl.runs.commit import describe_version
 from spl.runs.signals import end_at_second_ctrl_c, leave
 
 HEAD = "spl: reinforcement learning, pretraining and classification on video and audio\n"
 FOOT = """
 --help after a command lists its options and defaults; after a first word, the commands that begin with it.
 Options are --a.b VALUE and override --config FILE.yaml or a preset. --debug shows the traceback of an error.
---version shows the version.
+--version shows the version, and the commit of a checkout.
 """
 HELP = ("--help", "-h", "help")
 
@@ -157,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] in HELP:
         argv = [*argv[1:], "--help"]
     if argv[0] == "--version":
-        print(__version__)
+        print(describe_version(__version__, Path(__file__).parent))
         return OK
     calm_threads()
     sys.path.insert(0, "")  # so that --env module:Id finds a file beside the user, as python -m would

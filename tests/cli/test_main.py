@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import spl
 from spl.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,10 @@ MISTAKES = {
         ["train", "agent", "--memory.capacity", "10_000_000_000"],
         "needs 84,032,000,000,000 bytes (78260.9 GiB), and this machine has",
     ),
-    "no such device": (["train", "agent", "--device", "cuda:99"], "device must be cpu, cuda, cuda:N or auto"),
+    "no such device": (
+        ["train", "agent", "--device", "cuda:99"],
+        "device must be cpu, cuda, cuda:N, mps or auto",
+    ),
     "out of range": (["train", "agent", "--agent.gamma", "2"], "gamma must be in [0, 1], got 2.0"),
     "impossible together": (["train", "agent", "--agent.fusion", "mdqn"], "set --agent.dueling false"),
     "too small a picture": (["train", "agent", "--env.video_size", "10,10"], "give a larger env.video_size"),
@@ -100,6 +105,9 @@ def test_help_and_version(capsys):
     assert cli.main([]) == 0
     assert "spl train agent" in capsys.readouterr().out
     assert cli.main(["--version"]) == 0
+    assert re.match(
+        rf"{re.escape(spl.__version__)}( \([0-9a-f]{{7}}( \+ changes)?\))?\n$", capsys.readouterr().out
+    )
     for words in (
         ["train", "agent"],
         ["evaluate", "agent"],
