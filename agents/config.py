@@ -117,7 +117,7 @@ class TrainAgentConfig:
     max_faults: Count0 = 10  # restarts of failed environments before the run ends
     seed: Seed = 0  # everything random follows from it
     restarts: Count = 1  # random initialisations, of which the best is kept
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
     track: TrackerName | None = None  # where rows are sent, too; null: TensorBoard, where it is installed
@@ -177,7 +177,16 @@ class TrainAgentConfig:
 def build_agent(
     config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes, device: torch.device
 ) -> MultimodalDqn:
-    """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before."""
+    """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before.
+
+    Raises:
+        UsageError: on a device that cannot normalise a state.
+    """
+    if device.type == "mps" and spec.state:
+        raise UsageError(
+            "a state is normalised in double precision, which mps has not: choose --device cpu, or leave the "
+            "state out with --env.state_keys none"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network, target = (

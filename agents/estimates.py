@@ -1,7 +1,7 @@
 """Estimates of a run's resources before it allocates them: processes, open files, network, batches."""
 
 import os
-import resource
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +21,7 @@ MANY_PER_CORE = 8  # processes: more are worth a word
 COPIES = 5  # of the weights: network, target, gradients, two moments of Adam
 FLOAT_BYTES = 4
 GIB = 1024**3
+UNLIMITED = 2**22  # processes or files: as many as Linux can number
 
 
 def check_envs(num_envs: int, *, is_apart: bool, option: str) -> str | None:
@@ -42,7 +43,7 @@ def check_envs(num_envs: int, *, is_apart: bool, option: str) -> str | None:
     if is_apart:
         limits |= {
             "processes": (num_envs + SPARE, _most_processes()),
-            "open files": (WORKER_FILES * num_envs + SPARE, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            "open files": (WORKER_FILES * num_envs + SPARE, _limit("RLIMIT_NOFILE")),
         }
         files = max(1, (limits["open files"][1] - SPARE) // WORKER_FILES)
         fits = min(fits, max(1, _most_processes() - SPARE), files)
@@ -64,11 +65,21 @@ def check_envs(num_envs: int, *, is_apart: bool, option: str) -> str | None:
 
 def _most_processes() -> int:
     """Return how many processes this user and control group may have."""
-    limits = [resource.getrlimit(resource.RLIMIT_NPROC)[0]]
+    limits = [_limit("RLIMIT_NPROC")]
     path = Path("/sys/fs/cgroup/pids.max")
     if path.is_file() and (text := path.read_text().strip()).isdigit():
         limits.append(int(text))
-    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=2**22)
+    return min(limits)
+
+
+def _limit(name: str) -> int:
+    """Return a limit of this process; `UNLIMITED` where it has none, or none is known (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return UNLIMITED
+    limit = resource.getrlimit(getattr(resource, name))[0]
+    return UNLIMITED if limit == resource.RLIM_INFINITY else limit
 
 
 def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
@@ -91,8 +102,12 @@ def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
 
 
 def ram_bytes() -> int:
-    """Return the bytes of RAM that this process may use: the machine's, or its control group's."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    """Return the bytes of RAM that this process may use: the machine's, or its control group's.
+
+    Where the system does not tell (Windows), more than is ever asked for, so that nothing is refused.
+    """
+    has_told = hasattr(os, "sysconf")
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if has_told else sys.maxsize]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         path = Path(name)
         if path.is_file() and (text := path.read_text().strip()).isdigit():

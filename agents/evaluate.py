@@ -54,7 +54,7 @@ class EvaluateAgentConfig:
     monitor: bool = False  # each condition of which no flag tells once more, under the monitor of modalities
     epsilon: Share = 0.0  # probability of a random action
     seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
     trust: bool = False  # import the classes that a bundle names
 

@@ -109,7 +109,7 @@ def load(
         run: run directory of ``spl train agent``, or a bundle, of which no environment is made; or the
             ``hub:user/name`` of one on the Hugging Face Hub.
         checkpoint: ``last``, or ``best`` of the evaluations while it was trained.
-        device: cpu, cuda, or auto: cuda where there is one.
+        device: cpu, cuda, mps, or auto: cuda where there is one.
         seed: of what is drawn: random actions, and which of equally good ones is taken.
 
     Raises:

@@ -28,7 +28,8 @@ class ViewPace:
 
     def weights(self, losses: Tensor) -> Tensor:
         """Take the detached mean ``losses (V,)`` of an update; return the weight of each view ``(V,)``."""
-        rates = losses.new_tensor([[NEWEST], [FORMER]], dtype=torch.float64)  # (2, 1)
+        precise = torch.float32 if losses.device.type == "mps" else torch.float64  # which MPS has not
+        rates = losses.new_tensor([[NEWEST], [FORMER]], dtype=precise)  # (2, 1)
         self.means = torch.zeros(2, len(losses)) if self.means is None else self.means
         self.means = self.means.to(rates) + rates * (losses - self.means.to(rates))
         self.num_seen += 1

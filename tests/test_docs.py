@@ -47,3 +47,10 @@ def test_importing_spl_is_quick():
     code = "import time; start = time.process_time(); import spl; print(time.process_time() - start)"
     took = min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3))
     assert took < 0.1
+
+
+def test_the_site_has_a_place_for_every_page():
+    """``mkdocs.yml`` names each document; ``make docs`` refuses one that it does not."""
+    named = set(re.findall(r"[\w/-]+\.md$", (ROOT / "mkdocs.yml").read_text(), flags=re.M))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert pages - named == set()

@@ -25,7 +25,7 @@ class FilmConfig:
     subtitle_s: NotNegative = 1.5  # for which a decision's sentence stands in the .srt beside it; 0: one each
     scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
     trust: bool = False  # import the classes that a bundle names
 

@@ -55,7 +55,7 @@ class WatchConfig:
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
     trust: bool = False  # import the classes that a bundle names
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
     out: PathName = "recordings/human"  # folder of a human's recording
     num_steps: Count = 20_000  # of a human's recording, at most
 

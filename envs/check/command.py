@@ -4,7 +4,6 @@ import faulthandler
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -79,8 +78,11 @@ def _send_out(look: Look, config: CheckEnvConfig, console: Console) -> list[Find
 def _work(look: Look, config: CheckEnvConfig, writer: Connection, last_words: Path) -> None:
     """Examine, in the child: in a process group of its own, without a core file, prints kept apart."""
     serve_above()
-    os.setsid()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if hasattr(os, "setsid"):  # not on Windows, which has neither groups nor core files
+        import resource
+
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with last_words.open("w") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
@@ -141,7 +143,7 @@ def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, last_words: Pa
     fix = f"a native library ended it{at}: see its last line, and the library's options for what that names"
     if exit_code >= 0:
         fix = "find what calls os._exit, and raise an error instead"
-    if exit_code == -signal.SIGKILL:
+    if hasattr(signal, "SIGKILL") and exit_code == -signal.SIGKILL:
         fix = "something outside ended it, most likely for want of memory: leave it more"
     if config.env.id.startswith(DOOM):
         fix = DOOM_FIX
@@ -158,9 +160,11 @@ def _place_of_death(trace: Path) -> str:
 
 def _end(child: Any) -> None:
     """End the child and whatever it started, such as a game engine."""
-    for kill in (lambda: os.killpg(child.pid, signal.SIGKILL), child.kill):
+    if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):
-            kill()
+            os.killpg(child.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        child.kill()
     child.join()
 
 

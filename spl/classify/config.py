@@ -163,7 +163,7 @@ class TrainClassifierConfig:
     transfer: TransferConfig = field(default_factory=TransferConfig)
     restarts: Count = 1  # random initialisations, of which the best is kept
     seed: Seed = 0  # everything random follows from it
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
     precision: Literal["float32", "bfloat16"] = "float32"  # of the network; weights and losses stay float32
     channels_last: bool = False  # use the channels-last memory format
     compile: bool = False  # compile the model with torch.compile

@@ -42,7 +42,7 @@ class EvaluateClassifierConfig:
     masks: PathName | None = None  # folder of masks of a folder's images: where what they show is
     method: str = "grad-cam"  # saliency method that is held against the masks
     max_error: ShareInside = 0.02  # promised for the images that it would answer, with 95 % confidence
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -35,7 +35,8 @@ class Tally:
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self.num_classes = num_classes
         self._confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
-        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        precise = torch.float32 if device.type == "mps" else torch.float64  # which MPS has not
+        self._loss = torch.zeros((), dtype=precise, device=device)
         self._in_top5 = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:

@@ -75,7 +75,7 @@ class PretrainConfig:
     )
     restarts: Count = 1  # random initialisations, of which the best is kept
     seed: Seed = 0  # everything random follows from it
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
     track: TrackerName | None = None  # where rows are sent, too; null: TensorBoard, where it is installed

@@ -55,7 +55,7 @@ class EvaluateAutoencoderConfig:
     num_retrieved: Annotated[int, Range(2, MOST)] = 256  # samples of them used for retrieval
     num_splits: Count = 5  # training and test splits for the probes
     seed: Seed = 0  # of the splits
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
         check_ranges(self)

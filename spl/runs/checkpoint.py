@@ -3,6 +3,7 @@
 A folder belongs to one run, and one process saves into it. Which state a run has is not decided here.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from spl.runs.state import decode, encode
 
 FORMAT, VERSION = "spl-checkpoint", 2
 _TENSORS, _STATE, _LAST = "tensors.safetensors", "state.json", "last"
+_LINKLESS = {errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # Windows tells of EINVAL
 _NAME = re.compile(r"step-(\d{9,})(-replaced)?", re.ASCII)
 
 
@@ -186,7 +188,7 @@ def _publish(temporary: Path, target: Path) -> None:
         raise
     link, last = target.with_name(f".{_LAST}.tmp-{os.getpid()}"), target.with_name(_LAST)
     try:
-        link.symlink_to(target.name)
+        _point(link, target.name)
         if last.is_dir() and not last.is_symlink():  # a copy of the run that followed the link
             shutil.rmtree(last)
         os.replace(link, last)
@@ -194,6 +196,16 @@ def _publish(temporary: Path, target: Path) -> None:
         link.unlink(missing_ok=True)
     sync(target.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _point(link: Path, name: str) -> None:
+    """Make a link, or where there are none (Windows, some disks) a file that holds the name."""
+    try:
+        link.symlink_to(name)
+    except OSError as error:
+        if error.errno not in _LINKLESS:
+            raise
+        link.write_text(name, encoding="utf-8")
 
 
 def _remove_temporaries(folder: Path) -> None:
@@ -215,9 +227,14 @@ def _prune(folder: Path, newest: Path, keep: int) -> None:
 def _newest_first(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder: that which ``last`` points to, then the others by falling step."""
     last, others = folder / _LAST, _by_step(folder)[::-1]
-    if not last.is_symlink() and not last.is_dir():
+    if last.is_symlink():
+        first = folder / os.readlink(last)
+    elif last.is_file() and _NAME.fullmatch(name := last.read_text(encoding="utf-8", errors="replace")):
+        first = folder / name
+    elif last.is_dir():
+        first = last
+    else:
         return others
-    first = folder / os.readlink(last) if last.is_symlink() else last
     return [first, *(other for other in others if other != first)]
 
 

@@ -28,7 +28,10 @@ T = TypeVar("T")
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of that name; ``auto`` is CUDA where there is one.
+    """Return the device of that name; ``auto`` is CUDA where there is one, else the CPU.
+
+    MPS (Apple's GPU) serves where it is named. ``auto`` does not choose it: it has no double precision, which
+    the normalisation of states needs, and nothing was measured on it.
 
     Raises:
         UsageError: if there is no such device.
@@ -38,9 +41,9 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise UsageError(
-            f"device must be cpu, cuda, cuda:N or auto, got {name!r}, which is not here"
+            f"device must be cpu, cuda, cuda:N, mps or auto, got {name!r}, which is not here"
         ) from error
     return device
 

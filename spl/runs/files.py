@@ -6,7 +6,6 @@ What the files mean is described where they are written.
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +13,22 @@ from typing import Any
 
 from spl.config.errors import UsageError
 
-if sys.platform != "win32":
+try:
     import fcntl
+except ImportError:  # Windows
+    locks: Any = None
+else:
+    locks = fcntl
 
+HAS_OPEN_FOLDERS = os.name == "posix"  # Windows opens no folder, and saves a file only by who may write it
 LOCK = ".lock"
 
 
 def sync(path: Path) -> None:
     """Wait until the disk has the file or folder at ``path``."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if not HAS_OPEN_FOLDERS and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if HAS_OPEN_FOLDERS else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
@@ -123,7 +129,7 @@ def hold(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: if another process holds the folder, or it cannot be written.
     """
-    if sys.platform == "win32":
+    if locks is None:
         yield
         return
     try:
@@ -132,7 +138,7 @@ def hold(folder: Path) -> Iterator[None]:
         raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
         except BlockingIOError as error:
             holder = (folder / LOCK).read_text().strip()
             raise UsageError(

@@ -2,8 +2,6 @@
 
 import os
 import platform
-import subprocess
-import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,9 +10,10 @@ from typing import Any
 import torch
 
 import spl
+from spl.runs.commit import read_commit
 
 PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "gymnasium", "ale-py", "vizdoom", "av")
-GIT_S = 10.0  # after which git is not waited for
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
 
 
 def describe_system() -> dict[str, Any]:
@@ -34,27 +33,6 @@ def describe_system() -> dict[str, Any]:
     return described
 
 
-def read_commit(folder: Path) -> str | None:
-    """Return the commit that the files in ``folder`` are of, ``+ changes`` behind it where they differ.
-
-    None where they are not under git's control, or there is no git.
-    """
-    try:
-        if not _git(folder, "ls-files", "__init__.py"):
-            return None
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-        return _git(folder, "rev-parse", "HEAD") + (" + changes" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=GIT_S, check=True
-    )
-    return done.stdout.strip()
-
-
 def _version_of(package: str) -> str | None:
     try:
         return version(package)
@@ -64,8 +42,8 @@ def _version_of(package: str) -> str | None:
 
 def _processor() -> str:
     """Return the processor's name; its architecture where the system tells no name."""
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    if CPUINFO.is_file():
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         if names:
             return names[0]

@@ -111,9 +111,11 @@ def end_at_second_ctrl_c() -> Iterator[None]:
     be in a call that blocks and looks at no signal. Only a library that holds Python's lock holds this up.
     """
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12
+        os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    os.register_at_fork(after_in_child=_forget_signals)  # or a Ctrl-C would be told once by each worker
+    if hasattr(os, "register_at_fork"):  # or a Ctrl-C would be told once by each worker
+        os.register_at_fork(after_in_child=_forget_signals)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
     try:
         yield

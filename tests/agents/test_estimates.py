@@ -1,6 +1,7 @@
 """What a run would take of the machine: reported or refused before anything is allocated."""
 
 import io
+import resource
 import time
 from dataclasses import replace
 
@@ -66,7 +67,7 @@ def test_processes_and_open_files_count_too(monkeypatch):
         check_envs(21, is_apart=True, option="--n")
     check_envs(20, is_apart=True, option="--n")
     monkeypatch.undo()
-    monkeypatch.setattr(estimates.resource, "getrlimit", lambda kind: (140, 140))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (140, 140))
     with pytest.raises(UsageError, match=r"allows 140 open files: use --n 10 or less"):
         check_envs(11, is_apart=True, option="--n")
 

@@ -103,7 +103,11 @@ def test_mistakes_are_one_sentence(folder, smoke, tmp_path, capsys):
         (str(folder), "--out", "/proc/explanation"): "the folder /proc/explanation cannot be written",
         (str(folder), "--num_episodes", "0"): "num_episodes must be at least 1, got 0",
         (str(folder), "--seed", "-1"): "seed must be in 0..4294967295, got -1",
-        (str(folder), "--device", "abacus"): "spl: device must be cpu, cuda, cuda:N or auto, got 'abacus'",
+        (
+            str(folder),
+            "--device",
+            "abacus",
+        ): "spl: device must be cpu, cuda, cuda:N, mps or auto, got 'abacus'",
         (str(folder), "--num_drawn", "101"): "num_drawn must be in 1..100, got 101",
     }.items():
         assert cli.main(["explain", "agent", *words]) == 2, words

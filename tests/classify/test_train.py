@@ -480,7 +480,7 @@ def test_what_may_change_on_resuming(tiny: Maker):
             "nowhere.npy cannot be read: No such file or directory",
         ),
         (["--restarts", "0"], "restarts must be at least 1, got 0"),
-        (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
+        (["--device", "gpu"], "device must be cpu, cuda, cuda:N, mps or auto, got 'gpu'"),
         (["--model.attention_options.ratio", "3", "--attention", "csm"], "ratio"),
         (["--resume", "nowhere"], "nowhere is not a run directory: it has no config.yaml"),
     ],

@@ -253,7 +253,7 @@ def test_mistakes_are_one_sentence(place: Path, tmp_path: Path, capsys: pytest.C
         (run, "--films", str(tmp_path / "none")): "there is no folder or file",
         (run, "--against", str(tmp_path)): "is not a run directory",
         (run, "--num_splits", "0"): "num_splits must be at least 1, got 0",
-        (run, "--device", "gpu"): "device must be cpu, cuda, cuda:N or auto, got 'gpu'",
+        (run, "--device", "gpu"): "device must be cpu, cuda, cuda:N, mps or auto, got 'gpu'",
     }.items():
         assert main(["evaluate", "autoencoder", *words]) == 2, words
         told = capsys.readouterr().err

@@ -575,7 +575,7 @@ WRONG = {
         "recipe.layer_epochs (1): greedy pre-training goes layer by layer through dense streams, got",
     ),
     "restarts": (["--restarts", "0"], "restarts must be at least 1, got 0"),
-    "device": (["--device", "gpu"], "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
+    "device": (["--device", "gpu"], "device must be cpu, cuda, cuda:N, mps or auto, got 'gpu'"),
 }
 
 

@@ -35,7 +35,7 @@ def test_devices():
     assert pick_device("cpu") == torch.device("cpu")
     assert pick_device("auto").type in ("cpu", "cuda")
     for name in ("gpu", "cuda:99"):
-        with pytest.raises(UsageError, match="device must be cpu, cuda, cuda:N or auto"):
+        with pytest.raises(UsageError, match="device must be cpu, cuda, cuda:N, mps or auto"):
             pick_device(name)
 
 
