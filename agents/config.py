@@ -16,6 +16,7 @@ from spl.agents.dqn_config import DqnConfig
 from spl.agents.implicit import Fractions
 from spl.agents.network import MultimodalQNetwork
 from spl.agents.reconstruction import Decoders
+from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
 from spl.envs.config import EnvConfig
