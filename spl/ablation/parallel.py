@@ -30,7 +30,7 @@ from spl.printable import printable
 from spl.runs.directory import RunContext
 from spl.runs.logger import PLAIN_S, REFRESH_S, say
 from spl.runs.signals import StopSignals
-from spl.runs.threads import MOST, allowed_cores, quota_of_cores
+from spl.runs.threads import share_of_cores
 
 if TYPE_CHECKING:
     from spl.ablation.comparison import Entry
@@ -177,8 +177,7 @@ def with_threads(config: Any) -> Any:
     """
     if config.num_threads is not None:
         return config
-    cores = min(len(allowed_cores()), quota_of_cores())
-    return replace(config, num_threads=max(1, min(MOST, cores // config.parallel)))
+    return replace(config, num_threads=share_of_cores(config.parallel))
 
 
 def train_cells(grid: "Grid", folder: Path, stop: StopSignals) -> bool:

@@ -18,6 +18,7 @@ from spl.data.loading import Pictures, batches, in_order, plain
 from spl.models.cost import num_parameters
 from spl.runs import checkpoint
 from spl.runs.files import replace_text
+from spl.runs.ranks import num_ranks, rank
 
 
 class Progress:
@@ -98,6 +99,7 @@ class ClassifierLearner:
     def score(self) -> Scores:
         """Return the scores on the held-out images."""
         keys = in_order(len(self.sets.test.indices), self.config.recipe.batch_size)
+        keys = keys[rank() :: num_ranks()]
         is_pinned = self.classifier.device.type == "cuda"
         loader = batches(self.held_out, keys, num_workers=self.config.data.num_workers, is_pinned=is_pinned)
         return self.classifier.score(loader, len(self.sets.classes))

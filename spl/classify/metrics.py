@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spl.plotting.fonts import drawable, drawn
+from spl.training.shared import summed
 
 LONGEST = 20  # letters of a name that fit there
 MOST_NAMED = 40  # classes whose names fit beside the picture
@@ -48,18 +49,18 @@ class Tally:
         self._loss += losses.sum()
 
     def scores(self) -> Scores:
-        """Return the scores of all that was added.
+        """Return the scores of all that was added, by all processes that share it.
 
         Raises:
             ValueError: if nothing was.
         """
-        confusion = self._confusion.reshape(self.num_classes, self.num_classes).cpu()
+        confusion = summed(self._confusion).reshape(self.num_classes, self.num_classes).cpu()
         if (total := int(confusion.sum())) == 0:
             raise ValueError("there must be at least one image to score, got none")
         return Scores(
-            loss=float(self._loss) / total,
+            loss=float(summed(self._loss)) / total,
             top1=int(confusion.trace()) / total,
-            top5=int(self._in_top5) / total,
+            top5=int(summed(self._in_top5)) / total,
             confusion=confusion,
         )
 

@@ -21,6 +21,7 @@ from spl.training.compile import compiled
 from spl.training.drawing import drawing
 from spl.training.losses import classification
 from spl.training.schedule import learning_rate_at
+from spl.training.shared import gathered, mine, share_norms, summed
 from spl.training.step import Walker, descend_together, restore
 
 
@@ -165,16 +166,18 @@ class Classifier:
         return Seen(labels, logits, losses)
 
     def on_device(self, weights: Tensor | None, losses: Tensor) -> Tensor:
-        """Return the weights ``(B,)`` of the losses ``(B,)``; 1 for None."""
-        return torch.ones_like(losses) if weights is None else weights.to(self.device, non_blocking=True)
+        """Return those of the weights ``(B,)`` that belong to the losses, which may be shared; 1 for None."""
+        if weights is None:
+            return torch.ones_like(losses)
+        return mine(weights).to(self.device, non_blocking=True)
 
     def moved(self, seen: Seen, weights: Tensor) -> Update:
         """Count the step that was taken, and return what it says of its images."""
         self.num_updates += 1
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        losses = seen.losses.detach()
-        num_right = (seen.logits.detach().argmax(dim=1) == seen.labels).sum()
+        losses, weights = gathered(seen.losses.detach()), gathered(weights)
+        num_right = summed((seen.logits.detach().argmax(dim=1) == seen.labels).sum())
         return Update((losses * weights).mean(), num_right, losses)
 
     def score(
@@ -226,6 +229,7 @@ def build_classifier(config: TrainClassifierConfig, sets: ImageSets, updates_per
     check_size(config.model.name, sets.size, "--data.image_size")
     if config.recipe.freeze:
         freeze_body(model, config.model.name)
+    share_norms(model)
     try:
         device = pick_device(config.device)
         return Classifier(

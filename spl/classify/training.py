@@ -28,6 +28,7 @@ from spl.runs.state import check_fits
 from spl.runs.threads import Threads
 from spl.training.anomaly import name_non_finite
 from spl.training.loop import NotTaken, Part, resuming
+from spl.training.shared import check_shares, mine
 from spl.training.step import NonFiniteError
 
 
@@ -48,6 +49,7 @@ class Training:
         self.pictures = Pictures(sets.train, augmentation(config.data, sets.size), config.seed)
         self.pacing = Pacing(config, sets)
         self.order = self.pacing.order
+        check_shares(len(self.order.places(self.order.updates_per_epoch - 1)))
         self.learner = ClassifierLearner(config, folder, sets, self.order.updates_per_epoch)
         self.classifier, self.progress = self.learner.classifier, self.learner.progress
         self.learners, self.mutual = [self.learner], None  # one, or two that learn together
@@ -147,13 +149,12 @@ class Training:
     def _batches(self) -> Iterator[Images]:
         num_workers, is_pinned = self.config.data.num_workers, self.classifier.device.type == "cuda"
         while (first := self.classifier.num_updates) < self.order.num_updates:
-            keys = self.pacing.stretch(first)
+            keys = map(mine, self.pacing.stretch(first))
             yield from batches(self.pictures, keys, num_workers=num_workers, is_pinned=is_pinned)
 
     def _step(self, batch: Images) -> None:
         started = time.monotonic()
         self._learn(batch)
-        self._num_images += len(batch.labels)
         self._learning_s += time.monotonic() - started
         self.is_save_due = self.is_unjudged  # judging takes long, and may fail
 
@@ -171,6 +172,7 @@ class Training:
         for learner, done in zip(self.learners, updates, strict=True):
             learner.progress.add(done)
         self.pacing.see(update, updates[0].losses)
+        self._num_images += len(updates[0].losses)
 
     def _update(self, batch: Images, weights: Tensor | None) -> Sequence[Update]:
         if self.mutual is None:

@@ -18,6 +18,7 @@ from spl.config.errors import RunError, UsageError
 from spl.config.synonyms import either
 from spl.printable import printable, printable_lines
 from spl.runs.commit import describe_version
+from spl.runs.ranks import followed, num_launched
 from spl.runs.signals import end_at_second_ctrl_c, leave
 
 HEAD = "spl: reinforcement learning, pretraining and classification on video and audio\n"
@@ -27,6 +28,7 @@ Options are --a.b VALUE and override --config FILE.yaml or a preset. --debug sho
 --version shows the version, and the commit of a checkout.
 """
 HELP = ("--help", "-h", "help")
+SHARED = (train.train_classifier, train.pretrain_autoencoder)  # by the processes of torchrun
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {
@@ -150,7 +152,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         faulthandler.enable()  # says at which line a library aborts
         with end_at_second_ctrl_c():
-            return leave(main(sys.argv[1:]))
+            is_first = num_launched() == 1 or os.environ["RANK"] == "0"
+            return leave(main(sys.argv[1:]) if is_first else followed(lambda: main(sys.argv[1:])))
     is_debugging = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
     if not argv or (argv[0] in HELP and len(argv) == 1):
@@ -165,6 +168,11 @@ def main(argv: list[str] | None = None) -> int:
     sys.path.insert(0, "")  # so that --env module:Id finds a file beside the user, as python -m would
     try:
         command, rest = choose(argv)
+        if num_launched() > 1 and command not in SHARED:
+            raise UsageError(
+                f"{num_launched()} processes of torchrun can share spl train classifier and spl pretrain "
+                "autoencoder, and no other command: start this one without torchrun"
+            )
         return command(rest)
     except UsageError as error:
         if is_debugging:

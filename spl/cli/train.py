@@ -1,5 +1,9 @@
 """``spl train``, ``spl pretrain``, and how fast: ``spl bench``; each imports what it needs when chosen."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 from spl.cli.run_arguments import FAILURE, INTERRUPTED, OK, parse_run
 from spl.config.errors import UsageError
 from spl.config.parse import given_options, parse
@@ -38,9 +42,10 @@ def train_classifier(argv: list[str]) -> int:
 
     prog = "spl train classifier"
     config, resume = parse_run(TrainClassifierConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
-    result = train(config, resume=resume)
-    if result.is_finished:
-        print_result(result.scores, result.folder / "result.json")
+    with _shared(config, {"restarts": 1, "compile": False, "transfer.peer": None}):
+        result = train(config, resume=resume)
+        if result.is_finished:
+            print_result(result.scores, result.folder / "result.json")
     return OK if result.is_finished else INTERRUPTED
 
 
@@ -52,7 +57,33 @@ def pretrain_autoencoder(argv: list[str]) -> int:
     prog = "spl pretrain autoencoder FOLDER ..."
     argv = join_paths(name_first(argv, "data", "data.paths", is_list=True), ALIASES, "data.paths")
     config, resume = parse_run(PretrainConfig, argv, prog, ALIASES, MAY_CHANGE, RUNS)
-    return OK if pretrain(config, resume=resume).is_finished else INTERRUPTED
+    with _shared(config, {"restarts": 1, "recipe.layer_epochs": 0}):
+        return OK if pretrain(config, resume=resume).is_finished else INTERRUPTED
+
+
+@contextmanager
+def _shared(config: Any, alone: Mapping[str, Any]) -> Iterator[None]:
+    """Share a training among the processes of torchrun, if there are several.
+
+    Args:
+        config: of the training.
+        alone: options that only one process can have otherwise than so.
+
+    Raises:
+        UsageError: if one of these is otherwise, or devices do not serve.
+    """
+    from spl.config.options import options_of
+    from spl.runs.ranks import joined, num_launched
+
+    found = dict(options_of(type(config), config))
+    for name, value in alone.items() if num_launched() > 1 else ():
+        if found[name].default != value:
+            raise UsageError(
+                f"--{name} {found[name].default} cannot be shared among {num_launched()} processes: leave it "
+                "out, or start without torchrun"
+            )
+    with joined(config.device):
+        yield
 
 
 def bench(argv: list[str]) -> int:

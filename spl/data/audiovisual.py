@@ -3,7 +3,8 @@
 Files, recordings and how a model learns from pairs are described elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -218,3 +219,18 @@ class DatasetPairs:
         if self.classes and not 0 <= number < len(self.classes):
             raise ValueError(f"a label must be in 0..{len(self.classes) - 1}, got {number}")
         return number
+
+
+def read_ahead(
+    source: PairSource, order: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> Iterator[tuple[Pairs, NDArray[np.int64]]]:
+    """Yield the pairs of every update with their conditions; a thread reads the next while one is learned."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for indices, conditions in order:
+            coming = pool.submit(source.pairs, indices), conditions
+            if waiting is not None:
+                yield waiting[0].result(), waiting[1]
+            waiting = coming
+        if waiting is not None:
+            yield waiting[0].result(), waiting[1]

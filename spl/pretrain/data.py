@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Share, check_ranges
 from spl.curriculum import Curriculum
-from spl.data.audiovisual import Pairs, PairSource
+from spl.data.audiovisual import PairSource
 from spl.data.exchange.formats import opened
 from spl.data.mispairing import Mismatched
 from spl.data.recordings import Opened, Recordings
@@ -210,18 +209,3 @@ class ViewOrder:
         if self.views == "random":
             return indices + self.num_samples * generator.integers(3, size=indices.size)
         return indices + self.num_samples * list(CONDITIONS).index(self.views)
-
-
-def read_ahead(
-    source: PairSource, order: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
-) -> Iterator[tuple[Pairs, NDArray[np.int64]]]:
-    """Yield the pairs of every update with their conditions; a thread reads the next while one is learned."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
-        for indices, conditions in order:
-            coming = pool.submit(source.pairs, indices), conditions
-            if waiting is not None:
-                yield waiting[0].result(), waiting[1]
-            waiting = coming
-        if waiting is not None:
-            yield waiting[0].result(), waiting[1]

@@ -12,6 +12,7 @@ from spl.pretrain.config import PretrainConfig, PretrainRecipe, build_model
 from spl.pretrain.objective import Objective, Parts
 from spl.runs.directory import generator_of, pick_device
 from spl.training.schedule import learning_rate_at
+from spl.training.shared import gathered, mine, share_norms
 from spl.training.step import descend, restore
 
 
@@ -66,11 +67,13 @@ class Learner:
         parts = self.objective(self.model, pairs.to(self.device), conditions.to(self.device))
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate_at(self.num_updates)
-        count = torch.ones_like(parts.losses) if weights is None else weights.to(self.device)
+        count = torch.ones(len(conditions)) if weights is None else weights
         norm = self.recipe.max_grad_norm
-        descend(parts.losses, count, self.optimizer, self.parameters, max_grad_norm=norm)
+        descend(
+            parts.losses, mine(count).to(self.device), self.optimizer, self.parameters, max_grad_norm=norm
+        )
         self.num_updates += 1
-        return parts._replace(losses=parts.losses.detach())
+        return parts._replace(losses=gathered(parts.losses.detach()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next update depends on; the encoder under a key of its own."""
@@ -102,6 +105,7 @@ def build_learner(
         UsageError: if model or device do not serve.
     """
     model = build_model(config.encoder, source.spec, source.history, config.seed)
+    share_norms(model)
     video, audio = moments
     model.begin_with(video.mean, audio.mean)
     device = pick_device(config.device)

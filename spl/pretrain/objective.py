@@ -14,6 +14,7 @@ from spl.models.autoencoder import Modalities, Reconstruction, TwoStreamAutoenco
 from spl.models.hidden_units import hidden_units
 from spl.models.streams import in_units
 from spl.training.losses import ALIGNMENT, SPARSITY, over_modalities, reconstruction
+from spl.training.shared import gathered, mine
 
 NUM_CONDITIONS = 3
 Views = Literal["thirds", "random", "both", "video", "audio"]
@@ -86,24 +87,31 @@ class Objective:
         self.config, self.variances, self.generator = config, variances, generator
 
     def __call__(self, model: TwoStreamAutoencoder, pairs: Pairs, conditions: Tensor) -> Parts:
-        """Return the losses of ``model`` on ``pairs``, each shown in its condition ``(B,)``."""
+        """Return the losses of ``model`` on ``pairs``, each shown in its condition ``(B,)``.
+
+        Of processes that share a batch each has the losses of its rows, and all else is that of the whole.
+        """
         config = self.config
         shown = mask(self._corrupted(pairs.video), self._corrupted(pairs.audio), pairs.present, conditions)
-        made, units = self._made(model, shown)
+        made, units = self._made(model, Modalities(*map(mine, shown)))
         errors = torch.stack(
             [
                 reconstruction(output, in_units(clean, output.dtype), variance=variance)
-                for output, clean, variance in zip(made[:2], pairs[:2], self.variances, strict=True)
+                for output, clean, variance in zip(
+                    made[:2], map(mine, pairs[:2]), self.variances, strict=True
+                )
             ],
             dim=1,
         )  # (B, 2)
         weights = (config.video_weight, config.audio_weight)
-        losses = over_modalities(errors, pairs.present, weights=weights)  # (B,)
+        losses = over_modalities(errors, mine(pairs.present), weights=weights)  # (B,)
         if config.sparsity != "none":
-            losses = losses + config.sparsity_weight * self._sparsity(units)
+            whole = {name: gathered(layer) for name, layer in units.items()}
+            losses = losses + config.sparsity_weight * mine(self._sparsity(whole))
         if config.alignment != "none":
-            losses = losses + config.alignment_weight * self._apart(made.code, pairs.present)
-        return Parts(losses, errors.detach(), conditions, made.code.detach().mean())
+            apart = self._apart(gathered(made.code), pairs.present)
+            losses = losses + config.alignment_weight * mine(apart)
+        return Parts(losses, gathered(errors.detach()), conditions, gathered(made.code.detach()).mean())
 
     def _made(
         self, model: TwoStreamAutoencoder, shown: Modalities

@@ -12,12 +12,11 @@ from rich.console import Console
 from torch import Tensor
 
 from spl.config.errors import UsageError
-from spl.data.audiovisual import NAMES, Pairs, PairSource
+from spl.data.audiovisual import NAMES, Pairs, PairSource, read_ahead
 from spl.data.statistics import Moments
 from spl.models.autoencoder import CONDITIONS
 from spl.pretrain.config import PretrainConfig, measure
 from spl.pretrain.curriculum import Pacing
-from spl.pretrain.data import read_ahead
 from spl.pretrain.evaluation.gallery import Gallery
 from spl.pretrain.layerwise import Layerwise
 from spl.pretrain.learner import Learner, build_learner
@@ -28,6 +27,7 @@ from spl.runs.signals import StopSignals
 from spl.runs.state import check_fits
 from spl.runs.threads import Threads
 from spl.training.loop import NotTaken, Part, resuming
+from spl.training.shared import check_shares
 from spl.training.step import NonFiniteError
 
 
@@ -87,6 +87,7 @@ class Training:
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
         self.pacing = Pacing(config, source, self.moments)
         self.order = self.pacing.order
+        check_shares(len(next(self.order.after(self.order.updates_per_epoch - 1))[0]))
         self.learner = build_learner(config, source, self.moments, self.order.num_updates)
         self.layers = _layers_of(config, self.learner, source)
         self.progress = Progress()

@@ -20,6 +20,7 @@ from torch import Tensor
 from spl import __version__
 from spl.runs.checksums import UNSEALED, checksum_of, seal, unseal
 from spl.runs.files import check_regular, not_saved, sync
+from spl.runs.ranks import rank
 from spl.runs.state import decode, encode
 
 FORMAT, VERSION = "spl-checkpoint", 2
@@ -57,6 +58,8 @@ def save(
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step must be at least 0 and keep at least 1, got step {step} and keep {keep}")
+    if rank():  # the first process saves, for all
+        return folder / f"step-{step:09d}"
     tensors: dict[str, Tensor] = {}
     meta = {"spl": __version__, "torch": str(torch.__version__), **(meta or {})}
     document = {"format": FORMAT, "version": VERSION, "step": step}

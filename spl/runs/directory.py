@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
@@ -23,6 +24,7 @@ from spl.config.synonyms import BEFORE, RENAMED
 from spl.config.yaml_files import UnreadableYaml, read_yaml_file
 from spl.runs.files import hold, read_json, replace_text
 from spl.runs.machine import describe_system
+from spl.runs.ranks import rank
 
 T = TypeVar("T")
 
@@ -98,6 +100,8 @@ def held_run(
 ) -> Iterator[RunContext]:
     """Yield a run, its folder held: the one to ``resume``, or a new one, which goes if nothing was learned.
 
+    To a process that shares it with the first one, a folder that goes at the end.
+
     Args:
         resume: folder of the run to go on with; None begins one.
         parent, name: of a new one, as of `new_run`.
@@ -107,6 +111,10 @@ def held_run(
     Raises:
         UsageError: as `new_run`, or if another process holds it.
     """
+    if rank():
+        with _beside(resume) as folder:
+            yield RunContext(folder, [], Console(quiet=True))
+        return
     folder = new_run(parent, name) if resume is None else resume
     try:
         with hold(folder):
@@ -116,6 +124,16 @@ def held_run(
         if resume is None and not any(folder.rglob("*.safetensors")):
             shutil.rmtree(folder)
         raise
+
+
+@contextlib.contextmanager
+def _beside(resume: Path | None) -> Iterator[Path]:
+    """Yield a folder for a process that is not the first: what was saved is read there, what it writes goes."""
+    with tempfile.TemporaryDirectory(prefix="spl-rank-") as name:
+        for kept in [] if resume is None else [resume / "checkpoints", resume / "result.json"]:
+            if kept.exists():
+                (Path(name) / kept.name).symlink_to(kept.resolve())
+        yield Path(name)
 
 
 def describe_run(folder: Path, config: Any, command: list[str], documents: Mapping[str, Any] = {}) -> None:

@@ -19,6 +19,7 @@ from rich.table import Table
 from spl.config.errors import UsageError
 from spl.printable import printable, printable_lines
 from spl.runs.files import replace_text
+from spl.runs.ranks import rank
 from spl.runs.trackers import Tracking
 
 REFRESH_S = 0.25  # between two drawings of the panel
@@ -84,7 +85,7 @@ class Report:
         self._seconds_before = 0.0  # of the stretches before this one
         if is_logged:
             self._keep_rows_until(first_step)
-            self._tracking = self._track(folder, config)
+            self._tracking = None if rank() else self._track(folder, config)
             self._file = self._path.open("a", encoding="utf-8")
         self._live: Live | None = None
         self._started = self._shown = time.monotonic()

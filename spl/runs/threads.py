@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from spl.runs.ranks import num_launched
+
 MOST = 8  # more threads than this do not make small updates faster
 LOOK_EVERY_S = 5.0
 FIRST_LOOK_S = 0.2
@@ -32,6 +34,8 @@ class Threads:
 
     def __init__(self, fixed: int | None) -> None:
         self.cores, quota = allowed_cores(), quota_of_cores()
+        if fixed is None and (others := num_launched("LOCAL_WORLD_SIZE")) > 1:
+            fixed = share_of_cores(others)  # they are as busy as this one
         is_measurable = Path("/proc/stat").is_file() and quota >= len(self.cores)
         self.is_fixed = fixed is not None or not is_measurable
         self.count = min(MOST, len(self.cores), quota) if fixed is None else fixed
@@ -81,6 +85,11 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def share_of_cores(parts: int) -> int:
+    """Return the number of threads for each of ``parts`` processes that work at a time: the cores divided."""
+    return max(1, min(MOST, min(len(allowed_cores()), quota_of_cores()) // parts))
 
 
 def allowed_cores() -> list[int]:

@@ -17,6 +17,7 @@ from spl.runs import checkpoint
 from spl.runs.logger import Report
 from spl.runs.signals import StopSignals
 from spl.runs.threads import Threads
+from spl.training.shared import agreed
 
 
 class Part(NamedTuple):
@@ -95,7 +96,7 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
                 report.say(line)
             units = training.units()
             try:
-                while not stop.has_come() and (unit := next(units, None)) is not None:
+                while not agreed(stop.has_come()) and (unit := next(units, None)) is not None:
                     for part in unit:
                         is_saved, is_whole = is_saved and part.keeps_state, part.can_hang or part.keeps_state
                         with nullcontext() if part.can_hang else stop.patience():

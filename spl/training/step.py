@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from spl.training.shared import mean, sum_gradients, summed
+
 
 class NonFiniteError(ArithmeticError):
     """A loss or a gradient that is NaN or infinite; no step was taken."""
@@ -30,6 +32,7 @@ def descend(
     """Take one optimizer step down ``sum(w_i l_i) / B`` and return that mean, detached.
 
     Divided by the number of samples, not by the weights' sum: leaving samples out makes a smaller step.
+    Where processes share the batch, each gives its rows, and all take the step of the whole batch.
 
     Args:
         losses: ``(B,)`` with a graph.
@@ -51,10 +54,13 @@ def descend_together(losses: Tensor, weights: Tensor, walkers: Sequence[Walker])
         raise ValueError(
             f"losses and weights must both be (B,), got {tuple(losses.shape)} and {tuple(weights.shape)}"
         )
-    loss = (losses * weights).mean()
+    loss = mean(losses * weights)
     for one in walkers:
         one.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    loss = summed(loss.detach())
+    for one in walkers:
+        sum_gradients(one.parameters)
     norms = [_gradient_norm(one.parameters) for one in walkers]
     if not sum(norms, loss).isfinite():
         told = " and ".join(str(norm.item()) for norm in norms)
@@ -63,7 +69,7 @@ def descend_together(losses: Tensor, weights: Tensor, walkers: Sequence[Walker])
         if one.max_grad_norm is not None and one.max_grad_norm / (norm + 1e-6) < 1.0:  # 1 costs as much
             torch.nn.utils.clip_grads_with_norm_(one.parameters, one.max_grad_norm, norm)
         one.optimizer.step()
-    return loss.detach()
+    return loss
 
 
 def _gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:

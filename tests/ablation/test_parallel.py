@@ -97,8 +97,8 @@ def test_a_process_that_fails_otherwise_names_where_it_says_why(tmp_path, monkey
 
 
 def test_the_cores_are_divided_and_a_number_of_threads_is_kept(monkeypatch):
-    monkeypatch.setattr(parallel, "allowed_cores", lambda: list(range(7)))
-    monkeypatch.setattr(parallel, "quota_of_cores", lambda: 6)
+    monkeypatch.setattr("spl.runs.threads.allowed_cores", lambda: list(range(7)))
+    monkeypatch.setattr("spl.runs.threads.quota_of_cores", lambda: 6)
 
     def threads(*words):
         config = parse(TrainAgentsConfig, ["--seeds", "0-4", *words], prog="spl", aliases=ALIASES)

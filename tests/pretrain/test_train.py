@@ -20,8 +20,9 @@ from torch import Tensor
 from spl.cli.main import main
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import dump, parse
+from spl.data.audiovisual import read_ahead
 from spl.pretrain.config import MAY_CHANGE, PretrainConfig, build_model, measure
-from spl.pretrain.data import ViewOrder, load_pairs, read_ahead
+from spl.pretrain.data import ViewOrder, load_pairs
 from spl.pretrain.learner import Learner, build_learner
 from spl.pretrain.load import read_autoencoder
 from spl.pretrain.objective import ObjectiveConfig
