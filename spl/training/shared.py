@@ -17,7 +17,7 @@ S = TypeVar("S")
 
 
 def mine(batch: S) -> S:
-    """Return this process's rows of a batch, a tensor or a list; of a rest the first processes have one each."""
+    """Return this process's rows of a batch, a tensor or a list; the first ones may have one more."""
     if (parts := num_ranks()) == 1:
         return batch
     rows: Any = batch
