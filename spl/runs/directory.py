@@ -128,7 +128,7 @@ def held_run(
 
 @contextlib.contextmanager
 def _beside(resume: Path | None) -> Iterator[Path]:
-    """Yield a folder for a process that is not the first: it has what was saved, what is written there goes."""
+    """Yield a folder for a process that is not the first: it has what was saved, and what it writes goes."""
     with tempfile.TemporaryDirectory(prefix="spl-rank-") as name:
         for kept in [] if resume is None else [resume / "checkpoints", resume / "result.json"]:
             if kept.exists():
