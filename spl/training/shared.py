@@ -106,12 +106,45 @@ def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
         p.grad = grad.copy_(piece.view_as(grad)) if is_known else None  # laid out in memory as before
 
 
+class _Normalised(torch.autograd.Function):
+    """``(x - mean) / sqrt(variance + eps)``, scaled and shifted, by the statistics of the whole batch."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the rows ``(b, C, H, W)`` normalised, mean and variance ``(C,)``, and the values of each."""
+        variance, middle = (one.double() for one in torch.var_mean(x, dim=(0, 2, 3), correction=0))
+        count = middle.new_tensor(x.numel() / x.shape[1])
+        here = torch.stack([count.expand_as(middle), count * middle, count * (variance + middle.square())])
+        number, first, second = summed(here)  # (C,) each
+        middle, variance = first / number, second / number - (first / number).square()
+        mean, spread = middle.to(x.dtype), variance.clamp(min=0.0).to(x.dtype)
+        ctx.save_for_backward(x, scale, mean, (spread + eps).rsqrt(), number.to(x.dtype))
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, spread, number)
+        return nn.functional.batch_norm(x, mean, spread, scale, shift, eps=eps), mean, spread, number
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, scale, mean, inverse, number = ctx.saved_tensors
+        wanted = [False, True, True]  # only the sums, over the rows here
+        _, of_scale, of_shift = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, scale, None, None, mean, inverse, True, ctx.eps, wanted
+        )
+        slope, level = summed(torch.stack([of_scale, of_shift])) / number  # (C,) each
+        factor, tilt = scale * inverse, scale * inverse.square() * slope
+        offset = tilt * mean - factor * level
+        of_x = gradients[0] * factor[:, None, None] - x * tilt[:, None, None] + offset[:, None, None]
+        return of_x, of_scale, of_shift, None
+
+
 class SharedNorm(nn.BatchNorm2d):
     """Batch normalisation by the statistics of the whole batch, of which each process has some rows.
 
     PyTorch's own, ``SyncBatchNorm``, is for GPUs alone.
 
-    Source: Ioffe & Szegedy (2015), Batch normalization, algorithm 1.
+    Source: Ioffe & Szegedy (2015), Batch normalization, algorithm 1 and the gradients of section 3.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,18 +152,12 @@ class SharedNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         exact = x.float()
-        count = exact.new_tensor([exact.numel() / exact.shape[1]])
-        totals = summed(torch.cat([exact.sum(dim=(0, 2, 3)), count]))  # (C + 1,)
-        number = totals[-1].detach()
-        middle = totals[:-1] / number  # (C,)
-        centred = exact - middle[:, None, None]
-        variance = summed(centred.square().sum(dim=(0, 2, 3))) / number  # (C,)
-        self._run(middle.detach(), variance.detach() * number / (number - 1.0))
-        scale = (variance + self.eps).rsqrt()
-        if self.affine:
-            scale = scale * self.weight
-        found = centred * scale[:, None, None]
-        return (found + self.bias[:, None, None] if self.affine else found).to(x.dtype)
+        scale = exact.new_ones(self.num_features) if self.weight is None else self.weight
+        shift = torch.zeros_like(scale) if self.bias is None else self.bias
+        found, middle, variance, number = _Normalised.apply(exact, scale, shift, self.eps)
+        self._run(middle, (variance * number / (number - 1.0)).to(variance.dtype))
+        result: Tensor = found.to(x.dtype)
+        return result
 
     @torch.no_grad()
     def _run(self, middle: Tensor, variance: Tensor) -> None:
