@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from spl.cli.main import main as spl
-from spl.data.audiovisual import Pairs, PairSource
+from spl.data.audiovisual import Pairs, PairSource, read_ahead
 from spl.data.recordings import Recordings
 from spl.data.video_folders import load_clips
 from spl.data.videos import ClipConfig
@@ -29,7 +29,7 @@ from spl.folder_files import gather
 from spl.media.video_writer import write_video
 from spl.models.encoder import EncoderConfig
 from spl.pretrain.config import PretrainConfig, PretrainRecipe, measure
-from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs, read_ahead
+from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs
 from spl.pretrain.learner import build_learner
 from spl.runs.logger import print_table
 from timing import memory_bytes, ratios, run_only, take_turns

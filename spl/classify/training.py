@@ -49,7 +49,7 @@ class Training:
         self.pictures = Pictures(sets.train, augmentation(config.data, sets.size), config.seed)
         self.pacing = Pacing(config, sets)
         self.order = self.pacing.order
-        check_shares(len(self.order.places(self.order.updates_per_epoch - 1)))
+        check_shares(self.order.smallest)
         self.learner = ClassifierLearner(config, folder, sets, self.order.updates_per_epoch)
         self.classifier, self.progress = self.learner.classifier, self.learner.progress
         self.learners, self.mutual = [self.learner], None  # one, or two that learn together

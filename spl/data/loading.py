@@ -133,6 +133,7 @@ class Order(Sampler[list[tuple[int, int]]]):
         self.curriculum, self.batch_size = curriculum, batch_size
         whole, rest = divmod(curriculum.num_samples, batch_size)
         self.updates_per_epoch = whole + (rest > 1)
+        self.smallest = rest if rest > 1 else batch_size  # of the batches
         self.num_updates = curriculum.num_rounds * self.updates_per_epoch
 
     def __len__(self) -> int:

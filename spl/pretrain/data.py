@@ -167,6 +167,8 @@ class ViewOrder:
         total = num_samples if is_aligned else 3 * num_samples
         self.updates_per_epoch = -(-total // self._per_update)
         self.num_updates = num_epochs * self.updates_per_epoch
+        rest = total - (self.updates_per_epoch - 1) * self._per_update
+        self.smallest = 3 * rest if is_aligned else rest  # of the updates: its views
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield the indices and conditions, ``(B,)`` each, of every update."""

@@ -87,7 +87,7 @@ class Training:
         self.moments: tuple[Moments, Moments] = measure(source, config.seed)
         self.pacing = Pacing(config, source, self.moments)
         self.order = self.pacing.order
-        check_shares(len(next(self.order.after(self.order.updates_per_epoch - 1))[0]))
+        check_shares(self.order.smallest)
         self.learner = build_learner(config, source, self.moments, self.order.num_updates)
         self.layers = _layers_of(config, self.learner, source)
         self.progress = Progress()

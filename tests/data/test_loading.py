@@ -35,6 +35,7 @@ def order_of(num_samples: int, batch_size: int, *, seed: int = 0, num_epochs: in
 def test_each_epoch_is_a_permutation_of_its_own():
     order = order_of(7, 3, seed=1, num_epochs=3)
     assert order.updates_per_epoch == 2  # 3 and 3; the seventh alone is left out
+    assert order.smallest == 3
     keys = list(order)
     assert len(keys) == len(order) == 6
     places = [[place for _, place in keys[2 * e] + keys[2 * e + 1]] for e in range(3)]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from spl.classify.training import Training
 from spl.cli import main as cli
 from spl.config.errors import UsageError
+from spl.pretrain.data import ViewOrder
 from spl.runs import checkpoint, ranks
 from spl.runs.files import read_rows
 from spl.runs.ranks import followed, joined, num_launched, num_ranks, rank
@@ -227,6 +228,12 @@ def test_alone_nothing_is_changed():
     assert agreed(True)
     norm = nn.BatchNorm2d(3)
     assert (num_launched(), num_ranks(), rank(), type(norm)) == (1, 1, 0, nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize("is_aligned", [False, True])
+def test_the_smallest_update_is_known_before_any(is_aligned):
+    order = ViewOrder(7, batch_size=12, views="thirds", is_aligned=is_aligned, seed=0, num_epochs=1)
+    assert order.smallest == min(len(samples) for samples, _ in order) == 9
 
 
 def test_a_norm_without_scale_or_momentum_counts_its_batches():
