@@ -46,7 +46,7 @@ core() { # the whole way, and TensorBoard, which has no command: a run writes fo
   local spl run
   with_extra "$1" ""
   quietly "$spl" presets
-  [[ $("$spl" --version) == "$(grep -oP '^version = "\K[^"]+' "$root/pyproject.toml")" ]]  # no commit, no git needed
+  quietly test "$("$spl" --version)" = "$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml")"  # no commit
   quietly "$spl" train agent --num_steps 300
   run=$(echo runs/agent/*)
   quietly "$spl" evaluate agent "$run" --num_episodes 1 --num_seeds 1

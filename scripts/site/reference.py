@@ -67,7 +67,7 @@ def options_list(screen: str) -> str:
         last, _, default = last.partition(" ")
         terms = ", ".join(f"`--{name.removeprefix('--')}`" for name in (*spellings, last))
         shown = f" {code(default)}" if default else ""
-        text, dashes, kind = " ".join(told.split()).rpartition(" -- ")
+        text, dashes, kind = "; ".join(line.strip() for line in told.splitlines()).rpartition(" -- ")
         meaning = f"{cell(text)}; *{cell(kind)}*" if dashes else cell(kind)
         entries.append(f"{terms}{shown}\n:   {meaning}\n")
     return "\n".join(entries) or "It has no options.\n"

@@ -72,7 +72,7 @@ options:
 """
     assert options_list(screen) == (
         '`--env.id`, `--env` <code class="default">spl/A&#95;1,<wbr>b</code>\n'
-        ":   a name or &#42;two&#42;; *a string*\n\n`--flag`\n:   on\n"
+        ":   a name; or &#42;two&#42;; *a string*\n\n`--flag`\n:   on\n"
     )
     assert options_list("usage: spl presets\n") == "It has no options.\n"
 
