@@ -53,7 +53,7 @@ def measure_parts(config: "BenchConfig", folder: Path, console: Console) -> dict
         held.enter_context(contextlib.closing(envs))
         agent = new_agent(training, envs)
         say(console, f"measuring the parts, {5 * config.duration_s:g} s and the time to fill the memory")
-        memory = new_memory(training, envs, folder / "memory")
+        memory = new_memory(training, envs, agent, folder / "memory")
         parts = assemble(training, agent, envs, memory)
         parts.collector.begin(envs.start().begun)
         finish = waiting_for(agent.device)

@@ -128,10 +128,12 @@ def groups_of(config: TrainAgentConfig, agent: MultimodalDqn) -> list[dict[str, 
     ]
 
 
-def new_memory(config: TrainAgentConfig, envs: VectorisedEnv, folder: Path) -> ReplayMemory:
-    """Return an empty memory, in RAM or in ``folder``."""
+def new_memory(
+    config: TrainAgentConfig, envs: VectorisedEnv, agent: MultimodalDqn, folder: Path
+) -> ReplayMemory:
+    """Return an empty memory, in RAM or in ``folder``; with the state of an agent that is recurrent."""
     memory = ReplayMemory(
-        envs.spec_of_streams,
+        envs.spec_of_streams._replace(recurrent=agent.network.num_remembered),
         config.memory.capacity,
         num_envs=config.num_envs,
         num_dimensions=len(envs.action_sizes),
@@ -179,7 +181,7 @@ def restore(
             check_environment(memory.meta, envs.streams, folder / "memory")
             memory.load_state_dict(state["memory"])
         else:
-            memory = new_memory(config, envs, folder / "memory")
+            memory = new_memory(config, envs, agent, folder / "memory")
         parts = assemble(config, agent, envs, memory)
         state = as_saved_now(state, agent)
         check_fits(state, parts.state_dict(), "checkpoint")
@@ -207,7 +209,7 @@ def begin(
         shutil.rmtree(path / "memory", ignore_errors=True)
         describe_run(path, config, command, {"env": envs.streams})
     try:
-        memory = new_memory(config, envs, path / "memory")
+        memory = new_memory(config, envs, agent, path / "memory")
     except OSError:
         if folder is None:
             shutil.rmtree(path)
@@ -228,10 +230,12 @@ def new_agent(config: TrainAgentConfig, envs: VectorisedEnv) -> MultimodalDqn:
     Raises:
         UsageError: if memory, device or network do not serve.
     """
-    check_ram(config, envs.spec_of_streams)
+    remembered = config.encoder.features if config.agent.is_recurrent else 0
+    check_ram(config, envs.spec_of_streams._replace(recurrent=remembered))
     try:
         check_network(config, envs.spec_of_streams, envs.action_sizes)
         config.curriculum.check_modalities(envs.spec_of_streams)
+        config.curriculum.check_sequences(config.agent.recurrent)
         config.curriculum.check_views(config.agent.no_thirds(envs.spec_of_streams))
         device = pick_device(config.device)
         return build_agent(config, envs.spec_of_streams, envs.action_sizes, device)

@@ -33,11 +33,11 @@ class Streams(NamedTuple):
     audio: Tensor | None  # (B, Da)
     present: Tensor  # (B, 2) bool
     state: Tensor  # (B, S), which every action is chosen by; S = 0 where there is none
+    recurrent: Tensor | None = None  # (B, R), likewise; None: nothing is remembered
 
     def take(self, places: Tensor) -> "Streams":
         """Return the moments at ``places (n,)``."""
-        video, audio = (None if field is None else field[places] for field in self[:2])
-        return Streams(video, audio, self.present[places], self.state[places])
+        return Streams(*(None if field is None else field[places] for field in self))  # type: ignore[arg-type]
 
 
 def streams_of(agent: MultimodalDqn, stack: Stack) -> Streams:
@@ -45,14 +45,14 @@ def streams_of(agent: MultimodalDqn, stack: Stack) -> Streams:
     stack = stack.to(agent.device)
     with torch.no_grad():
         features = agent.network.encoder.ungated(stack.video, stack.audio)
-        return Streams(*features, stack.present, stack.state)
+        return Streams(*features, stack.present, stack.state, stack.recurrent)
 
 
 def together(parts: Sequence[Streams]) -> Streams:
     """Return the moments of all parts."""
-    video, audio, present, state = zip(*parts, strict=True)
-    seen, heard = (None if field[0] is None else torch.cat(field) for field in (video, audio))
-    return Streams(seen, heard, torch.cat(present), torch.cat(state))
+    fields = zip(*parts, strict=True)
+    joined = (None if all(one is None for one in field) else torch.cat(field) for field in fields)
+    return Streams(*joined)  # type: ignore[arg-type]
 
 
 def spread(moments: Streams, count: int = NUM_MOMENTS) -> Streams:
@@ -83,7 +83,7 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
     any_of_them = _ranks(len(moments.present), agent.device).expand(len(streams.present), -1)  # (B, M)
     with torch.no_grad():
         looks, sounds = (_unlikeness(streams, moments, one, any_of_them) for one in (VIDEO, AUDIO))
-        actions = _actions(agent, streams, streams, streams.state)[:, None]  # (B, 1, J)
+        actions = _actions(agent, streams, streams, streams)[:, None]  # (B, 1, J)
         found = []
         swaps = [
             (sounds, (True, False, False)),
@@ -98,7 +98,8 @@ def changes(agent: MultimodalDqn, streams: Streams, moments: Streams) -> Tensor:
             theirs = moments.take(places.flatten())  # (B R)
             theirs = theirs._replace(present=theirs.present & mine.present)
             seen, heard, felt = (theirs if one else mine for one in is_swapped)
-            swapped = _actions(agent, seen, heard, felt.state).view(*places.shape, -1)  # (B, R, J)
+            felt = mine._replace(state=felt.state)
+            swapped = _actions(agent, seen, heard, felt).view(*places.shape, -1)  # (B, R, J)
             found.append((swapped != actions).float().mean(dim=(1, 2)))
     return torch.stack(found, dim=1).cpu()
 
@@ -119,12 +120,12 @@ def _unlikeness(streams: Streams, moments: Streams, modality: int, other: Tensor
     return torch.where(is_there, distances, other)
 
 
-def _actions(agent: MultimodalDqn, seen: Streams, heard: Streams, state: Tensor) -> Tensor:
-    """Return the greedy actions ``(B, J)`` on the video of some moments, the audio of others, and a state."""
+def _actions(agent: MultimodalDqn, seen: Streams, heard: Streams, felt: Streams) -> Tensor:
+    """Return the greedy actions ``(B, J)`` on the video, the audio and the states of some moments each."""
     network = agent.network
     present = torch.stack([seen.present[:, 0], heard.present[:, 1]], dim=1)
     features = network.encoder.gated((seen.video, heard.audio), present)
-    values = network.heads.values(network.encoder, features, present, network.beside(state))
+    values = network.values_of(features, present, felt.state, recurrent=felt.recurrent)
     fused = network.heads.fused(values, present)
     return best(fused, network.sizes).reshape(len(fused), -1)
 
@@ -164,8 +165,8 @@ def played_moments(
                 observation, _ = env.reset(seed=reset_seed(seed, episode))
                 episode += 1
             stacks.push(observation, is_first=is_over)
+            (action,) = stacks.act(agent, 0.0)
             parts.append(streams_of(agent, stacks.stack()))
-            (action,) = agent.act(stacks.stack(), 0.0)
             observation, _, terminated, truncated, _ = env.step(action)
             is_over = terminated or truncated
     finally:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from spl.agents.augmentation import Augmentation
+from spl.agents.companions import Companions
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.custom_network import check_two_streams, maker_of
 from spl.agents.decoupled import Sizes
-from spl.agents.dqn import Companions, MultimodalDqn
+from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.implicit import Fractions
 from spl.agents.network import MultimodalQNetwork
@@ -38,6 +39,7 @@ ALIASES = {
     "curriculum": "curriculum.name",
     "bins": "env.bins",
     "encoder.class": "encoder.custom",
+    "encoder.recurrent": "agent.recurrent",
 }
 
 
@@ -63,8 +65,8 @@ class LoopConfig:
 
     collect_steps: Count = 2  # steps to collect before each learning phase
     replays: Count = 1  # mini-buffers sampled per learning phase
-    mini_buffer: Count = 32  # transitions sampled from the memory at a time
-    batch_size: Count = 32  # transitions per update
+    mini_buffer: Count = 32  # transitions, or sequences, sampled from the memory at a time
+    batch_size: Count = 32  # transitions, or sequences, per update
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -236,16 +238,14 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> M
         risk=config.agent.risk,
         num_state=spec.state,
         state_features=config.agent.state_features,
+        is_recurrent=config.agent.is_recurrent,
     )
 
 
 def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[str]) -> Path:
     """Make ``runs/agent/<env>-s<seed>-<time>`` with ``config.yaml``, ``command.txt`` and ``env.json``.
 
-    Args:
-        config: of the run.
-        streams: what was chosen of the environment.
-        command: that started the run.
+    ``streams`` are what was chosen of the environment, ``command`` is what started the run.
 
     Raises:
         UsageError: if the folder cannot be written.

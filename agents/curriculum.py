@@ -17,9 +17,11 @@ from spl.agents.protocol import Agent
 from spl.agents.replay.last_losses import LastLosses, easiest
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.replay.prioritized import Priorities, absolute_errors, importance_weights
+from spl.agents.replay.sequences import Sequences
 from spl.agents.view_pace import ViewPace
 from spl.curriculum.soft import below
 from spl.curriculum.weights import SCHEMES, diversity
+from spl.records import Batch
 
 _NUM_SCORED_AT_ONCE = 256  # transitions, which bounds the RAM of a large mini-buffer's pass
 
@@ -95,6 +97,12 @@ class ReplayCurriculum:
         chances = uniform + pace.hardness * self.priorities.probabilities(places)
         important = importance_weights(chances, len(self.memory), pace.beta)
         return Draw(places, important if weights is None else important * weights)
+
+    def batch(self, places: NDArray[np.int64]) -> Batch | Sequences:
+        """Return what is learned at places that were drawn: their transitions, or sequences around them."""
+        if (unroll := self.agent.unroll) is None:
+            return self.memory.at(places)
+        return self.memory.sequences_at(places, self.generator, unroll)
 
     def weights_of_views(self, losses: Tensor) -> Tensor:
         """Return how much each view counts ``(V,)``, of the detached losses ``(V, B)`` of an update."""

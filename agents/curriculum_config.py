@@ -80,6 +80,14 @@ class ReplayCurriculumConfig:
                 f"({no_thirds}): leave it out"
             )
 
+    def check_sequences(self, recurrent: str) -> None:
+        """Raise ``ValueError`` if transitions are to be chosen among, and the agent learns sequences."""
+        if recurrent != "none" and self.name != "uniform":
+            raise ValueError(
+                f"agent.recurrent={recurrent} learns sequences, of which no curriculum knows the difficulty: "
+                f"set --curriculum uniform, got {self.name}"
+            )
+
     def check_modalities(self, spec: StreamSpec) -> None:
         """Raise ``ValueError`` if an environment of this ``spec`` lacks the pace's modality."""
         there = {"video": spec.has_video, "audio": spec.has_audio, None: True}

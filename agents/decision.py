@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spl.agents.choice import Streams, changes, evidence_for, streams_of
 from spl.agents.decoupled import q_value
@@ -25,6 +26,7 @@ class Reason(NamedTuple):
     seen: NDArray[np.float32] | None = None  # (H, W) in 0..1
     heard: NDArray[np.float32] | None = None  # (M, T F) in 0..1, all steps of the stack laid end to end
     evidence: Evidence | None = None  # of which its sentence is made; None: none was asked for
+    reached: Tensor | None = None  # (1, R), the recurrent state after the step; None: nothing is remembered
 
 
 def reason_of(
@@ -42,7 +44,7 @@ def reason_of(
         with_maps: whether maps are made.
         with_words: whether the evidence for its sentence is gathered.
     """
-    (action,) = agent.act(stack, 0.0)
+    (action,), reached = agent.decide(stack, 0.0)
     chosen = torch.tensor([action])
     stack = stack.to(agent.device)
     with torch.no_grad():
@@ -63,4 +65,5 @@ def reason_of(
         None if seen is None else seen[0].cpu().numpy(),
         None if heard is None else heard[0].cpu().numpy(),
         evidence,
+        reached,
     )

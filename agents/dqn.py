@@ -2,22 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spl.agents.augmentation import Augmentation
 from spl.agents.averaged import AveragedNetwork
+from spl.agents.companions import Companions
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import best_actions
 from spl.agents.history import Stack
-from spl.agents.implicit import Fractions
 from spl.agents.low_precision import LowPrecision
 from spl.agents.network import MultimodalQNetwork
-from spl.agents.reconstruction import Decoders
-from spl.agents.resets import Redraw, reset
+from spl.agents.recurrence import answers_along
+from spl.agents.replay.sequences import Sequences, Steps
+from spl.agents.resets import reset
 from spl.agents.sparsity import Sparsity
 from spl.agents.targets import Answers, losses_of
 from spl.agents.thirds import asymmetric
@@ -25,15 +25,6 @@ from spl.envs.actions import as_action
 from spl.records import Action, Batch, Following, Observation
 from spl.runs.threads import one_thread
 from spl.training.compile import compiled
-
-
-class Companions(NamedTuple):
-    """What an agent has beside its networks where its options ask for it; None: they do not."""
-
-    decoders: Decoders | None = None  # learn with the network
-    augmentation: Augmentation | None = None  # changes what is learned
-    redraw: Redraw | None = None  # makes the networks of resets
-    fractions: Fractions | None = None  # at which implicit quantiles are learned
 
 
 class MultimodalDqn:
@@ -64,10 +55,10 @@ class MultimodalDqn:
         self.decoders = None if companions.decoders is None else companions.decoders.to(device)
         self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
         self.augmentation, self.redraw, self.fractions = companions[1:]
-        self.config = config
+        self.config, self.unroll = config, config.unroll
         self.generator = generator
         self.device = device
-        self.sizes = network.sizes  # of the action's dimensions
+        self.sizes, self.has_thirds = network.sizes, network.privileged is not None
         self.num_updates = 0
         self._low: tuple[LowPrecision, LowPrecision] | None = None  # of network and target
         if config.precision == "bfloat16":
@@ -76,35 +67,39 @@ class MultimodalDqn:
         self._sparsity = None if config.sparsity == "none" else Sparsity(network.encoder, config)
         losses = self._losses_of if network.privileged is None else self._losses_in_views
         self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
+        if network.recurrent is not None:
+            self._losses = self._losses_in_sequences
 
     def act(self, stack: Stack, epsilon: float) -> list[Action]:
+        """Return the actions of :meth:`decide`, all that an agent without memory needs."""
+        return self.decide(stack, epsilon)[0]
+
+    def decide(self, stack: Stack, epsilon: float) -> tuple[list[Action], Tensor | None]:
         """Return one action per environment: uniform with chance ``epsilon``, else a best one.
 
         Each dimension of an action is drawn, or is its best, for itself: as Seyde et al. (2023) explore.
+        Beside the actions comes the recurrent state ``(E, R)`` after the step; None of an agent without.
         """
         shape = len(stack.present), len(self.sizes)
         explores = self.generator.random(shape) < epsilon
         actions = self.generator.integers(self.sizes, size=shape)
-        if not explores.all():
+        reached = None
+        if self.network.recurrent is not None or not explores.all():
             self._refresh()
             acting = self.network if self._low is None else self._low[0].copied
             alone = one_thread() if len(stack.present) == 1 else nullcontext()
             with torch.inference_mode(), alone:
-                values = acting(*stack.to(self.device)).cpu().numpy()  # (E, A)
-            actions = np.where(explores, actions, best_actions(values, self.sizes, self.generator))
-        return [as_action(action) for action in actions]
+                values, reached = acting.step(*stack.to(self.device))  # (E, A), (E, R)
+            best = best_actions(values.cpu().numpy(), self.sizes, self.generator)
+            actions = np.where(explores, actions, best)
+        return [as_action(action) for action in actions], reached
 
     def see(self, observation: Observation) -> None:
         """Take the state of an observation that was collected into the statistics that normalise it."""
         if self.network.state is not None:
             self.network.state.norm.update(torch.from_numpy(observation.state))
 
-    @property
-    def has_thirds(self) -> bool:
-        """Whether each transition is learned in three views."""
-        return self.network.privileged is not None
-
-    def losses(self, batch: Batch, soon: Following | None = None) -> Tensor:
+    def losses(self, batch: Batch | Sequences, soon: Following | None = None) -> Tensor:
         """Return the temporal-difference loss of each transition, ``(B,)`` in float32.
 
         That of the whole transitions is `targets.losses_of`, of all heads.
@@ -121,13 +116,16 @@ class MultimodalDqn:
         With augmentation all of this is of a batch that was changed at random.
 
         With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`).
+        Of `Sequences` it is the mean over the steps that each may learn.
         """
         self._refresh()
-        if self.augmentation is not None:
-            batch, soon = self.augmentation(batch, soon)
-        if self.decoders is not None and not self.decoders.is_begun:
-            self.decoders.begin(batch)
-        fractions = None if self.fractions is None else self.fractions.draw(batch.size, self.device)
+        fractions = None
+        if isinstance(batch, Batch):
+            if self.augmentation is not None:
+                batch, soon = self.augmentation(batch, soon)
+            if self.decoders is not None and not self.decoders.is_begun:
+                self.decoders.begin(batch)
+            fractions = None if self.fractions is None else self.fractions.draw(batch.size, self.device)
         given = (batch, fractions, soon) if self.has_thirds else (batch, fractions)
         return self._losses(*given) if self._sparsity is None else self._sparsity.drawing(self._losses, given)
 
@@ -150,9 +148,14 @@ class MultimodalDqn:
             before = rating.values(*now) if self.config.munchausen else None
         return self._whole(Answers(trained.values(*now, *at), rated, chosen, before, *at), batch)
 
-    def _whole(self, answers: Answers, batch: Batch) -> Tensor:
+    def _whole(self, answers: Answers, batch: Batch | Steps) -> Tensor:
         counting = self.network.counting(batch.present)  # (B, n)
         return losses_of(answers, batch, counting, config=self.config, sizes=self.sizes)
+
+    def _losses_in_sequences(self, batch: Sequences, fractions: None) -> Tensor:
+        trained, _, rating = self._networks()
+        answers = answers_along(batch, trained, rating, self.config)
+        return batch.means(self._whole(answers, batch.steps(self.config.burn_in)))
 
     def _losses_in_views(
         self, batch: Batch, fractions: tuple[Tensor, Tensor] | None, soon: Following | None

@@ -5,6 +5,7 @@ from typing import Literal
 
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.heads import HEADS, Fusion
+from spl.agents.replay.sequences import Unroll
 from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import (
     AtLeast1,
@@ -21,6 +22,7 @@ from spl.config.ranges import (
 )
 from spl.records import StreamSpec
 
+AUGMENTED = ("video_shift", "audio_shift", "audio_mask", "audio_gain_db")
 HEADS_OF_OURS = ("mean", "quantile", "implicit")
 DEFAULT_QUANTILES = 32
 
@@ -58,6 +60,9 @@ class DqnConfig:
     quantiles: Quantiles | None = None  # of the return, learned in place of its mean; null: 32, if any
     risk: ShareAbove0 = 1.0  # act by the mean of the worst share of the quantiles; 1: of all
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
+    recurrent: Literal["none", "gru"] = "none"  # what remembers the steps before, behind the joint code
+    burn_in: Count0 = 8  # steps that a recurrent agent replays before those that it learns
+    sequence: Count = 16  # steps that it learns together: samples of the memory are sequences
     thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn each transition as one modality alone
     reconstruction: NotNegative = 0.0  # weight of rebuilding both modalities from each view; 0: no decoders
     sparsity: Literal["none", "squared", "l1"] = "none"  # penalty on each hidden unit's expected activation
@@ -89,6 +94,7 @@ class DqnConfig:
         reason = HEADS[self.fusion].no_dueling
         if self.dueling and reason is not None:
             raise ValueError(f"fusion={self.fusion} {reason}: set --agent.dueling false")
+        self._check_recurrent()
         if self.sparsity != "none" and self.compile:
             raise ValueError(
                 f"sparsity={self.sparsity} looks at hidden units, which compiled losses do not show: "
@@ -185,7 +191,46 @@ class DqnConfig:
     @property
     def has_augmentation(self) -> bool:
         """Whether what is learned is changed at random."""
-        return any((self.video_shift, self.audio_shift, self.audio_mask, self.audio_gain_db))
+        return any(getattr(self, name) for name in AUGMENTED)
+
+    def _check_recurrent(self) -> None:
+        idle = (self.burn_in, self.sequence) != (DqnConfig.burn_in, DqnConfig.sequence)
+        if self.recurrent == "none":
+            if idle:
+                raise ValueError(
+                    f"burn_in={self.burn_in} and sequence={self.sequence} are those of a recurrent agent: "
+                    "set --agent.recurrent gru, or leave them out"
+                )
+            return
+        head = self.head if self.kind_of_head == "implicit" else "quantile"
+        for name, value, needed in (
+            ("head", head, "quantile"),
+            ("fusion", self.fusion, "joint"),  # the only one with a code to remember
+            ("thirds", "none" if self.thirds == "auto" else self.thirds, "none"),
+            ("compile", self.compile, False),
+            *((name, getattr(self, name), 0) for name in AUGMENTED),
+        ):
+            if value != needed:
+                raise ValueError(
+                    f"recurrent={self.recurrent} keeps one state, of all that is seen and heard, and "
+                    f"unrolls it step by step, which {name}={value} does not fit: "
+                    f"set --agent.{name} {str(needed).lower()}"
+                )
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the agent remembers, and learns sequences."""
+        return self.recurrent != "none"
+
+    @property
+    def unroll(self) -> Unroll | None:
+        """The sequences that a recurrent agent learns; None: transitions are learned."""
+        return Unroll(self.burn_in, self.sequence) if self.is_recurrent else None
+
+    @property
+    def steps_of_sample(self) -> int:
+        """Steps whose observations a sample of the memory needs."""
+        return self.burn_in + self.sequence + self.longest_n_step if self.is_recurrent else 2
 
     def has_decoders(self, spec: StreamSpec) -> bool:
         """Return whether an agent in an environment of this ``spec`` reconstructs both modalities.
@@ -209,6 +254,8 @@ class DqnConfig:
         """
         if self.thirds == "none":
             return "agent.thirds=none"
+        if self.is_recurrent:
+            return f"agent.recurrent={self.recurrent} remembers what all modalities told, in one state"
         lacking = [name for name, has in (("video", spec.has_video), ("audio", spec.has_audio)) if not has]
         if lacking and self.thirds == "asymmetric":
             raise ValueError(

@@ -123,6 +123,7 @@ def check_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> N
         ValueError: if such a network cannot be built.
     """
     stacked = config.memory.history * spec.nbytes
+    samples = "sequences" if config.agent.is_recurrent else "transitions"
     memory = (config.memory.capacity + config.num_envs * slack_of(config)) * spec.nbytes
     parameters = num_parameters(config, spec, sizes)
     parts = {
@@ -132,8 +133,8 @@ def check_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> N
             f"a network of {parameters:,} parameters, learning",
         ),
         "--loop.batch_size or --memory.history": (
-            2 * config.loop.batch_size * stacked * (1 + FLOAT_BYTES),
-            f"a batch of {config.loop.batch_size:,} transitions",
+            config.agent.steps_of_sample * config.loop.batch_size * stacked * (1 + FLOAT_BYTES),
+            f"a batch of {config.loop.batch_size:,} {samples}",
         ),
         "--memory.history": (config.num_envs * stacked, "what is stacked of each environment"),
     }

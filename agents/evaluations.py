@@ -146,7 +146,7 @@ def _episode(
     while not is_over:
         if arrival.faults:
             raise RunError(f"the environment of the evaluation failed: {arrival.faults[0]}")
-        arrival = envs.step(agent.act(stacks.stack(), 0.0))
+        arrival = envs.step(stacks.act(agent, 0.0))
         if (reached := arrival.reached[0]) is None:
             continue
         give(reached, is_first=False)

@@ -15,7 +15,7 @@ from spl.agents.conditions import UNTOUCHED
 from spl.agents.decoupled import Sizes, advantage, best, probability, q_value
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import Which, load_agent
-from spl.agents.history import Stack
+from spl.agents.history import History, Stack
 from spl.agents.names import ActionNames
 from spl.agents.playing import play
 from spl.config.errors import UsageError
@@ -138,9 +138,10 @@ def played(agent: MultimodalDqn, env: Any, history: int, seed: int) -> tuple[lis
     """Play one episode greedily; return what the agent was given at each step, and the return."""
     stacks: list[Stack] = []
 
-    def policy(stacked: Any, envs: Any, running: list[int]) -> list[Action]:
+    def policy(stacked: History, envs: Any, running: list[int]) -> list[Action]:
+        actions = stacked.act(agent, 0.0, running)
         stacks.append(stacked.stack(running))
-        return agent.act(stacks[-1], 0.0)
+        return actions
 
     totals, _ = play(policy, [env], UNTOUCHED, history=history, seed=seed)
     return stacks, totals[0]
@@ -180,7 +181,7 @@ def _moments_of(agent: MultimodalDqn, stacks: list[Stack], batch_size: int) -> S
 
 
 def _batch(stacks: list[Stack], device: torch.device) -> Stack:
-    return Stack(*(torch.cat(fields) for fields in zip(*stacks, strict=True))).to(device)
+    return Stack.of(stacks).to(device)
 
 
 def _explained(
@@ -205,7 +206,8 @@ def _explained(
     )
     norm = agent.network.state
     no_state = None if norm is None else norm.norm.mean  # as normalised, zeros
-    shapley = shapley_values(agent.network, tuple(part), score, no_state=no_state)
+    given = tuple(one for one in part if one is not None)
+    shapley = shapley_values(agent.network, given, score, no_state=no_state)
     video_maps, audio_maps = (None if one is None else one[kept].cpu() for one in maps)
     shapley = shapley.each(Tensor.cpu)
     evidence = evidence_for(agent, part, actions, moments)

@@ -19,10 +19,11 @@ from spl.agents.exploration import ModalityDropout
 from spl.agents.history import History, Stack
 from spl.agents.protocol import Agent
 from spl.agents.replay.memory import ReplayMemory
+from spl.agents.replay.sequences import Sequences
 from spl.envs.actions import as_action
 from spl.envs.resumable import Position
 from spl.envs.vector import Arrival, Fault, VectorisedEnv
-from spl.records import Action, Batch, Following, Observation, Transition
+from spl.records import NO_STATE, Action, Batch, Following, Observation, Transition
 from spl.training.step import NonFiniteError, descend
 
 RECENT_EPISODES = 100  # over which a run tells its mean return
@@ -46,7 +47,7 @@ class Collected(NamedTuple):
 class NonFiniteBatch(ArithmeticError):
     """The batch whose loss or gradient is not finite; the weights are those before it."""
 
-    def __init__(self, batch: Batch, losses: Tensor, soon: Following | None = None) -> None:
+    def __init__(self, batch: Batch | Sequences, losses: Tensor, soon: Following | None = None) -> None:
         super().__init__("the loss or its gradient is not finite")
         self.soon = {} if soon is None else {f"soon_{name}": field for name, field in soon._asdict().items()}
         self.batch = batch
@@ -127,7 +128,7 @@ class Collector:
         self.epsilon_at = epsilon_at
         self.dropout = dropout
         self.keep_reward = keep_reward
-        self.history = History(envs.spec_of_streams, history=memory.history, num_envs=envs.num_envs)
+        self.history = History(memory.spec, history=memory.history, num_envs=envs.num_envs)
         self.totals = [0.0] * envs.num_envs  # of the episodes under way
         self.lengths = [0] * envs.num_envs
         self._observations = [self.history.newest(env) for env in range(envs.num_envs)]
@@ -137,7 +138,8 @@ class Collector:
     def step(self) -> Collected:
         """Act once in each environment; count the steps and the episodes that ended."""
         if self._chosen is None:
-            self._chosen = self.agent.act(self._shown(), self.epsilon_at(self.progress.step))
+            self._chosen, remembered = self.agent.decide(self._shown(), self.epsilon_at(self.progress.step))
+            self.history.remember(remembered)
         arrival = self.envs.step(self._chosen)
         actions, self._chosen = self._chosen, None
         transitions, episodes = [], []
@@ -177,11 +179,15 @@ class Collector:
             bool(arrival.truncated[env]),
             following,
         )
-        self.memory.add(transition, env)
         self._push(following, env, is_first=False)
+        self.memory.add(transition, env, self._remembered(env))
         self.totals[env] += reward
         self.lengths[env] += 1
         return transition
+
+    def _remembered(self, env: int) -> NDArray[np.float32]:
+        """Return the recurrent state before the newest step, of a memory that keeps one."""
+        return self.history.recurrent[env] if self.memory.spec.recurrent else NO_STATE
 
     def _push(self, observation: Observation, env: int, *, is_first: bool) -> None:
         """Let ``observation`` be where the environment stands."""
@@ -194,8 +200,8 @@ class Collector:
         """Let episodes begin with these observations; one that was open stays without an end."""
         for env, first in begun.items():
             observation = self._kept(first, env, is_first=True)
-            self.memory.begin(observation, env)
             self._push(observation, env, is_first=True)
+            self.memory.begin(observation, env, self._remembered(env))
             self.totals[env], self.lengths[env] = 0.0, 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -231,7 +237,7 @@ class Collector:
         )
         for env in range(self.envs.num_envs):
             if not self.memory.is_open(env) and env not in arrival.begun:  # the memory was not saved
-                self.memory.begin(self._observations[env], env)
+                self.memory.begin(self._observations[env], env, self._remembered(env))
         self.begin(arrival.begun)
         return arrival.faults
 
@@ -269,7 +275,7 @@ def learn(
             progress.drawn, progress.weights = curriculum.draw(config.mini_buffer, progress.step)
             progress.replays_due -= 1
         places, later = np.split(progress.drawn, [config.batch_size])
-        batch = memory.at(places).to(device)
+        batch = curriculum.batch(places).to(device)
         soon = memory.one_ahead(places) if agent.has_thirds else None
         soon = None if soon is None else soon.to(device)
         losses = agent.losses(batch, soon)  # (V B,)

@@ -33,8 +33,8 @@ class LowPrecision:
     """A network whose encoder computes in bfloat16; what is trained are its float32 weights, the masters.
 
     Args:
-        network: has an ``encoder``, ``values`` and ``views``; neither its weights nor its ``state_dict`` are
-            touched.
+        network: has an ``encoder``, ``values``, ``views`` and ``unrolled``; neither its weights nor its
+            ``state_dict`` are touched.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -52,6 +52,11 @@ class LowPrecision:
         """Return the Q-values in every view, likewise."""
         views: Views = self._cast("views", *inputs)
         return views
+
+    def unrolled(self, *inputs: Tensor) -> Tensor:
+        """Return the Q-values along sequences, likewise."""
+        values: Tensor = self._cast("unrolled", *inputs)
+        return values
 
     def _cast(self, method: str, *inputs: Tensor) -> Any:
         encoder: Any = self._masters.encoder

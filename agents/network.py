@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from spl.agents.decoupled import Sizes
@@ -10,7 +11,7 @@ from spl.agents.implicit import ImplicitHead
 from spl.agents.quantiles import acted_on
 from spl.agents.state_norm import StateStream
 from spl.agents.thirds import Views, only
-from spl.models.encoder import TwoStreamEncoder
+from spl.models.encoder import Features, TwoStreamEncoder
 from spl.records import AUDIO, VIDEO
 
 
@@ -21,6 +22,7 @@ class MultimodalQNetwork(nn.Module):
     Heads are dueling or not, or what ``make_head`` makes.
     With ``has_thirds`` two privileged heads beside them read the joint code; acting needs them not.
     A state vector joins at the joint code in every view: thirds hide an eye or an ear, never a joint angle.
+    A recurrent one has a gated recurrent unit behind the joint code, and its head reads the unit's state.
 
     Args:
         encoder: of the two streams; a fusion that does not read its joint code leaves that out.
@@ -31,9 +33,12 @@ class MultimodalQNetwork(nn.Module):
         risk: share of the worst quantiles whose mean is acted on (`spl.agents.quantiles`).
         num_state: ``S``, numbers of the state; 0: none.
         state_features: width of the layer that reads it.
+        is_recurrent: whether it remembers, in ``R`` numbers, as many as the code has.
 
     Raises:
-        ValueError: if there is a state and no joint code.
+        ValueError: if there is a state, or it is recurrent, and there is no joint code.
+
+    Source: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder, for the unit.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class MultimodalQNetwork(nn.Module):
         risk: float = 1.0,
         num_state: int = 0,
         state_features: int = 64,
+        is_recurrent: bool = False,
     ) -> None:
         super().__init__()
         of_means: MakeHead = partial(QHead, dueling=dueling) if make_head is None else make_head
@@ -72,6 +78,11 @@ class MultimodalQNetwork(nn.Module):
                 "the state out with --env.state_keys none"
             )
         self.state = StateStream(num_state, state_features, encoder.features) if num_state else None
+        if is_recurrent and (has_thirds or not HEADS[fusion].reads_code):
+            raise ValueError(
+                "a recurrent network reads one joint code: set thirds to none and fusion to joint"
+            )
+        self.recurrent = nn.GRUCell(encoder.features, encoder.features) if is_recurrent else None
 
     def beside(self, state: Tensor | None) -> Tensor | None:
         """Return what ``state (B, S)`` adds to the joint code ``(B, D)``; None of a network without one.
@@ -93,13 +104,93 @@ class MultimodalQNetwork(nn.Module):
         present: Tensor,
         state: Tensor | None = None,
         fractions: Tensor | None = None,
+        recurrent: Tensor | None = None,
     ) -> list[Tensor]:
         """Return the ``(B, A)`` that are trained, or ``(B, A, N)`` of quantiles: one per head.
 
         Implicit quantiles are those at ``fractions (B, N)``; None: those that are acted on.
         """
+        return self.values_of(
+            self.encoder.streams(video, audio, present), present, state, fractions, recurrent
+        )
+
+    def values_of(
+        self,
+        streams: Features,
+        present: Tensor,
+        state: Tensor | None = None,
+        fractions: Tensor | None = None,
+        recurrent: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Return :meth:`values` of what the encoder's streams gave for ``present (B, 2)``."""
+        if self.recurrent is None:
+            return self.heads.values(self.encoder, streams, present, self.beside(state), fractions)
+        return [
+            self.heads[0](self._remember(self.encoder.code(streams, present, self.beside(state)), recurrent))
+        ]
+
+    def step(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        present: Tensor,
+        state: Tensor | None = None,
+        recurrent: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the ``(B, A)`` that are acted on, and the recurrent state ``(B, R)`` after it, if any."""
+        if self.recurrent is None:
+            return self(video, audio, present, state), None
         streams = self.encoder.streams(video, audio, present)
-        return self.heads.values(self.encoder, streams, present, self.beside(state), fractions)
+        reached = self._remember(self.encoder.code(streams, present, self.beside(state)), recurrent)
+        return acted_on(self.heads[0](reached), self.risk), reached
+
+    @property
+    def num_remembered(self) -> int:
+        """``R``, numbers of the recurrent state; 0: there is none."""
+        return 0 if self.recurrent is None else self.recurrent.hidden_size
+
+    def _remember(self, code: Tensor, recurrent: Tensor | None) -> Tensor:
+        """Return the state ``(B, R)`` after a step of ``code (B, D)``; before an episode's first it is 0."""
+        assert self.recurrent is not None
+        found: Tensor = self.recurrent(code.to(self.recurrent.weight_ih.dtype), recurrent)
+        return found
+
+    def unrolled(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        present: Tensor,
+        state: Tensor,
+        recurrent: Tensor,
+        is_there: Tensor,
+        burn_in: Tensor,
+    ) -> Tensor:
+        """Return the head's ``(B, W - burn_in, A)``, or ``(B, W - burn_in, A, N)``, along sequences.
+
+        Args:
+            video, audio, present, state: of ``(B, W)`` steps.
+            recurrent: ``(B, R)``, before the first step that is there.
+            is_there: ``(B, W)``; other steps leave the recurrent state as it is.
+            burn_in: ``()``, steps at the start that are unrolled without a gradient.
+
+        Source: Kapturowski et al. (2019), Recurrent experience replay in distributed reinforcement learning.
+        """
+        B, W = is_there.shape
+        cut, states = int(burn_in), list[Tensor]()
+        for first, stop in ((0, cut), (cut, W)):
+            if first == stop:
+                continue
+            states = []
+            with torch.set_grad_enabled(torch.is_grad_enabled() and stop == W):
+                inputs = [one[:, first:stop].flatten(0, 1) for one in (video, audio, present, state)]
+                streams = self.encoder.streams(*inputs[:3])
+                codes = self.encoder.code(streams, inputs[2], self.beside(inputs[3]))
+                for step, code in enumerate(codes.view(B, stop - first, -1).unbind(1), start=first):
+                    after = self._remember(code, recurrent)
+                    recurrent = torch.where(is_there[:, step, None], after, recurrent)  # (B, R)
+                    states.append(recurrent)
+        values: Tensor = self.heads[0](torch.stack(states, dim=1).flatten(0, 1))  # (B (W - burn_in), A)
+        return values.view(B, W - cut, *values.shape[1:])
 
     def counting(self, present: Tensor) -> Tensor:
         """Return ``(B, n)``, by which the loss of each of :meth:`values` counts."""
@@ -133,7 +224,14 @@ class MultimodalQNetwork(nn.Module):
         alone = [acted_on(self.heads.of(0, code), self.risk) for code in codes[1:]]
         return Views(whole, tuple(alone), tuple(head(codes[0]) for head in self.privileged), codes)
 
-    def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        present: Tensor,
+        state: Tensor | None = None,
+        recurrent: Tensor | None = None,
+    ) -> Tensor:
         """Return the ``(B, A)`` that are acted on.
 
         Args:
@@ -141,8 +239,10 @@ class MultimodalQNetwork(nn.Module):
             audio: ``(B, T, C, M, F)`` log-mel levels, or a waveform.
             present: ``(B, 2)`` flags of video and audio.
             state: ``(B, S)``, not normalised; a network without a state does not read it.
+            recurrent: ``(B, R)``, before the step; None: zeros, before an episode's first.
         """
-        values = [acted_on(one, self.risk) for one in self.values(video, audio, present, state)]
+        found = self.values(video, audio, present, state, recurrent=recurrent)
+        values = [acted_on(one, self.risk) for one in found]
         return self.heads.fused(values, present)
 
     def parameters_of_heads(self) -> list[nn.Parameter]:

@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from spl.agents.conditions import Condition, Spoiler
 from spl.agents.history import History
-from spl.agents.protocol import Agent
+from spl.agents.protocol import Actor
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.resumable import reset_seed
 from spl.records import Action, Observation
@@ -68,9 +68,9 @@ def play(
     return totals, lengths
 
 
-def policy_of(agent: Agent, epsilon: float) -> Policy:
+def policy_of(agent: Actor, epsilon: float) -> Policy:
     """Return the agent as a policy over the environments still running."""
-    return lambda stacks, envs, running: agent.act(stacks.stack(running), epsilon)
+    return lambda stacks, envs, running: stacks.act(agent, epsilon, running)
 
 
 def has_oracle(env: AudioVisualEnv) -> bool:

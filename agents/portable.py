@@ -140,9 +140,9 @@ class Portable(nn.Module):
     - ``present``: ``(2,)`` bool, whether image and sound are there; what is not is not looked at.
     - ``state``: ``(S,)`` float32, the newest vectors of the environment's state, joined and as they are.
     - ``image_history``, ``sound_history``, ``sound_context``: what the decision before returned; zeros before
-      an episode's first.
+      an episode's first. Of a recurrent agent ``recurrent (R,)``, too.
 
-    Outputs: ``action``, as the environment takes it, ``q_values (A,)``, and the three for the next decision.
+    Outputs: ``action``, as the environment takes it, ``q_values (A,)``, and these for the next decision.
 
     Raises:
         ValueError: if a stream cannot be cut by a graph.
@@ -175,7 +175,9 @@ class Portable(nn.Module):
         if log_mel is not None:
             self.levels = Levels(log_mel)
             self.inputs["sound_context"] = torch.zeros(self.spec.audio[0], log_mel.window_size)
-        states = [name for name in self.inputs if name.endswith(("history", "context"))]
+        if agent.network.num_remembered:
+            self.inputs["recurrent"] = torch.zeros(agent.network.num_remembered)
+        states = [name for name in self.inputs if name.endswith(("history", "context", "recurrent"))]
         self.outputs = ["action", "q_values", *(f"next_{name}" for name in states)]
         self.register_buffer("there", torch.tensor([self.spec.has_video, self.spec.has_audio]))
         self.choice = Choice(adapter.actions)
@@ -197,9 +199,11 @@ class Portable(nn.Module):
             heard = (heard * present[AUDIO]).to(self.kept_dtype)
             audio = torch.cat([given["sound_history"][1:], heard[None]])
             states += [audio] if context is None else [audio, context]
-        beside = (given["state"][None],) if self.spec.state else ()
-        values = self.network(video[None], audio[None], (present & self.there)[None], *beside)[0]  # (A,)
-        return self.choice(values), values, *states
+        beside = [given[name][None] if name in given else None for name in ("state", "recurrent")]
+        seen = video[None], audio[None], (present & self.there)[None]
+        values, reached = self.network.step(*seen, *beside)  # (1, A), (1, R)
+        states += [] if reached is None else [reached[0]]
+        return self.choice(values[0]), values[0], *states
 
     def _seen(self, image: Tensor) -> Tensor:
         """Return the newest frame cut to shape, of two the brighter where that is how they are pooled."""

@@ -1,4 +1,4 @@
-"""The interface that the loop expects of an agent: six methods, a network and two facts."""
+"""The interfaces that the loop expects of what acts, and of an agent, which learns, too."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -6,10 +6,22 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from spl.agents.history import Stack
+from spl.agents.replay.sequences import Sequences, Unroll
 from spl.records import Action, Batch, Following
 
 
-class Agent(Protocol):
+class Actor(Protocol):
+    """What acts."""
+
+    def decide(self, stack: Stack, epsilon: float) -> tuple[list[Action], Tensor | None]:
+        """Return one action for each of ``E`` environments, random with chance ``epsilon``.
+
+        And the recurrent state ``(E, R)`` after the newest step; None of what remembers nothing.
+        """
+        ...
+
+
+class Agent(Actor, Protocol):
     """An agent that learns from a replay memory."""
 
     @property
@@ -17,8 +29,9 @@ class Agent(Protocol):
         """What the optimizer trains."""
         ...
 
-    def act(self, stack: Stack, epsilon: float) -> list[Action]:
-        """Return one action for each of ``E`` environments; random with chance ``epsilon``."""
+    @property
+    def unroll(self) -> Unroll | None:
+        """The sequences that it learns from; None: transitions."""
         ...
 
     @property
@@ -26,10 +39,11 @@ class Agent(Protocol):
         """Whether :meth:`losses` are of three views."""
         ...
 
-    def losses(self, batch: Batch, soon: Following | None = None) -> Tensor:
-        """Return one loss per transition and view, ``(V B,)``, with a graph; the whole transitions' first.
+    def losses(self, batch: Batch | Sequences, soon: Following | None = None) -> Tensor:
+        """Return one loss per sample and view, ``(V B,)``, with a graph; those of whole samples first.
 
-        ``soon`` tells a learner of thirds what came one step ahead, where the batch reaches further.
+        A sample is a transition, or a sequence. ``soon`` tells a learner of thirds what came one step ahead,
+        where the batch reaches further.
         """
         ...
 

@@ -64,10 +64,10 @@ class RandomAgent:
         self.sizes = sizes
         self.generator = generator
 
-    def act(self, stack: Stack, epsilon: float) -> list[Action]:
-        """Return one action per environment."""
+    def decide(self, stack: Stack, epsilon: float) -> tuple[list[Action], None]:
+        """Return one action per environment; nothing is remembered."""
         shape = len(stack.present), len(self.sizes)
-        return [as_action(action) for action in self.generator.integers(self.sizes, size=shape)]
+        return [as_action(action) for action in self.generator.integers(self.sizes, size=shape)], None
 
 
 def actor_of(config: RecordConfig) -> tuple[Any, VectorisedEnv, int, list[str]]:

@@ -109,13 +109,13 @@ class Player:
             while not is_over:
                 given = self._given(observation, step)
                 self._stacks.push(given, is_first=step == 0)
-                reason = self.decide(self._stacks.stack(), step)
+                reason = self._decided(step)
                 shot = self._shot(episode, observation.audio, step == 0, reason)
                 sent = yield shot._replace(present=_flags(given))
                 while sent == AGAIN:
                     given = self._given(observation, step)
                     self._stacks.amend(given)
-                    reason = self.decide(self._stacks.stack(), step)
+                    reason = self._decided(step)
                     sent = yield Shot(episode, False, [], None, reason, _flags(given))
                 action = reason.action if sent is None else sent
                 observation, reward, terminated, truncated, _ = self.env.step(action)
@@ -123,6 +123,12 @@ class Player:
                     self.keep(action, reward, terminated, truncated, observation)
                 step, is_over = step + 1, terminated or truncated
             yield self._shot(episode, observation.audio, False, None)
+
+    def _decided(self, step: int) -> Reason:
+        """Return the decision at the newest step; what is remembered of it is carried on."""
+        reason = self.decide(self._stacks.stack(), step)
+        self._stacks.remember(reason.reached)
+        return reason
 
     def _given(self, observation: Observation, step: int) -> Observation:
         """Return what the agent gets of an observation."""

@@ -38,7 +38,7 @@ def played_choices(
         while not is_over:
             if len(found.values) == MOST_DECISIONS:
                 return found
-            (action,) = agent.act(stacks.stack(), 0.0)
+            (action,) = stacks.act(agent, 0.0)
             found.values.append(float(taken(values, torch.tensor([action]), sizes)))
             found.leads.append(lead_of(values[0], action, sizes))
             observation, reward, terminated, truncated, _ = env.step(action)

@@ -13,6 +13,7 @@ from spl.agents.decoupled import Sizes, best, taken
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.munchausen import munchausen_reward, soft_value
 from spl.agents.quantiles import acted_on, quantile_regression
+from spl.agents.replay.sequences import Steps
 from spl.records import Batch
 from spl.training.losses import temporal_difference
 
@@ -32,7 +33,9 @@ class Answers(NamedTuple):
         return self.values[head], self.rated[head], self.chosen[head], before
 
 
-def losses_of(answers: Answers, batch: Batch, counting: Tensor, *, config: DqnConfig, sizes: Sizes) -> Tensor:
+def losses_of(
+    answers: Answers, batch: Batch | Steps, counting: Tensor, *, config: DqnConfig, sizes: Sizes
+) -> Tensor:
     """Return the loss of each transition ``(B,)``, those of all heads added up.
 
     ``delta = R + discount * Q_target(s', a*) - Q(s, a)``, where ``discount`` is ``gamma^m`` or 0 after the
@@ -68,7 +71,7 @@ def losses_of(answers: Answers, batch: Batch, counting: Tensor, *, config: DqnCo
 
 
 def _ahead(
-    rate: Tensor, choice: Tensor, before: Tensor | None, batch: Batch, config: DqnConfig, sizes: Sizes
+    rate: Tensor, choice: Tensor, before: Tensor | None, batch: Batch | Steps, config: DqnConfig, sizes: Sizes
 ) -> tuple[Tensor, Tensor]:
     """Return a head's reward ``(B,)``, and the value of what follows ``(B,)``, or ``(B, N)``."""
     policy = acted_on(choice, config.risk_among_quantiles)

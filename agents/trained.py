@@ -69,7 +69,7 @@ class TrainedAgent:
         seen = self.cutter.first(frames[0]) if is_first else self.cutter.following(frames, self._action)
         self._frames = []
         self._stacks.push(seen, is_first=is_first)
-        (self._action,) = self.dqn.act(self._stacks.stack(), epsilon)
+        (self._action,) = self._stacks.act(self.dqn, epsilon)
         return self._raw(self._action)
 
     def wrap(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

@@ -243,6 +243,9 @@ class Training:
             yield f"envs       {envs.num_envs}{apart}"
         num_parameters = sum(parameter.numel() for parameter in agent.network.parameters())
         yield f"network    {num_parameters:,} parameters on {agent.device}"
+        if unroll := config.agent.unroll:
+            size = agent.network.num_remembered
+            yield f"recurrent  {size} numbers; samples of {unroll.learned} steps, after {unroll.burn_in} more"
         reason = config.agent.no_thirds(envs.spec_of_streams)
         yield f"thirds     {TOLD_THIRDS if reason is None else f'none: {reason}'}"
         if rest := config.num_steps % config.loop.collect_steps:

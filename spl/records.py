@@ -32,6 +32,7 @@ class StreamSpec(NamedTuple):
     audio: tuple[int, int, int]  # (C, M, F): C = 1 mono, 2 stereo; M mel bands, F audio frames a step
     audio_dtype: Literal["float16", "int8"] = "float16"  # of a waveform M = 1, and F are samples
     state: int = 0  # S: numbers of the state vector beside them
+    recurrent: int = 0  # R: numbers of an agent's recurrent state, in its memory; an environment has none
 
     @property
     def has_video(self) -> bool:
@@ -45,9 +46,9 @@ class StreamSpec(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one step's picture, sound and state."""
+        """Bytes of one step's picture, sound and states."""
         heard = math.prod(self.audio) * np.dtype(self.audio_dtype).itemsize
-        return math.prod(self.video) + heard + self.state * NO_STATE.itemsize
+        return math.prod(self.video) + heard + (self.state + self.recurrent) * NO_STATE.itemsize
 
 
 class Observation(NamedTuple):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spl.agents.replay.device_copy import Mirror
 from spl.agents.replay.persistence import Saves
 from spl.agents.replay.rings import Rings
+from spl.agents.replay.sequences import Sequences, Unroll
 from spl.data import recording_files, recording_format
 from spl.data.recording_format import Fields, layout_of
 from spl.data.recording_places import check_sums, flatten
@@ -136,6 +137,22 @@ class ReplayMemory(Rings):
     def at(self, newest: NDArray[np.int64]) -> Batch:
         """Return the transitions at places that :meth:`draw` chose; none may have been overwritten since."""
         return self._windows.batch(newest)
+
+    def sequences_at(
+        self, places: NDArray[np.int64], generator: np.random.Generator, unroll: Unroll
+    ) -> Sequences:
+        """Return a sequence around each of the places ``(B,)`` that :meth:`draw` chose.
+
+        The place is any of the learned steps, all alike, as ``generator`` draws. So every step of every
+        episode is learned as often as any other where each sequence counts once.
+        """
+        learned_before = generator.integers(unroll.learned, size=(places.size, 1))
+        steps = np.arange(-unroll.burn_in, unroll.learned + self.n_step) - learned_before  # (B, W)
+        around, is_there = self.around(places, steps)
+        is_sampleable = is_there & self.sampleable.mask[around]
+        is_there = np.where(steps > 0, is_there, is_sampleable)  # the first has its whole history
+        learned = slice(unroll.burn_in, unroll.burn_in + unroll.learned)
+        return self._windows.sequences(around, is_there, is_sampleable[:, learned], learned)
 
     def one_ahead(self, places: NDArray[np.int64]) -> Following | None:
         """Return what came one step ahead at places of :meth:`draw`; None where :meth:`at` tells it."""

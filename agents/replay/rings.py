@@ -15,7 +15,7 @@ from spl.agents.replay.uniform import Sampleable
 from spl.data import recording_format
 from spl.data.recording_format import fields_of, layout_of
 from spl.data.recording_places import flatten, live_places
-from spl.records import Observation, StreamSpec, Transition
+from spl.records import NO_STATE, Observation, StreamSpec, Transition
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -87,27 +87,46 @@ class Rings:
         """Whether the newest observation of ``env`` awaits what is done next."""
         return self._is_open[env]
 
-    def begin(self, observation: Observation, env: int = 0) -> None:
+    def around(
+        self, places: NDArray[np.int64], steps: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return what lies ``steps (B, W)`` from ``places (B,)``, and whether that episode is live there."""
+        slot, env = np.divmod(places, self.num_envs)
+        newest = np.array(self._written)[env] - 1
+        number = (newest - (newest - slot) % self.slots)[:, None] + steps  # of the observations: (B, W)
+        found = number % self.slots * self.num_envs + env[:, None]
+        is_live = (number <= newest[:, None]) & (number > newest[:, None] - self.usable)
+        return found, is_live & (self._flat.age[found] == self._flat.age[places][:, None] + steps)
+
+    def begin(
+        self, observation: Observation, env: int = 0, recurrent: NDArray[np.float32] = NO_STATE
+    ) -> None:
         """Write an episode's first observation; an episode that was still open stays without an end.
+
+        Args:
+            observation: the first.
+            env: the ring.
+            recurrent: ``(R,)``, an agent's state before that step.
 
         Raises:
             ValueError: if the memory is read-only, ``env`` is out of range or the observation does not fit.
         """
-        self._check(observation, env)
-        self._append(observation, env, age=0)
+        self._check(observation, env, recurrent)
+        self._append(observation, env, recurrent, age=0)
         self._is_open[env] = True
 
-    def add(self, transition: Transition, env: int = 0) -> None:
+    def add(self, transition: Transition, env: int = 0, recurrent: NDArray[np.float32] = NO_STATE) -> None:
         """Complete the newest observation with what was done and earned, and write the next one.
 
-        ``transition.observation`` is not read: it is what ``begin`` or ``add`` wrote last.
+        ``transition.observation`` is not read: it is what ``begin`` or ``add`` wrote last. ``recurrent (R,)``
+        is an agent's state before the step that comes next.
 
         Raises:
             ValueError: if no episode is open or something does not fit or is not finite; nothing is written.
             TypeError: if the action is not an integer, or several.
         """
         _, action, reward, terminated, truncated, observation = transition
-        self._check(observation, env)
+        self._check(observation, env, recurrent)
         if not self._is_open[env]:
             raise ValueError(f"env {env} must have an open episode, got none; call begin first")
         numbers = [index(one) for one in ([action] if isinstance(action, int | np.integer) else action)]
@@ -124,23 +143,26 @@ class Rings:
         if has_ended:  # else they are False since it was appended
             flat.terminated[newest], flat.truncated[newest] = terminated, truncated
         age = int(flat.age[newest])
-        self._append(observation, env, age + 1)
+        self._append(observation, env, recurrent, age + 1)
         self._is_open[env] = not has_ended
         self._admit(number, env, age, has_ended)
 
-    def _check(self, observation: Observation, env: int) -> None:
+    def _check(self, observation: Observation, env: int, recurrent: NDArray[np.float32]) -> None:
         if not self._can_write:
             raise ValueError("the memory must be writable, got one loaded with mmap=True; add writable=True")
         if not 0 <= env < self.num_envs:
             raise ValueError(f"env must be in 0..{self.num_envs - 1}, got {env}")
         recording_format.check_fits(observation, self._expected)
+        if recurrent.shape != (self.spec.recurrent,):
+            raise ValueError(f"recurrent must have shape {(self.spec.recurrent,)}, got {recurrent.shape}")
 
-    def _append(self, observation: Observation, env: int, age: int) -> None:
+    def _append(self, observation: Observation, env: int, recurrent: NDArray[np.float32], age: int) -> None:
         number = self._written[env]
         if number >= self.usable:
             self._retire(number - self.usable, number, env)
         flat, slot = self._flat, number % self.slots * self.num_envs + env
         flat.video[slot], flat.audio[slot], flat.present[slot], flat.state[slot] = observation
+        flat.recurrent[slot] = recurrent
         if self._windows.mirror is not None:
             self._windows.mirror.write(slot, observation)
         flat.action[slot] = -1

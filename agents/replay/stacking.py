@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.replay.device_copy import Mirror
+from spl.agents.replay.sequences import Sequences
 from spl.data.recording_format import Fields
 from spl.data.recording_places import stacked
 from spl.records import Batch, Following
@@ -45,8 +46,8 @@ class Windows:
             stacks = video[:, :-1], audio[:, :-1], video[:, 1:], audio[:, 1:]
         else:
             stacks = (
-                *self._stack(newest, age, self._around[:-1]),
-                *self._stack(following, age + num_ahead, self._around[:-1]),
+                *self.stacks(newest, age),
+                *self.stacks(following, age + num_ahead),
             )
         return Batch(
             video=stacks[0],
@@ -60,6 +61,41 @@ class Windows:
             next_present=torch.from_numpy(flat.present.take(following, axis=0, mode="wrap")),
             state=torch.from_numpy(flat.state.take(newest, axis=0)),
             next_state=torch.from_numpy(flat.state.take(following, axis=0, mode="wrap")),
+        )
+
+    def sequences(
+        self,
+        places: NDArray[np.int64],
+        is_there: NDArray[np.bool_],
+        is_learned: NDArray[np.bool_],
+        learned: slice,
+    ) -> Sequences:
+        """Return the sequences of steps at ``places (B, W)``.
+
+        Args:
+            places: each following the one before, or arbitrary where not ``is_there (B, W)``.
+            is_there: likewise.
+            is_learned: ``(B, L)``, of the steps at ``learned``.
+            learned: of the ``W`` steps.
+        """
+        flat, newest, shape = self.flat, places.ravel(), places.shape
+        video, audio = self.stacks(newest, flat.age.take(newest))
+        acted = places[:, learned]
+        num_ahead, reward, discount = self._look_ahead(acted.ravel())
+        first = places[np.arange(len(places)), is_there.argmax(axis=1)]
+        ahead = np.broadcast_to(num_ahead, acted.size).astype(np.int64)
+        return Sequences(
+            video=video.view(*shape, *video.shape[1:]),
+            audio=audio.view(*shape, *audio.shape[1:]),
+            present=torch.from_numpy(flat.present[places]),
+            state=torch.from_numpy(flat.state[places]),
+            recurrent=torch.from_numpy(flat.recurrent[first]),
+            is_there=torch.from_numpy(is_there),
+            action=torch.from_numpy(np.maximum(flat.action[acted], 0).astype(np.int64)),  # none yet: any
+            reward=torch.from_numpy(reward.reshape(acted.shape)),
+            discount=torch.from_numpy(discount.reshape(acted.shape)),
+            ahead=torch.from_numpy(ahead.reshape(acted.shape)),
+            is_learned=torch.from_numpy(is_learned),
         )
 
     def one_ahead(self, newest: NDArray[np.int64]) -> Following:
@@ -101,6 +137,10 @@ class Windows:
         is_cut = terminated[np.arange(newest.size), num_ahead - 1]
         discount = np.where(is_cut, 0.0, self._powers[num_ahead]).astype(np.float32)
         return num_ahead, rewards.sum(axis=1).astype(np.float32), discount
+
+    def stacks(self, newest: NDArray[np.int64], age: NDArray[np.int32]) -> tuple[Tensor, Tensor]:
+        """Return video and audio ``(B, T, ...)`` that end at ``newest (B,)`` of ``age (B,)``."""
+        return self._stack(newest, age, self._around[:-1])
 
     def _stack(
         self, newest: NDArray[np.int64], age: NDArray[np.int32], steps: NDArray[np.int64]

@@ -55,7 +55,7 @@ def judge(run: Path, num_episodes: int) -> list[str]:
     env, found = make(), []
     for number in range(num_episodes):
         stacks, _ = played(agent, env, history, 1_000_000 + number)
-        stack = Stack(*(torch.cat(fields) for fields in zip(*stacks, strict=True)))
+        stack = Stack.of(stacks)
         blobs = stack.video[:, -1, 0] > BRIGHT  # (B, H, W)
         placed, even = maps_of(agent, stack, history)
         found.append(torch.stack([hits(placed, blobs), hits(even, blobs), blobs.float().mean(dim=(1, 2))]))

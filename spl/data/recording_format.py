@@ -15,6 +15,7 @@ from spl.runs.files import check_regular
 
 FORMAT, VERSION, HEADER = "spl-recording", 2, "recording.json"
 STREAMS, _AUDIO_KINDS = ("video", "audio"), {"float16": "<f2", "int8": "|i1"}
+VECTORS = ("state", "recurrent")  # of which a recording has a file only where they have numbers
 _HEADER_KINDS = {"slots": int, "num_envs": int, "capacity": int, "meta": dict, "is_trimming": bool}
 
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -32,6 +33,7 @@ class Fields(NamedTuple):
     truncated: NDArray[np.bool_]
     age: NDArray[np.int32]  # steps since the episode's first observation
     state: NDArray[np.float32]  # (slots, num_envs, S); a file only where S > 0
+    recurrent: NDArray[np.float32]  # (slots, num_envs, R), before the step; a file only where R > 0
     sums: NDArray[np.uint32]  # (slots, num_envs, 2), as of the last save: what was observed, what was done
 
 
@@ -46,7 +48,7 @@ def describe(
     slots, num_envs = layout["age"][0]
     kind = {"format": FORMAT, "version": VERSION, "is_trimming": False}
     counts = {"written": written, "slots": slots, "num_envs": num_envs}
-    told = {name: value for name, value in spec._asdict().items() if name != "state" or value}
+    told = {name: value for name, value in spec._asdict().items() if name not in VECTORS or value}
     shapes = {"capacity": capacity, "spec": told, "arrays": describe_arrays(layout)}
     (num_dimensions,) = layout["action"][0][2:] or (1,)
     dimensions = {} if num_dimensions == 1 else {"action_dimensions": num_dimensions}
@@ -57,19 +59,31 @@ def layout_of(spec: StreamSpec, slots: int, num_envs: int, num_dimensions: int =
     """Return shape and dtype of each array that is kept by name; bytes are little-endian everywhere."""
     action = () if num_dimensions == 1 else (num_dimensions,)
     shapes = {"video": spec.video, "audio": spec.audio, "present": (2,), "action": action, "sums": (2,)}
-    shapes |= {"state": (spec.state,)}
-    kinds = ("|u1", _AUDIO_KINDS[spec.audio_dtype], "|b1", "<i2", "<f4", "|b1", "|b1", "<i4", "<f4", "<u4")
+    shapes |= {"state": (spec.state,), "recurrent": (spec.recurrent,)}
+    kinds = (
+        "|u1",
+        _AUDIO_KINDS[spec.audio_dtype],
+        "|b1",
+        "<i2",
+        "<f4",
+        "|b1",
+        "|b1",
+        "<i4",
+        "<f4",
+        "<f4",
+        "<u4",
+    )
     return {
         name: ((slots, num_envs, *shapes.get(name, ())), np.dtype(kind))
         for name, kind in zip(Fields._fields, kinds, strict=True)
-        if name != "state" or spec.state
+        if name not in VECTORS or getattr(spec, name)
     }
 
 
 def fields_of(arrays: dict[str, NDArray[Any]]) -> Fields:
-    """Return the arrays of a recording as fields; without a state, that is an array of no numbers."""
-    no_state = np.zeros((*arrays["age"].shape, 0), np.float32)
-    return Fields(**{"state": no_state, **arrays})
+    """Return the arrays of a recording as fields; a vector that it lacks is an array of no numbers."""
+    nothing = np.zeros((*arrays["age"].shape, 0), np.float32)
+    return Fields(**{**dict.fromkeys(VECTORS, nothing), **arrays})
 
 
 def layout_in(header: dict[str, Any], slots: int) -> Layout:
@@ -105,9 +119,11 @@ def are_counts(value: Any, length: int) -> bool:
 
 
 def spec_of(header: dict[str, Any]) -> StreamSpec:
-    spec = header["spec"]  # one without audio_dtype is older than int8, one without state has none
-    dtype, state = spec.get("audio_dtype", "float16"), spec.get("state", 0)
-    return StreamSpec(tuple(spec["video"]), tuple(spec["audio"]), dtype, state)
+    spec = header["spec"]  # one without audio_dtype is older than int8, one without a vector has none
+    vectors = {name: spec.get(name, 0) for name in VECTORS}
+    return StreamSpec(
+        tuple(spec["video"]), tuple(spec["audio"]), spec.get("audio_dtype", "float16"), **vectors
+    )
 
 
 def dimensions_in(header: dict[str, Any]) -> int:
@@ -147,8 +163,9 @@ def check_header(header: Any, place: Path | str) -> dict[str, Any]:
         raise ValueError(
             f"{place} must hold audio_dtype as {' or '.join(_AUDIO_KINDS)}, got {spec['audio_dtype']!r}"
         )
-    if not are_counts([spec.get("state", 0)], 1):
-        raise ValueError(f"{place} must hold state as a count, got {spec['state']!r}")
+    for name in VECTORS:
+        if not are_counts([spec.get(name, 0)], 1):
+            raise ValueError(f"{place} must hold {name} as a count, got {spec[name]!r}")
     if not are_counts([dimensions_in(header)], 1) or dimensions_in(header) < 1:
         raise ValueError(f"{place} must hold action_dimensions from 1 on, got {dimensions_in(header)!r}")
     if header.get("arrays") != describe_arrays(layout_in(header, slots)):

@@ -19,8 +19,8 @@ def sum_up(flat: Fields, places: NDArray[np.int64]) -> NDArray[np.uint32]:
     Args:
         flat: the arrays, axis 0: ``slot * num_envs + env``.
     """
-    state = (flat.state,) if flat.state.shape[1] else ()
-    observed = flat.video, flat.audio, flat.present, flat.age, *state
+    vectors = (one for one in (flat.state, flat.recurrent) if one.shape[1])
+    observed = flat.video, flat.audio, flat.present, flat.age, *vectors
     done = flat.action, flat.reward, flat.terminated, flat.truncated
     return np.stack([sums_of(observed, places), sums_of(done, places)], axis=1)
 

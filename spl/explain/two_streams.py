@@ -40,14 +40,14 @@ class AsPictures(nn.Module):
         """The network's."""
         return cast(TwoStreamEncoder, self.network.encoder)
 
-    def forward(self, video: Tensor, audio: Tensor, present: Tensor, *state: Tensor) -> Any:
+    def forward(self, video: Tensor, audio: Tensor, present: Tensor, *beside: Tensor) -> Any:
         """Return what the network gives.
 
         Args:
             video: ``(B, T C, H, W)`` in 0..1.
             audio: ``(B, C, M, T F)`` log-mel levels, or a waveform in -1..1.
             present: ``(B, 2)`` flags of video and audio.
-            state: ``(B, S)`` of a network that reads one.
+            beside: state ``(B, S)`` and then recurrent state ``(B, R)``, of a network that reads them.
         """
         T = self.history
         if video.numel():
@@ -57,7 +57,7 @@ class AsPictures(nn.Module):
             audio = audio.reshape(*audio.shape[:3], T, -1).permute(0, 3, 1, 2, 4)  # (B, T, C, M, F)
         if isinstance(self.encoder.video, VideoStream):
             video = 255 * video  # its convolutions read bytes
-        return self.network(video, audio, present, *state)
+        return self.network(video, audio, present, *beside)
 
     @property
     def layers(self) -> tuple[Layer, Layer]:
@@ -102,16 +102,25 @@ def last_with_places(convs: nn.Sequential, size: tuple[int, int]) -> nn.Module:
 
 
 def as_pictures(
-    video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None = None
+    video: Tensor,
+    audio: Tensor,
+    present: Tensor,
+    state: Tensor | None = None,
+    recurrent: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """Return ``(B, T C, H, W)``, ``(B, C, M, T F)``, the flags and the state of what an agent is given.
+    """Return ``(B, T C, H, W)``, ``(B, C, M, T F)``, the flags and the states of what an agent is given.
 
     Args:
         video: ``(B, T, C, H, W)`` uint8.
         audio: ``(B, T, C, M, F)`` float16 or int8.
         present: ``(B, 2)`` bool.
-        state: ``(B, S)``; None or ``S`` = 0: there is none, nor in what is returned.
+        state: ``(B, S)``; None or ``S`` = 0: there is none, nor, without ``recurrent``, in what is returned.
+        recurrent: ``(B, R)``, before the step; None: there is none.
     """
     strip = in_units(audio, torch.float32).permute(0, 2, 3, 1, 4).flatten(3)  # (B, C, M, T F)
-    beside = () if state is None or not state.shape[1] else (state,)
+    beside: tuple[Tensor, ...] = () if state is None else (state,)
+    if recurrent is not None:
+        beside = (*beside, recurrent)
+    elif state is None or not state.shape[1]:
+        beside = ()
     return in_units(video).flatten(1, 2), strip, present, *beside

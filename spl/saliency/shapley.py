@@ -94,9 +94,10 @@ def shapley_values(
 
     Args:
         model: called as ``model(video, audio)``, ``model(video, audio, present)`` or, of an agent with a
-            state, ``model(video, audio, present, state)``, in evaluation mode.
+            state, ``model(video, audio, present, state)``, in evaluation mode; with a recurrent state behind.
         inputs: two modalities ``(B, ...)``, flags ``(B, 2)`` bool if the model takes them, and then a state
-            ``(B, S)`` if it takes one; one of no numbers is none.
+            ``(B, S)`` if it takes one; one of no numbers is none. A recurrent state ``(B, R)`` behind it is
+            part of every coalition: what was remembered stays so.
         score: from what the model gives to ``(B,)``, such as `chosen` or `advantage`; for an agent of the
             action that it takes with all of them.
         no_state: ``(S,)``, such as the mean state.
@@ -104,12 +105,12 @@ def shapley_values(
     Raises:
         ValueError: if there are other inputs, or a state without ``no_state``.
     """
-    if not 2 <= len(inputs) <= 4 or (len(inputs) > 2 and inputs[2].shape[1:] != (2,)):
+    if not 2 <= len(inputs) <= 5 or (len(inputs) > 2 and inputs[2].shape[1:] != (2,)):
         raise ValueError(
             "inputs must be two modalities (B, ...), flags (B, 2) if the model takes them, and then a state "
             f"(B, S) if it takes one, got {[tuple(x.shape) for x in inputs]}"
         )
-    has_state = len(inputs) == 4 and inputs[3].shape[1] > 0
+    has_state = len(inputs) > 3 and inputs[3].shape[1] > 0
     if has_state and no_state is None:
         raise ValueError("no_state must be given with a state: what it is where it is left out, got none")
     given = [lent(x) for x in inputs]
@@ -119,8 +120,9 @@ def shapley_values(
     with borrowed(model), torch.no_grad():
         for kept in product((True, False), repeat=3 if has_state else 2):
             part = _only(given[:3], kept[:2])
-            if len(given) == 4:
+            if len(given) > 3:
                 part.append(given[3] if no_state is None or kept[2] else no_state)
+            part += given[4:]
             scores[kept] = scores_of(model, part, score).float()
     if has_state:
         return shapley_of_three(scores)

@@ -35,6 +35,11 @@ class Heads:
 def agent_of(*weights, bias=0.0):
     heads = Heads(*weights, bias=bias)
     network = SimpleNamespace(encoder=Encoder(), heads=heads, sizes=(2,), beside=lambda state: None)
+
+    def values_of(features, present, state, recurrent):
+        return heads.values(network.encoder, features, present, network.beside(state))
+
+    network.values_of = values_of
     return SimpleNamespace(network=network, device="cpu")
 
 

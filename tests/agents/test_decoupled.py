@@ -96,7 +96,7 @@ class Table(nn.Module):
     def __init__(self, table: list[list[float]]) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.tensor(table))
-        self.sizes, self.privileged, self.state = SIZES, None, None
+        self.sizes, self.privileged, self.state, self.recurrent = SIZES, None, None, None
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> list[Tensor]:
         return [self.table[video[:, -1, 0, 0, 0].long()]]
@@ -106,6 +106,9 @@ class Table(nn.Module):
 
     def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> Tensor:
         return self.values(video, audio, present, state)[0]
+
+    def step(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor, _: None) -> Any:
+        return self(video, audio, present, state), None
 
 
 def agent_of(online: list[list[float]], target: list[list[float]], **options: Any) -> MultimodalDqn:
@@ -162,7 +165,7 @@ def test_each_dimension_explores_for_itself() -> None:
     assert is_best.mean(axis=0) == pytest.approx([0.6 + 0.4 / 2, 0.6 + 0.4 / 3], abs=0.03)
     assert is_best.all(axis=1).mean() == pytest.approx(0.8 * (0.6 + 0.4 / 3), abs=0.03)
     assert {len(set(column)) for column in np.array(agent.act(stack, 1.0)).T} == {2, 3}
-    assert {len(one) for one in RandomAgent(SIZES, np.random.default_rng(0)).act(stack, 1.0)} == {2}
+    assert {len(one) for one in RandomAgent(SIZES, np.random.default_rng(0)).decide(stack, 1.0)[0]} == {2}
 
 
 def test_two_heads_are_fused_in_each_dimension() -> None:

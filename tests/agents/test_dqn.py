@@ -31,7 +31,7 @@ class Table(nn.Module):
     def __init__(self, *tables: Any) -> None:
         super().__init__()
         self.tables = nn.ParameterList(torch.tensor(table) for table in tables)
-        self.sizes, self.privileged, self.state = (len(tables[0][0]),), None, None
+        self.sizes, self.privileged, self.state, self.recurrent = (len(tables[0][0]),), None, None, None
         self.num_calls = 0
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> list[Tensor]:
@@ -44,6 +44,9 @@ class Table(nn.Module):
     def forward(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> Tensor:
         values = self.values(video, audio, present, state)
         return values[0] if len(values) == 1 else fuse_normalised(values, present)
+
+    def step(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor, _: None) -> Any:
+        return self(video, audio, present, state), None
 
 
 def agent_of(network: nn.Module, target: nn.Module, seed: int = 0, **options: Any) -> MultimodalDqn:

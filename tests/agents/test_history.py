@@ -102,8 +102,14 @@ def test_stacks_of_some_environments_keep_their_order_and_kinds() -> None:
     whole, some = rolled.stack(), rolled.stack([2, 0])
     assert whole.video.shape == (3, 2, 1, 3, 2)
     assert whole.audio.shape == (3, 2, 1, 2, 2)
-    assert [field.dtype for field in whole] == [torch.uint8, torch.float16, torch.bool, torch.float32]
+    assert whole.recurrent is None, "nothing is remembered yet"
+    rolled.remember(torch.arange(3.0)[:, None])
+    rolled.push(observe(generator), 2, is_first=False)
+    whole, some = rolled.stack(), rolled.stack([2, 0])
+    kinds = [torch.uint8, torch.float16, torch.bool, torch.float32, torch.float32]
+    assert [field.dtype for field in whole] == kinds  # type: ignore[union-attr]
+    assert whole.recurrent.tolist() == [[0], [0], [2]], "it is the state before the newest step"  # type: ignore[union-attr]
     for all_of, part in zip(whole, some, strict=True):
-        assert torch.equal(part, all_of[[2, 0]])
-    assert all(torch.equal(a, b) for a, b in zip(some, some.to(torch.device("cpu")), strict=True))
+        assert torch.equal(part, all_of[[2, 0]])  # type: ignore[arg-type, index]
+    assert all(torch.equal(a, b) for a, b in zip(some, some.to(torch.device("cpu")), strict=True))  # type: ignore[arg-type]
     assert isinstance(some.to(torch.device("cpu")), Stack)

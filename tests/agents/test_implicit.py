@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from spl.agents.companions import Companions
 from spl.agents.config import read_run
-from spl.agents.dqn import Companions, MultimodalDqn
+from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.implicit import Fractions, ImplicitHead

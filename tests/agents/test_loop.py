@@ -99,7 +99,7 @@ class Weighing(ReplayCurriculum):
 
     def __init__(self, bench: Bench, weight: float) -> None:
         self.uniform, self.weight = bench.curriculum(), weight
-        self.views = None
+        self.views, self.agent, self.memory = None, bench.agent, bench.memory
 
     def draw(self, num: int, step: int) -> Draw:
         return Draw(self.uniform.draw(num, step).places, np.full(num, self.weight, np.float32))
@@ -259,9 +259,9 @@ def test_a_modality_taken_away_is_absent_for_the_agent_and_in_the_memory(
 ) -> None:
     bench = Bench(dropout=0.5)
     stacks: list[Stack] = []
-    act = bench.agent.act
+    decide = bench.agent.decide
     monkeypatch.setattr(
-        bench.agent, "act", lambda stack, epsilon: stacks.append(stack) or act(stack, epsilon)
+        bench.agent, "decide", lambda stack, epsilon: stacks.append(stack) or decide(stack, epsilon)
     )
     num_steps = 10 * ROUNDS
     bench.collect(num_steps)

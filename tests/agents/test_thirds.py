@@ -193,9 +193,9 @@ class Watching:
     def __init__(self) -> None:
         self.stacks: list[Stack] = []
 
-    def act(self, stack: Stack, epsilon: float) -> list[int]:
+    def decide(self, stack: Stack, epsilon: float) -> tuple[list[int], None]:
         self.stacks.append(stack)
-        return [0] * len(stack.present)
+        return [0] * len(stack.present), None
 
 
 @pytest.mark.parametrize("remembers", [True, False])

@@ -32,7 +32,7 @@ def test_maps_are_those_of_the_explanation_and_lie_elsewhere_when_spread_evenly(
     env = make()
     stacks, _ = played(agent, env, history, 3)
     env.close()
-    stack = Stack(*(torch.cat(fields) for fields in zip(*stacks, strict=True)))
+    stack = Stack.of(stacks)
     model, inputs = AsPictures(agent.network, history), as_pictures(*stack)
     actions = agent.network(*stack).argmax(dim=1)
     expected, _ = grad_cam(model, model.layers, inputs, advantage(actions))

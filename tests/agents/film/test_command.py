@@ -163,7 +163,7 @@ def test_a_small_picture_has_a_map_although_the_last_convolution_leaves_one_plac
     maps = []
     for action in range(4):
         agent = SimpleNamespace(
-            network=network, device=torch.device("cpu"), act=lambda stack, epsilon, action=action: [action]
+            network=network, device=torch.device("cpu"), decide=lambda *_, action=action: ([action], None)
         )
         maps.append(reason_of(agent, stack, streams_of(agent, stack), with_maps=True).seen)
     assert max(one.max() for one in maps) == 1.0, "a map of one place is even, and so zeros"

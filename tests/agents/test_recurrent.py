@@ -1,0 +1,456 @@
+"""An agent that remembers: its losses along sequences by hand, and that nothing mixes up its state."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spl.agents import choice
+from spl.agents.build import assemble, new_agent, new_memory, open_envs
+from spl.agents.checkpoint import Parts
+from spl.agents.choice import played_moments
+from spl.agents.conditions import UNTOUCHED
+from spl.agents.config import TrainAgentConfig, read_run
+from spl.agents.decision import reason_of
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.dqn_config import DqnConfig
+from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
+from spl.agents.explain import ExplainAgentConfig, explain_agent, played
+from spl.agents.history import Stack
+from spl.agents.network import MultimodalQNetwork
+from spl.agents.playing import play, policy_of
+from spl.agents.portable import Portable
+from spl.agents.replay.sequences import Sequences
+from spl.agents.rollout import AGAIN, Player
+from spl.agents.sureness import played_choices
+from spl.agents.targets import Answers
+from spl.agents.train import train_agent
+from spl.agents.trained import load
+from spl.config import parse as config
+from spl.config.errors import UsageError
+from spl.envs.filmed import make_filmed
+from spl.envs.registry import make_env
+from spl.envs.resumable import reset_seed
+from spl.records import VIDEO
+from tests.agents.test_thirds import TinyEncoder
+from tests.agents.test_train import quiet, rows_of, state_of
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+GRU = ("--agent.recurrent", "gru", "--agent.burn_in", "3", "--agent.sequence", "4")
+SMALL = (*GRU, "--loop.batch_size", "2", "--loop.mini_buffer", "4")
+
+
+class Table(TinyEncoder):
+    """A code that is looked up by the newest pixel, so that each step's gradient is told apart."""
+
+    features = 2  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(10, 2))
+
+    def ungated(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        return self.table[video[:, -1, 0, 0, 0].long()], audio
+
+    def gated(self, features: tuple[Tensor, Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
+        return features
+
+    def code(self, streams: tuple[Tensor, Tensor], present: Tensor, beside: None) -> Tensor:
+        return streams[0]
+
+
+def half(scale: float = 1.0) -> MultimodalQNetwork:
+    """Return a network whose state after a step, and so its values, are ``(tanh(code) + state) / 2``."""
+    network = MultimodalQNetwork(Table(), (2,), dueling=False, fusion="joint", is_recurrent=True)  # type: ignore[arg-type]
+    assert network.recurrent is not None
+    with torch.no_grad():
+        for weight in network.recurrent.parameters():
+            weight.zero_()
+        network.recurrent.weight_ih[4:] = torch.eye(2)  # of the candidate; both gates are 1/2
+        network.encoder.table[:, 0] = torch.atanh(torch.arange(10.0) / 10)  # type: ignore[union-attr]
+        network.heads[0].advantage.weight.copy_(scale * torch.eye(2))
+        network.heads[0].advantage.bias.zero_()
+    return network
+
+
+def agent_of(network: MultimodalQNetwork, target: MultimodalQNetwork, **options: Any) -> MultimodalDqn:
+    kept = {name: value.clone() for name, value in target.state_dict().items()}
+    config = DqnConfig(**{"dueling": False, "huber": False, "recurrent": "gru", "thirds": "none", **options})
+    agent = MultimodalDqn(network, target, config, np.random.default_rng(0), CPU)
+    target.load_state_dict(kept)
+    return agent
+
+
+def sequence(
+    pixels: list[int], *, burn_in: int, there: list[bool] | None = None, ahead: int = 1
+) -> Sequences:
+    """Return a sequence of these pixels, whose learned steps take action 0 and earn 1, with discount 1/2."""
+    W, L = len(pixels), len(pixels) - burn_in - ahead
+    is_there = torch.tensor([[True] * W if there is None else there])
+    return Sequences(
+        video=torch.tensor(pixels, dtype=torch.uint8).view(1, W, 1, 1, 1, 1),
+        audio=torch.zeros(1, W, 1, 1, 1, 1),
+        present=torch.ones(1, W, 2, dtype=torch.bool),
+        state=torch.zeros(1, W, 0),
+        recurrent=torch.tensor([[0.8, 0.0]]),
+        is_there=is_there,
+        action=torch.zeros(1, L, dtype=torch.int64),
+        reward=torch.ones(1, L),
+        discount=torch.full((1, L), 0.5),
+        ahead=torch.full((1, L), ahead),
+        is_learned=is_there[:, burn_in : burn_in + L],
+    )
+
+
+def test_the_loss_of_a_sequence_by_hand() -> None:
+    agent = agent_of(half(), half(scale=2.0), burn_in=1, sequence=2)
+    # the first state is 0.8 as stored; pixels 4, 2, 6, 5: 0.6, 0.4, 0.5, 0.5, of which the head makes values
+    # learned are 0.4 and 0.5, towards 1 + 0.5 * 2 * 0.5 = 1.5 each: action 0 is the better one, Q of 1 is 0
+    loss = agent.losses(sequence([4, 2, 6, 5], burn_in=1))
+    assert loss.tolist() == pytest.approx([(1.1**2 + 1.0**2) / 2 / 2])
+
+
+def test_a_target_two_steps_ahead_by_hand() -> None:
+    agent = agent_of(half(), half(scale=2.0), burn_in=0, sequence=1, n_step=2)
+    loss = agent.losses(sequence([4, 2, 6], burn_in=0, ahead=2))  # states 0.6, 0.4, 0.5
+    assert loss.tolist() == pytest.approx([(1 + 0.5 * 2 * 0.5 - 0.6) ** 2 / 2])
+
+
+def test_steps_that_are_not_there_leave_the_stored_state_alone_and_count_nothing() -> None:
+    agent = agent_of(half(), half(scale=2.0), burn_in=1, sequence=2)
+    loss = agent.losses(sequence([9, 9, 4, 2], burn_in=1, there=[False, False, True, True]))
+    assert loss.tolist() == pytest.approx([(1 + 0.5 * 2 * 0.4 - 0.6) ** 2 / 2])
+
+
+def test_the_burn_in_has_no_gradient_and_the_learned_steps_reach_back_to_their_first() -> None:
+    network = half()
+    batch = sequence([1, 2, 3, 4, 5], burn_in=2)  # 3 and 4 are learned, 5 makes the last target
+    agent_of(network, half(), burn_in=2, sequence=2).losses(batch).sum().backward()
+    moved = network.encoder.table.grad.abs().sum(dim=1)  # type: ignore[union-attr]
+    assert [place for place in range(10) if moved[place] > 0] == [3, 4]
+    network.zero_grad()
+    only_last = batch._replace(is_learned=torch.tensor([[False, True]]))
+    agent_of(network, half(), burn_in=2, sequence=2).losses(only_last).sum().backward()
+    moved = network.encoder.table.grad.abs().sum(dim=1)  # type: ignore[union-attr]
+    assert [place for place in range(10) if moved[place] > 0] == [3, 4], (
+        "through the state of one step before"
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"double": False}, {"quantiles": 4, "risk": 0.5}, {"n_step": 3}])
+def test_losses_are_those_of_the_steps_as_they_are_played(smoke: Callable[..., Any], options: Any) -> None:
+    """What is unrolled is compared with the network stepping through the whole episode, a step at a time."""
+    words = [word for name, value in options.items() for word in (f"--agent.{name}", str(value).lower())]
+    parts = parts_after(smoke(*SMALL, *words), num_steps=20)
+    agent, memory, config = parts.agent, parts.memory, parts.agent.config
+    with torch.no_grad():
+        for weight in agent.target.parameters():
+            weight.mul_(0.9)
+    stored = memory.fields.recurrent[:, 0]
+    places = np.array([9, 3])
+    generator = np.random.default_rng(5)
+    assert agent.unroll is not None
+    batch = memory.sequences_at(places, generator, agent.unroll)
+    losses = agent.losses(batch)
+    for row in range(2):
+        first = int(np.random.default_rng(5).integers(4, size=(2, 1))[row, 0])
+        learned = [at for at in range(places[row] - first, places[row] - first + 4) if at >= 0]
+        start = max(0, learned[0] - config.burn_in)
+        found = [
+            stepwise(network, memory, stored[start], range(start, learned[-1] + config.n_step + 1))
+            for network in (agent.network, agent.target)
+        ]
+        expected = []
+        for at in learned:
+            transition = memory.at(np.array([at]))
+            chosen = found[0 if config.double else 1]
+            after = at + config.n_step - start
+            answers = Answers([found[0][at - start]], [found[1][after]], [chosen[after]])
+            expected.append(float(agent._whole(answers, transition)))
+        assert losses[row].item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def stepwise(network: MultimodalQNetwork, memory: Any, recurrent: np.ndarray, steps: range) -> list[Tensor]:
+    """Return the values ``(1, A)``, or quantiles, at each step of an episode, from a stored state on."""
+    assert network.recurrent is not None
+    state, values = torch.from_numpy(recurrent.copy())[None], []
+    for at in steps:
+        one = memory.at(np.array([at]))
+        streams = network.encoder.streams(one.video, one.audio, one.present)
+        state = network.recurrent(network.encoder.code(streams, one.present), state)
+        values.append(network.heads[0](state).detach())
+    return values
+
+
+def parts_after(config: TrainAgentConfig, num_steps: int) -> Parts:
+    """Return the parts of a run after some steps of collecting."""
+    config, envs, _ = open_envs(config, None)
+    agent = new_agent(config, envs)
+    parts = assemble(config, agent, envs, new_memory(config, envs, agent, Path("unused")))
+    parts.collector.begin(envs.start().begun)
+    for _ in range(num_steps):
+        parts.collector.step()
+    envs.close()
+    return parts
+
+
+class Witness:
+    """Keeps what an agent was given to remember at each step, and what it remembered after it."""
+
+    def __init__(self, agent: MultimodalDqn) -> None:
+        self.decide, self.given, self.reached = agent.decide, list[Tensor](), list[Tensor]()
+        agent.decide = self  # type: ignore[method-assign]
+
+    def __call__(self, stack: Stack, epsilon: float) -> Any:
+        actions, reached = self.decide(stack, epsilon)
+        assert reached is not None
+        self.given.append(torch.zeros_like(reached) if stack.recurrent is None else stack.recurrent)
+        self.reached.append(reached)
+        return actions, reached
+
+    def check(self, *lengths: int) -> None:
+        """See that episodes of these lengths began with nothing, and went on with what was remembered."""
+        starts = {sum(lengths[:number]) for number in range(len(lengths))}
+        assert len(self.given) == sum(lengths)
+        for step, given in enumerate(self.given):
+            expected = torch.zeros_like(given) if step in starts else self.reached[step - 1]
+            assert torch.equal(given, expected), step
+        assert len({tuple(one.flatten().tolist()) for one in self.reached}) == len(self.reached)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of a recurrent agent, evaluated while it was trained."""
+    words = [
+        "--config",
+        str(ROOT / "configs/smoke/agent.yaml"),
+        "--num_steps",
+        "60",
+        "--num_threads",
+        "1",
+        *SMALL,
+    ]
+    words += [
+        "--env.kwargs.num_rounds",
+        "10",
+        "--device",
+        "cpu",
+        "--runs",
+        str(tmp_path_factory.mktemp("runs")),
+    ]
+    words += ["--evaluate_every_steps", "50", "--evaluate_episodes", "1"]
+    return train_agent(config.parse(TrainAgentConfig, words, prog="spl"), console=quiet()).folder
+
+
+def fresh(run: Path) -> tuple[MultimodalDqn, Any, Witness]:
+    agent, make, _, _ = load_agent(run, "cpu")
+    return agent, make, Witness(agent)
+
+
+def test_every_way_to_play_carries_what_is_remembered(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, make, witness = fresh(run)
+    env = make()
+    play(policy_of(agent, 0.3), [env], UNTOUCHED, history=4, seed=1)
+    witness.check(10)
+    agent, _, witness = fresh(run)
+    stacks, _ = played(agent, env, 4, 1)
+    witness.check(10)
+    assert torch.equal(Stack.of(stacks).recurrent, torch.cat(witness.given))  # type: ignore[arg-type]
+    agent, _, witness = fresh(run)
+    played_choices(agent, env, history=4, seed=1, num_episodes=2)
+    witness.check(10, 10)
+    agent, _, witness = fresh(run)
+    monkeypatch.setattr(choice, "NUM_STEPS", 24)
+    moments = played_moments(agent, make, 4, 1)
+    witness.check(10, 10, 4)
+    filmed, camera = make_filmed(env.config)
+    agent, _, witness = fresh(run)
+    player = Player(
+        lambda stack, step: reason_of(agent, stack, moments, with_maps=True, with_words=True),
+        *(filmed, camera),
+        history=4,
+    )
+    assert len(list(player.shots(2))) == 22
+    witness.check(10, 10)
+
+
+def test_an_agent_that_decides_again_remembers_what_it_was_given_last(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, make, witness = fresh(run)
+    filmed, camera = make_filmed(make().config)
+    monkeypatch.setattr(choice, "NUM_STEPS", 10)
+    moments = played_moments(agent, make, 4, 1)
+    player = Player(
+        lambda stack, step: reason_of(agent, stack, moments, with_maps=False), filmed, camera, history=4
+    )
+    witness.given.clear()
+    witness.reached.clear()
+    shots = player.shots(1)
+    next(shots)
+    player.absent = (VIDEO,)
+    shots.send(AGAIN)
+    next(shots)
+    first, again, second = witness.given
+    assert torch.equal(first, again)
+    assert not torch.equal(*witness.reached[:2])
+    assert torch.equal(second, witness.reached[1])
+
+
+def test_several_environments_keep_theirs_apart(run: Path) -> None:
+    agent, make, witness = fresh(run)
+    play(policy_of(agent, 0.0), [make(), make()], UNTOUCHED, history=4, seed=1)
+    for given, before in zip(witness.given[1:], witness.reached, strict=False):
+        assert torch.equal(given, before)
+    assert not torch.equal(*witness.reached[-1])
+
+
+def test_what_is_trained_judged_and_handed_on_acts_alike(run: Path) -> None:
+    told = evaluate_agent(
+        run, EvaluateAgentConfig(num_episodes=2, num_seeds=1, device="cpu"), console=quiet()
+    )
+    assert {"all modalities", "audio only"} <= set(told["conditions"])
+    assert rows_of(run, "eval/mean_reward")
+    found = explain_agent(run, ExplainAgentConfig(device="cpu", num_drawn=1), console=quiet())
+    assert found["episodes"][0]["steps"] == 10
+    values = torch.tensor(found["episodes"][0]["q_values"])
+    agent, env = load(run, device="cpu"), make_env(read_run(run).env)
+    world, expected = env.env, []
+    observation, _ = world.reset(seed=reset_seed(1_000_000, 0))
+    for _ in range(10):
+        action = agent.act(observation)
+        expected.append(torch.from_numpy(agent.q_values))
+        observation, *_ = world.step(action)
+    torch.testing.assert_close(torch.stack(expected), values)
+    agent.reset()
+    agent.act(world.reset(seed=reset_seed(1_000_000, 0))[0])
+    torch.testing.assert_close(torch.from_numpy(agent.q_values), values[0])
+
+
+def test_a_graph_has_what_is_remembered_as_an_input_and_an_output(run: Path) -> None:
+    agent, env = load(run, device="cpu"), make_env(read_run(run).env)
+    portable = Portable(agent.dqn, agent.cutter.adapter, history=4).eval()
+    assert portable.inputs["recurrent"].shape == (16,)
+    exported = torch.export.export(portable, tuple(portable.inputs.values())).module()
+    states = {key: value for key, value in portable.inputs.items() if f"next_{key}" in portable.outputs}
+    keys = {"image": env.describe()["video"]["key"], "sound": env.describe()["audio"]["key"]}
+    observation, _ = env.env.reset(seed=1)
+    for _ in range(4):
+        action = agent.act(observation)
+        given = {name: torch.from_numpy(observation[key]) for name, key in keys.items()}
+        inputs = {**portable.inputs, **states, **given}
+        with torch.no_grad():
+            told = dict(zip(portable.outputs, exported(*inputs.values()), strict=True))
+        assert float((told["q_values"] - torch.from_numpy(agent.q_values)).abs().max()) < 1e-4
+        states = {key: told[f"next_{key}"] for key in states}
+        observation, *_ = env.env.step(action)
+    assert states["recurrent"].any()
+
+
+def test_the_memory_keeps_the_state_before_each_step(smoke: Callable[..., Any]) -> None:
+    config = smoke(*SMALL, "--env.kwargs.num_rounds", "5")
+    parts = parts_after(config, 12)
+    fields = parts.memory.fields
+    assert fields.age[:15, 0].tolist() == [0, 1, 2, 3, 4, 5] * 2 + [0, 1, 2]
+    begun = fields.recurrent[:15, 0][fields.age[:15, 0] == 0]
+    assert not begun.any()
+    network, state = parts.agent.network, None
+    for step in range(5):
+        one = parts.memory.at(np.array([step]))
+        np.testing.assert_allclose(
+            fields.recurrent[step, 0], 0 if state is None else state[0].numpy(), atol=1e-6
+        )
+        with torch.no_grad():
+            _, state = network.step(one.video, one.audio, one.present, None, state)
+
+
+def test_dropout_can_hide_a_modality_for_a_whole_episode_and_in_replay(smoke: Callable[..., Any]) -> None:
+    words = ("--agent.modality_dropout", "0.5", "--agent.modality_dropout_steps", "1e6")
+    parts = parts_after(smoke(*SMALL, *words, "--env.kwargs.num_rounds", "5"), 60)
+    present = parts.memory.fields.present[:72, 0].reshape(12, 6, 2)
+    assert (present == present[:, :1]).all()
+    assert {tuple(one) for one in present[:, 0].tolist()} == {(True, True), (True, False), (False, True)}
+
+
+@pytest.mark.parametrize(
+    ("options", "stops"),
+    [
+        (("--num_envs", "2", "--env_workers", "false", "--loop.collect_steps", "6"), (61, 118)),
+        pytest.param(
+            (*("--memory.on_disk", "true", "--memory.capacity", "120"), "--agent.modality_dropout", "0.4"),
+            (97, 140),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("--agent.precision", "bfloat16", "--agent.n_step", "2"), (75,), marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_stopped_in_mid_episode_goes_on_to_the_bit(
+    smoke: Callable[..., Any], options: Any, stops: tuple[int, ...]
+) -> None:
+    described = smoke(*SMALL, *options, "--num_steps", "160")
+    whole = train_agent(described, console=quiet()).folder
+    folder = None
+    for num_steps in (*stops, described.num_steps):
+        folder = train_agent(replace(described, num_steps=num_steps), resume=folder, console=quiet()).folder
+    assert folder is not None
+    assert state_of(folder) == state_of(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"thirds": "asymmetric"}, "thirds=asymmetric does not fit: set --agent.thirds none"),
+        ({"fusion": "mdqn", "dueling": False}, "fusion=mdqn does not fit: set --agent.fusion joint"),
+        ({"head": "implicit"}, "head=implicit does not fit: set --agent.head quantile"),
+        ({"compile": True}, "compile=True does not fit: set --agent.compile false"),
+        ({"audio_shift": 2}, "audio_shift=2 does not fit: set --agent.audio_shift 0"),
+        ({"recurrent": "none", "burn_in": 2}, "are those of a recurrent agent: set --agent.recurrent gru"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(options: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        DqnConfig(**{"recurrent": "gru", **options})
+
+
+def test_a_curriculum_over_transitions_is_refused_and_leaves_no_folder(smoke, tmp_path) -> None:
+    with pytest.raises(
+        UsageError, match="of which no curriculum knows the difficulty: set --curriculum uniform"
+    ):
+        train_agent(smoke(*SMALL, "--curriculum.name", "prioritized"), console=quiet())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_thirds_are_off_by_themselves_and_the_reason_is_told(run: Path) -> None:
+    described = read_run(run)
+    assert described.agent.thirds == "auto"
+    reason = described.agent.no_thirds(make_env(described.env).spec_of_streams)
+    assert reason == "agent.recurrent=gru remembers what all modalities told, in one state"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recurrent", "least", "most"), [("gru", 0.95, 1.0), ("none", 0.3, 0.7)])
+def test_a_cue_of_the_first_step_alone_needs_a_memory(smoke, recurrent, least, most) -> None:
+    """Of two tones one sounds at the first of eight steps; at the last the action that it named earns 1."""
+    words = [
+        "--env",
+        "tests.cue_world:Cue",
+        "--env_workers",
+        "false",
+        "--memory.history",
+        "2",
+        "--num_steps",
+        "3000",
+    ]
+    words += ["--agent.recurrent", recurrent, "--agent.thirds", "none", "--agent.gamma", "1"]
+    words += ["--encoder.features", "32", "--memory.capacity", "3000", "--agent.epsilon_decay_steps", "1500"]
+    described = smoke(*words, "--agent.target_every_updates", "50")
+    folder = train_agent(described, console=quiet()).folder
+    agent, make, _, _ = load_agent(folder, "cpu")
+    returns, _ = play(policy_of(agent, 0.0), [make() for _ in range(40)], UNTOUCHED, history=2, seed=7)
+    assert least <= np.mean(returns) <= most
