@@ -16,7 +16,7 @@ from spl.curriculum import CurriculumConfig
 T = TypeVar("T")
 SUBJECTS = ("classifier", "autoencoder", "agent")
 OF = {"--of NAME": f"training to compare: {', '.join(SUBJECTS)}; each has its own options"}
-GROWS = ("variants", "seeds", "parallel")  # options in which a resumed grid may differ from before
+GROWS = ("variants", "seeds", "parallel", "ray")  # options in which a resumed grid may differ from before
 RESTARTS = "restarts"  # the variant without a curriculum of which the best initialisation counts
 APART = 1_000_000  # between the seeds of restarts: no other cell has them
 
@@ -31,6 +31,7 @@ class GridOptions:
     variants: tuple[str, ...]  # curricula; the first is the baseline
     seeds: str = "0-4"  # seeds for each variant: 0-4, or 0,3,7
     parallel: Count = 1  # runs to train at a time, each in a process of its own
+    ray: str | None = None  # address of the Ray cluster that trains them: auto, HOST:6379; null: this machine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
-from spl.ablation.parallel import Ended, train_cells
+from spl.ablation.parallel import Ended, cluster, train_cells
 from spl.ablation.tables import write_comparison
 from spl.config.errors import RunError, UsageError
 from spl.runs.directory import RunContext, describe_run, held_run
@@ -74,11 +74,17 @@ def ablate(
         UsageError: if data, model, device or folder do not serve; nothing was started then.
     """
     kind = Grid if grid is None else grid
-    with held_run(resume, Path(task.config.runs) / kind.parent, name, command, console) as context:
+    parent = Path(task.config.runs) / kind.parent
+    with (
+        cluster(getattr(task.config, "ray", None)) as ray,
+        held_run(resume, parent, name, command, console) as context,
+    ):
         folder = context.folder
         new = {name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()}
         describe_run(folder, task.config, context.command, new)
-        return Ablation(folder, kind(task, context.console).train_in(folder), task.comparison)
+        cells = kind(task, context.console)
+        cells.ray = ray
+        return Ablation(folder, cells.train_in(folder), task.comparison)
 
 
 class Grid:
@@ -89,6 +95,7 @@ class Grid:
     def __init__(self, task: Task, console: Console) -> None:
         self.task, self.console = task, console
         self.cells: Comparison = task.comparison
+        self.ray: Any = None  # that trains them elsewhere
         self.parallel: int = getattr(task.config, "parallel", 1)  # a search trains in turns
 
     def place(self, folder: Path, entry: Entry, seed: int) -> Path:
@@ -126,7 +133,7 @@ class Grid:
         return is_finished
 
     def _train_cells(self, folder: Path, stop: StopSignals) -> bool:
-        if self.parallel > 1:
+        if self.parallel > 1 or self.ray is not None:
             return train_cells(self, folder, stop)
         for entry, seed in self.order(folder):
             if seed in entry.outcomes:

@@ -1,4 +1,4 @@
-"""Runs of a grid several at a time, each in a process of its own.
+"""Runs of a grid several at a time, each in a process of its own, here or where Ray starts it.
 
 Which runs there are, and what is made of them, belongs to `spl.ablation.grid`.
 """
@@ -11,10 +11,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -26,6 +25,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from spl.config.errors import RunError, UsageError
+from spl.packages import require
 from spl.printable import printable
 from spl.runs.directory import RunContext
 from spl.runs.logger import PLAIN_S, REFRESH_S, say
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 START = "spawn"  # how a process begins: it has no threads of this one, and no CUDA
 OUTPUT = "output.txt"  # in the folder of a run: what its process printed
+ANSWER_S = 8.0  # in which a Ray cluster answers
 TAIL = 4_096  # bytes of it that hold its last line
 
 
@@ -51,6 +52,7 @@ class Job(NamedTuple):
     variant: str
     seed: int
     command: Sequence[str]  # that goes on with the grid
+    label: str  # as it is told
 
 
 class Ended(NamedTuple):
@@ -95,8 +97,8 @@ def _stop_with(above: Any) -> None:
 class Cell:
     """A run that a process of its own trains."""
 
-    def __init__(self, entry: "Entry", job: Job) -> None:
-        self.entry, self.seed, self.output = entry, job.seed, job.place / OUTPUT
+    def __init__(self, job: Job) -> None:
+        self.job, self.output = job, job.place / OUTPUT
         self.begun = self.output.stat().st_size if self.output.exists() else 0  # what an earlier one printed
         context: Any = multiprocessing.get_context(START)
         self._receiver, sender = context.Pipe(duplex=False)
@@ -105,7 +107,11 @@ class Cell:
         sender.close()
 
     def __str__(self) -> str:
-        return f"{self.entry.label}, seed {self.seed}"
+        return self.job.label
+
+    def is_alive(self) -> bool:
+        """Whether the run is still trained."""
+        return bool(self.process.is_alive())
 
     def stop(self) -> None:
         """Let the run stop where it can be resumed."""
@@ -137,6 +143,75 @@ class Cell:
             file.seek(max(self.begun, self.output.stat().st_size - TAIL))
             lines = file.read().decode(errors="replace").splitlines()
         return printable(lines[-1]) if lines else "starts"
+
+
+def train_there(job: Job) -> Ended:
+    """Train a run in a process beside this one, which is Ray's; a cancelled one is saved."""
+    cell = Cell(job)
+    try:
+        return cell.end()
+    except KeyboardInterrupt:
+        cell.stop()
+        return cell.end()
+
+
+class RayCell(Cell):
+    """A run that a process on a machine of a Ray cluster trains."""
+
+    def __init__(self, ray: Any, job: Job) -> None:
+        self.job, self.output, self.begun = job, job.place / OUTPUT, 0
+        self._ray = ray
+        task = ray.remote(num_cpus=job.config.num_threads, max_retries=0)(train_there)
+        self._answer = task.remote(job)
+
+    def is_alive(self) -> bool:
+        """Whether the run is still waiting or trained."""
+        return not self._ray.wait([self._answer], timeout=0)[0]
+
+    def stop(self) -> None:
+        """Let the run stop where it can be resumed."""
+        self._ray.cancel(self._answer)
+
+    def end(self) -> Ended:
+        """Wait for the task and return how its run ended."""
+        try:
+            ended: Ended = self._ray.get(self._answer)
+        except self._ray.exceptions.RayError as error:
+            return Ended(False, failure=f"Ray lost it ({str(error).splitlines()[0]}): resume it")
+        return ended
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[Any]:
+    """Yield Ray, joined to the cluster at an address; None for None.
+
+    Raises:
+        UsageError: if Ray is not installed, or does not answer there within `ANSWER_S`.
+    """
+    if address is None:
+        yield None
+        return
+    ray, failed = require("ray", f"--ray {address} needs ray"), list[BaseException]()
+    paths = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+    def join() -> None:
+        try:
+            ray.init(address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
+        except Exception as error:  # of any kind, told below
+            failed.append(error)
+
+    joining = threading.Thread(target=join, daemon=True)
+    joining.start()
+    joining.join(ANSWER_S)
+    if failed or joining.is_alive():
+        why = f" ({str(failed[0]).splitlines()[0]})" if failed else f" within {ANSWER_S:g} s"
+        raise UsageError(
+            f"--ray {address}: no Ray answers there{why}; start one with ray start --head, or leave it out"
+        )
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
 
 
 class Board:
@@ -186,7 +261,8 @@ def train_cells(grid: "Grid", folder: Path, stop: StopSignals) -> bool:
     Raises:
         UsageError: for a mistake with which a run could not begin; the others are stopped.
     """
-    config, command = with_threads(grid.task.config), [*grid.task.command.split(), "--resume", str(folder)]
+    config, folder = with_threads(grid.task.config), folder.resolve()
+    command = [*grid.task.command.split(), "--resume", str(folder)]
     waiting = deque((entry, seed) for entry, seed in grid.order(folder) if seed not in entry.outcomes)
     grid.say(
         f"parallel   {config.parallel} at a time, --num_threads {config.num_threads} each, with which the "
@@ -194,28 +270,29 @@ def train_cells(grid: "Grid", folder: Path, stop: StopSignals) -> bool:
     )
 
     def start(entry: "Entry", seed: int) -> Cell:
-        place = grid.place(folder, entry, seed)
+        place, label = grid.place(folder, entry, seed), f"{entry.label}, seed {seed}"
         place.mkdir(parents=True, exist_ok=True)
-        return Cell(entry, Job(grid.task.remake, config, folder, place, entry.name, seed, command))
+        job = Job(grid.task.remake, config, folder, place, entry.name, seed, command, label)
+        return Cell(job) if grid.ray is None else RayCell(grid.ray, job)
 
-    running: list[Cell] = []
-    try:
-        with Board(grid.console, lambda: f"{grid.task.command} · {grid.counted}") as board:
+    running: dict[Cell, tuple[Entry, int]] = {}
+    with Board(grid.console, lambda: f"{grid.task.command} · {grid.counted}") as board:
+        try:
             while waiting or running:
                 while waiting and len(running) < config.parallel:
-                    running.append(start(*waiting.popleft()))
-                connection.wait([cell.process.sentinel for cell in running], timeout=REFRESH_S)
+                    run = waiting.popleft()
+                    running[start(*run)] = run
+                time.sleep(REFRESH_S)
                 if stop.has_come():
                     return False
-                for cell in [one for one in running if not one.process.is_alive()]:
-                    running.remove(cell)
+                for cell in [one for one in running if not one.is_alive()]:
                     with stop.patience():
-                        grid.take(folder, cell.entry, cell.seed, cell.end())
-                board.show(running)
-    finally:
-        for cell in running:
-            cell.stop()
-        for cell in running:
-            if cell.end().is_finished:  # meanwhile
-                cell.entry.outcomes[cell.seed] = grid.read(folder, cell.entry, cell.seed)
+                        grid.take(folder, *running.pop(cell), cell.end())
+                board.show([*running])
+        finally:
+            for cell in running:
+                cell.stop()
+            for cell, (entry, seed) in running.items():
+                if cell.end().is_finished:  # meanwhile
+                    entry.outcomes[seed] = grid.read(folder, entry, seed)
     return True

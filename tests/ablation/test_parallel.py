@@ -4,7 +4,10 @@ import io
 import json
 import os
 import signal
+import sys
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -78,6 +81,7 @@ def test_a_mistake_in_a_process_is_a_sentence_and_stops_the_others(tmp_path, mon
 
 def test_a_signal_stops_all(tmp_path, monkeypatch, capsys):
     def hang():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not that of the process above
         os.kill(os.getppid(), signal.SIGTERM)
         time.sleep(60)
 
@@ -92,8 +96,65 @@ def test_a_process_that_fails_otherwise_names_where_it_says_why(tmp_path, monkey
     patch(monkeypatch, 1, lambda: 1 // 0)
     assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 1
     (folder,) = (tmp_path / "runs" / "agent").iterdir()
-    assert "Seed 1 failed: its process broke off with code 1, see runs/agent/" in capsys.readouterr().out
+    assert (
+        f"Seed 1 failed: its process broke off with code 1, see {folder}/seed-1/output.txt"
+        in capsys.readouterr().out
+    )
     assert "ZeroDivisionError" in (folder / "seed-1" / parallel.OUTPUT).read_text()
+
+
+def ray_of(monkeypatch, answer=None):
+    """Let ``import ray`` give one that trains a task when it is asked for its answer."""
+
+    class RayError(Exception):
+        pass
+
+    def get(task):
+        return task() if answer is None else answer(RayError)
+
+    ray = SimpleNamespace(
+        joined=[],
+        init=lambda address, **_: ray.joined.append(address),
+        shutdown=lambda: ray.joined.append("left"),
+        remote=lambda **_: lambda do: SimpleNamespace(remote=lambda job: partial(do, job)),
+        wait=lambda tasks, timeout: (tasks, []),
+        cancel=lambda task: None,
+        get=get,
+        exceptions=SimpleNamespace(RayError=RayError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    return ray
+
+
+def test_a_cluster_trains_the_same(tmp_path, monkeypatch, capsys):
+    ray = ray_of(monkeypatch)
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "head:6379"]) == 0
+    assert ray.joined == ["head:6379", "left"]
+    (folder,) = (tmp_path / "runs" / "agent").iterdir()
+    assert cli.main(["train", "agent", *TINY.split(), "--runs", "turns"]) == 0
+    (turns,) = (tmp_path / "turns" / "agent").iterdir()
+    assert weights_in(folder) == weights_in(turns)
+
+
+def test_a_lost_task_and_a_cluster_that_is_not_there_are_told(tmp_path, monkeypatch, capsys):
+    def lose(error):
+        raise error("the node died\nin many words")
+
+    ray = ray_of(monkeypatch, lose)
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 1
+    assert "Seed 1 failed: Ray lost it (the node died): resume it." in capsys.readouterr().out
+
+    def refuse(address, **_):
+        raise ConnectionError("nobody is there")
+
+    ray.init = refuse
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 2
+    told = "spl: --ray auto: no Ray answers there (nobody is there); start one with ray start --head"
+    assert told in capsys.readouterr().err
+    monkeypatch.setattr(parallel, "ANSWER_S", 0.1)
+    ray.init = lambda address, **_: time.sleep(0.5)
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 2
+    assert "no Ray answers there within 0.1 s" in capsys.readouterr().err
 
 
 def test_the_cores_are_divided_and_a_number_of_threads_is_kept(monkeypatch):
@@ -112,11 +173,9 @@ def test_the_cores_are_divided_and_a_number_of_threads_is_kept(monkeypatch):
 def test_a_terminal_shows_all_and_lines_one_after_the_other(tmp_path, monkeypatch):
     class Running(parallel.Cell):
         def __init__(self, name, text, begun=0):
-            self.name, self.output, self.begun = name, tmp_path / name, begun
+            self.job = SimpleNamespace(label=name)
+            self.output, self.begun = tmp_path / name, begun
             self.output.write_text(text)
-
-        def __str__(self):
-            return self.name
 
     cells = [Running("one", "a\nstep 1 of 9\n"), Running("two", "before\n", begun=7)]
     said = Console(file=io.StringIO(), force_terminal=True, width=80)

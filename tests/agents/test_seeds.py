@@ -88,7 +88,7 @@ def test_a_summary_by_hand():
     [
         (["--seed", "3", "--seeds", "0-4"], "--seed and --seeds both say with which seeds to train"),
         (["--seed", "0", "--seeds", "0-4"], "--seed and --seeds both say with which seeds to train"),
-        (["--parallel", "2"], "parallel 2 trains several seeds at a time: name them, --seeds 0-4"),
+        (["--parallel", "2"], "parallel 2 is for several seeds: name them, --seeds 0-4"),
         (["--seeds", "4-0"], "seeds must be numbers or rising ranges, such as 0-4 or 0,3,7, got '4-0'"),
         (["--seeds", "1,1"], "seeds must name each seed once, got 1 twice"),
         (["--seeds", "0-1", "--restarts", "3"], "restarts keep one of several seeds, and seeds keep all"),

@@ -35,7 +35,7 @@ ALIASES = {
     "order": "vary.attention.order",
     "lambda": "vary.attention.share",
 }
-MAY_CHANGE = (*run.MAY_CHANGE, "attention", "seeds", "vary", "yes", "parallel")  # a grid may grow
+MAY_CHANGE = (*run.MAY_CHANGE, "attention", "seeds", "vary", "yes", "parallel", "ray")  # a grid may grow
 OF_MODULE, OF_PLACE = "attention.", "model.attention_"  # options that a network without attention has not
 # What a grid may vary: with all of it, one seed gives the same images, in the same order.
 VARIED = (
@@ -59,6 +59,7 @@ class AblateClassifierConfig(TrainClassifierConfig):
     attention: tuple[str, ...] = ("none", "sam", "cam", "csm")  # attention modules; the first is the baseline
     seeds: str = "0-4"  # seeds for each cell: 0-4, or 0,3,7
     parallel: Count = 1  # runs to train at a time, each in a process of its own
+    ray: str | None = None  # address of the Ray cluster that trains them: auto, HOST:6379; null: this machine
     vary: dict[str, Any] = field(default_factory=dict)  # values of options to try, as --vary.OPTION A,B
     yes: bool = False  # begin a grid that takes longer than 8 hours
 
