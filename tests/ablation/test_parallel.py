@@ -47,6 +47,8 @@ def weights_in(folder):
 
 
 def test_a_killed_run_is_named_and_trained_again_and_all_is_as_in_turns(tmp_path, monkeypatch, capsys):
+    assert cli.main(["train", "agent", *TINY.split(), "--runs", "turns"]) == 0  # and all is imported
+    (turns,) = (tmp_path / "turns" / "agent").iterdir()
     with monkeypatch.context() as patched:
         patch(patched, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
         assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 1
@@ -59,8 +61,6 @@ def test_a_killed_run_is_named_and_trained_again_and_all_is_as_in_turns(tmp_path
     assert json.loads((folder / "seeds.json").read_text())["failed"].keys() == {"1"}
     assert cli.main(["train", "agent", "--resume", str(folder)]) == 0
     assert "(1 x 2, trainings x seeds), 1 finished" in capsys.readouterr().err
-    assert cli.main(["train", "agent", *TINY.split(), "--runs", "turns"]) == 0
-    (turns,) = (tmp_path / "turns" / "agent").iterdir()
     found = [json.loads((one / "seeds.json").read_text()) for one in (folder, turns)]
     for one in found:
         for run in one["runs"].values():
