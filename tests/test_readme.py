@@ -51,7 +51,7 @@ def test_every_preset_that_is_named_exists():
     named = re.findall(r"spl (.+?) --config ([\w/.]+)", "\n".join(texts))
     assert len(named) >= 12
     for words, name in named:
-        command = "spl train agent" if words.endswith("--of agent") else f"spl {words}"
+        command = "spl train agent" if words.endswith(" agent") else f"spl {words}"
         assert find_preset(name, command) is not None, (command, name)
 
 
