@@ -168,6 +168,7 @@ class TrainAgentConfig:
                 )
         if not self.pretrain_steps and self.pretrain != PretrainingConfig():
             raise ValueError("pretrain options need pretrain_steps: say how many random steps are recorded")
+        self.pretrain.objective.check_code(self.encoder)
 
     @property
     def is_apart(self) -> bool:

@@ -36,17 +36,11 @@ class DqnConfig:
     max_grad_norm: Positive | None = 10.0  # clip the gradient's norm; null: off
     gamma: Share = 0.95  # discount per step
     n_step: Count = 1  # rewards summed before the bootstrap
-    n_step_start: Count | None = (
-        None  # n_step at the start and after a reset, which then nears it; null: n_step
-    )
+    n_step_start: Count | None = None  # n_step at the start and after a reset; null: n_step throughout
     gamma_start: ShareBelow1 | None = None  # gamma at the start and after a reset, likewise; null: gamma
     anneal_updates: Count = 10_000  # updates in which n_step and gamma come from their starts to their ends
-    reset_every_updates: Count | None = (
-        None  # updates between resets: heads anew, the encoder half; null: none
-    )
-    munchausen: Share = (
-        0.0  # share of the soft policy's log-probability in the reward (Munchausen: 0.9); 0: off
-    )
+    reset_every_updates: Count | None = None  # updates between resets (heads anew, encoder half); null: none
+    munchausen: Share = 0.0  # share of a soft policy's log-probability in the reward, as 0.9; 0: off
     munchausen_temperature: Positive = 0.03  # temperature of that policy, in units of return
     double: bool = True  # double Q-learning: the target network evaluates the network's choice
     dueling: bool = True  # separate value and advantages
@@ -54,9 +48,7 @@ class DqnConfig:
     reward_clip: Positive | None = None  # then clip them to [-c, c]; null: off
     huber: bool = True  # clip each sample's gradient at 1
     state_features: Count = 64  # width of the layer that reads a state vector, where there is one
-    head: Named | None = (
-        None  # mean, quantile, implicit, or module:Class; null: mean, with quantiles quantile
-    )
+    head: Named | None = None  # mean, quantile, implicit, module:Class; null: mean, with quantiles quantile
     quantiles: Quantiles | None = None  # of the return, learned in place of its mean; null: 32, if any
     risk: ShareAbove0 = 1.0  # act by the mean of the worst share of the quantiles; 1: of all
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values

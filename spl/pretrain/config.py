@@ -70,9 +70,7 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     recipe: PretrainRecipe = field(default_factory=PretrainRecipe)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)  # which samples, when
-    paced_by: Literal["across", "loss"] = (
-        "across"  # difficulty: the error across modalities, or the whole loss
-    )
+    paced_by: Literal["across", "loss"] = "across"  # difficulty: error across modalities, or whole loss
     restarts: Count = 1  # random initialisations, of which the best is kept
     seed: Seed = 0  # everything random follows from it
     device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
@@ -88,6 +86,7 @@ class PretrainConfig:
             raise ValueError(
                 f"encoder.custom={self.encoder.custom} is for agents: an autoencoder has the two streams"
             )
+        self.objective.check_code(self.encoder)
         views = self.objective.views
         if self.curriculum.name != "uniform" and self.paced_by == "across" and views in CONDITIONS:
             raise ValueError(

@@ -11,6 +11,7 @@ from spl.config.ranges import Count0, NotNegative, Positive, Share, check_ranges
 from spl.data.audiovisual import Pairs
 from spl.data.corruptions import gaussian_noise, mask_blocks, shift_in_time
 from spl.models.autoencoder import Modalities, Reconstruction, TwoStreamAutoencoder, mask
+from spl.models.encoder import EncoderConfig
 from spl.models.hidden_units import hidden_units
 from spl.models.streams import in_units
 from spl.training.losses import ALIGNMENT, SPARSITY, over_modalities, reconstruction
@@ -30,7 +31,7 @@ class ObjectiveConfig:
     video_weight: NotNegative = 1.0  # weight of the video's error, relative to predicting the mean
     audio_weight: NotNegative = 1.0  # weight of the audio's error, relative to predicting the mean
     alignment: Literal["none", "squared", "infonce"] = (
-        "none"  # loss that pulls the codes of both modalities together
+        "none"  # loss that pulls both modalities' codes together
     )
     alignment_weight: NotNegative = 1.0  # weight of the alignment loss
     temperature: Positive = 0.1  # temperature of infonce
@@ -63,6 +64,13 @@ class ObjectiveConfig:
             )
         if self.alignment != "none" and self.views != "thirds":
             raise ValueError(f"alignment={self.alignment} needs views=thirds, got {self.views}")
+
+    def check_code(self, encoder: EncoderConfig) -> None:
+        """Raise ValueError if the codes of such an encoder do not suit the penalty."""
+        if self.sparsity == "kl" and encoder.code_activation != "sigmoid":
+            raise ValueError(
+                "sparsity=kl needs codes in 0..1: set encoder.code_activation=sigmoid, or use squared or l1"
+            )
 
 
 class Parts(NamedTuple):

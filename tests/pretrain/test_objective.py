@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from spl.agents.config import PretrainingConfig, TrainAgentConfig
 from spl.data.audiovisual import Pairs
 from spl.models.autoencoder import TwoStreamAutoencoder
+from spl.models.encoder import EncoderConfig
 from spl.models.hidden_units import hidden_units
+from spl.pretrain.config import PretrainConfig
 from spl.pretrain.objective import Objective, ObjectiveConfig
 from tests.models.test_hidden_units import DENSE, autoencoder, batch
 
@@ -46,6 +49,17 @@ def test_shares_include_both_ends() -> None:
 def test_a_penalty_that_cannot_be_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ObjectiveConfig(**options)
+
+
+def test_the_kl_penalty_needs_codes_from_0_to_1() -> None:
+    sparse = ObjectiveConfig(sparsity="kl")
+    PretrainConfig(objective=sparse, encoder=EncoderConfig(code_activation="sigmoid"))
+    for refused in (
+        lambda: PretrainConfig(objective=sparse),
+        lambda: TrainAgentConfig(pretrain_steps=10, pretrain=PretrainingConfig(objective=sparse)),
+    ):
+        with pytest.raises(ValueError, match=r"needs codes in 0\.\.1: set encoder\.code_activation=sigmoid"):
+            refused()
 
 
 def losses_of(model: TwoStreamAutoencoder, pairs: Pairs, **options: Any) -> torch.Tensor:
