@@ -10,6 +10,7 @@ from spl.config.errors import UsageError
 from spl.envs import registry as catalog
 from spl.envs.config import EnvConfig
 from spl.envs.registry import ale_games, ale_ids, make_env, make_raw, our_ids
+from spl.records import StreamSpec
 
 HAS_ALE = importlib.util.find_spec("ale_py") is not None
 needs_ale = pytest.mark.skipif(not HAS_ALE, reason="needs ale-py")
@@ -92,7 +93,7 @@ def test_our_worlds_are_found_and_take_arguments():
     assert {"spl/Beacon-v0", "spl/Greeting-v0"} <= set(our_ids())
     for env_id in our_ids():
         env = make_env(EnvConfig(id=env_id))
-        assert env.spec_of_streams == ((1, 84, 84), (1, 64, 8), "float16", 0)
+        assert env.spec_of_streams == StreamSpec((1, 84, 84), (1, 64, 8))
         assert (env.frame_skip, env.config.max_pool, env.sample_rate_hz) == (1, None, 16_000)
     assert make_env(EnvConfig(kwargs={"sense": "ear", "num_rounds": 3})).unwrapped.num_rounds == 3
 

@@ -19,7 +19,7 @@ from spl.runs import checkpoint
 from spl.runs.checkpoint import DamagedError
 from spl.runs.checksums import checksum_of, seal, sums_of, unseal
 
-SPEC = StreamSpec((1, 3, 2), (1, 4, 2), state=2)
+SPEC = StreamSpec((1, 3, 2), (1, 4, 2), state=2, recurrent=3)
 ARRAYS = [f"{name}.npy" for name in Fields._fields]
 
 
@@ -40,10 +40,12 @@ def remember(memory: ReplayMemory, numbers: range) -> None:
     """Go on in every environment with what is seen and earned at these numbers; an episode has 7 steps."""
     for number in numbers:
         for env in range(memory.num_envs):
+            recurrent = np.full(SPEC.recurrent, number / 16, np.float32)
             if memory.written[env] == 0 or not memory.is_open(env):
-                memory.begin(observe(number), env)
+                memory.begin(observe(number), env, recurrent)
             end = number % 7 == 6
-            memory.add(Transition(observe(0), number % 5, number / 2, end, False, observe(number + 1)), env)
+            step = Transition(observe(0), number % 5, number / 2, end, False, observe(number + 1))
+            memory.add(step, env, recurrent)
 
 
 def saved(place: Path, *, first: int = 0, num_envs: int = 2, **options: Any) -> ReplayMemory:
