@@ -14,6 +14,8 @@ from spl.agents.thirds import Views, only
 from spl.models.encoder import Features, TwoStreamEncoder
 from spl.records import AUDIO, VIDEO
 
+KEPT_STEPS = 32.0  # for which a number of a recurrent unit is kept at first, at most
+
 
 class MultimodalQNetwork(nn.Module):
     """Q-values from video and audio: an encoder, and the heads of `HEADS` that ``fusion`` names.
@@ -82,7 +84,7 @@ class MultimodalQNetwork(nn.Module):
             raise ValueError(
                 "a recurrent network reads one joint code: set thirds to none and fusion to joint"
             )
-        self.recurrent = nn.GRUCell(encoder.features, encoder.features) if is_recurrent else None
+        self.recurrent = recurrent_unit(encoder.features) if is_recurrent else None
 
     def beside(self, state: Tensor | None) -> Tensor | None:
         """Return what ``state (B, S)`` adds to the joint code ``(B, D)``; None of a network without one.
@@ -248,3 +250,19 @@ class MultimodalQNetwork(nn.Module):
     def parameters_of_heads(self) -> list[nn.Parameter]:
         """Return all parameters but the encoder's."""
         return [weight for name, weight in self.named_parameters() if name.partition(".")[0] != "encoder"]
+
+
+def recurrent_unit(features: int) -> nn.GRUCell:
+    """Return a unit whose numbers begin by being kept for 1 to `KEPT_STEPS` steps, drawn uniformly for each.
+
+    PyTorch's own begins with a gate of 1/2: after seven steps less than a hundredth of a number is left, and
+    what was heard that long ago gets no gradient to speak of.
+
+    Source: Tallec and Ollivier (2018), Can recurrent neural networks warp time?, equation 16, for a GRU.
+    """
+    unit = nn.GRUCell(features, features)
+    with torch.no_grad():
+        keep = slice(features, 2 * features)  # of the gates reset, update and candidate
+        unit.bias_hh[keep] = 0.0
+        unit.bias_ih[keep] = torch.empty(features).uniform_(1.0, KEPT_STEPS - 1.0).log()
+    return unit

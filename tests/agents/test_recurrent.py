@@ -22,7 +22,7 @@ from spl.agents.dqn_config import DqnConfig
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
 from spl.agents.explain import ExplainAgentConfig, explain_agent, played
 from spl.agents.history import Stack
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.network import MultimodalQNetwork, recurrent_unit
 from spl.agents.playing import play, policy_of
 from spl.agents.portable import Portable
 from spl.agents.replay.sequences import Sequences
@@ -106,6 +106,16 @@ def sequence(
         ahead=torch.full((1, L), ahead),
         is_learned=is_there[:, burn_in : burn_in + L],
     )
+
+
+def test_numbers_of_a_new_unit_are_kept_for_up_to_32_steps() -> None:
+    torch.manual_seed(0)
+    unit = recurrent_unit(400)
+    kept = torch.sigmoid(unit.bias_ih[400:800] + unit.bias_hh[400:800])  # of a number each step, at code 0
+    steps = 1 / (1 - kept) - 1  # uniform in 1..31
+    assert 1 <= steps.min() < 2
+    assert 30 < steps.max() <= 31.001
+    assert abs(float(steps.detach().mean()) - 16) < 1.5
 
 
 def test_the_loss_of_a_sequence_by_hand() -> None:
@@ -448,7 +458,9 @@ def test_a_cue_of_the_first_step_alone_needs_a_memory(smoke, recurrent, least, m
         "3000",
     ]
     words += ["--agent.recurrent", recurrent, "--agent.thirds", "none", "--agent.gamma", "1"]
-    words += ["--encoder.features", "32", "--memory.capacity", "3000", "--agent.epsilon_decay_steps", "1500"]
+    words += ["--encoder.features", "32", "--memory.capacity", "3000", "--agent.epsilon_decay_steps", "2000"]
+    words += ["--agent.learning_rate", "1e-3", "--agent.adam_epsilon", "1e-6"]
+    words += ["--agent.burn_in", "2", "--agent.sequence", "8"] if recurrent == "gru" else []
     described = smoke(*words, "--agent.target_every_updates", "50")
     folder = train_agent(described, console=quiet()).folder
     agent, make, _, _ = load_agent(folder, "cpu")
