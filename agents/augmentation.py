@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.draws import Draws
 from spl.records import Batch, Following, StreamSpec
 
 DB_OF_LEVELS = 100.0  # from level 0, silence, to level 1, full scale
 
 
-class Augmentation:
+class Augmentation(Draws):
     """Changes batches on the device where they lie.
 
     Args:
@@ -34,7 +35,8 @@ class Augmentation:
     """
 
     def __init__(self, config: DqnConfig, spec: StreamSpec, generator: np.random.Generator) -> None:
-        self.config, self.generator = config, generator
+        super().__init__(generator)
+        self.config = config
         (_, *sides), (_, num_bands, _) = spec.video, spec.audio  # of a waveform one band
         checks = (
             ("video_shift", spec.has_video, "needs pictures, and the environment has none"),
@@ -77,14 +79,6 @@ class Augmentation:
     def _up_to(self, most: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Draw whole numbers from ``-most`` to ``most``."""
         return on(self.generator.integers(-most, most, size=shape, endpoint=True), like)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the generator's state."""
-        return dict(self.generator.bit_generator.state)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        self.generator.bit_generator.state = state
 
 
 def on(numbers: NDArray[Any], like: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ learning.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spl.agents.decoupled import Sizes
+from spl.agents.draws import Draws
 from spl.agents.heads import QHead
 from spl.agents.quantiles import middles
 from spl.models.streams import initialise
@@ -61,7 +61,7 @@ class ImplicitHead(nn.Module):
         return values.unflatten(0, asked.shape[:2]).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class Fractions:
+class Fractions(Draws):
     """The shares at which a batch is learned: drawn uniformly for each transition, of ``s`` and of ``s'``.
 
     Args:
@@ -70,7 +70,8 @@ class Fractions:
     """
 
     def __init__(self, num: int, generator: np.random.Generator) -> None:
-        self.num, self.generator = num, generator
+        super().__init__(generator)
+        self.num = num
 
     def draw(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return ``tau`` and ``tau'``, ``(B, N)`` each."""
@@ -81,11 +82,3 @@ class Fractions:
         """Return the middles of ``N`` equal shares for both: what is scored draws nothing."""
         even = middles(self.num, torch.zeros((), device=device)).expand(size, -1)
         return even, even
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the generator's state."""
-        return dict(self.generator.bit_generator.state)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        self.generator.bit_generator.state = state

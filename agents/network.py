@@ -127,9 +127,7 @@ class MultimodalQNetwork(nn.Module):
         """Return :meth:`values` of what the encoder's streams gave for ``present (B, 2)``."""
         if self.recurrent is None:
             return self.heads.values(self.encoder, streams, present, self.beside(state), fractions)
-        return [
-            self.heads[0](self._remember(self.encoder.code(streams, present, self.beside(state)), recurrent))
-        ]
+        return [self.heads[0](self._reached(streams, present, state, recurrent))]
 
     def step(
         self,
@@ -143,13 +141,19 @@ class MultimodalQNetwork(nn.Module):
         if self.recurrent is None:
             return self(video, audio, present, state), None
         streams = self.encoder.streams(video, audio, present)
-        reached = self._remember(self.encoder.code(streams, present, self.beside(state)), recurrent)
+        reached = self._reached(streams, present, state, recurrent)
         return acted_on(self.heads[0](reached), self.risk), reached
 
     @property
     def num_remembered(self) -> int:
         """``R``, numbers of the recurrent state; 0: there is none."""
         return 0 if self.recurrent is None else self.recurrent.hidden_size
+
+    def _reached(
+        self, streams: Features, present: Tensor, state: Tensor | None, recurrent: Tensor | None
+    ) -> Tensor:
+        """Return the state ``(B, R)`` after a step of what the encoder's streams gave."""
+        return self._remember(self.encoder.code(streams, present, self.beside(state)), recurrent)
 
     def _remember(self, code: Tensor, recurrent: Tensor | None) -> Tensor:
         """Return the state ``(B, R)`` after a step of ``code (B, D)``; before an episode's first it is 0."""

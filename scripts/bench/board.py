@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,21 +89,18 @@ def train_and_judge(task: Task, agent: str, seed: int, note: Any) -> dict[str, l
         under = {"all": UNTOUCHED}
     envs = [make_env(config.env) for _ in range(NUM_EPISODES)]
     history, sets = config.memory.history, range(1_000_000, 1_000_000 + NUM_SETS)
+    rng, num_actions = np.random.default_rng(seed), envs[0].action_sizes[0]
+
+    def chance(stacks: Any, envs: Any, running: list[int]) -> list[int]:
+        return [int(rng.integers(num_actions)) for _ in running]
+
+    def returns(actor: Any, condition: Condition) -> list[float]:
+        played = (play(actor, envs, condition, history=history, seed=start) for start in sets)
+        return [total for totals, _ in played for total in totals]
+
     with torch.inference_mode():
-        found = {
-            name: [
-                total
-                for start in sets
-                for total in play(policy, envs, condition, history=history, seed=start)[0]
-            ]
-            for name, condition in under.items()
-        }
-        rng = np.random.default_rng(seed)
-        num_actions = envs[0].action_sizes[0]
-        chance: Any = lambda stacks, envs, running: [int(rng.integers(num_actions)) for _ in running]  # noqa: E731
-        found["random"] = [
-            total for start in sets for total in play(chance, envs, UNTOUCHED, history=history, seed=start)[0]
-        ]
+        found = {name: returns(policy, condition) for name, condition in under.items()}
+        found["random"] = returns(chance, UNTOUCHED)
     for one in envs:
         one.close()
     return found
@@ -133,7 +129,6 @@ def ours(config: Any, agent: str, note: Any) -> Any:
 
 def peer(config: Any, agent: str, note: Any) -> Any:
     """Return the policy of a peer, trained on the environment and by the schedule of ``config``."""
-    import torch
     from stable_baselines3.common.callbacks import BaseCallback
 
     from contenders.agent import Stacked, stacks_of, train_peer
@@ -175,25 +170,22 @@ def peer(config: Any, agent: str, note: Any) -> Any:
         actions, _ = model.predict(stacks_of(stack.video, stack.audio), deterministic=True)
         return [int(action) for action in actions]
 
-    with torch.inference_mode(False):
-        return policy
+    return policy
 
 
 def run_cell(task: str, agent: str, seed: int) -> dict[str, Any]:
     """Return what a cell came to: its training's episodes with steps and CPU seconds, and its judgement."""
     curve: list[tuple[int, float, float]] = []
-    started = [0.0, 0.0]
+    started = own_cpu_s()
 
     def note(step: int, total: float) -> None:
-        curve.append((step, round(own_cpu_s() - started[0], 2), round(total, 4)))
+        curve.append((step, round(own_cpu_s() - started, 2), round(total, 4)))
 
-    started[:] = own_cpu_s(), time.perf_counter()
     found = train_and_judge(TASKS[task], agent, seed, note)
-    from spl.runs.machine import describe_system
+    from spl.runs.machine import describe_system  # imports torch, whose time counts
 
-    system = describe_system()
     cell = {"task": task, "agent": agent, "seed": seed, "num_steps": TASKS[task].num_steps}
-    return cell | {"curve": curve, "returns": found, "processor": system["processor"]}
+    return cell | {"curve": curve, "returns": found, "processor": describe_system()["processor"]}
 
 
 def main() -> None:
