@@ -1,6 +1,6 @@
 """Two processes that share each update, against one alone: sums, weights, rows, stopping and resuming.
 
-Both are started once, as copies of this one and with what torchrun would tell them.
+Both are started once, with what torchrun would tell them.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ PICTURES = (
     "--data.name folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 2 --recipe.batch_size 5"
 )
 CLASSIFIER = [
-    *["train", "classifier", *PICTURES.split(), "--recipe.learning_rate", "0.01", *ALONE],
+    *["train", "classifier", *PICTURES.split(), "--recipe.learning_rate", "0.002", *ALONE],
     *["--curriculum", "self-paced", "--curriculum.scheme", "linear", "--curriculum.warmup", "0.4"],
 ]
 DENSE = "--encoder.video_stream dense --encoder.audio_stream dense --encoder.attention none --num_drawn 0 "
@@ -99,7 +99,7 @@ def check_norms() -> None:
 def work(place: int, ports: list[int], folder: Path) -> None:
     """Be one of the two processes; what went wrong is written down."""
     ranks.GRACE_S = 0.1
-    torch.set_num_threads(1)  # a copy has no other thread of those that it believes to have
+    torch.set_num_threads(1)
     told = (folder / f"told-{place}.txt").open("w", buffering=1)
     os.environ.update(dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2"), MASTER_ADDR="127.0.0.1")
     os.environ.update({name: str(place) for name in ("RANK", "LOCAL_RANK")})
@@ -154,7 +154,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = ["--runs", str(place / "one")]
     assert cli.main([*CLASSIFIER, "--data.root", str(place / "pictures"), *runs]) == 0
     assert cli.main([*AUTOENCODER, "--data.paths", str(place / "recording"), *runs]) == 0
-    context = multiprocessing.get_context("fork")  # all that they need is imported now
+    context = multiprocessing.get_context("spawn")  # a fork could not go backward after another test did
     both = [context.Process(target=work, args=(number, ports, place)) for number in range(2)]
     for one in both:
         one.start()
