@@ -43,10 +43,11 @@ works() { # works EXTRA: what was installed did all that it should; what belongs
 }
 
 core() { # the whole way, and TensorBoard, which has no command: a run writes for it where it is installed
-  local spl run
+  local spl run version
   with_extra "$1" ""
   quietly "$spl" presets
-  quietly test "$("$spl" --version)" = "$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml")"  # no commit
+  version="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml") ($(git -C "$root" rev-parse HEAD | cut -c1-7))"
+  quietly test "$("$spl" --version)" = "$version"
   quietly "$spl" train agent --num_steps 300
   run=$(echo runs/agent/*)
   quietly "$spl" evaluate agent "$run" --num_episodes 1 --num_seeds 1

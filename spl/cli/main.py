@@ -25,7 +25,7 @@ HEAD = "spl: reinforcement learning, pretraining and classification on video and
 FOOT = """
 --help after a command lists its options and defaults; after a first word, the commands that begin with it.
 Options are --a.b VALUE and override --config FILE.yaml or a preset. --debug shows the traceback of an error.
---version shows the version, and the commit of a checkout.
+--version shows the version and the commit.
 """
 HELP = ("--help", "-h", "help")
 SHARED = (train.train_classifier, train.pretrain_autoencoder)  # by the processes of torchrun
@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] in HELP:
         argv = [*argv[1:], "--help"]
     if argv[0] == "--version":
-        print(describe_version(__version__, Path(__file__).parent))
+        print(describe_version(__version__, Path(__file__).parents[1]))
         return OK
     calm_threads()
     sys.path.insert(0, "")  # so that --env module:Id finds a file beside the user, as python -m would

@@ -4,14 +4,17 @@ import subprocess
 from pathlib import Path
 
 GIT_S = 10.0  # after which git is not waited for
+WRITTEN = "COMMIT"  # file beside the package in an sdist and a wheel, by setup.py
 
 
 def read_commit(folder: Path) -> str | None:
     """Return the commit that the files in ``folder`` are of, ``+ changes`` behind it where they differ.
 
-    None where they are not under git's control, or there is no git.
+    None where the build wrote none and they are not under git's control, or there is no git.
     """
     try:
+        if (folder / WRITTEN).is_file():
+            return (folder / WRITTEN).read_text(encoding="utf-8").strip()
         if not _git(folder, "ls-files", "__init__.py"):
             return None
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -21,7 +24,7 @@ def read_commit(folder: Path) -> str | None:
 
 
 def describe_version(version: str, folder: Path) -> str:
-    """Return the version, in a checkout with the begin of its commit: ``0.1.0 (1d9dbb1 + changes)``."""
+    """Return the version, with the beginning of its commit where that is known: ``0.1.0 (1d9dbb1)``."""
     commit, plus, changes = (read_commit(folder) or "").partition(" + ")
     return f"{version} ({commit[:7]}{plus}{changes})" if commit else version
 

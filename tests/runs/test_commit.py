@@ -1,12 +1,16 @@
 """Which commit files are of, whether they were changed, and the version that says so."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import spl
 from spl.runs.commit import describe_version, read_commit
 from spl.runs.machine import describe_system
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_commit_of_a_folder_tells_whether_it_was_changed(tmp_path: Path) -> None:
@@ -35,3 +39,34 @@ def test_where_there_is_no_git_there_is_no_commit(tmp_path: Path, monkeypatch: p
     assert read_commit(Path(__file__).parent) is None
     assert describe_version("0.1.0", Path(__file__).parent) == "0.1.0"
     assert describe_system()["commit"] is None
+
+
+def test_a_build_holds_its_commit_where_there_is_no_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "egg_info",
+        "-e",
+        str(tmp_path),
+        "build_py",
+        "-d",
+        str(tmp_path),
+    ]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    built = {"PATH": "", "PYTHONPATH": str(tmp_path)}
+    said = subprocess.run(
+        [sys.executable, "-m", "spl.cli.main", "--version"],
+        cwd=tmp_path,
+        env=built,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert said.strip() == describe_version(spl.__version__, ROOT / "spl")
+    assert "(" in said  # the commit of this checkout
+    monkeypatch.setenv("PATH", "")
+    assert read_commit(ROOT / "spl") is None  # nothing was written into the checkout
+    assert read_commit(tmp_path / "spl") is not None
