@@ -11,6 +11,7 @@ from gymnasium.error import UnregisteredEnv
 
 import spl.envs  # noqa: F401  registers our ids
 from spl.config.errors import UsageError
+from spl.config.named_class import imported
 from spl.envs import retro
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.api_checks import AnswerError, hold_to_form
@@ -125,17 +126,7 @@ def _shipped(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 def _from_module(env_id: str) -> Callable[..., gymnasium.Env[Any, Any]]:
     """Import ``module`` of ``module:Name``; ``Name`` is an id that it registers or a class in it."""
     module_name, name = env_id.split(":", 1)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name.split(".")[0] and error.name != module_name:
-            raise UsageError(f"{module_name} could not be imported: {error}") from error
-        raise UsageError(
-            f"there is no module {module_name!r} for --env {env_id}: run from the folder that holds "
-            f"{module_name.replace('.', '/')}.py, or install it"
-        ) from error
-    except Exception as error:  # the user's module may fail in any way; the sentence names it
-        raise UsageError(f"{module_name} could not be imported: {type(error).__name__}: {error}") from error
+    module = imported(module_name, f"--env {env_id}")
     if name in gymnasium.registry:
         return lambda _, **kwargs: gymnasium.make(name, **kwargs)
     made_by = getattr(module, name, None)

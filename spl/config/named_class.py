@@ -1,6 +1,7 @@
 """Classes of the user's own, named ``module:Class`` with arguments, and imported when they are used."""
 
 import importlib
+from types import ModuleType
 from typing import Any
 
 from spl.config.errors import UsageError
@@ -24,6 +25,30 @@ def parts_of_named(entry: Named, option: str) -> tuple[str, dict[str, Any]]:
     return name, kwargs
 
 
+def imported(module_name: str, asked: str) -> ModuleType:
+    """Return a module of the user's own.
+
+    Args:
+        module_name: of it.
+        asked: what names it, for the sentence: ``--env my_game:Maze``.
+
+    Raises:
+        UsageError: if there is none, or it fails as it is imported.
+    """
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if f"{module_name}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"there is no module {module_name!r} for {asked}: run from the folder that holds "
+                f"{module_name.replace('.', '/')}.py, or install it"
+            ) from error
+        raise UsageError(f"{module_name} of {asked} could not be imported: {error}") from error
+    except Exception as error:  # the user's module may fail in any way; the sentence names it
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{module_name} of {asked} could not be imported: {why}") from error
+
+
 def class_of(name: str, base: type, option: str) -> type[Any]:
     """Return the class that ``module:Class`` names.
 
@@ -36,18 +61,7 @@ def class_of(name: str, base: type, option: str) -> type[Any]:
         UsageError: if its module cannot be imported, or has no such class.
     """
     module_name, _, class_name = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
-    except ModuleNotFoundError as error:
-        if error.name is not None and module_name.startswith(error.name):
-            raise UsageError(
-                f"there is no module {module_name!r} for {option}={name}: install it, or run from the folder "
-                f"that holds {module_name.replace('.', '/')}.py"
-            ) from error
-        raise UsageError(f"{module_name} of {option}={name} could not be imported: {error}") from error
-    except Exception as error:  # the user's module may fail in any way; the sentence names it
-        why = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{module_name} of {option}={name} could not be imported: {why}") from error
+    found = getattr(imported(module_name, f"{option}={name}"), class_name, None)
     if found is None:
         raise UsageError(f"{module_name} has no {class_name}; see {option}={name}")
     if not (isinstance(found, type) and issubclass(found, base)):

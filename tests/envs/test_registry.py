@@ -210,8 +210,14 @@ def test_a_missing_module_says_where_to_stand(module, file):
 def test_a_module_that_fails_is_told_with_its_cause(write, text, cause):
     write("broken_for_tests", text)
     told = refusal("broken_for_tests:World")
-    assert told.startswith("broken_for_tests could not be imported: ")
+    assert told.startswith("broken_for_tests of --env broken_for_tests:World could not be imported: ")
     assert cause in told
+
+
+def test_a_module_that_lacks_another_of_a_like_name_is_not_called_missing(write):
+    write("nowhere_for_tests", "import nowhere\n")
+    told = refusal("nowhere_for_tests:World")
+    assert told.endswith("nowhere_for_tests:World could not be imported: No module named 'nowhere'")
 
 
 def test_a_package_that_an_environment_lacks_is_told(world):
