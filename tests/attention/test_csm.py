@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from spl.attention import attention_maps
+from spl.attention import attention_maps, csm
 from spl.attention.csm import CSM, ChannelAttention, PooledSpatialAttention, PositionAttention
 
 
@@ -95,13 +95,39 @@ def test_position_attention_by_hand() -> None:
     assert close(layer(x).flatten(), double([5.0 * log3, 10.0 * log3 * share]))
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_few_positions_learn_in_bfloat16_as_in_float32(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer = PositionAttention(16, **options)
+    if layer.gamma is not None:
+        nn.init.constant_(layer.gamma, 0.5)
+    low = PositionAttention(16, **options).bfloat16()
+    low.load_state_dict(layer.state_dict())
+    pictures = [random_picture(dtype=dtype).requires_grad_() for dtype in (torch.float32, torch.bfloat16)]
+    both = [(one(x), x, one) for one, x in zip((layer, low), pictures, strict=True)]
+    found = [[out, *torch.autograd.grad(out.sum(), (x, *one.parameters()))] for out, x, one in both]
+    for exact, rounded in zip(*found, strict=True):
+        assert (rounded - exact).norm() < 0.04 * exact.norm() + 0.1  # a key's bias has no gradient
+    monkeypatch.setattr(csm, "_gather", None)  # which is not asked, but where nothing is learned
+    low(pictures[1])
+    with torch.no_grad(), pytest.raises(TypeError, match="not callable"):
+        low(pictures[1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("needs_gradient", [False, True])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_position_attention_never_falls_back_to_quadratic_memory(
-    options: dict[str, Any], dtype: torch.dtype, needs_gradient: bool, layout: torch.memory_format
+    options: dict[str, Any],
+    dtype: torch.dtype,
+    needs_gradient: bool,
+    layout: torch.memory_format,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(csm, "FEW", 14)  # of the picture's 15 positions
     x = random_picture(dtype=dtype).contiguous(memory_format=layout)
     layer = PositionAttention(16, **options).to(dtype)
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION]), torch.set_grad_enabled(needs_gradient):
