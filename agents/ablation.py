@@ -18,6 +18,7 @@ from spl.ablation.statistics import check_seeds, read_seeds
 from spl.ablation.tables import by_measure, difference, significance, spread, with_interval
 from spl.ablation.varied import Values, changed, check_known, combinations, told, values_of
 from spl.agents import config as run
+from spl.agents.collector_options import COLLECTORS
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_ablation import PANEL, RETURN, Learner, returns_under
@@ -46,7 +47,7 @@ UNDER = {"all modalities": UNTOUCHED, "video only": Condition(AUDIO), "audio onl
 class AblateAgentConfig(TrainAgentConfig):
     """Everything that describes ``spl ablate agent``: a training, and what is varied of it."""
 
-    unlisted: ClassVar[tuple[str, ...]] = ("seed", "restarts")  # that a grid decides
+    unlisted: ClassVar[tuple[str, ...]] = ("seed", "restarts", *COLLECTORS)  # that a grid decides
 
     vary: dict[str, Any] = field(default_factory=dict)  # values of options to try, as --vary.OPTION A,B
     seeds: str = "0-2"  # seeds for each combination: 0-4, or 0,3,7
@@ -70,6 +71,11 @@ class AblateAgentConfig(TrainAgentConfig):
             if name != "num_steps" and not name.startswith(VARIED):
                 raise ValueError(f"--vary.{name}: this changes nothing that is learned; leave it out")
         check_known(TrainAgentConfig, list(values))
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it trains more than once: yes."""
+        return True
 
     @property
     def values(self) -> Values:
@@ -108,7 +114,7 @@ class Options(Learner):
 
     def runs(self, variant: Any, seed: int) -> list[TrainAgentConfig]:
         """Return what describes the run of a cell, as if it had been started alone."""
-        return [changed(narrowed(TrainAgentConfig, self.config, seed=seed), self.changes[variant])]
+        return [changed(narrowed(TrainAgentConfig, self.config, seed=seed, ray=None), self.changes[variant])]
 
     def judge(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Return the mean return under each measure's condition."""

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from spl.agents.bench_measures import measure_loop, measure_parts, measure_return
+from spl.agents.collector_options import COLLECTORS
 from spl.agents.config import TrainAgentConfig
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
@@ -26,7 +27,7 @@ MIB = 2**20
 class BenchConfig(TrainAgentConfig):
     """A training, as ``spl train agent`` takes it, and for how long it is measured."""
 
-    unlisted: ClassVar[tuple[str, ...]] = ("restarts", "runs", "track")  # of the training nothing is kept
+    unlisted: ClassVar[tuple[str, ...]] = ("restarts", "runs", "track", *COLLECTORS, "ray")  # nothing is kept
 
     duration_s: Positive = 5.0  # of each measurement
     to_return: Finite | None = None  # also train until 100 episodes earn this on average; null: do not

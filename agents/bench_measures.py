@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spl.agents.build import assemble, new_agent, new_memory, open_envs
 from spl.agents.checkpoint import Parts
-from spl.agents.loop import RECENT_EPISODES, Episode, learn
+from spl.agents.loop import RECENT_EPISODES, Collector, Episode, learn
 from spl.agents.train import train_agent
 from spl.config.errors import RunError
 from spl.envs.actions import as_action
@@ -73,6 +73,7 @@ def measure_parts(config: "BenchConfig", folder: Path, console: Console) -> dict
             return rate_of(call, config.duration_s, finish)
 
         figures["collecting"] = envs.num_envs * rate(lambda: _collect(parts))
+        assert isinstance(parts.collector, Collector)
         stack = parts.collector.history.stack()
         figures["acting"] = rate(lambda: agent.act(stack, 0.0))
         parts.progress.replays_due = 10**12

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from spl.agents.checkpoint import Parts, as_saved_now
+from spl.agents.collector_actor import new_collector
+from spl.agents.collector_crew import Crew
+from spl.agents.collectors import Collectors
 from spl.agents.config import TrainAgentConfig, build_agent, create_run, read_run, slack_of
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.encoder_init import PRETRAINING, load_encoder
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_network, check_ram
-from spl.agents.exploration import ModalityDropout
 from spl.agents.heads import HEADS
 from spl.agents.loop import Collector, Progress
 from spl.agents.replay.memory import ReplayMemory
@@ -64,10 +66,10 @@ def open_envs(
 
 
 def make_envs(config: TrainAgentConfig) -> VectorisedEnv:
-    """Return the environments of a run."""
+    """Return the environments of a run; of one with collectors, which have their own, a single one."""
     return VectorisedEnv(
         config.env,
-        num_envs=config.num_envs,
+        num_envs=1 if config.collectors else config.num_envs,
         seed=config.seed,
         is_apart=config.is_apart,
         timeout_s=config.step_timeout_s,
@@ -75,9 +77,13 @@ def make_envs(config: TrainAgentConfig) -> VectorisedEnv:
 
 
 def assemble(
-    config: TrainAgentConfig, agent: MultimodalDqn, envs: VectorisedEnv, memory: ReplayMemory
+    config: TrainAgentConfig,
+    agent: MultimodalDqn,
+    envs: VectorisedEnv,
+    memory: ReplayMemory,
+    crew: Crew | None = None,
 ) -> Parts:
-    """Return the parts of a fresh run; every generator follows from the seed."""
+    """Return the parts of a fresh run; every generator follows from the seed. A ``crew`` collects, if any."""
     if config.memory.on_device:
         memory.mirror_on(agent.device)
     optimizer = torch.optim.Adam(
@@ -86,24 +92,13 @@ def assemble(
         eps=config.agent.adam_epsilon,
         fused=agent.device.type in ("cpu", "cuda"),
     )
-    dropout = ModalityDropout(
-        config.agent.modality_dropout,
-        config.agent.modality_dropout_steps,
-        generator_of(config.seed, "dropout"),
-        num_envs=config.num_envs,
-    )
     progress = Progress()
-    collector = Collector(
-        agent,
-        envs,
-        memory,
-        progress,
-        epsilon_at=config.agent.epsilon_at,
-        dropout=dropout,
-        keep_reward=config.agent.kept_reward,
-        remembers_hidden=agent.has_thirds,
-        see=agent.see,
-    )
+    collector: Collector | Collectors
+    if crew is None:
+        draws, epsilon_at = generator_of(config.seed, "dropout"), config.agent.epsilon_at
+        collector = new_collector(config, agent, envs, memory, progress, draws, epsilon_at, see=agent.see)
+    else:
+        collector = Collectors(crew, config, agent, envs, memory, progress)
     curriculum = ReplayCurriculum(
         config.curriculum,
         agent,
@@ -135,7 +130,7 @@ def new_memory(
     memory = ReplayMemory(
         envs.spec_of_streams._replace(recurrent=agent.network.num_remembered),
         config.memory.capacity,
-        num_envs=config.num_envs,
+        num_envs=config.num_rings,
         num_dimensions=len(envs.action_sizes),
         history=config.memory.history,
         n_step=config.agent.longest_n_step,
@@ -165,7 +160,7 @@ def saved_memory(config: TrainAgentConfig, folder: Path, *, mmap: bool, writable
 
 
 def restore(
-    config: TrainAgentConfig, envs: VectorisedEnv, agent: MultimodalDqn, folder: Path
+    config: TrainAgentConfig, envs: VectorisedEnv, agent: MultimodalDqn, folder: Path, crew: Crew | None
 ) -> tuple[Parts, list[Fault]]:
     """Return the parts as the last checkpoint of ``folder`` left them, and what went wrong on the way.
 
@@ -182,7 +177,7 @@ def restore(
             memory.load_state_dict(state["memory"])
         else:
             memory = new_memory(config, envs, agent, folder / "memory")
-        parts = assemble(config, agent, envs, memory)
+        parts = assemble(config, agent, envs, memory, crew)
         state = as_saved_now(state, agent)
         check_fits(state, parts.state_dict(), "checkpoint")
         return parts, parts.load_state_dict(state)
@@ -194,6 +189,7 @@ def begin(
     agent: MultimodalDqn,
     folder: Path | None,
     command: list[str],
+    crew: Crew | None,
 ) -> tuple[Path, Parts]:
     """Return folder and parts of a run that begins: in a new folder, or in one that was never saved into.
 
@@ -201,7 +197,7 @@ def begin(
         UsageError: if the folder cannot be written; none is left behind then.
         RunError: if an environment cannot be reset; likewise.
     """
-    begun = envs.start().begun
+    begun = envs.start().begun if crew is None else {}
     if folder is None:
         path = create_run(config, envs.streams, command)
     else:
@@ -214,7 +210,7 @@ def begin(
         if folder is None:
             shutil.rmtree(path)
         raise
-    parts = assemble(config, agent, envs, memory)
+    parts = assemble(config, agent, envs, memory, crew)
     parts.collector.begin(begun)
     return path, parts
 
@@ -263,7 +259,11 @@ def pretrained_encoder(
 
 
 def prepare(
-    config: TrainAgentConfig, envs: VectorisedEnv, resume: Path | None, command: list[str]
+    config: TrainAgentConfig,
+    envs: VectorisedEnv,
+    resume: Path | None,
+    command: list[str],
+    crew: Crew | None = None,
 ) -> tuple[Path, Parts, list[Fault]]:
     """Return the run's folder and its parts, fresh or as the run to ``resume`` left them.
 
@@ -278,11 +278,11 @@ def prepare(
             if weights:
                 check_fits(weights, agent.network.encoder.state_dict(), "the run's encoder")
                 agent.begin_from(weights)
-            return *begin(config, envs, agent, resume, command), []
+            return *begin(config, envs, agent, resume, command, crew), []
         except ValueError as error:
             raise UsageError(str(error)) from error
     assert resume is not None
     agent = new_agent(config, envs)
-    parts, faults = restore(config, envs, agent, resume)
+    parts, faults = restore(config, envs, agent, resume, crew)
     describe_run(resume, config, command, {"env": envs.streams})
     return resume, parts, faults

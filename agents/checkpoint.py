@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from spl.agents.collectors import Collectors
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.loop import Collector, Progress
@@ -23,7 +24,7 @@ class Parts(NamedTuple):
     optimizer: torch.optim.Optimizer
     memory: ReplayMemory
     progress: Progress
-    collector: Collector
+    collector: Collector | Collectors
     curriculum: ReplayCurriculum  # draws from the memory
     meter: Meter
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 
 from spl.agents.augmentation import Augmentation
+from spl.agents.collector_options import check_collectors
 from spl.agents.companions import Companions
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.custom_network import check_two_streams, maker_of
@@ -16,6 +17,7 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.implicit import Fractions
 from spl.agents.network import MultimodalQNetwork
+from spl.agents.pretrained_config import PretrainedConfig, PretrainingConfig
 from spl.agents.reconstruction import Decoders
 from spl.config.errors import UsageError
 from spl.config.options import PathName
@@ -24,8 +26,7 @@ from spl.envs.config import EnvConfig
 from spl.envs.registry import may_crash
 from spl.models.custom import encoder_of
 from spl.models.encoder import EncoderConfig
-from spl.pretrain.config import RESTARTS, PretrainRecipe
-from spl.pretrain.objective import ObjectiveConfig
+from spl.pretrain.config import RESTARTS
 from spl.records import StreamSpec
 from spl.runs import directory as runs
 from spl.runs.directory import describe_run, generator_of, new_run
@@ -77,28 +78,6 @@ class LoopConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedConfig:
-    """Whose encoder the network begins with, and how that goes on."""
-
-    run: PathName | None = None  # run directory of spl pretrain autoencoder; sets the encoder's options
-    mode: Literal["fine-tune", "frozen"] = "fine-tune"  # train the encoder with the heads, or keep it fixed
-    learning_rate: Positive | None = None  # learning rate of the encoder; null: the agent's
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.mode == "frozen" and self.learning_rate is not None:
-            raise ValueError(f"mode=frozen learns nothing: leave learning_rate {self.learning_rate} out")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainingConfig:
-    """How an autoencoder is trained on the environment before the agent is."""
-
-    recipe: PretrainRecipe = field(default_factory=lambda: PretrainRecipe(epochs=4))
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainAgentConfig:
     """Everything that describes a run of ``spl train agent``."""
 
@@ -115,6 +94,10 @@ class TrainAgentConfig:
     curriculum: ReplayCurriculumConfig = field(default_factory=ReplayCurriculumConfig)
     num_steps: Count = 8_000  # agent decisions in all, over all environments
     num_envs: Count = 1  # environments stepped together
+    collectors: Count0 = 0  # processes that play, on Ray, each with num_envs environments; 0: this one plays
+    chunk_steps: Count = 32  # steps of its environments after which a collector hands over what it has
+    ordered: bool = False  # take what collectors bring in a fixed order: it repeats to the bit
+    ray: str | None = None  # address of the Ray cluster of collectors: auto, HOST:6379; null: this machine
     env_workers: bool | None = None  # a process per environment; null: if several, module:..., or a timeout
     step_timeout_s: Timeout | None = None  # restart an environment whose step takes longer
     max_faults: Count0 = 10  # restarts of failed environments before the run ends
@@ -134,10 +117,11 @@ class TrainAgentConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.memory.capacity < 2 * self.num_envs * self.memory.history:
+        if self.memory.capacity < (least := 2 * self.num_rings * self.memory.history):
+            with_them = f" and collectors={self.collectors}" if self.collectors else ""
             raise ValueError(
-                f"memory.capacity must be at least {2 * self.num_envs * self.memory.history} with "
-                f"num_envs={self.num_envs}, got {self.memory.capacity}"
+                f"memory.capacity must be at least {least} with num_envs={self.num_envs}{with_them}, "
+                f"got {self.memory.capacity}"
             )
         if self.step_timeout_s is not None and self.env_workers is False:
             raise ValueError("step_timeout_s needs environments in processes of their own: env_workers=true")
@@ -146,6 +130,7 @@ class TrainAgentConfig:
             raise ValueError("evaluate options need evaluate_every_steps: say how often it is evaluated")
         self._check_pretraining()
         check_two_streams(self)
+        check_collectors(self)
 
     def _check_pretraining(self) -> None:
         if self.pretrain_steps and self.pretrained.run is not None:
@@ -169,6 +154,16 @@ class TrainAgentConfig:
         if not self.pretrain_steps and self.pretrain != PretrainingConfig():
             raise ValueError("pretrain options need pretrain_steps: say how many random steps are recorded")
         self.pretrain.objective.check_code(self.encoder)
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it describes several trainings, or a measurement: those collect in their own processes."""
+        return False
+
+    @property
+    def num_rings(self) -> int:
+        """Environments in all, each of which has a ring of the memory."""
+        return max(1, self.collectors) * self.num_envs
 
     @property
     def is_apart(self) -> bool:
@@ -277,7 +272,7 @@ def kept_run(folder: Path) -> tuple[Path, TrainAgentConfig]:
 def slack_of(config: TrainAgentConfig) -> int:
     """Return the observations per environment kept beyond the capacity: the last checkpoint's stay whole."""
     is_saved = config.save_memory or config.memory.on_disk
-    return max(64, config.memory.capacity // config.num_envs // 25) if is_saved else 0
+    return max(64, config.memory.capacity // config.num_rings // 25) if is_saved else 0
 
 
 MAY_CHANGE = (
@@ -294,6 +289,7 @@ MAY_CHANGE = (
     "checkpoint_every_minutes",
     "num_threads",
     "device",
+    "ray",
     "runs",
     "track",
 )

@@ -21,6 +21,7 @@ from spl.ablation.curriculum_options import (
 )
 from spl.ablation.curriculum_task import Choice, needs
 from spl.agents import config as run
+from spl.agents.collector_options import COLLECTORS
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_config import ReplayCurriculumConfig
@@ -57,6 +58,8 @@ def return_in_training(rows: Sequence[dict[str, Any]]) -> float:
 class CurriculaConfig(GridOptions, TrainAgentConfig):
     """Everything that describes ``spl ablate curriculum --of agent``: a training, and what is varied."""
 
+    unlisted: ClassVar[tuple[str, ...]] = (*GridOptions.unlisted, *COLLECTORS)
+
     of: Literal["agent"] = "agent"
     variants: tuple[Literal["uniform", "prioritized", "self-paced", "spl-to-per", "restarts"], ...] = (
         "uniform",
@@ -76,6 +79,11 @@ class CurriculaConfig(GridOptions, TrainAgentConfig):
         if RESTARTS in self.variants:
             self._check_restarts()
         check_runs(self, partial(runs_of, self))
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it trains more than once: yes."""
+        return True
 
     def _check_restarts(self) -> None:
         if not 2 <= self.restarts <= self.num_steps:
@@ -105,7 +113,7 @@ def runs_of(config: CurriculaConfig, variant: Any, seed: int) -> list[TrainAgent
 
     The restarts share the steps of one run, and each explores a share as long.
     """
-    cell = partial(narrowed, TrainAgentConfig, config, restarts=1)
+    cell = partial(narrowed, TrainAgentConfig, config, restarts=1, ray=None)
     if variant != RESTARTS:
         return [cell(curriculum=config.curriculum.named(variant), seed=seed)]
     return [

@@ -56,14 +56,12 @@ class MultimodalDqn:
         self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
         self.augmentation, self.redraw, self.fractions = companions[1:]
         self.config, self.unroll = config, config.unroll
-        self.generator = generator
-        self.device = device
+        self.generator, self.device = generator, device
         self.sizes, self.has_thirds = network.sizes, network.privileged is not None
-        self.num_updates = 0
         self._low: tuple[LowPrecision, LowPrecision] | None = None  # of network and target
         if config.precision == "bfloat16":
             self._low = LowPrecision(self.network), LowPrecision(self.target)
-        self._is_stale = False  # whether the network has moved since its copy was made
+        self.num_updates, self._is_stale = 0, False  # whether the network has moved since its copy was made
         self._sparsity = None if config.sparsity == "none" else Sparsity(network.encoder, config)
         losses = self._losses_of if network.privileged is None else self._losses_in_views
         self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
@@ -251,11 +249,15 @@ class MultimodalDqn:
             self._low[1].refresh()
         self._is_stale = True
 
+    def act_by(self, weights: Mapping[str, Tensor]) -> None:
+        """Let the network have these weights."""
+        self.network.load_state_dict(weights)
+        self._is_stale = True
+
     def act_by_average(self) -> None:
         """Take the averaged weights for good, if there are any: what learns no more acts by them."""
         if self.averaged is not None:
-            self.network.load_state_dict(self.averaged.state_dict())
-            self._is_stale = True
+            self.act_by(self.averaged.state_dict())
 
     @contextmanager
     def by_average(self) -> Iterator[None]:
@@ -268,8 +270,7 @@ class MultimodalDqn:
         try:
             yield
         finally:
-            self.network.load_state_dict(newest)
-            self._is_stale = True
+            self.act_by(newest)
 
     @property
     def _others(self) -> dict[str, Any]:
@@ -289,12 +290,11 @@ class MultimodalDqn:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        self.network.load_state_dict(state["network"])
+        self.act_by(state["network"])
         self.target.load_state_dict(state["target"])
         for name, one in self._others.items():
             one.load_state_dict(state[name])
         if self._low is not None:
             self._low[1].refresh()
-        self._is_stale = True
         self.num_updates = int(state["num_updates"])
         self.generator.bit_generator.state = state["generator"]

@@ -73,6 +73,7 @@ class DqnConfig:
     epsilon_end: Share = 0.05  # probability of a random action at the end
     epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start
     epsilon_decay_steps: Count0 = 4_500  # steps from epsilon_start to epsilon_end
+    epsilon_ladder: bool = False  # each collector a chance of its own throughout, 0.4 to 0.0007
     modality_dropout: ShareBelow1 = 0.0  # share of steps at which one modality is hidden while collecting
     modality_dropout_steps: AtLeast1 = 8.0  # mean length of a hidden stretch
 

@@ -89,7 +89,7 @@ def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
         UsageError: with the bytes that are needed and that there are.
     """
     observation = spec.nbytes
-    needed = (config.memory.capacity + config.num_envs * slack_of(config)) * observation
+    needed = (config.memory.capacity + config.num_rings * slack_of(config)) * observation
     there = ram_bytes()
     if not config.memory.on_disk and needed > there:
         fits = there // observation * 8 // 10  # the slack and all else need room too
@@ -124,7 +124,7 @@ def check_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> N
     """
     stacked = config.memory.history * spec.nbytes
     samples = "sequences" if config.agent.is_recurrent else "transitions"
-    memory = (config.memory.capacity + config.num_envs * slack_of(config)) * spec.nbytes
+    memory = (config.memory.capacity + config.num_rings * slack_of(config)) * spec.nbytes
     parameters = num_parameters(config, spec, sizes)
     parts = {
         "--memory.capacity": (0 if config.memory.on_disk else memory, "the memory"),

@@ -5,7 +5,7 @@ between two updates, goes on from there to the bit.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from spl.agents.config import LoopConfig
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import History, Stack
-from spl.agents.protocol import Agent
+from spl.agents.protocol import Agent, Remembering
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.replay.sequences import Sequences
 from spl.envs.actions import as_action
@@ -42,6 +42,7 @@ class Collected(NamedTuple):
     transitions: list[Transition]
     episodes: list[Episode]  # that ended
     faults: list[Fault]
+    lost: Sequence[str] = ()  # what happened to collectors that died
 
 
 class NonFiniteBatch(ArithmeticError):
@@ -112,7 +113,7 @@ class Collector:
         self,
         agent: Agent,
         envs: VectorisedEnv,
-        memory: ReplayMemory,
+        memory: Remembering,
         progress: Progress,
         *,
         epsilon_at: Callable[[int], float],

@@ -135,7 +135,7 @@ class _Recorder:
             self.memory,
             self.progress,
             epsilon_at=lambda step: 1.0,
-            dropout=ModalityDropout(0.0, 1.0, generator_of(config.seed, "dropout"), num_envs=config.num_envs),
+            dropout=ModalityDropout(0.0, 1.0, generator_of(config.seed, "dropout"), num_envs=envs.num_envs),
             keep_reward=float,
         )
         self.faults = self._restore() if is_begun else []
@@ -144,11 +144,11 @@ class _Recorder:
 
     def _make(self, config: TrainAgentConfig) -> ReplayMemory:
         shutil.rmtree(self.folder, ignore_errors=True)  # of a stretch that was killed before it was saved
-        num_steps = config.pretrain_steps + config.num_envs * (1 + config.max_faults)
+        num_steps = config.pretrain_steps + self.envs.num_envs * (1 + config.max_faults)
         return ReplayMemory(
             self.envs.spec_of_streams,
             MAX_EPISODE_EDGES * num_steps,
-            num_envs=config.num_envs,
+            num_envs=self.envs.num_envs,
             num_dimensions=len(self.envs.action_sizes),
             history=1,
             folder=self.folder,
@@ -194,7 +194,7 @@ class _Recorder:
         return self.progress.step >= num_steps
 
     def _save(self, seed: int) -> None:
-        save_recording(self.collector, self.folder, actor="random", seed=seed)
+        save_recording(self.collector, self.memory, self.folder, actor="random", seed=seed)
         state = {
             "memory": self.memory.state_dict(),
             "progress": self.progress.state_dict(),

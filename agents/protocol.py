@@ -3,11 +3,41 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spl.agents.history import Stack
 from spl.agents.replay.sequences import Sequences, Unroll
-from spl.records import Action, Batch, Following
+from spl.records import NO_STATE, Action, Batch, Following, Observation, StreamSpec, Transition
+
+
+class Remembering(Protocol):
+    """What takes in the observations of several environments, as a replay memory does."""
+
+    @property
+    def spec(self) -> StreamSpec:
+        """Shapes of one observation."""
+        ...
+
+    @property
+    def history(self) -> int:
+        """Observations in a stack."""
+        ...
+
+    def is_open(self, env: int = 0) -> bool:
+        """Whether the newest observation of ``env`` awaits what is done next."""
+        ...
+
+    def begin(
+        self, observation: Observation, env: int = 0, recurrent: NDArray[np.float32] = NO_STATE
+    ) -> None:
+        """Take in an episode's first observation."""
+        ...
+
+    def add(self, transition: Transition, env: int = 0, recurrent: NDArray[np.float32] = NO_STATE) -> None:
+        """Take in what was done and earned at the newest observation, and the next one."""
+        ...
 
 
 class Actor(Protocol):

@@ -149,11 +149,13 @@ def roll_out(
                 save()
 
 
-def save_recording(collector: Collector, folder: Path, *, actor: str, seed: int) -> None:
+def save_recording(
+    collector: Collector, memory: ReplayMemory, folder: Path, *, actor: str, seed: int
+) -> None:
     """Write what was remembered so far, and who acted."""
     told = {"actor": actor, "seed": seed, "steps": collector.progress.step}
-    collector.memory.meta = {**collector.envs.streams, **told}
-    collector.memory.save(folder)
+    memory.meta = {**collector.envs.streams, **told}
+    memory.save(folder)
 
 
 class HandRecording:
@@ -239,7 +241,9 @@ def _record_into(folder: Path, config: RecordConfig, console: Console | None) ->
     collector.begin(begun)
     title = f"spl record · {envs.config.id} · seed {config.seed}"
     report = Report(folder, title, config.num_steps, console=console, is_logged=False)
-    save = partial(save_recording, collector, folder, actor=config.agent or "random", seed=config.seed)
+    save = partial(
+        save_recording, collector, memory, folder, actor=config.agent or "random", seed=config.seed
+    )
     try:
         with contextlib.closing(envs), report, StopSignals() as stop:
             for sentence in describe_left_out(envs.streams):

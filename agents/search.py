@@ -18,6 +18,7 @@ from spl.ablation.grid import Ablation, Grid, ablate, place_of
 from spl.ablation.tables import by_measure
 from spl.ablation.varied import changed
 from spl.agents import config as run
+from spl.agents.collector_options import COLLECTORS
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_ablation import return_in_training, returns_of
 from spl.agents.encoder_init import adopt_encoder
@@ -44,7 +45,7 @@ SEEDS = range_in(Seed)
 class SearchAgentConfig(TrainAgentConfig):
     """Everything that describes ``spl search agent``: a training, and what is searched."""
 
-    unlisted: ClassVar[tuple[str, ...]] = ("restarts",)  # that a search decides
+    unlisted: ClassVar[tuple[str, ...]] = ("restarts", *COLLECTORS, "ray")  # that a search decides
 
     space: PathName  # YAML file of options: each a range {low: ..., high: ..., log: ...} or a list of values
     num_trials: Count = 20  # sets of options to try
@@ -58,6 +59,11 @@ class SearchAgentConfig(TrainAgentConfig):
         assert SEEDS is not None
         if not SEEDS.holds(self.seed + self.num_seeds - 1):
             raise ValueError(f"the seeds from {self.seed} on are not {self.num_seeds}: choose a lower seed")
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it trains more than once: yes."""
+        return True
 
     @property
     def seeds(self) -> list[int]:

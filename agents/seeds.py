@@ -31,7 +31,7 @@ from spl.runs.directory import generator_of
 from spl.runs.files import read_json, replace_text
 from spl.runs.logger import duration, print_table
 
-MAY_CHANGE = (*run.MAY_CHANGE, "seeds", "parallel", "ray")
+MAY_CHANGE = (*run.MAY_CHANGE, "seeds", "parallel")
 BOTH = "--seed and --seeds both say with which seeds to train: leave one out"
 SUMMARY = "seeds"  # .json and .md in the folder of all runs
 FINAL = Measure("return", "return", 2, f"mean return of the last {RECENT_EPISODES} episodes of training")
@@ -43,14 +43,13 @@ class TrainAgentsConfig(TrainAgentConfig):
 
     seeds: str | None = None  # train once with each of these: 0-4, or 0,3,7; null: once, with seed
     parallel: Count = 1  # runs to train at a time, each in a process of its own
-    ray: str | None = None  # address of the Ray cluster that trains them: auto, HOST:6379; null: this machine
+    ray: str | None = None  # address of a Ray cluster, for seeds or collectors: auto, HOST:6379; null: none
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.seeds is None:
-            for name, alone in (("parallel", 1), ("ray", None)):
-                if (value := getattr(self, name)) != alone:
-                    raise ValueError(f"{name} {value} is for several seeds: name them, --seeds 0-4")
+            if self.parallel != 1:
+                raise ValueError(f"parallel {self.parallel} is for several seeds: name them, --seeds 0-4")
             return
         if self.seed != 0:
             raise ValueError(f"{BOTH}, got {self.seed} and {self.seeds}")
@@ -59,6 +58,11 @@ class TrainAgentsConfig(TrainAgentConfig):
                 f"restarts keep one of several seeds, and seeds keep all: leave one out, got {self.restarts}"
             )
         read_seeds(self.seeds)
+
+    @property
+    def is_several(self) -> bool:
+        """Whether there are several seeds."""
+        return self.seeds is not None
 
     @property
     def one(self) -> TrainAgentConfig:
@@ -78,7 +82,7 @@ class Seeds(Learner):
 
     def runs(self, variant: Any, seed: int) -> list[TrainAgentConfig]:
         """Return what describes the run of a seed, as if it had been started alone."""
-        return [narrowed(TrainAgentConfig, self.config, seed=seed)]
+        return [narrowed(TrainAgentConfig, self.config, seed=seed, ray=None)]
 
     def judge(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Return the mean return of the last episodes."""

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from spl.agents.build import is_fresh, open_envs, prepare
+from spl.agents.collector_crew import hire, ray_of
 from spl.agents.config import TrainAgentConfig, read_run
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.estimates import check_envs
@@ -84,6 +85,7 @@ def train_agent(
     with contextlib.ExitStack() as held:
         if resume is not None:
             held.enter_context(hold(resume))
+        ray = held.enter_context(ray_of(config))
         many = check_envs(config.num_envs, is_apart=config.is_apart, option="--num_envs")
         if many is not None:
             say(Console(stderr=True) if console is None else console, many)
@@ -98,7 +100,10 @@ def train_agent(
             if not pretrain(config, envs, folder, command, console, again):
                 return stopped_before(folder, console, again)
             command = []  # it stands in the folder already
-        folder, parts, faults = prepare(config, envs, folder, command)
+        crew = hire(ray, config) if config.collectors else None
+        folder, parts, faults = prepare(config, envs, folder, command, crew)
+        if crew is not None:
+            envs.close()  # it has told what there is
         if resume is None and not config.pretrain_steps:
             held.enter_context(hold(folder))
         hooks = Hooks(on_row, on_episode)

@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from spl.agents.checkpoint import Parts, save
+from spl.agents.collectors import Collectors
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import PRETRAINING
 from spl.agents.evaluations import Evaluations
@@ -57,6 +58,7 @@ class Training:
     ) -> None:
         self.config, self.parts, self.folder, self.threads = config, parts, folder, threads
         self.progress, self.collector = parts.progress, parts.collector
+        self.collectors = parts.collector if isinstance(parts.collector, Collectors) else None
         self.envs, self.assumed = parts.collector.envs, assumed
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         self.report = Report(
@@ -136,6 +138,8 @@ class Training:
         self.parts.meter.evaluating_s += time.monotonic() - started
 
     def _row(self, values: Mapping[str, Any]) -> None:
+        if self.collectors is not None:
+            values = {**values, "collector/weights_age": self.collectors.weights_age}
         self.report.row(self.done, values)
         self._call(self.hooks.on_row, values)
 
@@ -154,6 +158,9 @@ class Training:
         if self._can_learn():
             phases = self.done // loop.collect_steps - before // loop.collect_steps
             self.progress.replays_due += phases * loop.replays
+        for sentence in collected.lost:
+            self.report.say(f"collector  {sentence}")
+            self._row({"collector": sentence})
         self._write_rows(collected)
         self._report(collected.faults)
         if collected.faults:
@@ -206,6 +213,8 @@ class Training:
             values["rollout/ep_rew_mean"] = float(progress.returns.mean())
             values["rollout/ep_rew_std"] = float(progress.returns.std())
             values["rollout/ep_len_mean"] = float(np.mean([one.length for one in progress.recent]))
+        if self.collectors is not None:
+            values |= self.collectors.row()
         return values
 
     def status(self) -> dict[str, Any]:
@@ -227,6 +236,8 @@ class Training:
             told["loss"] = meter.loss_sum.reshape(-1)[0].item() / meter.row_updates
         if self.num_faults:
             told["faults"] = self.num_faults
+        if self.collectors is not None:
+            told |= dict(self.collectors.status())
         return told
 
     def summary(self) -> Iterator[str]:
@@ -237,7 +248,9 @@ class Training:
             yield f"actions    {actions['space']} as {' x '.join(map(str, actions['sizes']))} values"
         for sentence in describe_left_out(envs.streams):
             yield f"left out   {sentence}"
-        if envs.num_envs > 1 or envs.is_apart:
+        for sentence in () if self.collectors is None else self.collectors.told:
+            yield f"collectors {sentence}"
+        if self.collectors is None and (envs.num_envs > 1 or envs.is_apart):
             each = ", each" if envs.num_envs > 1 else ","
             apart = f"{each} in a process of its own" if envs.is_apart else ""
             yield f"envs       {envs.num_envs}{apart}"

@@ -217,7 +217,7 @@ class VectorisedEnv:
         """Put together what the step brought, and take note of episodes and seeds that it began."""
         begun, faults = {}, []
         for env in np.flatnonzero(infos.get("_news", [])).tolist():
-            self._note(str(infos["news"][env]))
+            self.note(str(infos["news"][env]))
         is_faulty = infos.get("_fault", np.zeros(self.num_envs, np.bool_))
         for env in np.flatnonzero(infos.get("_seeding", [])).tolist():
             if is_faulty[env]:
@@ -229,7 +229,7 @@ class VectorisedEnv:
             begun[env] = self._newest[env]
         return Arrival(reached, rewards, terminated, truncated, begun, faults)
 
-    def _note(self, news: str) -> None:
+    def note(self, news: str) -> None:
         """Keep sentences on streams that no environment has reported of before."""
         for sentence in news.splitlines():
             if (stream := sentence.partition(" goes ")[0]) not in self._known_news:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
-from spl.ablation.parallel import Ended, cluster, train_cells
+from spl.ablation.parallel import Ended, train_cells
 from spl.ablation.tables import write_comparison
 from spl.config.errors import RunError, UsageError
+from spl.runs.cluster import cluster
 from spl.runs.directory import RunContext, describe_run, held_run
 from spl.runs.logger import duration, say
 from spl.runs.signals import StopSignals

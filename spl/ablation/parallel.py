@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -25,7 +25,6 @@ from rich.panel import Panel
 from rich.table import Table
 
 from spl.config.errors import RunError, UsageError
-from spl.packages import require
 from spl.printable import printable
 from spl.runs.directory import RunContext
 from spl.runs.logger import PLAIN_S, REFRESH_S, say
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 START = "spawn"  # how a process begins: it has no threads of this one, and no CUDA
 OUTPUT = "output.txt"  # in the folder of a run: what its process printed
-ANSWER_S = 8.0  # in which a Ray cluster answers
 TAIL = 4_096  # bytes of it that hold its last line
 
 
@@ -179,39 +177,6 @@ class RayCell(Cell):
         except self._ray.exceptions.RayError as error:
             return Ended(False, failure=f"Ray lost it ({str(error).splitlines()[0]}): resume it")
         return ended
-
-
-@contextmanager
-def cluster(address: str | None) -> Iterator[Any]:
-    """Yield Ray, joined to the cluster at an address; None for None.
-
-    Raises:
-        UsageError: if Ray is not installed, or does not answer there within `ANSWER_S`.
-    """
-    if address is None:
-        yield None
-        return
-    ray, failed = require("ray", f"--ray {address} needs ray"), list[BaseException]()
-    paths = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
-
-    def join() -> None:
-        try:
-            ray.init(address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
-        except Exception as error:  # of any kind, told below
-            failed.append(error)
-
-    joining = threading.Thread(target=join, daemon=True)
-    joining.start()
-    joining.join(ANSWER_S)
-    if failed or joining.is_alive():
-        why = f" ({str(failed[0]).splitlines()[0]})" if failed else f" within {ANSWER_S:g} s"
-        raise UsageError(
-            f"--ray {address}: no Ray answers there{why}; start one with ray start --head, or leave it out"
-        )
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
 
 
 class Board:

@@ -19,6 +19,7 @@ from spl.agents.seeds import Seeds, TrainAgentsConfig
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.config.parse import parse
+from spl.runs import cluster
 
 TINY = (
     "--config smoke/agent --env.kwargs.num_rounds 2 --num_steps 44 --num_threads 1 --device cpu --seeds 0-1"
@@ -151,7 +152,7 @@ def test_a_lost_task_and_a_cluster_that_is_not_there_are_told(tmp_path, monkeypa
     assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 2
     told = "spl: --ray auto: no Ray answers there (nobody is there); start one with ray start --head"
     assert told in capsys.readouterr().err
-    monkeypatch.setattr(parallel, "ANSWER_S", 0.1)
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.1)
     ray.init = lambda address, **_: time.sleep(0.5)
     assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 2
     assert "no Ray answers there within 0.1 s" in capsys.readouterr().err

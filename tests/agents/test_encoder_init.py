@@ -14,11 +14,12 @@ from rich.console import Console
 
 from spl.agents import build as start
 from spl.agents import pretraining
-from spl.agents.config import ALIASES, PretrainedConfig, PretrainingConfig, TrainAgentConfig, read_run
+from spl.agents.config import ALIASES, TrainAgentConfig, read_run
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.env_signature import read_environment
 from spl.agents.evaluate import load_agent
 from spl.agents.loop import Collector
+from spl.agents.pretrained_config import PretrainedConfig, PretrainingConfig
 from spl.agents.record import RecordConfig, record
 from spl.agents.train import train_agent
 from spl.classify.train import train_classifier

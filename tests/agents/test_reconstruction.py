@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spl.agents.config import PretrainedConfig
+from spl.agents.pretrained_config import PretrainedConfig
 from spl.agents.reconstruction import MIN_VARIANCE, Decoders
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from spl.agents.config import PretrainedConfig
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.pretrained_config import PretrainedConfig
 from spl.models.hidden_units import encoder_units
 from spl.records import Batch, Following
 from tests.agents.test_loop import Bench

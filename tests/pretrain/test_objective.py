@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from spl.agents.config import PretrainingConfig, TrainAgentConfig
+from spl.agents.config import TrainAgentConfig
+from spl.agents.pretrained_config import PretrainingConfig
 from spl.data.audiovisual import Pairs
 from spl.models.autoencoder import TwoStreamAutoencoder
 from spl.models.encoder import EncoderConfig

@@ -1,0 +1,147 @@
+"""The collectors of a run as Ray starts them: on which machines, with which modules, and what refuses them.
+
+What they are asked, and what is made of their answers, is in `spl.agents.collectors`.
+"""
+
+import importlib
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spl import __version__
+from spl.agents.collector_actor import CollectorActor, Machine, on_cpu
+from spl.agents.config import TrainAgentConfig
+from spl.agents.estimates import ram_bytes
+from spl.config.errors import UsageError
+from spl.config.named_class import parts_of_named
+from spl.runs.cluster import cluster, own_cluster
+from spl.runs.threads import allowed_cores
+
+LOOK_S, PLACE_S = 20.0, 60.0  # in which all collectors should have started, and one at least must have
+STORE_BYTES = 2**30  # of Ray's on this machine: two chunks of each collector, and weights, are a part of it
+
+
+class Crew(NamedTuple):
+    """Collectors that were started."""
+
+    ray: Any
+    actors: list[Any]
+    told: list[str]  # sentences on where they are
+
+
+@contextmanager
+def ray_of(config: TrainAgentConfig) -> Iterator[Any]:
+    """Yield Ray for the collectors of a run, joined or started; None for a run without any.
+
+    Raises:
+        UsageError: if it is not installed, or does not serve.
+    """
+    if not config.collectors:
+        yield None
+    elif config.ray is None:
+        purpose = f"--collectors {config.collectors} needs ray"
+        store = min(STORE_BYTES, ram_bytes() // 4)
+        with own_cluster(purpose, num_cpus=config.collectors, store_bytes=store) as ray:
+            yield ray
+    else:
+        with cluster(config.ray, modules_of(config)) as ray:
+            yield ray
+
+
+def hire(ray: Any, config: TrainAgentConfig) -> Crew:
+    """Start the collectors, and look whether spl and the environment are where they are.
+
+    Where there are more than the cluster's cores they share them.
+
+    Raises:
+        UsageError: if a machine lacks something, or none has a core to spare.
+    """
+    num, told = config.collectors, list[str]()
+    cores = len(allowed_cores()) if config.ray is None else int(ray.cluster_resources().get("CPU", 0))
+    if num > cores:
+        told.append(f"{num} collectors share {cores} core{'s' * (cores != 1)}: they wait for each other")
+    is_free = num > cores and config.ray is not None
+    make = ray.remote(
+        num_cpus=0 if is_free else 1, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
+    )(CollectorActor)
+    actors = [make.remote(on_cpu(config), index) for index in range(num)]
+    looks = [actor.look.remote() for actor in actors]
+    found, _ = ray.wait(looks, num_returns=num, timeout=LOOK_S)
+    if not found:
+        found, _ = ray.wait(looks, num_returns=1, timeout=PLACE_S)
+    machines = [_machine(ray, look, config) for look in found]
+    if not machines:
+        raise UsageError(f"no machine of the Ray cluster had a core for a collector in {PLACE_S:g} s")
+    names = sorted({machine.name for machine in machines})
+    where = ", ".join(f"{sum(one.name == name for one in machines)} on {name}" for name in names)
+    waiting = f", {num - len(machines)} not started yet" if len(machines) < num else ""
+    return Crew(ray, actors, [f"{where}{waiting}", *told])
+
+
+def _machine(ray: Any, look: Any, config: TrainAgentConfig) -> Machine:
+    """Return where a collector is, if it can serve there."""
+    try:
+        machine: Machine = ray.get(look)
+    except ray.exceptions.RayError as error:
+        if "No module named 'spl" in str(error):
+            raise UsageError(
+                "a machine of the Ray cluster has no spl: install it there, where ray start ran"
+            ) from error
+        raise UsageError(f"no collector could be started: {summary_of(error)}") from error
+    if machine.version != __version__:
+        raise UsageError(
+            f"{machine.name} has spl {machine.version}, and here is {__version__}: install the same on both"
+        )
+    if machine.failure is not None:
+        raise UsageError(
+            f"{config.env.id} can be made here, and not on {machine.name}: {machine.failure}. Install what "
+            "it needs there, or name your own as --env module:Class, whose module is sent along"
+        )
+    return machine
+
+
+def summary_of(error: BaseException) -> str:
+    """Return what Ray says of an error, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def modules_of(config: TrainAgentConfig) -> list[str]:
+    """Return the files and folders of the user's own modules that the run names, for its collectors.
+
+    Those beside them that they have imported go along. What is installed is left out.
+    """
+    own = config.encoder.custom, config.agent.own_head, *config.env.wrappers
+    named = [config.env.id, *(parts_of_named(one, "")[0] for one in own if one is not None)]
+    tops = {one.split(":")[0].split(".")[0] for one in named if ":" in one}
+    found: dict[str, str] = {}
+    for top in sorted(tops):
+        try:
+            origin = _origin_of(importlib.import_module(top))
+        except Exception:  # as the environment is made it is told
+            continue
+        if origin is None or _is_installed(origin):
+            continue
+        for name, module in list(sys.modules.items()):
+            beside = _origin_of(module)
+            if beside is not None and beside.parent == origin.parent and name not in ("__main__", "spl"):
+                found[name] = str(beside)
+    return sorted(set(found.values()))
+
+
+def _origin_of(module: Any) -> Path | None:
+    """Return the file of a module that stands alone, or the folder of a package; None of a part of one."""
+    file = getattr(module, "__file__", None)
+    if file is None or "." in getattr(module, "__name__", "."):
+        return None
+    path = Path(file).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _is_installed(path: Path) -> bool:
+    places = [*site.getsitepackages(), sysconfig.get_path("stdlib"), site.getusersitepackages()]
+    return any(path.is_relative_to(Path(place).resolve()) for place in places)

@@ -1,0 +1,263 @@
+"""Collectors on Ray, from the learner's side: asked for chunks, which are taken in step by step.
+
+`Collectors` stands where a single process has its `Collector`, so that the training around it is the same: a
+step brings what every environment of one collector did, and updates fall due by the steps that the memory
+holds. A collector is asked for its next chunk as the last but one is begun to be taken: it plays on while the
+learner learns, two chunks ahead at most.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from spl.agents.chunks import Chunk
+from spl.agents.collector_crew import Crew
+from spl.agents.collector_options import ladder_epsilon
+from spl.agents.config import TrainAgentConfig
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.loop import Collected, Episode, Progress
+from spl.agents.remote_collector import Asked, Remote
+from spl.agents.replay.memory import ReplayMemory
+from spl.envs.vector import Fault, VectorisedEnv
+from spl.records import Observation, Transition
+
+WAIT_S = 0.5  # for a chunk at a time: signals are looked at between
+SAVE_S = 10.0  # that a save waits for chunks; of those that did not come it is saved what was asked
+MOST_TRIES = 3  # of the same chunk
+MOST_SHOWN = 16  # collectors on the panel
+
+
+class Collectors:
+    """Takes in what collectors bring: in the order in which it comes, or ``ordered`` by chunk and collector.
+
+    Ordered, what is asked of whom, with which weights, depends on nothing but the chunks taken before. So a
+    run repeats to the bit, and one that was stopped goes on so: where each collector stood after its last
+    chunk, chunks that are not taken yet, and what is asked for are saved. Otherwise they begin anew.
+
+    Args:
+        crew: that plays.
+        config: of the run.
+        agent: whose weights they get.
+        envs: environments like theirs, which say what streams there are.
+        memory: with a ring for each of their environments.
+        progress: of the run.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        config: TrainAgentConfig,
+        agent: MultimodalDqn,
+        envs: VectorisedEnv,
+        memory: ReplayMemory,
+        progress: Progress,
+    ) -> None:
+        self.config, self.agent, self.envs = config, agent, envs
+        self.memory, self.progress = memory, progress
+        self.told = crew.told
+        self._ray = crew.ray
+        self._remotes = [Remote(crew.ray, actor, number) for number, actor in enumerate(crew.actors)]
+        self._weights: tuple[Any, Any] = (None, None)  # version, and Ray's reference of them
+        self._asked_steps = 0  # taken already, or asked for
+        self._turn = 0  # of the collector whose chunk comes next, where they are ordered
+        self._come: deque[Remote] = deque()  # that have chunks, the first to come first
+        self._taking: tuple[Remote, Asked, Chunk] | None = None  # whose steps are taken in
+        self._step = 0  # of that chunk
+        self._lost: list[str] = []
+
+    def epsilon_at(self, step: int) -> float:
+        """Return the chance of a random action; of several the mean."""
+        config = self.config
+        if config.agent.epsilon_ladder:
+            each = [ladder_epsilon(index, config.collectors) for index in range(config.collectors)]
+            return sum(each) / len(each)
+        return config.agent.epsilon_at(step)
+
+    @property
+    def weights_age(self) -> int:
+        """Updates since the weights were sent with which the newest steps were taken."""
+        return self._age
+
+    _age = 0
+
+    def step(self) -> Collected:
+        """Take in a step of one collector's environments; nothing where none comes within `WAIT_S`."""
+        if self._taking is None:
+            self._begin_chunk()
+        lost, self._lost = self._lost, []
+        if self._taking is None:
+            return Collected([], [], [], lost)
+        return self._take(*self._taking)._replace(lost=lost)
+
+    def begin(self, begun: Mapping[int, Observation]) -> None:
+        """Do nothing: each collector's first chunk has what its environments began with."""
+
+    def _begin_chunk(self) -> None:
+        """Let the next chunk, if there is one, be the one that is taken in; ask for one in its place."""
+        for one in self._remotes:
+            one.start()
+        self._ask()
+        self._receive(0.0 if self._chosen() else WAIT_S)
+        if (remote := self._chosen()) is None:
+            return
+        asked, chunk = remote.chunks.popleft()
+        if self.config.ordered:
+            self._turn = (self._turn + 1) % len(self._remotes)
+        else:
+            self._come.remove(remote)
+        self._asked_steps += chunk.num_transitions - asked.num_steps * self.config.num_envs
+        self._taking, self._step = (remote, asked, chunk), 0
+        remote.note(chunk)
+        for sentence in chunk.news:
+            self.envs.note(sentence)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Ask for what is still to be collected: two chunks of each collector at most."""
+        config = self.config
+        for depth in (1, 2):
+            for remote in self._remotes:
+                if len(remote.asked) + len(remote.chunks) >= depth or self._asked_steps >= config.num_steps:
+                    continue
+                if not (remote.is_sent or config.ordered):
+                    continue  # its weights would age
+                left = -(-(config.num_steps - self._asked_steps) // config.num_envs)
+                num_steps = min(config.chunk_steps, left)
+                remote.ask(Asked(*self._newest_weights(), self._asked_steps, num_steps))
+                self._asked_steps += num_steps * config.num_envs
+
+    def _newest_weights(self) -> tuple[Any, Any]:
+        """Return the version of the network's weights and Ray's reference; they are put there once."""
+        has_norm = self.agent.network.state is not None  # which follows the steps, not the updates
+        version = [self.agent.num_updates, self.progress.step if has_norm else 0]
+        if self._weights[0] != version:
+            weights = self.agent.network.state_dict()
+            arrays = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
+            self._weights = version, self._ray.put(arrays)
+        return self._weights
+
+    def _chosen(self) -> Remote | None:
+        """Return whose chunk is taken next; None where it has not come."""
+        if self.config.ordered:
+            remote = self._remotes[self._turn]
+            return remote if remote.chunks else None
+        return self._come[0] if self._come else None
+
+    def _receive(self, timeout_s: float) -> None:
+        """Receive what has come from any collector within a time, and start again what died."""
+        for remote in Remote.ready(self._ray, self._remotes, timeout_s):
+            if remote.receive():
+                self._come.append(remote)
+            elif remote.death is not None:
+                self._lose(remote, remote.death)
+
+    def _lose(self, remote: Remote, death: str) -> None:
+        """Let a collector that died go on: from its last chunk where they are ordered, else anew.
+
+        Ordered, what was asked is asked again, with the same weights; if it dies of that, it begins anew.
+        """
+        goes_on = self.config.ordered and remote.deaths_in_a_row < MOST_TRIES
+        if not self.config.ordered:
+            for asked in remote.forget():
+                self._asked_steps -= asked.num_steps * self.config.num_envs
+        remote.begin_again(is_anew=not goes_on)
+        how = "goes on after its last chunk" if goes_on else "begins anew, and its open episodes have no end"
+        self._lost.append(f"collector {remote.index} died ({death}): it {how}")
+
+    def _take(self, remote: Remote, asked: Asked, chunk: Chunk) -> Collected:
+        """Take in the next step of a chunk."""
+        step, ring = self._step, remote.index * self.config.num_envs
+        first, stop = np.searchsorted(chunk.at, [step, step + 1])
+        transitions = [one for place in range(first, stop) if (one := self._add(chunk, place, ring))]
+        ended = chunk.episodes[chunk.episodes[:, 0] == step]
+        episodes = [Episode(float(total), int(length)) for _, total, length in ended]
+        remote.episodes.extend(episodes)
+        faults = [Fault(ring + fault[1], *fault[2:]) for fault in chunk.faults if fault[0] == step]
+        self._age = self.agent.num_updates - asked.version[0]
+        self._step = step + 1
+        if self._step == chunk.num_steps:
+            self._taking = None
+        self.progress.step += len(transitions)
+        self.progress.episode += len(episodes)
+        self.progress.recent.extend(episodes)
+        return Collected(transitions, episodes, faults)
+
+    def _add(self, chunk: Chunk, place: int, ring: int) -> Transition | None:
+        """Put an observation into the memory; return the transition that led to it."""
+        observation = Observation(*(field[place] for field in chunk[3:7]))
+        self.agent.see(observation)
+        ring, recurrent = ring + int(chunk.env[place]), chunk.recurrent[place]
+        if chunk.is_first[place]:
+            self.memory.begin(observation, ring, recurrent)
+            return None
+        action, (terminated, truncated) = chunk.action[place].tolist(), chunk.ends[place].tolist()
+        transition = Transition(
+            observation,  # not read: it is what the memory has
+            action[0] if len(action) == 1 else tuple(action),
+            float(chunk.reward[place]),
+            terminated,
+            truncated,
+            observation,
+        )
+        self.memory.add(transition, ring, recurrent)
+        return transition
+
+    def row(self) -> dict[str, float | int]:
+        """Return what a row of the log tells of each collector."""
+        values: dict[str, float | int] = {}
+        for remote in self._remotes:
+            values[f"time/collector_{remote.index}_fps"] = remote.steps_per_second()
+            values[f"collector/{remote.index}/restarts"] = remote.restarts
+            if remote.episodes:
+                values[f"collector/{remote.index}/episode_return"] = remote.mean_return()
+        if self.config.agent.epsilon_ladder and (lowest := self._remotes[-1]).episodes:
+            values["rollout/ep_rew_mean_lowest_epsilon"] = lowest.mean_return()
+        return values
+
+    def status(self) -> Iterator[tuple[str, str]]:
+        """Yield what the panel shows: a line of each collector."""
+        yield "weights", f"{self.weights_age:,} updates old"
+        for remote in self._remotes[:MOST_SHOWN]:
+            yield f"collector {remote.index}", str(remote)
+        if rest := self._remotes[MOST_SHOWN:]:
+            rate, restarts = sum(one.steps_per_second() for one in rest), sum(one.restarts for one in rest)
+            yield f"{len(rest)} more", f"{rate:.4g} steps/s, {restarts} restarts"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the collectors stand; ordered, with what they brought and what is asked for."""
+        state: dict[str, Any] = {"asked_steps": self._asked_steps, "turn": self._turn, "taking": None}
+        if self.config.ordered:
+            until = time.monotonic() + SAVE_S
+            while any(one.asked and one.is_sent for one in self._remotes) and time.monotonic() < until:
+                self._receive(WAIT_S)
+        if self.config.ordered and self._taking is not None:
+            remote, asked, chunk = self._taking
+            state["taking"] = [
+                remote.index,
+                asked.state_dict(),
+                chunk.rest(self._step).state_dict(),
+                self._step,
+            ]
+        state["remotes"] = [one.state_dict(is_whole=self.config.ordered) for one in self._remotes]
+        pending = [asked for one in self._remotes for asked in one.asked] if self.config.ordered else []
+        weights = {tuple(asked.version): asked.weights for asked in pending}
+        state["weights"] = [[list(version), self._ray.get(ref)] for version, ref in weights.items()]
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
+        """Go on from :meth:`state_dict`; without the memory's transitions as if they began anew."""
+        is_whole = self.config.ordered and len(self.memory) > 0
+        refs = {tuple(version): self._ray.put(arrays) for version, arrays in state["weights"]}
+        for remote, saved in zip(self._remotes, state["remotes"], strict=True):
+            remote.load_state_dict(saved, refs, is_whole=is_whole)
+        if not is_whole:
+            self._asked_steps = self.progress.step
+            return []
+        self._asked_steps, self._turn = int(state["asked_steps"]), int(state["turn"])
+        if state["taking"] is not None:
+            index, asked, chunk, self._step = state["taking"]
+            self._taking = self._remotes[index], Asked.of(asked, refs), Chunk(**chunk)
+        return []

@@ -1,0 +1,102 @@
+"""Joining Ray, which is imported here alone: a cluster at an address, or one of this machine for a while."""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from spl.config.errors import UsageError
+from spl.packages import require
+
+ANSWER_S = 8.0  # in which a Ray cluster answers
+LEAST_STORE = 128 * 2**20  # bytes of Ray's store of objects: less it refuses, or hardly serves
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, modules: Sequence[str] = ()) -> Iterator[Any]:
+    """Yield Ray, joined to the cluster at an address; None for None.
+
+    Args:
+        address: ``auto``, ``HOST:6379``, or None.
+        modules: files and folders of modules that its processes shall be able to import, too.
+
+    Raises:
+        UsageError: if Ray is not installed, is of another version than the cluster's, or does not answer
+            there within `ANSWER_S`.
+    """
+    if address is None:
+        yield None
+        return
+    ray, failed = require("ray", f"--ray {address} needs ray"), list[BaseException]()
+    environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": _paths()}}
+    if modules:
+        environment["py_modules"] = list(modules)
+
+    def join() -> None:
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
+        except Exception as error:  # of any kind, told below
+            failed.append(error)
+
+    joining = threading.Thread(target=join, daemon=True)
+    joining.start()
+    joining.join(ANSWER_S)
+    if failed or joining.is_alive():
+        raise UsageError(f"--ray {address}: {_refusal(ray, failed[0] if failed else None)}")
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def own_cluster(purpose: str, *, num_cpus: int, store_bytes: int) -> Iterator[Any]:
+    """Yield Ray, started on this machine alone, and stop it at the end.
+
+    Args:
+        purpose: what needs it, for the sentence where it is not installed.
+        num_cpus: how many processes of one thread it may run at a time, whatever the cores.
+        store_bytes: for what travels between them.
+
+    Raises:
+        UsageError: if it is not installed, or cannot be started.
+    """
+    ray = require("ray", purpose)
+    try:
+        ray.init(
+            "local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=max(LEAST_STORE, store_bytes),
+            runtime_env={"env_vars": {"PYTHONPATH": _paths()}},
+        )
+    except Exception as error:
+        raise UsageError(f"{purpose}, which could not be started: {_first_line(error)}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _paths() -> str:
+    return os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _refusal(ray: Any, error: BaseException | None) -> str:
+    if error is not None and "ersion mismatch" in str(error):
+        other = next((line.split()[-1] for line in str(error).splitlines() if "Ray: " in line), "?")
+        python = next((line.split()[-1] for line in str(error).splitlines() if "Python: " in line), "?")
+        return (
+            f"that cluster has Ray {other} with Python {python}, and here is Ray {ray.__version__}: install "
+            "the same versions of both on all machines"
+        )
+    why = f" within {ANSWER_S:g} s" if error is None else f" ({_first_line(error)})"
+    return f"no Ray answers there{why}; start one with ray start --head, or leave it out"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
