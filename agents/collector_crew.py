@@ -7,7 +7,7 @@ import importlib
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ from spl.config.named_class import parts_of_named
 from spl.runs.cluster import cluster, own_cluster
 from spl.runs.threads import allowed_cores
 
-LOOK_S, PLACE_S = 20.0, 60.0  # in which all collectors should have started, and one at least must have
+LOOK_S, PLACE_S = 20.0, 600.0  # in which all collectors should have started, and one at least must have
+RETRIES = 5  # of what only looks or begins
 STORE_BYTES = 2**30  # of Ray's on this machine: two chunks of each collector, and weights, are a part of it
 
 
@@ -52,10 +53,10 @@ def ray_of(config: TrainAgentConfig) -> Iterator[Any]:
             yield ray
 
 
-def hire(ray: Any, config: TrainAgentConfig) -> Crew:
+def hire(ray: Any, config: TrainAgentConfig, tell: Callable[[str], None]) -> Crew:
     """Start the collectors, and look whether spl and the environment are where they are.
 
-    Where there are more than the cluster's cores they share them.
+    Where there are more than the cluster's cores they share them. ``tell`` gets a sentence while none starts.
 
     Raises:
         UsageError: if a machine lacks something, or none has a core to spare.
@@ -69,9 +70,10 @@ def hire(ray: Any, config: TrainAgentConfig) -> Crew:
         num_cpus=0 if is_free else 1, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
     )(CollectorActor)
     actors = [make.remote(on_cpu(config), index) for index in range(num)]
-    looks = [actor.look.remote() for actor in actors]
+    looks = [actor.look.options(max_task_retries=RETRIES).remote() for actor in actors]
     found, _ = ray.wait(looks, num_returns=num, timeout=LOOK_S)
     if not found:
+        tell("collectors no one has started yet: is a core of the cluster free?")
         found, _ = ray.wait(looks, num_returns=1, timeout=PLACE_S)
     machines = [_machine(ray, look, config) for look in found]
     if not machines:

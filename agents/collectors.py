@@ -101,6 +101,9 @@ class Collectors:
             one.start()
         self._ask()
         self._receive(0.0 if self._chosen() else WAIT_S)
+        for one in self._remotes:
+            if one.death is not None:
+                self._restart(one)
         if (remote := self._chosen()) is None:
             return
         asked, chunk = remote.chunks.popleft()
@@ -147,25 +150,27 @@ class Collectors:
         return self._come[0] if self._come else None
 
     def _receive(self, timeout_s: float) -> None:
-        """Receive what has come from any collector within a time, and start again what died."""
+        """Receive what has come from any collector within a time."""
         for remote in Remote.ready(self._ray, self._remotes, timeout_s):
             if remote.receive():
                 self._come.append(remote)
-            elif remote.death is not None:
-                self._lose(remote, remote.death)
 
-    def _lose(self, remote: Remote, death: str) -> None:
+    def _restart(self, remote: Remote) -> None:
         """Let a collector that died go on: from its last chunk where they are ordered, else anew.
 
         Ordered, what was asked is asked again, with the same weights; if it dies of that, it begins anew.
+
+        Raises:
+            RunError: if that would not help.
         """
+        remote.check()
         goes_on = self.config.ordered and remote.deaths_in_a_row < MOST_TRIES
         if not self.config.ordered:
             for asked in remote.forget():
                 self._asked_steps -= asked.num_steps * self.config.num_envs
-        remote.begin_again(is_anew=not goes_on)
         how = "goes on after its last chunk" if goes_on else "begins anew, and its open episodes have no end"
-        self._lost.append(f"collector {remote.index} died ({death}): it {how}")
+        self._lost.append(f"collector {remote.index} died ({remote.death}): it {how}")
+        remote.begin_again(is_anew=not goes_on)
 
     def _take(self, remote: Remote, asked: Asked, chunk: Chunk) -> Collected:
         """Take in the next step of a chunk."""

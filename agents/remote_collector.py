@@ -8,12 +8,20 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from spl.agents.chunks import Chunk
-from spl.agents.collector_crew import summary_of
+from spl.agents.collector_crew import RETRIES, summary_of
 from spl.agents.loop import RECENT_EPISODES, Episode
 from spl.config.errors import RunError
 
 MOST_DEATHS = 5  # in a row, without a chunk between them
+DIED = "its process died"
 RECENT_CHUNKS = 8  # over which steps a second are told
+
+
+def cause_of(error: Exception) -> str:
+    """Return what a collector died of, by Ray's error."""
+    told = f"{type(error).__name__} {error}".lower()
+    causes = {"outofmemory": "its machine ran out of memory", "node": "its machine was lost"}
+    return next((why for word, why in causes.items() if word in told), DIED)
 
 
 class Asked(NamedTuple):
@@ -50,7 +58,8 @@ class Remote:
         self.chunks: deque[tuple[Asked, Chunk]] = deque()  # that came and are not taken yet
         self.episodes: deque[Episode] = deque(maxlen=RECENT_EPISODES)
         self.restarts = self.deaths_in_a_row = 0
-        self.death: str | None = None  # of what it died just now
+        self.death: str | None = None  # why it does not play; None: it does
+        self._is_cured = True  # of that by a new beginning
         self.is_sent = False  # whether it has begun, and works on what it is asked
         self._life = self._seeding = 0
         self._place: dict[str, Any] | None = None  # after its last chunk that came
@@ -71,7 +80,7 @@ class Remote:
         self._life += 1
         self._answers.clear()
         self.is_sent = False
-        begin = self._actor.begin.options(max_task_retries=MOST_DEATHS)
+        begin = self._actor.begin.options(max_task_retries=RETRIES)
         self._begun = begin.remote(self._life, self._seeding, self._place)
 
     def ask(self, asked: Asked) -> None:
@@ -104,19 +113,15 @@ class Remote:
         return [awaited[one] for one in found]
 
     def receive(self) -> bool:
-        """Receive what has come; return whether that is a chunk. Otherwise look at ``death``.
-
-        Raises:
-            RunError: if it failed for a reason that a new beginning does not cure, or dies each time.
-        """
-        self.death = None
+        """Receive what has come; return whether that is a chunk. Where it died, see ``death``."""
         try:
             answer = self._ray.get(self.awaited)
         except self._ray.exceptions.RayTaskError as error:
             cause = getattr(error, "cause", None) or error
-            raise RunError(f"collector {self.index} failed: {summary_of(cause)}") from error
+            self._die(f"failed: {summary_of(cause)}", is_cured=False)
+            return False
         except self._ray.exceptions.RayError as error:
-            self._die(error)
+            self._die(cause_of(error))
             return False
         if self._begun is not None:
             self._begun, self.is_sent = None, True
@@ -124,7 +129,7 @@ class Remote:
                 self._send(asked)
             return False
         if answer is None:  # it was restarted before it could be told where to begin
-            self._die(None)
+            self._die(DIED)
             return False
         self._answers.popleft()
         chunk: Chunk = answer.owned()
@@ -132,16 +137,21 @@ class Remote:
         self.chunks.append((self.asked.popleft(), chunk._replace(place=None)))
         return True
 
-    def _die(self, error: Exception | None) -> None:
-        told = f"{type(error).__name__} {error}".lower()
-        causes = {"outofmemory": "its machine ran out of memory", "node": "its machine was lost"}
-        self.death = next((why for word, why in causes.items() if word in told), "its process died")
+    def _die(self, why: str, *, is_cured: bool = True) -> None:
+        """Await nothing more of it until it begins again."""
+        self.death, self._is_cured = why, is_cured
+        self._begun, self.is_sent = None, False
+        self._answers.clear()
         self.restarts += 1
         self.deaths_in_a_row += 1
+
+    def check(self) -> None:
+        """Raise ``RunError`` where a new beginning would not help."""
+        if not self._is_cured:
+            raise RunError(f"collector {self.index} {self.death}")
         if self.deaths_in_a_row > MOST_DEATHS:
-            why = "" if error is None else f" ({summary_of(error)})"
             raise RunError(
-                f"collector {self.index} died {self.deaths_in_a_row} times and brought nothing{why}; "
+                f"collector {self.index} died {self.deaths_in_a_row} times, bringing nothing ({self.death}); "
                 "'spl check env' examines the environment"
             )
 
@@ -153,6 +163,7 @@ class Remote:
 
     def begin_again(self, *, is_anew: bool) -> None:
         """Begin after its last chunk, or anew with other seeds."""
+        self.death = None
         if is_anew:
             self._seeding, self._place = self._seeding + 1, None
         self._begin()

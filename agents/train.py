@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,10 +86,11 @@ def train_agent(
     with contextlib.ExitStack() as held:
         if resume is not None:
             held.enter_context(hold(resume))
+        shown = Console(stderr=True) if console is None else console
         ray = held.enter_context(ray_of(config))
         many = check_envs(config.num_envs, is_apart=config.is_apart, option="--num_envs")
         if many is not None:
-            say(Console(stderr=True) if console is None else console, many)
+            say(shown, many)
         config, envs, assumed = open_envs(config, resume)
         held.enter_context(contextlib.closing(envs))
         folder = resume
@@ -100,7 +102,7 @@ def train_agent(
             if not pretrain(config, envs, folder, command, console, again):
                 return stopped_before(folder, console, again)
             command = []  # it stands in the folder already
-        crew = hire(ray, config) if config.collectors else None
+        crew = hire(ray, config, partial(say, shown)) if config.collectors else None
         folder, parts, faults = prepare(config, envs, folder, command, crew)
         if crew is not None:
             envs.close()  # it has told what there is
