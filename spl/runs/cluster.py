@@ -72,6 +72,7 @@ def own_cluster(purpose: str, *, num_cpus: int, store_bytes: int) -> Iterator[An
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=max(LEAST_STORE, store_bytes),
+            _system_config={"worker_niceness": 0},  # by default 15: they would starve beside any other work
             runtime_env={"env_vars": {"PYTHONPATH": _paths()}},
         )
     except Exception as error:

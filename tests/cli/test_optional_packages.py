@@ -171,7 +171,10 @@ NEEDED_BY = {
     ],
     "h5py": [],  # asked for with minari
     "minigrid": [],
-    "ray": [(["train", "agent", "--seeds", "0-1", "--ray", "auto"], "--ray auto needs ray")],
+    "ray": [
+        (["train", "agent", "--seeds", "0-1", "--ray", "auto"], "--ray auto needs ray"),
+        (["train", "agent", "--collectors", "2"], "--collectors 2 needs ray"),
+    ],
     "optuna": [(["search", "agent", "--space", "x"], "spl search needs optuna")],
     "pygame-ce": [(["watch", "spl/Beacon-v0", "--human"], "spl watch needs pygame-ce")],
     "stable-retro": [
