@@ -27,7 +27,8 @@ def check_collectors(config: "TrainAgentConfig") -> None:
     }
     for name in (name for name, is_used in used.items() if is_used):
         others = ", or of several seeds: --seeds 0-4" if name == "ray" else ""
-        raise ValueError(f"{name} is an option of collectors: say how many, --collectors 4{others}")
+        advice = "leave it out" if config.is_several else f"say how many, --collectors 4{others}"
+        raise ValueError(f"{name} is an option of collectors: {advice}")
 
 
 def ladder_epsilon(index: int, num_collectors: int) -> float:

@@ -56,6 +56,8 @@ class SearchAgentConfig(TrainAgentConfig):
         super().__post_init__()
         if self.restarts != 1:
             raise ValueError(f"a trial has num_seeds runs: leave restarts out, got {self.restarts}")
+        if self.ray is not None:
+            raise ValueError(f"a search trains on this machine: leave ray out, got {self.ray}")
         assert SEEDS is not None
         if not SEEDS.holds(self.seed + self.num_seeds - 1):
             raise ValueError(f"the seeds from {self.seed} on are not {self.num_seeds}: choose a lower seed")

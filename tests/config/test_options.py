@@ -214,12 +214,12 @@ def test_every_synonym_leads_to_an_option(everything: list[Seen]) -> None:
 def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any, list[Seen]]]) -> None:
     decided = {
         "ablate classifier": {"model.attention", "seed", "restarts"},
-        "ablate agent": {"seed", "restarts"},
-        "search agent": {"restarts"},
-        "bench": {"restarts", "runs", "track"},
+        "ablate agent": {"seed", "restarts", *COLLECTORS},
+        "search agent": {"restarts", "ray", *COLLECTORS},
+        "bench": {"restarts", "runs", "track", "ray", *COLLECTORS},
         **{
             f"ablate curriculum --of {of}": {"seed", "curriculum.name", "of"}
-            | ({"curriculum.difficulty"} if of != "agent" else set())
+            | ({"curriculum.difficulty"} if of != "agent" else set(COLLECTORS))
             for of in SUBJECTS
         },
     }
@@ -228,7 +228,8 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
         assert set(reading.options) - {one.name for one in options} == hidden
         for option in hidden - {"of", "curriculum.name", "model.attention", "curriculum.difficulty"}:
             space = ["--space", "space.yaml"] if name == "search agent" else []
-            words = [f"--{option}", "wandb" if option == "track" else "3", *space]
+            value = {"track": "wandb", "ordered": "true"}.get(option, "3")
+            words = [f"--{option}", value, *space]
             with pytest.raises(config.UsageError, match="leave"):
                 config.parse(type_of(name), words, prog="spl")
     for name in screens.keys() - decided.keys():
