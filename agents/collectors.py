@@ -112,11 +112,17 @@ class Collectors:
         else:
             self._come.remove(remote)
         self._asked_steps += chunk.num_transitions - asked.num_steps * self.config.num_envs
-        self._taking, self._step = (remote, asked, chunk), 0
+        self._let_take(remote, asked, chunk, 0)
         remote.note(chunk)
         for sentence in chunk.news:
             self.envs.note(sentence)
         self._ask()
+
+    def _let_take(self, remote: Remote, asked: Asked, chunk: Chunk, step: int) -> None:
+        """Let a chunk be taken in from a step of it on."""
+        self._taking, self._step = (remote, asked, chunk), step
+        self._edges: list[int] = np.searchsorted(chunk.at, np.arange(chunk.num_steps + 1)).tolist()
+        self._ended: list[list[float]] = chunk.episodes.tolist()
 
     def _ask(self) -> None:
         """Ask for what is still to be collected: two chunks of each collector at most."""
@@ -175,10 +181,9 @@ class Collectors:
     def _take(self, remote: Remote, asked: Asked, chunk: Chunk) -> Collected:
         """Take in the next step of a chunk."""
         step, ring = self._step, remote.index * self.config.num_envs
-        first, stop = np.searchsorted(chunk.at, [step, step + 1])
+        first, stop = self._edges[step : step + 2]
         transitions = [one for place in range(first, stop) if (one := self._add(chunk, place, ring))]
-        ended = chunk.episodes[chunk.episodes[:, 0] == step]
-        episodes = [Episode(float(total), int(length)) for _, total, length in ended]
+        episodes = [Episode(total, int(length)) for at, total, length in self._ended if at == step]
         remote.episodes.extend(episodes)
         faults = [Fault(ring + fault[1], *fault[2:]) for fault in chunk.faults if fault[0] == step]
         self._age = self.agent.num_updates - asked.version[0]
@@ -192,7 +197,9 @@ class Collectors:
 
     def _add(self, chunk: Chunk, place: int, ring: int) -> Transition | None:
         """Put an observation into the memory; return the transition that led to it."""
-        observation = Observation(*(field[place] for field in chunk[3:7]))
+        observation = Observation(
+            chunk.video[place], chunk.audio[place], chunk.present[place], chunk.state[place]
+        )
         self.agent.see(observation)
         ring, recurrent = ring + int(chunk.env[place]), chunk.recurrent[place]
         if chunk.is_first[place]:
@@ -263,6 +270,6 @@ class Collectors:
             return []
         self._asked_steps, self._turn = int(state["asked_steps"]), int(state["turn"])
         if state["taking"] is not None:
-            index, asked, chunk, self._step = state["taking"]
-            self._taking = self._remotes[index], Asked.of(asked, refs), Chunk(**chunk)
+            index, asked, chunk, step = state["taking"]
+            self._let_take(self._remotes[index], Asked.of(asked, refs), Chunk(**chunk), int(step))
         return []

@@ -3,6 +3,8 @@
 Not run by itself: ``--env sleeping:Sleeping`` of ``cluster.py`` and of ``checks/kill_collectors.py``.
 """
 
+import contextlib
+import os
 import time
 from typing import Any
 
@@ -14,12 +16,15 @@ RATE_HZ, SAMPLES = 16_000, 800
 
 
 class Sleeping(gymnasium.Env[dict[str, Any], int]):
-    """Pays 1 for the action that the picture's brightness names; an episode has ``length`` steps."""
+    """Pays 1 for the action that the picture's brightness names; an episode has ``length`` steps.
+
+    With a ``slow_file`` the first of several to make that file sleeps ten times as long.
+    """
 
     metadata, sample_rate_hz = {"render_modes": []}, RATE_HZ
 
-    def __init__(self, sleep_s: float = 0.02, length: int = 50) -> None:
-        self.sleep_s, self.length = sleep_s, length
+    def __init__(self, sleep_s: float = 0.02, length: int = 50, slow_file: str | None = None) -> None:
+        self.sleep_s, self.length, self.slow_file = sleep_s, length, slow_file
         self.action_space = spaces.Discrete(2)
         self.observation_space = spaces.Dict(
             {
@@ -29,6 +34,7 @@ class Sleeping(gymnasium.Env[dict[str, Any], int]):
         )
         self.spec = None
         self._right = self._taken = 0
+        self._is_known = False  # whether it is the slow one
 
     def _seen(self) -> dict[str, Any]:
         self._right = int(self.np_random.integers(2))
@@ -44,6 +50,11 @@ class Sleeping(gymnasium.Env[dict[str, Any], int]):
         return self._seen(), {}
 
     def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        if self.slow_file is not None and not self._is_known:
+            self._is_known = True
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.slow_file, os.O_CREAT | os.O_EXCL))
+                self.sleep_s *= 10
         time.sleep(self.sleep_s)
         reward, self._taken = float(action == self._right), self._taken + 1
         return self._seen(), reward, self._taken >= self.length, False, {}
