@@ -1,12 +1,12 @@
-"""Collectors on Ray: how many steps a second they bring, what one slow one costs, what the learner can take in.
+"""Collectors on Ray: steps a second that they bring, what a slow one costs, what the learner can take in.
 
-sleeping: whole runs with an environment that sleeps 20 ms a step (``sleeping.py``); a small network learns now
-    and then, so that collecting is what is measured. Efficiency: steps a second over those of one collector,
-    divided by their number.
-slow: four collectors, one of which is ten times slower; steps a second of the run beside those of three
-    collectors that are not, with chunks taken as they come and in order.
+sleeping: whole runs with an environment that sleeps 20 ms a step (``sleeping.py``); a small network learns
+    now and then, so that collecting is what is measured. Efficiency: steps a second over those of one
+    collector, divided by their number.
+slow: four collectors, one of which is ten times slower, beside three that are alike; chunks are taken as they
+    come, or in order.
 ring: chunks of 84 x 84 pictures and 64 x 8 sounds from collectors that only send, put into the memory.
-constants: bytes and seconds of a step, of the weights and of an update, for ``figures/scaling.py``.
+constants: bytes of a network's weights, and the time that Ray takes for them.
 
     python scripts/bench/cluster.py --collectors 1 2 4 8
 """
@@ -36,40 +36,13 @@ from spl.records import Observation, StreamSpec, Transition
 from spl.runs.cluster import own_cluster
 from spl.runs.logger import print_table
 
-SMALL = [
-    "--env",
-    "sleeping:Sleeping",
-    "--env_workers",
-    "false",
-    "--encoder.video_features",
-    "16",
-    "--encoder.audio_features",
-    "16",
-    "--encoder.features",
-    "16",
-    "--loop.mini_buffer",
-    "8",
-    "--loop.batch_size",
-    "8",
-    "--loop.collect_steps",
-    "16",
-    "--memory.min_size",
-    "32",
-    "--memory.capacity",
-    "20000",
-    "--report_every_steps",
-    "50",
-    "--save_memory",
-    "false",
-    "--num_threads",
-    "1",
-    "--device",
-    "cpu",
-    "--agent.epsilon_warmup_steps",
-    "0",
-    "--agent.epsilon_decay_steps",
-    "1",
-]
+SMALL = """
+    --env sleeping:Sleeping --env_workers false --encoder.video_features 16 --encoder.audio_features 16
+    --encoder.features 16 --loop.mini_buffer 8 --loop.batch_size 8 --loop.collect_steps 16
+    --memory.min_size 32 --memory.capacity 20000 --report_every_steps 50 --save_memory false
+    --num_threads 1 --device cpu
+    --agent.epsilon_warmup_steps 0 --agent.epsilon_decay_steps 1
+"""  # options of the runs
 SPEC = StreamSpec((1, 84, 84), (1, 64, 8))
 
 
@@ -78,7 +51,7 @@ def rate_of(num_collectors: int, words: list[str], duration_s: float) -> float:
     num_steps = int(50 * max(1, num_collectors) * duration_s)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "spl", "train", "agent", *SMALL, *words, "--runs", folder]
+        command = [sys.executable, "-m", "spl", "train", "agent", *SMALL.split(), *words, "--runs", folder]
         command += ["--num_steps", str(num_steps)]
         command += ["--collectors", str(num_collectors)] if num_collectors else []
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -122,11 +95,11 @@ class Sender:
         return self.chunk
 
 
-def ring_rate(num_senders: int, chunk_steps: int, duration_s: float) -> tuple[float, float]:
-    """Return transitions a second that are taken into the memory, and bytes of one on the way."""
-    words = [*SMALL, "--env", "spl/Beacon-v0", "--env.video_size", "84,84", "--memory.capacity", "4000"]
-    words[0:2] = []
-    words += ["--collectors", str(num_senders), "--chunk_steps", str(chunk_steps), "--num_steps", str(10**9)]
+def ring_rate(num_senders: int, chunk_steps: int, duration_s: float) -> tuple[float, float, float]:
+    """Return transitions taken into the memory a second, a second of this thread's own time; bytes of one."""
+    sizes = ["--env.video_size", "84,84", "--memory.capacity", "4000", "--num_steps", str(10**9)]
+    words = ["--env", "spl/Beacon-v0", *sizes]
+    words = [*SMALL.split(), *words, "--collectors", str(num_senders), "--chunk_steps", str(chunk_steps)]
     config = parse(TrainAgentConfig, words, prog="bench", aliases={"env": "env.id"})
     envs = make_envs(config)
     agent = new_agent(config, envs)
@@ -137,13 +110,13 @@ def ring_rate(num_senders: int, chunk_steps: int, duration_s: float) -> tuple[fl
         collectors = Collectors(crew, config, agent, envs, memory, Progress())
         while collectors.progress.step < 6000:  # every slot of the memory is touched
             collectors.step()
-        began, first = time.perf_counter(), collectors.progress.step
+        began, spent, first = time.perf_counter(), time.thread_time(), collectors.progress.step
         while (gone := time.perf_counter() - began) < duration_s:
             collectors.step()
-        rate = (collectors.progress.step - first) / gone
+        taken, spent = collectors.progress.step - first, time.thread_time() - spent
     chunk = Sender(chunk_steps).chunk
     size = sum(field.nbytes for field in chunk if isinstance(field, np.ndarray)) / chunk.num_transitions
-    return rate, size
+    return taken / gone, taken / spent, size
 
 
 def constants(duration_s: float) -> dict[str, float]:
@@ -203,9 +176,12 @@ def main() -> None:
                 rows.append([title, f"{rate_of(num, [*words, *args.options], args.duration_s):.1f}"])
         print_table("One of four is ten times slower", ["collectors", "steps/s"], rows)
     if "ring" in args.parts:
-        rate, size = ring_rate(args.senders, 100, args.duration_s / 2)
-        rows = [[f"{args.senders}", f"{rate:,.0f}", f"{size:,.0f}", f"{rate * size / 1e6:,.0f}"]]
-        print_table("Chunks into the memory", ["senders", "transitions/s", "bytes of one", "MB/s"], rows)
+        rate, own, size = ring_rate(args.senders, 100, args.duration_s / 2)
+        rows = [
+            [str(args.senders), f"{rate:,.0f}", f"{own:,.0f}", f"{size:,.0f}", f"{rate * size / 1e6:,.0f}"]
+        ]
+        columns = ["senders", "transitions/s", "a second of the learner's thread", "bytes of one", "MB/s"]
+        print_table("Chunks into the memory", columns, rows)
     if "constants" in args.parts:
         rows = [[name, f"{value:,.2f}"] for name, value in constants(args.duration_s / 4).items()]
         print_table("Constants", ["", "value"], rows)
