@@ -62,6 +62,7 @@ class AblateAgentConfig(TrainAgentConfig):
             raise ValueError(f"a cell of a grid is one run: leave restarts out, got {self.restarts}")
         check_seeds(self)
         values = self.values
+        check_known(TrainAgentConfig, list(values))
         for name in values:
             if name in SAME:
                 raise ValueError(
@@ -70,7 +71,6 @@ class AblateAgentConfig(TrainAgentConfig):
                 )
             if name != "num_steps" and not name.startswith(VARIED):
                 raise ValueError(f"--vary.{name}: this changes nothing that is learned; leave it out")
-        check_known(TrainAgentConfig, list(values))
 
     @property
     def is_several(self) -> bool:

@@ -110,7 +110,7 @@ def outcomes_as_json(outcomes: dict[str, Outcome], seed: int) -> dict[str, Any]:
         if share is None:
             result["not_retained"] = (
                 f"nothing to retain: with all modalities the return is {everything.mean():.3g}, with random "
-                f"actions {chance.mean():.3g}, and the first is not certainly the higher one"
+                f"actions {chance.mean():.3g}, and the difference is not significant"
             )
             break
         one["retained"], one["retained_95"] = share.value, [share.low, share.high]

@@ -101,7 +101,7 @@ def sureness(choices: Choices) -> dict[str, Any]:
 def sentence_of(told: dict[str, Any]) -> str:
     """Return what `sureness` found, in words."""
     return (
-        f"unsure in {told['unsure']:.1%} of {told['decisions']:,} decisions: their lead over the next action "
-        f"(mean {told['mean_lead']:.3g}) is within the error that their own step showed (mean "
-        f"{told['mean_error']:.3g})"
+        f"unsure in {told['unsure']:.1%} of {told['decisions']:,} decisions: the chosen action's lead over "
+        f"the next best (mean {told['mean_lead']:.3g}) is within the error of the Q-values at that step "
+        f"(mean {told['mean_error']:.3g})"
     )

@@ -58,5 +58,7 @@ def notebooks() -> dict[str, str | bytes]:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links that leave docs/ lead to pages of the site, and films play."""
+    if page.parent is None:  # it is a tab of its own, and has no list of pages beside it
+        page.meta.setdefault("hide", []).append("navigation")
     is_made = page.file.generated_by is not None
     return with_films(markdown if is_made else rewritten(markdown, f"docs/{page.file.src_uri}"))

@@ -163,7 +163,7 @@ def notes_on(subject: Subject) -> list[str]:
     notes = [
         f"Seeds: {config.seeds}. All curricula of a seed have the same {same}.",
         f"Difference: of {measure.title} to {config.variants[0]}, mean over the seeds that both have, with "
-        "its 95 % interval by Student's t over these pairs; nothing is corrected for there being several.",
+        "its 95 % interval by Student's t over these pairs; not corrected for multiple comparisons.",
     ]
     if RESTARTS in config.variants:
         total, unit = (

@@ -64,7 +64,7 @@ def _draw_share(axes: Any, rounds: Rounds, marks: Marks | None) -> None:
         axes.plot(xs, of_included, "o-", markersize=3, color=MARKED, label=f"{marks.name}, of the included")
         share = marks.is_marked.mean()
         axes.axhline(share, color=MARKED, linestyle=":", label=f"{marks.name}, of all")
-    axes.set(ylim=(-0.03, 1.03), ylabel="share of samples", title="How many are included")
+    axes.set(ylim=(-0.03, 1.03), ylabel="share of samples", title="Share of samples included")
     axes.legend(frameon=False, fontsize="small")
     axes.grid(alpha=0.3)
     _count(axes)
@@ -81,8 +81,8 @@ def _draw_entries(axes: Any, rounds: Rounds, marks: Marks | None) -> None:
         colors[included & marks.is_marked[order, None]] = MARKED
         names[f"included, {marks.name}"] = MARKED
     last = int(rounds.numbers[-1]) + 1
-    axes.imshow(colors, aspect="auto", extent=(0.5, last + 0.5, len(order), 0), interpolation="antialiased")
-    axes.set(ylabel="samples, first come first", title="Which samples are in, and when")
+    axes.imshow(colors, aspect="auto", extent=(0.5, last + 0.5, len(order), 0), interpolation="nearest")
+    axes.set(ylabel="samples, first come first", title="Which samples are included when")
     axes.legend(
         handles=[Patch(facecolor=color, label=name) for name, color in names.items()],
         loc="lower left",
@@ -99,8 +99,8 @@ def _draw_losses(axes: Any, rounds: Rounds, edges: NDArray[np.float64], *, is_lo
     is_in = rounds.is_included & np.isfinite(rounds.losses)
     hardest = np.where(is_in, rounds.losses, -np.inf).max(axis=1)
     low = np.clip(np.where(np.isfinite(hardest), hardest, np.nan), edges[0], None)
-    axes.plot(rounds.numbers + 1, low, color="black", linewidth=1.2, label="the hardest that was in")
-    axes.set(yscale="log" if is_log else "linear", ylabel="last loss", title="What was lost, round by round")
+    axes.plot(rounds.numbers + 1, low, color="black", linewidth=1.2, label="hardest included")
+    axes.set(yscale="log" if is_log else "linear", ylabel="last loss", title="Losses by round")
     axes.legend(frameon=True, fontsize="small", loc="lower left")
     _count(axes)
 
@@ -125,7 +125,7 @@ def _draw_ends(
         found = losses[is_meant & np.isfinite(losses)].clip(edges[0], edges[-1])
         axes.hist(found, edges, alpha=0.6, color=color, label=f"{name}: {int(is_meant.sum()):,}")
     axes.set(xscale="log" if is_log else "linear", xlabel="last loss", ylabel="samples")
-    axes.set_title("What is lost at the end")
+    axes.set_title("Losses at the end")
     axes.legend(frameon=False, fontsize="small")
 
 
@@ -143,7 +143,7 @@ def draw_tiles(rows: Mapping[str, Sequence[Tile]], path: Path, title: str) -> No
     most = max(len(tiles) for tiles in rows.values())
     tile = next(tile for tiles in rows.values() for tile in tiles).picture
     height = TILE * tile.shape[0] / tile.shape[1]
-    figure = Figure(figsize=(TILE * (most + 1.6), (height + 0.62) * len(rows) + 0.5), layout="constrained")
+    figure = Figure(figsize=(TILE * (most + 1.6), (height + 0.35) * len(rows) + 0.5), layout="constrained")
     panels = figure.subplots(len(rows), most + 1, squeeze=False, width_ratios=[1.5] + [1] * most)
     for row, (name, tiles) in zip(panels, rows.items(), strict=True):
         for axes in row:
@@ -151,7 +151,8 @@ def draw_tiles(rows: Mapping[str, Sequence[Tile]], path: Path, title: str) -> No
         row[0].text(0.0, 0.5, name, transform=row[0].transAxes, va="center", fontsize=9)
         for axes, one in zip(row[1:], tiles, strict=False):
             axes.imshow(one.picture, interpolation="nearest", vmin=0, vmax=1)
-            axes.set_title(drawable(one.caption), fontsize=7, pad=2, **drawn([one.caption]))
+            caption = one.caption.split("\n")
+            axes.set_title("\n".join(map(drawable, caption)), fontsize=7, pad=2, **drawn(caption))
     figure.suptitle(drawable(title), **drawn([title]))
     save(figure, path)
 

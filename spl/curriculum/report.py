@@ -61,7 +61,7 @@ def report_rounds(folder: Path, samples: Samples, title: str) -> Reported:
         ]
         for name, places in shown.items()
     }
-    draw_tiles(rows, place / "samples.png", f"{title}: above each its last loss")
+    draw_tiles(rows, place / "samples.png", f"{title}: label and last loss of each sample")
     replace_text(place / "samples.csv", _as_csv(rounds, marks))
     written = [place / name for name in ("rounds.png", "samples.png", "samples.csv")]
     if samples.write_sounds is not None:

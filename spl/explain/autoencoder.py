@@ -187,7 +187,7 @@ def _draw(
 
     figure = Figure(figsize=(8 * CELL + 0.6, num_rows * (CELL + 0.22) + 1.2), layout="constrained")
     shown = " and ".join(CALLED[name] for name in _names(config.modalities))
-    does = "makes the error of\nthe {}" if config.score == "error" else "keeps the error of\nthe {} small"
+    does = "raises the error of\nthe {}" if config.score == "error" else "keeps the error of\nthe {} small"
     title = f"{config.method}; given {shown}"
     figure.suptitle(title, fontsize=10, color=INK)
     halves: Any = figure.subfigures(1, 2)
@@ -211,7 +211,7 @@ def _draw(
             if place == 0:
                 grid[row, 0].set_ylabel(f"sample {sample}", fontsize=7, color=INK)
         maps = [does.format(CALLED[of]) for of in NAMES]
-        for axes, name in zip(grid[0], ["as it is", "as it is made", *maps], strict=True):
+        for axes, name in zip(grid[0], ["input", "reconstruction", *maps], strict=True):
             axes.set_title(name, fontsize=8, color=INK)
     figure.savefig(path, dpi=min(120.0, MOST_PIXELS / max(figure.get_size_inches())), facecolor="white")
 

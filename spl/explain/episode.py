@@ -91,11 +91,11 @@ def _draw_shares(over: "Axes", values: "Axes", shapley: Shapley, score: str, mar
     num = len(shares)
     over.stackplot(middles, *shares, colors=COLOURS[:num], labels=NAMES[:num], step="mid")
     told = ", ".join(f"{name} {one:.2f}" for name, one in zip(NAMES, shapley.whole_shares(), strict=False))
-    over.set_title(f"shares: {told} over all steps", fontsize=9)
+    over.set_title(f"shares: {told}", fontsize=9)
     over.set(ylim=(0, 1), xlabel="step" if together == 1 else f"step, {together} together", ylabel="share")
     for values_of, colour, name in zip(shapley.parts, COLOURS, NAMES, strict=False):
         values.plot(steps, values_of, color=colour, linewidth=1.1, label=name)
-    values.set_title(f"what each modality adds to the {score} of the action", fontsize=9)
+    values.set_title(f"added to the {score} of the action", fontsize=9)
     values.set(xlabel="step")
     for axes in (over, values):
         axes.set_xlim(0, max(1, len(steps) - 1))

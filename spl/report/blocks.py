@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from markupsafe import Markup
 
 BROAD = 100  # letters, of two thirds of a page's width
+BROAD_PICTURE = 640  # pixels
 Size = Literal["third", "half", "large", "wide"]
 
 
@@ -25,7 +26,7 @@ class Table(NamedTuple):
     @property
     def is_broad(self) -> bool:
         """Whether it needs the whole width of a page."""
-        widths = (max(map(len, cells)) + 4 for cells in zip(*self.rows, strict=True))
+        widths = (max(map(len, cells)) + 4 for cells in zip(self.columns, *self.rows, strict=True))
         return self.is_prose or sum(widths) > BROAD
 
 
@@ -56,6 +57,11 @@ class Medium(NamedTuple):
     source: str  # a data URI
     size: tuple[int, int] | None = None  # width and height of a picture in pixels
     kind: str = "medium"
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether it is a picture that on a phone is too small to be read whole."""
+        return self.size is not None and self.size[0] > max(BROAD_PICTURE, self.size[1])
 
 
 class Words(NamedTuple):

@@ -62,11 +62,13 @@ def comparison(kind: Kind, groups: Sequence[Group]) -> list[Block]:
     if not names:
         return []
     rows = [
-        [name, *(_spread(name, [one[name] for one in group if name in one]) for group in found)]
+        [name, *(_spread(name, [one[name] for one in group if name in one], len(group)) for group in found)]
         for name in names
     ]
     is_spread = any(len(group.runs) > 1 for group in groups)
     note = "Mean over the seeds, and from the lowest to the highest." if is_spread else ""
+    if any(" of " in cell for _, *cells in rows for cell in cells):
+        note += " 1 of 2: only one of two runs has that figure."
     table = Table("", ["", *(group.label for group in groups)], rows, note)
     return [*legend(groups), *_compared(DRAWN[kind.name], list(names), found), table]
 
@@ -86,11 +88,13 @@ def _compared(word: str, names: list[str], found: list[list[dict[str, float]]]) 
     return [Chart(title, draw_marks(title, labels, marks), note)] if marks else []
 
 
-def _spread(name: str, values: list[float]) -> str:
+def _spread(name: str, values: list[float], num_runs: int) -> str:
+    """Return mean and range of a figure over the runs that have it, and how many those are if not all."""
     if not values:
         return "-"
-    mean = told(name, statistics.fmean(values))
-    return mean if len(values) == 1 else f"{mean} ({told(name, min(values))} … {told(name, max(values))})"
+    mean, low, high = (told(name, one) for one in (statistics.fmean(values), min(values), max(values)))
+    spread = f"{mean} ({low} … {high})" if len(values) > 1 else mean
+    return spread if len(values) == num_runs else f"{spread}, {len(values)} of {num_runs}"
 
 
 def told(name: str, value: float) -> str:

@@ -13,6 +13,7 @@ from spl.report.read_run import Kind, Run, Series
 
 MOST_POINTS = 300  # of a line; more are averaged
 MOST_SHOWN = 3  # options in a label
+PART = ("seed-", "restart-")  # begins the name of a run inside another
 
 
 class Plan(NamedTuple):
@@ -94,9 +95,17 @@ def _label(options: dict[str, object], varied: list[str], members: list[Run]) ->
     if not varied and len(members) > 1:
         return f"seeds {', '.join(str(run.config.seed) for run in members)}"
     if not varied or len(varied) > MOST_SHOWN:
-        return members[0].name
+        return _whole(members[0])
     words = {name: name.removesuffix(".name").rpartition(".")[2] for name in varied}
     return ", ".join(f"{word} {options.get(name)}" for name, word in words.items())
+
+
+def _whole(run: Run) -> str:
+    """Return the name of the run that a run is a part of: ``NAME``, or ``NAME, VARIANT`` in a grid."""
+    place = run.folder.resolve()
+    while place.name.startswith(PART):
+        place = place.parent
+    return f"{place.parents[1].name}, {place.name}" if place.parent.name == "cells" else place.name
 
 
 def curve_blocks(kind: Kind, groups: Sequence[Group]) -> list[Block]:

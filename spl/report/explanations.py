@@ -72,8 +72,8 @@ def _decisions(episodes: list[dict[str, Any]]) -> list[Block]:
     if not rows:
         return []
     note = (
-        "Shares are of the choice: how often the action would be another with that modality of another, "
-        "similar moment of the episode. Places are where most of what speaks for the action lies, by "
+        "A share tells how often the agent would choose another action if that modality came from another, "
+        "similar moment of the episode. A place is where most of the evidence for the action lies, by "
         "integrated gradients. explanation/episode-N.txt has a sentence for every step."
     )
     return [Table("Decisions in words", ["episode", "step", "decision"], rows, note, is_prose=True)]
@@ -95,9 +95,9 @@ def _errors(run: Run) -> list[Block]:
     if not rows:
         return []
     note = (
-        f"Mean squared errors of {len(result['samples'])} samples of {result['data']}, where they have that "
-        "modality, and what showing the video and the audio adds to them, exact Shapley values: below 0 it "
-        "lessens the error."
+        f"Mean squared errors of the {len(result['samples'])} samples ({result['data']}) that have the "
+        "modality, and what showing the video and the audio adds to them, as exact Shapley values: one below "
+        "0 reduces the error."
     )
     return [Table("Where its errors come from", ["error of", "mean", "video adds", "audio adds"], rows, note)]
 

@@ -176,7 +176,7 @@ def _classifier(run: Run) -> list[Block]:
         chart = draw_confusion(matrix, counts[0][1:])
         note = "held-out images; a row is a class"
         blocks.append(
-            Chart("Who is taken for whom", chart, note, "large" if len(matrix) > MOST_SMALL else "third")
+            Chart("Confusion matrix", chart, note, "large" if len(matrix) > MOST_SMALL else "third")
         )
     rows = [
         [

@@ -1,5 +1,6 @@
 """``spl report``: one self-contained HTML page of a run, or of several side by side."""
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
@@ -83,7 +85,13 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["folding"] = _folding
     return environment.get_template("page.html").render(page=page).lstrip()
+
+
+def _folding(name: str) -> Markup:
+    """Return a name of an option or a run that may be folded after its dots, bars and hyphens."""
+    return Markup(re.sub(r"([._-])", r"\1<wbr>", str(escape(name))))
 
 
 def page_of(runs: Sequence[Run], shelf: Shelf, kinds: Sequence[Kind]) -> Page:
@@ -128,7 +136,7 @@ def _single(run: Run, shelf: Shelf, kinds: Sequence[Kind]) -> list[Section]:
     """Return all that there is to say of one run."""
     sections = _curves([run])
     sections.append(Section("Evaluation", evaluation_blocks(run)))
-    sections.append(Section("Explanations, measured", explained_blocks(run)))
+    sections.append(Section("Explanations in numbers", explained_blocks(run)))
     sections += media_sections(run.folder, shelf)
     if (run.folder / BEFORE / "config.yaml").is_file() and (run.folder / BEFORE / "metrics.jsonl").is_file():
         before = read_folder(run.folder / BEFORE, kinds)
@@ -208,12 +216,12 @@ def _making(run: Run) -> list[Section]:
     if run.commands:
         blocks.append(Code("As it was started", "\n".join(_as_typed(line) for line in run.commands)))
     again = _typed([*run.kind.command.split(), "--config", str(run.folder / "config.yaml")])
-    blocks.append(Code("The same again, in a new folder", again))
+    blocks.append(Code("The same options in a new folder", again))
     rows = [[name, _value(value), _value(default)] for name, (default, value) in run.changed.items()]
     if rows:
-        blocks.append(Table("Options that were changed", ["option", "value", "default"], rows, is_prose=True))
+        blocks.append(Table("Changed options", ["option", "value", "default"], rows, is_prose=True))
     blocks.append(Code("All options: config.yaml", run.text, is_folded=True))
-    return [Section("How to make it again", blocks), Section(RAN_ON, _systems([run]))]
+    return [Section("How to reproduce it", blocks), Section(RAN_ON, _systems([run]))]
 
 
 def _as_typed(line: str) -> str:

@@ -76,6 +76,7 @@ def test_a_grid_is_trained_judged_and_resumed(tmp_path, monkeypatch, capsys):
             ["--vary.agent.n_stop", "1,2"],
             r"there is no option agent\.n_stop to vary; did you mean agent\.n_step\?",
         ),
+        (["--vary.learning_rate", "1,2"], r"there is no option learning_rate .*mean agent\.learning_rate\?"),
         (["--vary.agent.gamma", "0.9,0.9"], r"--vary\.agent\.gamma must name each value once"),
         (["--vary.agent.gamma", "0.9,2"], r"gamma 2 cannot be trained: .*gamma must be in \[0, 1\], got 2"),
         (["--seed", "3"], "--seeds names the seeds of a grid: leave seed out, got 3"),

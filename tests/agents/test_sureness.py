@@ -21,8 +21,8 @@ def test_a_lead_within_the_error_that_its_own_step_showed_is_unsure():
     assert sureness(Choices([1.0, 0.0], [4.3, 5.6], [4.0, 4.0]))["unsure"] == 0.5, "each by its own"
     assert sureness(Choices([1.0, 0.0], [4.2, 5.6], [4.0, 4.0]))["unsure"] == 1.0
     assert sentence_of(told) == (
-        "unsure in 50.0% of 2 decisions: their lead over the next action (mean 4.95) is within the error "
-        "that their own step showed (mean 4.95)"
+        "unsure in 50.0% of 2 decisions: the chosen action's lead over the next best (mean 4.95) is within "
+        "the error of the Q-values at that step (mean 4.95)"
     )
 
 

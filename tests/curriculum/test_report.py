@@ -12,8 +12,8 @@ from PIL import Image
 
 from spl.cli import main as cli
 from spl.config.errors import UsageError
-from spl.curriculum import Curriculum, CurriculumConfig, report
-from spl.curriculum.figures import NUM_BINS, Marks, edges_of
+from spl.curriculum import Curriculum, CurriculumConfig, figures, report
+from spl.curriculum.figures import NUM_BINS, Marks, Tile, draw_tiles, edges_of
 from spl.curriculum.report import exemplars, report_rounds, round_rows
 from spl.curriculum.rounds import Rounds, keep_round
 from spl.plotting.tiles import as_tile
@@ -120,6 +120,13 @@ def test_a_tile_has_what_there_is():
     assert as_tile(video, audio).shape == (8 + 1 + 4, 10, 3)
     assert as_tile(video, audio[:0]).shape == (8, 10, 3)
     assert as_tile(video[:, :, :0], audio).shape == (16, 10, 3)
+
+
+def test_a_caption_of_two_lines_stands_on_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    saved = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: saved.append(figure))
+    draw_tiles({"easiest": [Tile(np.zeros((4, 4, 3)), "a$b$\x1b\n0.1")]}, tmp_path / "tiles.png", "run")
+    assert saved[0].axes[1].get_title() == "a$b$\\x1b\n0.1"
 
 
 def written(folder: Path) -> list[str]:

@@ -95,7 +95,7 @@ def test_the_page_of_the_run_tells_it(run: Path):
         for part in ("mean_squared_error", "added_by_video", "added_by_audio")
     ]
     assert "".join(cells) in page
-    assert "Mean squared errors of 2 samples of the data that the run learned from" in page
+    assert "Mean squared errors of the 2 samples (the data that the run learned from" in page
 
 
 def test_a_modality_that_is_not_shown_has_no_map(run: Path, tmp_path: Path):

@@ -127,11 +127,25 @@ def test_a_page_shows_without_errors_or_network_in_any_width(
             paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
             assert (min(map(int, paper[4:-1].split(","))) > 200) == (scheme == "light")
     assert browser.execute_script("return document.querySelectorAll('svg[role=img]').length") > 1
+    _check_print(browser)
     widths = browser.execute_script("return [...document.images].map(one => one.naturalWidth)")
     assert all(width > 0 for width in widths)
     assert (len(widths) > 0) == any(one in PAGES[name] for one in ("agent", "autoencoder"))
     assert browser.get_log("browser") == []
     assert _fetched(browser) <= {page.as_uri()}
+
+
+def _check_print(browser: Any) -> None:
+    """On paper a page is light although it is night, without players, and with what is folded of each run."""
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": features})
+    browser.execute_script("document.querySelectorAll('.chapter').forEach(one => one.open = false)")
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert min(map(int, paper[4:-1].split(","))) > 200
+    heights = "return [...document.querySelectorAll({!r})].map(one => one.getBoundingClientRect().height)"
+    assert not any(browser.execute_script(heights.format("video, audio")))
+    assert all(height > 0 for height in browser.execute_script(heights.format(".chapter > section table")))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
 def _show(browser: Any, page: Path, width: int, scheme: str) -> None:

@@ -84,11 +84,11 @@ def test_a_page_says_what_was_run_and_how_to_run_it_again(make: Maker) -> None:
     page = (folder / "report.html").read_text()
     assert "spl train agent\n" in page.replace("</pre>", "\n")
     assert f"spl train agent \\\n  --config {folder}/config.yaml" in page
-    assert re.search(rf'"row">agent.gamma</th><td>0.5</td><td>{GAMMA}</td>', page)
+    assert re.search(rf'"row">agent\.<wbr>gamma</th><td>0.5</td><td>{GAMMA}</td>', page)
     assert "torch 9.8.7" in page
     assert "abc123 + changes" in page
     assert "Not evaluated yet" in page
-    assert "encoder.features</th>" not in page  # not changed: among all options alone
+    assert "encoder.<wbr>features</th>" not in page  # not changed: among all options alone
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_line(make: Maker) -> None:
@@ -285,6 +285,16 @@ def test_a_grid_of_restarts_alone_has_a_page(make: Maker) -> None:
     assert "Accuracy over epochs. Last value: 0.5." in page
 
 
+def test_cells_of_a_grid_beside_a_run_are_told_by_grid_and_variant(make: Maker) -> None:
+    varied = ("--recipe.epochs", "3", "--recipe.batch_size", "7", "--recipe.momentum", "0.5")
+    runs = [make("other", *varied, "--recipe.learning_rate", "0.3", kind="classifier")]
+    for number, variant in enumerate(("none", "se")):
+        rate = ("--recipe.learning_rate", f"0.{number + 1}")
+        runs += [make(f"grid/cells/{variant}/seed-{seed}", *rate, kind="classifier") for seed in (0, 1)]
+    groups = group_runs([read_folder(run, run_kinds()) for run in runs])
+    assert [group.label for group in groups] == ["other", "grid, none", "grid, se"]
+
+
 def test_a_run_too_short_for_a_curve_has_no_section_of_them(make: Maker) -> None:
     folder = make("run")
     report(folder)
@@ -374,7 +384,7 @@ def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) ->
 def test_what_was_explained_is_on_the_page(make: Maker, capsys: Any) -> None:
     folder = make("run")
     report(folder)
-    assert "<h2>Explanations, measured</h2>" not in (folder / "report.html").read_text()
+    assert "<h2>Explanations in numbers</h2>" not in (folder / "report.html").read_text()
     place = folder / "explanation"
     place.mkdir()
     drop = {"average_drop": 12.34, "average_increase": 5.0}

@@ -46,7 +46,7 @@ class Gallery:
         """Write the picture and the sound of an epoch."""
         self.folder.mkdir(exist_ok=True)
         name = f"epoch-{epoch:04d}"
-        views = {"what was": (in_units(self.pairs.video), in_units(self.pairs.audio))}
+        views = {"original": (in_units(self.pairs.video), in_units(self.pairs.audio))}
         for condition in CONDITIONS:
             views[condition] = _made(model, self.pairs, condition)
         draw_views(views, self.folder / f"{name}.png", f"epoch {epoch}")
@@ -116,7 +116,7 @@ def draw_views(views: dict[str, tuple[Tensor, Tensor]], path: Path, title: str) 
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.set_yticks([])
-        axes.set_xlabel(f"{name}, made from")
+        axes.set_xlabel(f"{name}, reconstructed from")
         for spine in axes.spines.values():
             spine.set_visible(False)
     figure.suptitle(title)

@@ -109,8 +109,10 @@ def _probe(found: dict[str, Any], against: str | None) -> Sheet:
 def _retrieval(found: dict[str, Any]) -> Sheet:
     kinds = ("video to audio", "audio to video", "chance")
     rows = [[kind, *(f"{share:.1%}" for share in found[kind].values())] for kind in kinds]
-    columns = ["sought", *(f"among the first {k}" for k in found["chance"])]
-    return Sheet(f"The matching sample among {found['samples']:,}, by the codes' cosine", columns, rows)
+    columns = ["retrieval", *(f"top {k}" for k in found["chance"])]
+    return Sheet(
+        f"Retrieval of the match among {found['samples']:,}, by the cosine of the codes", columns, rows
+    )
 
 
 def _number(share: float | dict[str, float | None] | None) -> str:

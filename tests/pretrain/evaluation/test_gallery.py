@@ -80,9 +80,9 @@ def test_what_is_drawn_is_what_was_shown_and_made(config: PretrainConfig, monkey
     assert shown.sound is None, "without a rate there is nothing to listen to"
     shown.show(trained.model, 1)
     (views,) = drawn
-    assert list(views) == ["what was", "both", "video", "audio"]
+    assert list(views) == ["original", "both", "video", "audio"]
     pairs = source.pairs(np.array([5, 15, 25]))
-    torch.testing.assert_close(views["what was"][0], pairs.video / 255)
+    torch.testing.assert_close(views["original"][0], pairs.video / 255)
     made = trained.model(pairs.video * 0, pairs.audio, pairs.present & torch.tensor([False, True]))
     torch.testing.assert_close(views["audio"][0], made.video)
     torch.testing.assert_close(views["audio"][1], made.audio)
