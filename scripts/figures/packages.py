@@ -119,10 +119,10 @@ def draw(root: Path, out: Path) -> None:
         axes.add_patch(box)
         size = 9 if len(name) < 18 else 7
         axes.text(x, y + 0.05, name.removeprefix("spl."), ha="center", va="center", size=size, color=INK)
-        axes.text(x, y - 0.11, f"{lines[name]:,}", ha="center", va="center", size=6.5, color=INK)
+        axes.text(x, y - 0.11, f"{lines[name]:,}", ha="center", va="center", size=8, color=INK)
     num_arrows = sum(map(len, arrows.values()))
     told = f"{len(lines)} packages, {num_arrows} imports between them, {len(floors)} floors; lines in each"
-    axes.text(0.1, len(rows) + 0.2, told, size=9, color=INK)
+    axes.text(0.1, len(rows) + 0.2, told, size=11, color=INK)
     axes.set(xlim=(0, MOST), ylim=(0, len(rows) + 0.5))
     axes.axis("off")
     figure.savefig(out, dpi=80)

@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, paths, color in (
-        ("spl: eye and ear", args.ours, "tab:blue"),
+        ("spl: video and audio", args.ours, "tab:blue"),
         ("Stable-Baselines3 DQN", args.sb3, "tab:orange"),
     ):
         for position, path in enumerate(paths):
@@ -51,6 +51,7 @@ def main() -> None:
     if args.random is not None:
         axes.axhline(args.random, color="grey", linestyle=":", label="random actions")
     axes.set(xlabel="steps (agent decisions)", ylabel="return of training episodes", title=args.title)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from spl.ablation.statistics import interval
 from spl.plotting.tiles import save
 
 WIDTH, ROW, LEAST = 6.0, 0.42, 4.2  # inches: of a panel, of one variant, of a picture's height
+MOST_ABREAST = 2  # panels, that letters are read at the width of a page
 FIRST_SHARE = 0.2  # of a run is left out of a logarithmic scale, as all variants begin with chance
 
 
@@ -61,9 +62,12 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     from matplotlib.figure import Figure
 
     entries, measure, num_panels = comparison.entries, comparison.measures[0], 1 + len(comparison.panels)
-    height = max(LEAST, 1.6 + ROW * len(entries))
-    figure = Figure(figsize=(WIDTH * num_panels, height), layout="constrained")
-    dots, *others = figure.subplots(1, num_panels, squeeze=False)[0]
+    height, columns = max(LEAST, 1.6 + ROW * len(entries)), min(num_panels, MOST_ABREAST)
+    rows = -(-num_panels // columns)
+    figure = Figure(figsize=(WIDTH * columns, height * rows), layout="constrained")
+    dots, *others = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in others[num_panels - 1 :]:
+        axes.set_axis_off()
     palette = _colors(len(entries))
     values = [list(entry.values(measure).values()) for entry in entries]
     for position, (found, color) in enumerate(zip(values, palette, strict=True)):
@@ -74,7 +78,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     whole = [value for found in values for value in found]
     _finish_dots(dots, [entry.label for entry in entries], whole, 10.0**-measure.digits)
     dots.set_xlabel(measure.axis)
-    for axes, panel in zip(others, comparison.panels, strict=True):
+    for axes, panel in zip(others, comparison.panels, strict=False):
         _draw_panel(axes, panel, entries, palette)
     done, total = comparison.num_finished, comparison.num_cells
     if done < total:
