@@ -46,6 +46,14 @@ def test_attention_goes_into_a_network_and_is_pictured(tmp_path, monkeypatch, ca
     assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_command_is_named_in_readme_and_gallery():
+    gallery = (ROOT / "docs" / "gallery.md").read_text()
+    names = [f"spl {' '.join(words)}" for words in cli.COMMANDS]
+    assert len(names) >= 26
+    for page in (README, gallery):
+        assert [name for name in names if not re.search(rf"{name}\b(?! curriculum)", page)] == []
+
+
 def test_every_preset_that_is_named_exists():
     texts = [README, *(path.read_text() for path in (ROOT / "docs").glob("*.md"))]
     named = re.findall(r"spl (.+?) --config ([\w/.]+)", "\n".join(texts))
