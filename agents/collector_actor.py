@@ -52,6 +52,9 @@ class CollectorActor:
         self._version: Any = None  # of the weights it has
         self._envs: VectorisedEnv | None = None
 
+    def up(self) -> None:
+        """Return once the process is there."""
+
     def look(self) -> Machine:
         """Return where it runs, after making an environment there."""
         failure = None
@@ -61,7 +64,7 @@ class CollectorActor:
             failure = str(error) or type(error).__name__
         return Machine(platform.node(), os.getpid(), __version__, failure)
 
-    def begin(self, life: int, seeding: int, place: dict[str, Any] | None) -> Machine:
+    def begin(self, life: int, seeding: int, place: dict[str, Any] | None) -> None:
         """Begin with new environments, or from where a collector stood.
 
         Args:
@@ -98,7 +101,6 @@ class CollectorActor:
             agent.generator.bit_generator.state = place["generator"]
             self._faults = [[0, *fault] for fault in self.collector.load_state_dict(place["collector"])]
         self._life = life
-        return Machine(platform.node(), os.getpid(), __version__, None)
 
     def collect(
         self, life: int, weights: Mapping[str, NDArray[Any]], version: Any, step: int, num_steps: int

@@ -22,7 +22,7 @@ from spl.runs.cluster import cluster, own_cluster
 from spl.runs.threads import allowed_cores
 
 LOOK_S, PLACE_S = 20.0, 600.0  # in which all collectors should have started, and one at least must have
-RETRIES = 5  # of what only looks or begins
+RETRIES = 5  # of a look
 STORE_BYTES = 2**30  # of Ray's on this machine: two chunks of each collector, and weights, are a part of it
 
 

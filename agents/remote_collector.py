@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from spl.agents.chunks import Chunk
-from spl.agents.collector_crew import RETRIES, summary_of
+from spl.agents.collector_crew import summary_of
 from spl.agents.loop import RECENT_EPISODES, Episode
 from spl.config.errors import RunError
 
@@ -63,7 +63,8 @@ class Remote:
         self.is_sent = False  # whether it has begun, and works on what it is asked
         self._life = self._seeding = 0
         self._place: dict[str, Any] | None = None  # after its last chunk that came
-        self._begun: Any = None  # Ray's reference, until it has begun
+        self._up: Any = None  # Ray's reference, until its process is there
+        self._begun: Any = None  # then, until it has begun
         self._answers: deque[Any] = deque()  # Ray's references, of what is asked
         self._is_started = False
         self._recent: deque[tuple[float, int]] = deque(
@@ -80,8 +81,7 @@ class Remote:
         self._life += 1
         self._answers.clear()
         self.is_sent = False
-        begin = self._actor.begin.options(max_task_retries=RETRIES)
-        self._begun = begin.remote(self._life, self._seeding, self._place)
+        self._up = self._actor.up.options(max_task_retries=-1).remote()  # waits for a machine, too
 
     def ask(self, asked: Asked) -> None:
         """Ask for a chunk."""
@@ -96,8 +96,8 @@ class Remote:
     @property
     def awaited(self) -> Any:
         """Ray's reference of what comes next; None where nothing is asked."""
-        if self._begun is not None:
-            return self._begun
+        if self._up is not None or self._begun is not None:
+            return self._begun if self._up is None else self._up
         return self._answers[0] if self._answers else None
 
     @staticmethod
@@ -123,6 +123,10 @@ class Remote:
         except self._ray.exceptions.RayError as error:
             self._die(cause_of(error))
             return False
+        if self._up is not None:
+            self._up = None
+            self._begun = self._actor.begin.remote(self._life, self._seeding, self._place)
+            return False
         if self._begun is not None:
             self._begun, self.is_sent = None, True
             for asked in self.asked:
@@ -140,7 +144,8 @@ class Remote:
     def _die(self, why: str, *, is_cured: bool = True) -> None:
         """Await nothing more of it until it begins again."""
         self.death, self._is_cured = why, is_cured
-        self._begun, self.is_sent = None, False
+        self._up = self._begun = None
+        self.is_sent = False
         self._answers.clear()
         self.restarts += 1
         self.deaths_in_a_row += 1

@@ -85,6 +85,9 @@ class Sender:
             episodes=np.zeros((0, 3)), faults=[], news=[], num_steps=num_steps, place=None
         )
 
+    def up(self) -> None:
+        """Be there."""
+
     def begin(self, life: int, seeding: int, place: Any) -> None:
         """Be ready."""
 

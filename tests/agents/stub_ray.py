@@ -52,7 +52,7 @@ class Actor:
                 return getattr(self.it, name)(*(one.value if isinstance(one, Ref) else one for one in args))
 
             ref = Ref(do)
-            self.asked.append((ref, retries > 0))
+            self.asked.append((ref, retries != 0))
             return ref
 
         return SimpleNamespace(

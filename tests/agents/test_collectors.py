@@ -140,13 +140,13 @@ def test_ordered_a_killed_collector_changes_nothing(smoke, stub):
     config = smoke(*TINY, "--ordered", "true")
     stub()
     whole = left_by(train(config)[0].folder)
-    stub(before_wait=killing(6))
+    stub(before_wait=killing(3))
     result, told = train(config)
     found = left_by(result.folder)
-    assert told.count("it goes on after its last chunk") >= 3
+    assert told.count("it goes on after its last chunk") >= 2
     assert found[1:3] == whole[1:3]
     died = [row for row in found[3] if "collector" in row]
-    assert len(died) == told.count(" died (its process died)") >= 3
+    assert len(died) == told.count(" died (its process died)") >= 2
     kept = [
         {key: one for key, one in row.items() if "restarts" not in key} for row in found[3] if row not in died
     ]
@@ -154,13 +154,13 @@ def test_ordered_a_killed_collector_changes_nothing(smoke, stub):
 
 
 def test_a_killed_collector_begins_anew_and_counts_stay_exact(smoke, stub):
-    stub(before_wait=killing(5))
+    stub(before_wait=killing(3))
     result, told = train(smoke(*TINY))
     assert result.step == 123
     memory = ReplayMemory.load(result.folder / "memory", capacity=1200)
     assert num_taken(memory) == 123
     died = told.count("it begins anew, and its open episodes have no end")
-    assert died >= 3
+    assert died >= 2
     last = next(row for row in rows_of(result.folder)[::-1] if "train/n_updates" in row)
     assert sum(last[f"collector/{index}/restarts"] for index in range(3)) == died
     state = checkpoint.load(result.folder / "checkpoints")
