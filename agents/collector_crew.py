@@ -73,7 +73,7 @@ def hire(ray: Any, config: TrainAgentConfig, tell: Callable[[str], None]) -> Cre
     looks = [actor.look.options(max_task_retries=RETRIES).remote() for actor in actors]
     found, _ = ray.wait(looks, num_returns=num, timeout=LOOK_S)
     if not found:
-        tell("collectors no one has started yet: is a core of the cluster free?")
+        tell("collectors none has started yet: is a core of the cluster free?")
         found, _ = ray.wait(looks, num_returns=1, timeout=PLACE_S)
     machines = [_machine(ray, look, config) for look in found]
     if not machines:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ def cluster(address: str | None, modules: Sequence[str] = ()) -> Iterator[Any]:
         yield None
         return
     ray, failed = require("ray", f"--ray {address} needs ray"), list[BaseException]()
+    if _is_closed(address):  # Ray itself would try for a minute
+        raise UsageError(f"--ray {address}: {_refusal(ray, ConnectionError('nothing listens there'))}")
     environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": _paths()}}
     if modules:
         environment["py_modules"] = list(modules)
@@ -81,6 +84,18 @@ def own_cluster(purpose: str, *, num_cpus: int, store_bytes: int) -> Iterator[An
         yield ray
     finally:
         ray.shutdown()
+
+
+def _is_closed(address: str) -> bool:
+    """Whether nothing can be reached at ``HOST:PORT``; False of what is none."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return False
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError):
+        return True
+    return False
 
 
 def _paths() -> str:

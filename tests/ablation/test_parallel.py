@@ -129,8 +129,8 @@ def ray_of(monkeypatch, answer=None):
 
 def test_a_cluster_trains_the_same(tmp_path, monkeypatch, capsys):
     ray = ray_of(monkeypatch)
-    assert cli.main(["train", "agent", *TINY.split(), "--ray", "head:6379"]) == 0
-    assert ray.joined == ["head:6379", "left"]
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 0
+    assert ray.joined == ["auto", "left"]
     (folder,) = (tmp_path / "runs" / "agent").iterdir()
     assert cli.main(["train", "agent", *TINY.split(), "--runs", "turns"]) == 0
     (turns,) = (tmp_path / "turns" / "agent").iterdir()
@@ -151,6 +151,18 @@ def test_a_lost_task_and_a_cluster_that_is_not_there_are_told(tmp_path, monkeypa
     ray.init = refuse
     assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 2
     told = "spl: --ray auto: no Ray answers there (nobody is there); start one with ray start --head"
+    assert told in capsys.readouterr().err
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "127.0.0.1:1"]) == 2
+    assert "--ray 127.0.0.1:1: no Ray answers there (nothing listens there)" in capsys.readouterr().err
+
+    def differ(address, **_):
+        raise RuntimeError(
+            "Version mismatch: started with:\n    Ray: 2.1.0\n    Python: 3.9.1\nThis process:"
+        )
+
+    ray.init, ray.__version__ = differ, "2.60.0"
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 2
+    told = "that cluster has Ray 2.1.0 with Python 3.9.1, and here is Ray 2.60.0: install the same versions"
     assert told in capsys.readouterr().err
     monkeypatch.setattr(cluster, "ANSWER_S", 0.1)
     ray.init = lambda address, **_: time.sleep(0.5)

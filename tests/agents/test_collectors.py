@@ -207,12 +207,12 @@ def test_the_ladder_gives_each_its_epsilon_and_tells_the_lowest_apart(smoke, stu
 
 def test_more_collectors_than_cores_share_them_and_a_cluster_is_joined(smoke, stub):
     ray = stub()
-    _, told = train(smoke(*TINY, "--ray", "head:6379"))
+    _, told = train(smoke(*TINY, "--ray", "auto"))
     assert "3 collectors share 1 core: they wait for each other" in told
     assert ray.options["num_cpus"] == 0
     assert ray.options["max_restarts"] == -1
     assert ray.options["max_task_retries"] == 0
-    assert ray.joined == ["head:6379", "left"]
+    assert ray.joined == ["auto", "left"]
 
 
 def test_several_environments_of_each_collector_have_rings_of_their_own(smoke, stub):
