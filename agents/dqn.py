@@ -15,7 +15,7 @@ from spl.agents.exploration import best_actions
 from spl.agents.history import Stack
 from spl.agents.low_precision import LowPrecision
 from spl.agents.network import MultimodalQNetwork
-from spl.agents.recurrence import answers_along
+from spl.agents.recurrence import Along
 from spl.agents.replay.sequences import Sequences, Steps
 from spl.agents.resets import reset
 from spl.agents.sparsity import Sparsity
@@ -109,12 +109,10 @@ class MultimodalDqn:
         that rates, so that even so no maximum is taken of what is rated.
 
         With decoders what is wrong in both modalities, rebuilt from the view's code, is added
-        ``reconstruction`` times.
+        ``reconstruction`` times. With augmentation all of this is of a batch that was changed at random.
 
-        With augmentation all of this is of a batch that was changed at random.
-
-        With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`).
-        Of `Sequences` it is the mean over the steps that each may learn.
+        With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`). Of
+        `Sequences` each is the mean over the steps that may be learned.
         """
         self._refresh()
         fractions = None
@@ -150,10 +148,12 @@ class MultimodalDqn:
         counting = self.network.counting(batch.present)  # (B, n)
         return losses_of(answers, batch, counting, config=self.config, sizes=self.sizes)
 
-    def _losses_in_sequences(self, batch: Sequences, fractions: None) -> Tensor:
+    def _losses_in_sequences(self, batch: Sequences, *_: None) -> Tensor:
         trained, _, rating = self._networks()
-        answers = answers_along(batch, trained, rating, self.config)
-        return batch.means(self._whole(answers, batch.steps(self.config.burn_in)))
+        along, steps = Along.of(batch, trained, rating, self.config), batch.steps(self.config.burn_in)
+        whole = batch.means(self._whole(along.answers(), steps))
+        has_both = steps.present.all(dim=1)  # (B L,)
+        return torch.cat([whole, *(batch.means(has_both * losses) for losses in along.alone(self.sizes))])
 
     def _losses_in_views(
         self, batch: Batch, fractions: tuple[Tensor, Tensor] | None, soon: Following | None

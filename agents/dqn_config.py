@@ -199,14 +199,14 @@ class DqnConfig:
         for name, value, needed in (
             ("head", head, "quantile"),
             ("fusion", self.fusion, "joint"),  # the only one with a code to remember
-            ("thirds", "none" if self.thirds == "auto" else self.thirds, "none"),
+            ("reconstruction", self.reconstruction, 0),
             ("compile", self.compile, False),
             *((name, getattr(self, name), 0) for name in AUGMENTED),
         ):
             if value != needed:
                 raise ValueError(
-                    f"recurrent={self.recurrent} keeps one state, of all that is seen and heard, and "
-                    f"unrolls it step by step, which {name}={value} does not fit: "
+                    f"recurrent={self.recurrent} learns sequences step by step, which {name}={value} "
+                    "does not fit: "
                     f"set --agent.{name} {str(needed).lower()}"
                 )
 
@@ -247,8 +247,6 @@ class DqnConfig:
         """
         if self.thirds == "none":
             return "agent.thirds=none"
-        if self.is_recurrent:
-            return f"agent.recurrent={self.recurrent} remembers what all modalities told, in one state"
         lacking = [name for name, has in (("video", spec.has_video), ("audio", spec.has_audio)) if not has]
         if lacking and self.thirds == "asymmetric":
             raise ValueError(

@@ -53,10 +53,10 @@ class LowPrecision:
         views: Views = self._cast("views", *inputs)
         return views
 
-    def unrolled(self, *inputs: Tensor) -> Tensor:
+    def unrolled(self, *inputs: Tensor) -> Views:
         """Return the Q-values along sequences, likewise."""
-        values: Tensor = self._cast("unrolled", *inputs)
-        return values
+        views: Views = self._cast("unrolled", *inputs)
+        return views
 
     def _cast(self, method: str, *inputs: Tensor) -> Any:
         encoder: Any = self._masters.encoder

@@ -24,7 +24,7 @@ class MultimodalQNetwork(nn.Module):
     Heads are dueling or not, or what ``make_head`` makes.
     With ``has_thirds`` two privileged heads beside them read the joint code; acting needs them not.
     A state vector joins at the joint code in every view: thirds hide an eye or an ear, never a joint angle.
-    A recurrent one has a gated recurrent unit behind the joint code, and its head reads the unit's state.
+    A recurrent one has a gated recurrent unit behind the joint code, and its heads read the unit's state.
 
     Args:
         encoder: of the two streams; a fusion that does not read its joint code leaves that out.
@@ -80,10 +80,8 @@ class MultimodalQNetwork(nn.Module):
                 "the state out with --env.state_keys none"
             )
         self.state = StateStream(num_state, state_features, encoder.features) if num_state else None
-        if is_recurrent and (has_thirds or not HEADS[fusion].reads_code):
-            raise ValueError(
-                "a recurrent network reads one joint code: set thirds to none and fusion to joint"
-            )
+        if is_recurrent and not HEADS[fusion].reads_code:
+            raise ValueError("a recurrent network reads one joint code: set fusion to joint")
         self.recurrent = recurrent_unit(encoder.features) if is_recurrent else None
 
     def beside(self, state: Tensor | None) -> Tensor | None:
@@ -170,8 +168,11 @@ class MultimodalQNetwork(nn.Module):
         recurrent: Tensor,
         is_there: Tensor,
         burn_in: Tensor,
-    ) -> Tensor:
-        """Return the head's ``(B, W - burn_in, A)``, or ``(B, W - burn_in, A, N)``, along sequences.
+    ) -> Views:
+        """Return the heads' ``(B, W - burn_in, A)``, or ``(B, W - burn_in, A, N)``, along sequences.
+
+        Of a network that has thirds in every view, each with a recurrent state of its own. Those of a modality
+        alone begin at 0, for what was played with all of them has none of theirs.
 
         Args:
             video, audio, present, state: of ``(B, W)`` steps.
@@ -182,21 +183,22 @@ class MultimodalQNetwork(nn.Module):
         Source: Kapturowski et al. (2019), Recurrent experience replay in distributed reinforcement learning.
         """
         B, W = is_there.shape
-        cut, states = int(burn_in), list[Tensor]()
+        cut, num_views = int(burn_in), 1 if self.privileged is None else 3
+        reached = torch.cat([recurrent, recurrent.new_zeros((num_views - 1) * B, recurrent.shape[1])])
+        there, states = is_there.repeat(num_views, 1), list[Tensor]()
         for first, stop in ((0, cut), (cut, W)):
             if first == stop:
                 continue
             states = []
             with torch.set_grad_enabled(torch.is_grad_enabled() and stop == W):
                 inputs = [one[:, first:stop].flatten(0, 1) for one in (video, audio, present, state)]
-                streams = self.encoder.streams(*inputs[:3])
-                codes = self.encoder.code(streams, inputs[2], self.beside(inputs[3]))
-                for step, code in enumerate(codes.view(B, stop - first, -1).unbind(1), start=first):
-                    after = self._remember(code, recurrent)
-                    recurrent = torch.where(is_there[:, step, None], after, recurrent)  # (B, R)
-                    states.append(recurrent)
-        values: Tensor = self.heads[0](torch.stack(states, dim=1).flatten(0, 1))  # (B (W - burn_in), A)
-        return values.view(B, W - cut, *values.shape[1:])
+                codes = torch.cat(self._codes(*inputs)).view(num_views * B, stop - first, -1)
+                for step, code in enumerate(codes.unbind(1), start=first):
+                    after = self._remember(code, reached)
+                    reached = torch.where(there[:, step, None], after, reached)  # (V B, R)
+                    states.append(reached)
+        whole, *alone = torch.stack(states, dim=1).flatten(0, 1).chunk(num_views)  # (B (W - burn_in), R) each
+        return self._views_of((whole, *alone), None).mapped(lambda one: one.view(B, -1, *one.shape[1:]))
 
     def counting(self, present: Tensor) -> Tensor:
         """Return ``(B, n)``, by which the loss of each of :meth:`values` counts."""
@@ -219,16 +221,22 @@ class MultimodalQNetwork(nn.Module):
             fractions: of the whole view, as of :meth:`values`.
             has_alone: whether those of each modality alone are asked for.
         """
-        assert self.privileged is not None
-        features = self.encoder.ungated(video, audio)
-        beside = self.beside(state)
-        flags = [present, *(only(present, stream) for stream in ((VIDEO, AUDIO) if has_alone else ()))]
-        codes = tuple(
-            self.encoder.code(self.encoder.gated(features, one), one, beside) for one in flags
-        )  # (B, D) each
+        return self._views_of(self._codes(video, audio, present, state, has_alone=has_alone), fractions)
+
+    def _codes(
+        self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor | None, *, has_alone: bool = True
+    ) -> tuple[Tensor, ...]:
+        """Return the joint code ``(B, D)`` of each view, by one pass of the streams."""
+        streams = (VIDEO, AUDIO) if has_alone and self.privileged is not None else ()
+        features, beside = self.encoder.ungated(video, audio), self.beside(state)
+        flags = [present, *(only(present, stream) for stream in streams)]
+        return tuple(self.encoder.code(self.encoder.gated(features, one), one, beside) for one in flags)
+
+    def _views_of(self, codes: tuple[Tensor, ...], fractions: Tensor | None) -> Views:
+        """Return what the heads make of the code, or recurrent state, of each view."""
         whole = self.heads.of(0, codes[0], fractions)
-        alone = [acted_on(self.heads.of(0, code), self.risk) for code in codes[1:]]
-        return Views(whole, tuple(alone), tuple(head(codes[0]) for head in self.privileged), codes)
+        alone = tuple(acted_on(self.heads.of(0, code), self.risk) for code in codes[1:])
+        return Views(whole, alone, tuple(head(codes[0]) for head in self.privileged or ()), codes)
 
     def forward(
         self,

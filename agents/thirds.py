@@ -3,6 +3,7 @@
 The formulas are here; the networks that they are about are in `spl.agents.dqn`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,10 +23,14 @@ class Views(NamedTuple):
     full: tuple[Tensor, ...]  # Q_v^full(s, .), privileged: the value of acting by v alone
     codes: tuple[Tensor, ...] = ()  # (B, D), whole and of each of `alone`, of which the Q-values are made
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Views":
+        """Return what a function makes of each."""
+        alone, full, codes = (tuple(map(change, each)) for each in self[1:])
+        return Views(change(self.whole), alone, full, codes)
+
     def part(self, start: int, stop: int) -> "Views":
         """Return those of the states ``start..stop``."""
-        alone, full, codes = (tuple(one[start:stop] for one in each) for each in self[1:])
-        return Views(self.whole[start:stop], alone, full, codes)
+        return self.mapped(lambda one: one[start:stop])
 
 
 def asymmetric(

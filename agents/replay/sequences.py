@@ -38,6 +38,8 @@ class Sequences(NamedTuple):
     action: Tensor  # (B, L) int64, or (B, L, J)
     reward: Tensor  # (B, L) float32, over m <= n_step steps
     discount: Tensor  # (B, L) float32: gamma^m, or 0 where the task terminated
+    reward_soon: Tensor  # (B, L) float32, of one step
+    discount_soon: Tensor  # (B, L) float32: gamma, or 0 likewise
     ahead: Tensor  # (B, L) int64: m, the distance to the step that the target is made of
     is_learned: Tensor  # (B, L) bool; one of them at least
 

@@ -94,6 +94,8 @@ class Windows:
             action=torch.from_numpy(np.maximum(flat.action[acted], 0).astype(np.int64)),  # none yet: any
             reward=torch.from_numpy(reward.reshape(acted.shape)),
             discount=torch.from_numpy(discount.reshape(acted.shape)),
+            reward_soon=torch.from_numpy(flat.reward[acted]),
+            discount_soon=torch.from_numpy(self._discount(acted)),
             ahead=torch.from_numpy(ahead.reshape(acted.shape)),
             is_learned=torch.from_numpy(is_learned),
         )

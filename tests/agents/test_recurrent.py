@@ -25,10 +25,12 @@ from spl.agents.history import Stack
 from spl.agents.network import MultimodalQNetwork, recurrent_unit
 from spl.agents.playing import play, policy_of
 from spl.agents.portable import Portable
+from spl.agents.quantiles import acted_on
 from spl.agents.replay.sequences import Sequences
 from spl.agents.rollout import AGAIN, Player
 from spl.agents.sureness import played_choices
 from spl.agents.targets import Answers
+from spl.agents.thirds import Views, asymmetric, only
 from spl.agents.train import train_agent
 from spl.agents.trained import load
 from spl.config import parse as config
@@ -36,7 +38,7 @@ from spl.config.errors import UsageError
 from spl.envs.filmed import make_filmed
 from spl.envs.registry import make_env
 from spl.envs.resumable import reset_seed
-from spl.records import VIDEO
+from spl.records import AUDIO, VIDEO
 from tests.agents.test_thirds import TinyEncoder
 from tests.agents.test_train import quiet, rows_of, state_of
 
@@ -59,23 +61,28 @@ class Table(TinyEncoder):
         return self.table[video[:, -1, 0, 0, 0].long()], audio
 
     def gated(self, features: tuple[Tensor, Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
-        return features
+        return features[0] * present[:, :1], features[1]
 
     def code(self, streams: tuple[Tensor, Tensor], present: Tensor, beside: None) -> Tensor:
         return streams[0]
 
 
-def half(scale: float = 1.0) -> MultimodalQNetwork:
-    """Return a network whose state after a step, and so its values, are ``(tanh(code) + state) / 2``."""
-    network = MultimodalQNetwork(Table(), (2,), dueling=False, fusion="joint", is_recurrent=True)  # type: ignore[arg-type]
+def half(scale: float = 1.0, full: tuple[float, ...] = ()) -> MultimodalQNetwork:
+    """Return a network whose state after a step is ``(tanh(code) + state) / 2``, its values ``scale`` of it.
+
+    With thirds those of the privileged heads are ``full`` of it.
+    """
+    words: Any = {"dueling": False, "fusion": "joint", "has_thirds": bool(full)}
+    network = MultimodalQNetwork(Table(), (2,), is_recurrent=True, **words)  # type: ignore[arg-type]
     assert network.recurrent is not None
     with torch.no_grad():
         for weight in network.recurrent.parameters():
             weight.zero_()
         network.recurrent.weight_ih[4:] = torch.eye(2)  # of the candidate; both gates are 1/2
         network.encoder.table[:, 0] = torch.atanh(torch.arange(10.0) / 10)  # type: ignore[union-attr]
-        network.heads[0].advantage.weight.copy_(scale * torch.eye(2))
-        network.heads[0].advantage.bias.zero_()
+        for head, factor in zip([network.heads[0], *(network.privileged or ())], (scale, *full), strict=True):
+            head.advantage.weight.copy_(factor * torch.eye(2))
+            head.advantage.bias.zero_()
     return network
 
 
@@ -103,6 +110,8 @@ def sequence(
         action=torch.zeros(1, L, dtype=torch.int64),
         reward=torch.ones(1, L),
         discount=torch.full((1, L), 0.5),
+        reward_soon=torch.ones(1, L),
+        discount_soon=torch.full((1, L), 0.5),
         ahead=torch.full((1, L), ahead),
         is_learned=is_there[:, burn_in : burn_in + L],
     )
@@ -130,6 +139,21 @@ def test_a_target_two_steps_ahead_by_hand() -> None:
     agent = agent_of(half(), half(scale=2.0), burn_in=0, sequence=1, n_step=2)
     loss = agent.losses(sequence([4, 2, 6], burn_in=0, ahead=2))  # states 0.6, 0.4, 0.5
     assert loss.tolist() == pytest.approx([(1 + 0.5 * 2 * 0.5 - 0.6) ** 2 / 2])
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_thirds_along_a_sequence_by_hand(present: bool) -> None:
+    agent = agent_of(half(full=(1.0, 3.0)), half(2.0, (2.0, 5.0)), burn_in=1, sequence=2, thirds="asymmetric")
+    batch = sequence([4, 2, 6, 5], burn_in=1)
+    batch.present[0, 2, 1] = present  # at the second of both steps that are learned: audio
+    whole, video, audio = agent.losses(batch).tolist()
+    # of video alone 0.2, 0.2, 0.4, 0.45, as it begins at 0; in full 0.4 and 0.5, towards 1 + 0.5 * 2 * 0.5
+    losses = [(1.5 - 0.4) ** 2 + (0.4 - 0.2) ** 2, (1.5 - 0.5) ** 2 + (0.5 - 0.4) ** 2]
+    assert whole == pytest.approx((1.1**2 + 1.0**2) / 2 / 2)
+    assert video == pytest.approx((losses[0] + present * losses[1]) / 2 / 2)
+    # of audio alone 0 throughout; in full 3 * 0.4 and 3 * 0.5, towards 1 + 0.5 * 5 * 0.5
+    losses = [(2.25 - 1.2) ** 2 + 1.2**2, (2.25 - 1.5) ** 2 + 1.5**2]
+    assert audio == pytest.approx((losses[0] + present * losses[1]) / 2 / 2)
 
 
 def test_steps_that_are_not_there_leave_the_stored_state_alone_and_count_nothing() -> None:
@@ -162,40 +186,46 @@ def test_losses_are_those_of_the_steps_as_they_are_played(smoke: Callable[..., A
     with torch.no_grad():
         for weight in agent.target.parameters():
             weight.mul_(0.9)
-    stored = memory.fields.recurrent[:, 0]
-    places = np.array([9, 3])
-    generator = np.random.default_rng(5)
+    stored = torch.from_numpy(memory.fields.recurrent[:, 0])
+    places, networks = np.array([9, 3]), (agent.network, agent.target)
     assert agent.unroll is not None
-    batch = memory.sequences_at(places, generator, agent.unroll)
-    losses = agent.losses(batch)
+    losses = agent.losses(memory.sequences_at(places, np.random.default_rng(5), agent.unroll)).view(3, 2)
     for row in range(2):
         first = int(np.random.default_rng(5).integers(4, size=(2, 1))[row, 0])
         learned = [at for at in range(places[row] - first, places[row] - first + 4) if at >= 0]
         start = max(0, learned[0] - config.burn_in)
-        found = [
-            stepwise(network, memory, stored[start], range(start, learned[-1] + config.n_step + 1))
-            for network in (agent.network, agent.target)
-        ]
+        steps = range(start, learned[-1] + config.n_step + 1)
+        found = [stepwise(network, memory, stored[start], steps) for network in networks]
         expected = []
-        for at in learned:
-            transition = memory.at(np.array([at]))
-            chosen = found[0 if config.double else 1]
-            after = at + config.n_step - start
-            answers = Answers([found[0][at - start]], [found[1][after]], [chosen[after]])
-            expected.append(float(agent._whole(answers, transition)))
-        assert losses[row].item() == pytest.approx(np.mean(expected), rel=1e-5)
+        for at in (np.array([one]) for one in learned):
+            now, far, near = (int(at[0]) - start + distance for distance in (0, config.n_step, 1))
+            choosing = found[0 if config.double else 1]
+            whole = [found[0][now].whole], [found[1][far].whole], [choosing[far].whole]
+            reward, discount, *_ = memory.one_ahead(at) or memory.at(at).following
+            alone = asymmetric(
+                *(found[0][now], found[1][near], choosing[near]),
+                *(memory.at(at).action, reward, discount),
+                sizes=agent.sizes,
+                huber=config.huber,
+            )
+            expected.append([float(one) for one in (agent._whole(Answers(*whole), memory.at(at)), *alone)])
+        assert losses[:, row].tolist() == pytest.approx(np.mean(expected, axis=0).tolist(), rel=1e-5)
 
 
-def stepwise(network: MultimodalQNetwork, memory: Any, recurrent: np.ndarray, steps: range) -> list[Tensor]:
-    """Return the values ``(1, A)``, or quantiles, at each step of an episode, from a stored state on."""
+def stepwise(network: MultimodalQNetwork, memory: Any, stored: Tensor, steps: range) -> list[Views]:
+    """Return what a network says in every view at each step of an episode, from a stored state on."""
     assert network.recurrent is not None
-    state, values = torch.from_numpy(recurrent.copy())[None], []
+    assert network.privileged is not None
+    states, views = [stored[None], *torch.zeros(2, 1, len(stored))], []
     for at in steps:
         one = memory.at(np.array([at]))
-        streams = network.encoder.streams(one.video, one.audio, one.present)
-        state = network.recurrent(network.encoder.code(streams, one.present), state)
-        values.append(network.heads[0](state).detach())
-    return values
+        for view, flags in enumerate((one.present, only(one.present, VIDEO), only(one.present, AUDIO))):
+            code = network.encoder.code(network.encoder.streams(one.video, one.audio, flags), flags)
+            states[view] = network.recurrent(code, states[view]).detach()
+        alone = tuple(acted_on(network.heads[0](state), network.risk) for state in states[1:])
+        full = tuple(head(states[0]) for head in network.privileged)
+        views.append(Views(network.heads[0](states[0]), alone, full))
+    return [one.mapped(Tensor.detach) for one in views]
 
 
 def parts_after(config: TrainAgentConfig, num_steps: int) -> Parts:
@@ -381,7 +411,14 @@ def test_the_memory_keeps_the_state_before_each_step(smoke: Callable[..., Any]) 
 
 
 def test_dropout_can_hide_a_modality_for_a_whole_episode_and_in_replay(smoke: Callable[..., Any]) -> None:
-    words = ("--agent.modality_dropout", "0.5", "--agent.modality_dropout_steps", "1e6")
+    words = (
+        "--agent.modality_dropout",
+        "0.5",
+        "--agent.modality_dropout_steps",
+        "1e6",
+        "--agent.thirds",
+        "none",
+    )
     parts = parts_after(smoke(*SMALL, *words, "--env.kwargs.num_rounds", "5"), 60)
     present = parts.memory.fields.present[:72, 0].reshape(12, 6, 2)
     assert (present == present[:, :1]).all()
@@ -415,7 +452,7 @@ def test_a_run_stopped_in_mid_episode_goes_on_to_the_bit(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"thirds": "asymmetric"}, "thirds=asymmetric does not fit: set --agent.thirds none"),
+        ({"reconstruction": 1}, "reconstruction=1 does not fit: set --agent.reconstruction 0"),
         ({"fusion": "mdqn", "dueling": False}, "fusion=mdqn does not fit: set --agent.fusion joint"),
         ({"head": "implicit"}, "head=implicit does not fit: set --agent.head quantile"),
         ({"compile": True}, "compile=True does not fit: set --agent.compile false"),
@@ -434,13 +471,6 @@ def test_a_curriculum_over_transitions_is_refused_and_leaves_no_folder(smoke, tm
     ):
         train_agent(smoke(*SMALL, "--curriculum.name", "prioritized"), console=quiet())
     assert not (tmp_path / "runs").exists()
-
-
-def test_thirds_are_off_by_themselves_and_the_reason_is_told(run: Path) -> None:
-    described = read_run(run)
-    assert described.agent.thirds == "auto"
-    reason = described.agent.no_thirds(make_env(described.env).spec_of_streams)
-    assert reason == "agent.recurrent=gru remembers what all modalities told, in one state"
 
 
 @pytest.mark.slow
