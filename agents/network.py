@@ -171,8 +171,8 @@ class MultimodalQNetwork(nn.Module):
     ) -> Views:
         """Return the heads' ``(B, W - burn_in, A)``, or ``(B, W - burn_in, A, N)``, along sequences.
 
-        Of a network that has thirds in every view, each with a recurrent state of its own. Those of a modality
-        alone begin at 0, for what was played with all of them has none of theirs.
+        Of a network that has thirds in every view, each with a recurrent state of its own. Those of a
+        modality alone begin at 0, for what was played with all of them has none of theirs.
 
         Args:
             video, audio, present, state: of ``(B, W)`` steps.
@@ -198,7 +198,8 @@ class MultimodalQNetwork(nn.Module):
                     reached = torch.where(there[:, step, None], after, reached)  # (V B, R)
                     states.append(reached)
         whole, *alone = torch.stack(states, dim=1).flatten(0, 1).chunk(num_views)  # (B (W - burn_in), R) each
-        return self._views_of((whole, *alone), None).mapped(lambda one: one.view(B, -1, *one.shape[1:]))
+        views = self._views_of((whole, *alone), None)._replace(codes=())
+        return views.mapped(lambda one: one.view(B, -1, *one.shape[1:]))
 
     def counting(self, present: Tensor) -> Tensor:
         """Return ``(B, n)``, by which the loss of each of :meth:`values` counts."""

@@ -43,7 +43,9 @@ class Along(NamedTuple):
         return Answers([self._now(self.values).whole], [rates.whole], [chosen.whole], before)
 
     def alone(self, sizes: Sizes) -> list[Tensor]:
-        """Return the loss of each of these steps as one modality alone, ``(B L,)`` each; none without thirds."""
+        """Return the loss of each of these steps as one modality alone, ``(B L,)`` each; [] without thirds."""
+        if not self.values.alone:
+            return []
         batch, nearest = self.batch, torch.ones_like(self.batch.ahead)
         rates = self._ahead(self.rates, nearest)
         chosen = self._ahead(self.values, nearest).mapped(Tensor.detach) if self.config.double else rates
