@@ -43,7 +43,7 @@ class Along(NamedTuple):
         return Answers([self._now(self.values).whole], [rates.whole], [chosen.whole], before)
 
     def alone(self, sizes: Sizes) -> list[Tensor]:
-        """Return the loss of each of these steps as one modality alone, ``(B L,)`` each; [] without thirds."""
+        """Return the loss of each of these steps as one modality alone, ``(B L,)``; without thirds []."""
         if not self.values.alone:
             return []
         batch, nearest = self.batch, torch.ones_like(self.batch.ahead)
