@@ -66,6 +66,7 @@ class Collectors:
         self._come: deque[Remote] = deque()  # that have chunks, the first to come first
         self._taking: tuple[Remote, Asked, Chunk] | None = None  # whose steps are taken in
         self._step = 0  # of that chunk
+        self._age = 0  # of the weights of the newest steps
         self._lost: list[str] = []
 
     def epsilon_at(self, step: int) -> float:
@@ -80,8 +81,6 @@ class Collectors:
     def weights_age(self) -> int:
         """Updates since the weights were sent with which the newest steps were taken."""
         return self._age
-
-    _age = 0
 
     def step(self) -> Collected:
         """Take in a step of one collector's environments; nothing where none comes within `WAIT_S`."""

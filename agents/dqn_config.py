@@ -205,9 +205,8 @@ class DqnConfig:
         ):
             if value != needed:
                 raise ValueError(
-                    f"recurrent={self.recurrent} learns sequences step by step, which {name}={value} "
-                    "does not fit: "
-                    f"set --agent.{name} {str(needed).lower()}"
+                    f"recurrent={self.recurrent} learns sequences step by step, which {name}={value} does "
+                    f"not fit: set --agent.{name} {str(needed).lower()}"
                 )
 
     @property

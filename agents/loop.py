@@ -277,7 +277,7 @@ def learn(
             progress.replays_due -= 1
         places, later = np.split(progress.drawn, [config.batch_size])
         batch = curriculum.batch(places).to(device)
-        needs_soon = agent.has_thirds and isinstance(batch, Batch)  # sequences have it
+        needs_soon = agent.has_thirds and agent.unroll is None  # sequences have it
         soon = memory.one_ahead(places) if needs_soon else None
         soon = None if soon is None else soon.to(device)
         losses = agent.losses(batch, soon)  # (V B,)

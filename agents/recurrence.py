@@ -37,33 +37,33 @@ class Along(NamedTuple):
 
     def answers(self) -> Answers:
         """Return the answers at each step that may be learned, ``(B L, A)``, or of quantiles."""
-        rates, ahead = self._ahead(self.rates, self.batch.ahead), self.batch.ahead
-        chosen = self._ahead(self.values, ahead).mapped(Tensor.detach) if self.config.double else rates
-        before = [self._now(self.rates).whole] if self.config.munchausen else None
-        return Answers([self._now(self.values).whole], [rates.whole], [chosen.whole], before)
+        ahead, values = self.batch.ahead, self.values.whole.detach()
+        rated = self._ahead(self.rates.whole, ahead)
+        chosen = self._ahead(values, ahead) if self.config.double else rated
+        before = [self._steps(self.rates.whole, 0)] if self.config.munchausen else None
+        return Answers([self._steps(self.values.whole, 0)], [rated], [chosen], before)
 
     def alone(self, sizes: Sizes) -> list[Tensor]:
         """Return the loss of each of these steps as one modality alone, ``(B L,)``; without thirds []."""
         if not self.values.alone:
             return []
-        batch, nearest = self.batch, torch.ones_like(self.batch.ahead)
-        rates = self._ahead(self.rates, nearest)
-        chosen = self._ahead(self.values, nearest).mapped(Tensor.detach) if self.config.double else rates
-        numbers = batch.action, batch.reward_soon, batch.discount_soon
+        now = self.values.mapped(lambda one: self._steps(one, 0))
+        rates = self.rates.mapped(lambda one: self._steps(one, 1))
+        chosen = self.values.mapped(lambda one: self._steps(one.detach(), 1)) if self.config.double else rates
+        numbers = self.batch.action, self.batch.reward_soon, self.batch.discount_soon
         return asymmetric(
-            *(self._now(self.values), rates, chosen),
+            *(now, rates, chosen),
             *(one.flatten(0, 1) for one in numbers),
             sizes=sizes,
             huber=self.config.huber,
         )
 
-    def _now(self, views: Views) -> Views:
-        """Return those of the ``B L`` steps."""
-        return views.mapped(lambda one: one[:, : self.batch.ahead.shape[1]].flatten(0, 1))
+    def _steps(self, values: Tensor, first: int) -> Tensor:
+        """Return those of the ``B L`` steps, or of as many that begin ``first`` steps later."""
+        return values[:, first : first + self.batch.ahead.shape[1]].flatten(0, 1)
 
-    def _ahead(self, views: Views, distance: Tensor) -> Views:
+    def _ahead(self, values: Tensor, distance: Tensor) -> Tensor:
         """Return those of the steps ``distance (B, L)`` ahead of them."""
         rows, num_learned = distance.shape
         places = torch.arange(num_learned, device=distance.device) + distance  # (B, L)
-        at = torch.arange(rows, device=distance.device)[:, None], places
-        return views.mapped(lambda one: one[at].flatten(0, 1))
+        return values[torch.arange(rows, device=distance.device)[:, None], places].flatten(0, 1)
