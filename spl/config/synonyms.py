@@ -57,12 +57,15 @@ _CALLED = (
     ("env_kwargs", "env.kwargs"),
     ("step timesteps total_timesteps n_timesteps num_timesteps total_steps max_steps train_steps num_frames "
      "total_frames iterations num_iterations max_iters", "num_steps recipe.epochs duration_s"),
-    ("episodes episode n_episodes n_eval_episodes num_eval_episodes eval_episodes max_episodes",
-     "num_episodes num_steps"),
+    ("episodes episode n_episodes max_episodes", "num_episodes num_steps"),
+    ("n_eval_episodes num_eval_episodes eval_episodes", "num_episodes evaluate_episodes"),
+    ("eval_freq eval_frequency eval_interval eval_every", "evaluate_every_steps"),
+    ("trials n_trials", "num_trials"),
     ("seeds n_seeds num_runs runs_per_variant repeats", "num_seeds seeds seed"),
     ("random_seed random_state rng", "seed seeds"),
     ("gpu gpus cuda use_cuda cpu accelerator device_id", "device"),
-    ("output output_dir output_path out_dir outdir save save_path save_dir dest file filename o", "out runs"),
+    ("out output output_dir output_folder output_path out_dir outdir save save_path save_dir save_folder "
+     "model_dir results_dir work_dir dest file filename o", "out runs"),
     ("log_dir logdir run_dir name run_name exp_name experiment experiment_name project", "runs out"),
     ("workers worker n_workers num_workers", "data.num_workers num_envs data.videos.num_workers"),
     ("n_jobs jobs max_workers processes num_processes concurrency", "parallel data.num_workers num_envs"),
@@ -87,8 +90,8 @@ _CALLED = (
     ("pretrained_model weights init_from", "pretrained.run model.weights resume checkpoint"),
     ("run model_path policy", "agent pretrained.run"),
     ("dataset data_name", "data.name data.paths"),
-    ("data_dir data_path data_root dataset_dir dataset_path root path folder dir directory input",
-     "data.root data.paths out"),
+    ("data_dir data_path data_root dataset_dir dataset_path root path input", "data.root data.paths out"),
+    ("folder dir directory", "data.root data.paths out runs"),
     ("videos video films movies clips", "data.paths"),
     ("arch architecture network net backbone", "model model.name encoder.video_stream"),
     ("size img_size imgsz resolution input_size", "image_size video_size"),
@@ -107,7 +110,8 @@ _CALLED = (
     ("sense senses modality", "modalities curriculum.modality"),
     ("target_layer layer", "layers"),
     ("cam", "method"),
-    ("wandb use_wandb wandb_project mlflow tensorboard tensorboard_log tracker report_to logger", "track"),
+    ("wandb use_wandb wandb_project wandb_project_name mlflow tensorboard tensorboard_log tracker report_to "
+     "logger", "track"),
 )  # fmt: skip
 CALLED = {word: tuple(meant.split()) for words, meant in _CALLED for word in words.split()}
 MAIN = ("", "env", "agent", "recipe", "loop", "data", "model", "memory")  # sections, the likeliest first

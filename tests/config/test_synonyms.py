@@ -26,7 +26,15 @@ HINTS = {  # command and what is typed -> what the sentence asks
     "train agent --episodes 3": "--num_steps",
     "train agent --gpu 0": "--device",
     "train agent --cuda": "--device",
+    "train agent --out x": "--runs",
     "train agent --output x": "--runs",
+    "train agent --save_folder x": "--runs",
+    "train agent --log_dir x": "--runs",
+    "train agent --logdir x": "--runs",
+    "train agent --folder x": "--runs",
+    "train agent --n_envs 4": "--num_envs",
+    "train agent --eval_freq 4": "--evaluate_every_steps",
+    "train agent --n_eval_episodes 4": "--evaluate_episodes",
     "train agent --workers 3": "--num_envs",
     "train agent --gamma 0.9": "--agent.gamma",
     "train agent --buffer_size 3": "--memory.capacity",
@@ -39,6 +47,7 @@ HINTS = {  # command and what is typed -> what the sentence asks
     "train agent --cfg x": "--config",
     "train agent --wandb true": "--track",
     "train classifier --epochs 3": "--recipe.epochs",
+    "train classifier --out x": "--runs",
     "train classifier --lr 3": "--recipe.learning_rate",
     "train classifier --workers 3": "--data.num_workers",
     "train classifier --gamma 0.1": "--recipe.factor",
@@ -55,6 +64,10 @@ HINTS = {  # command and what is typed -> what the sentence asks
     "film x --senses video": "--modalities",
     "record --steps 3": "--num_steps",
     "record --output x": "--out",
+    "record --save_folder x": "--out",
+    "bench --logdir x": "--out",
+    "search agent --space y --n_trials 3": "--num_trials",
+    "search agent --space y --eval_episodes 3": "--num_episodes",
     "check env x --capacity 3": "--memory.capacity",
     "models --models resnet20": "--model",
 }
@@ -67,6 +80,15 @@ def test_a_word_of_others_leads_to_the_option_that_is_meant(
     assert cli.main(typed.split()) == 2
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.endswith(f"(did you mean {HINTS[typed]}?)")
+
+
+@pytest.mark.parametrize("typed", ["evaluate agent x --out y", "film x --lr 3", "export agent x --n_envs 3"])
+def test_a_word_of_others_leads_nowhere_where_a_command_has_no_such_option(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(typed.split()) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.endswith("(see --help)")
 
 
 def test_hyphens_stand_for_underscores_in_all_names(tmp_path: Path) -> None:
