@@ -18,7 +18,7 @@ from spl.ablation.statistics import check_seeds, read_seeds
 from spl.ablation.tables import by_measure, difference, significance, spread, with_interval
 from spl.ablation.varied import Values, changed, check_known, combinations, told, values_of
 from spl.agents import config as run
-from spl.agents.collector_options import COLLECTORS
+from spl.agents.collectors.options import COLLECTORS
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_ablation import PANEL, RETURN, Learner, returns_under

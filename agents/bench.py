@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from spl.agents.bench_measures import measure_loop, measure_parts, measure_return
-from spl.agents.collector_options import COLLECTORS
+from spl.agents.collectors.options import COLLECTORS
 from spl.agents.config import TrainAgentConfig
 from spl.config import parse as configuration
 from spl.config.errors import UsageError

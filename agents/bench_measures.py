@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spl.agents.build import assemble, new_agent, new_memory, open_envs
 from spl.agents.checkpoint import Parts
-from spl.agents.loop import RECENT_EPISODES, Collector, Episode, learn
+from spl.agents.collectors.progress import RECENT_EPISODES, Episode
+from spl.agents.loop import Collector, learn
 from spl.agents.train import train_agent
 from spl.config.errors import RunError
 from spl.envs.actions import as_action

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from spl.agents.checkpoint import Parts, as_saved_now
-from spl.agents.collector_actor import new_collector
-from spl.agents.collector_crew import Crew
-from spl.agents.collectors import Collectors
+from spl.agents.collectors.crew import Crew
+from spl.agents.collectors.intake import Collectors
+from spl.agents.collectors.progress import Progress
 from spl.agents.config import TrainAgentConfig, build_agent, create_run, read_run, slack_of
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
@@ -19,7 +19,8 @@ from spl.agents.encoder_init import PRETRAINING, load_encoder
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_network, check_ram
 from spl.agents.heads import HEADS
-from spl.agents.loop import Collector, Progress
+from spl.agents.loop import Collector
+from spl.agents.player import new_collector
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.throughput import Meter
 from spl.config.errors import UsageError
@@ -98,7 +99,7 @@ def assemble(
         draws, epsilon_at = generator_of(config.seed, "dropout"), config.agent.epsilon_at
         collector = new_collector(config, agent, envs, memory, progress, draws, epsilon_at, see=agent.see)
     else:
-        collector = Collectors(crew, config, agent, envs, memory, progress)
+        collector = Collectors(crew, agent, envs, memory, progress)
     curriculum = ReplayCurriculum(
         config.curriculum,
         agent,

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from spl.agents.collectors import Collectors
+from spl.agents.collectors.intake import Collectors
+from spl.agents.collectors.progress import Progress
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.loop import Collector, Progress
+from spl.agents.loop import Collector
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.throughput import Meter
 from spl.envs.vector import Fault

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from spl.agents.augmentation import Augmentation
-from spl.agents.collector_options import check_collectors
+from spl.agents.collectors.options import check_collectors
 from spl.agents.companions import Companions
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.custom_network import check_two_streams, maker_of

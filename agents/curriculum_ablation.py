@@ -21,14 +21,14 @@ from spl.ablation.curriculum_options import (
 )
 from spl.ablation.curriculum_task import Choice, needs
 from spl.agents import config as run
-from spl.agents.collector_options import COLLECTORS
+from spl.agents.collectors.options import COLLECTORS
+from spl.agents.collectors.progress import RECENT_EPISODES
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.evaluate import EvaluateAgentConfig, load_agent
-from spl.agents.loop import RECENT_EPISODES
 from spl.agents.playing import play, policy_of
 from spl.agents.train import train_agent
 from spl.config.errors import RunError

@@ -4,15 +4,15 @@ Everything that decides what comes next has a state: a run that is saved between
 between two updates, goes on from there to the bit.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.collectors.progress import Collected, Episode, Progress
 from spl.agents.config import LoopConfig
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.exploration import ModalityDropout
@@ -26,24 +26,6 @@ from spl.envs.vector import Arrival, Fault, VectorisedEnv
 from spl.records import NO_STATE, Action, Batch, Following, Observation, Transition
 from spl.training.step import NonFiniteError, descend
 
-RECENT_EPISODES = 100  # over which a run tells its mean return
-
-
-class Episode(NamedTuple):
-    """How one episode went."""
-
-    total: float  # sum of rewards
-    length: int  # steps
-
-
-class Collected(NamedTuple):
-    """What one step of all environments brought."""
-
-    transitions: list[Transition]
-    episodes: list[Episode]  # that ended
-    faults: list[Fault]
-    lost: Sequence[str] = ()  # what happened to collectors that died
-
 
 class NonFiniteBatch(ArithmeticError):
     """The batch whose loss or gradient is not finite; the weights are those before it."""
@@ -53,51 +35,6 @@ class NonFiniteBatch(ArithmeticError):
         self.soon = {} if soon is None else {f"soon_{name}": field for name, field in soon._asdict().items()}
         self.batch = batch
         self.losses = losses
-
-
-class Progress:
-    """Counters of a run, the episodes that ended lately, and what is still to be learned in this phase."""
-
-    def __init__(self) -> None:
-        self.step = 0
-        self.episode = 0  # episodes that ended
-        self.recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
-        self.replays_due = 0  # mini-buffers to draw before collecting goes on
-        self.drawn: NDArray[np.int64]  # places in the memory, drawn and not yet learned
-        self.weights: NDArray[np.float32] | None  # of them; None: all count alike
-        self.forget_drawn()
-
-    def forget_drawn(self) -> None:
-        """Let nothing be drawn and not yet learned."""
-        self.drawn, self.weights = np.zeros(0, np.int64), None
-
-    @property
-    def is_learning(self) -> bool:
-        """Whether something of this phase is still to be learned."""
-        return bool(self.replays_due or self.drawn.size)
-
-    @property
-    def returns(self) -> NDArray[np.float64]:
-        """Returns of the recent episodes, ``(E,)``, oldest first."""
-        return np.array([episode.total for episode in self.recent], np.float64)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return counters, episodes and what is due."""
-        return {
-            "step": self.step,
-            "episode": self.episode,
-            "recent": [list(one) for one in self.recent],
-            "replays_due": self.replays_due,
-            "drawn": self.drawn,
-            "weights": self.weights,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        self.step, self.episode = int(state["step"]), int(state["episode"])
-        self.recent.extend(Episode(float(total), int(length)) for total, length in state["recent"])
-        self.replays_due = int(state["replays_due"])
-        self.drawn, self.weights = state["drawn"], state["weights"]
 
 
 class Collector:

@@ -12,11 +12,12 @@ from typing import Any
 from rich.console import Console
 
 from spl.agents.build import new_agent
+from spl.agents.collectors.progress import Progress
 from spl.agents.config import TrainAgentConfig, create_run
 from spl.agents.encoder_init import PRETRAINING
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.exploration import ModalityDropout
-from spl.agents.loop import Collector, Progress
+from spl.agents.loop import Collector
 from spl.agents.record import MAX_EPISODE_EDGES, RandomAgent, report_faults, roll_out, save_recording
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import UsageError

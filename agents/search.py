@@ -18,7 +18,7 @@ from spl.ablation.grid import Ablation, Grid, ablate, place_of
 from spl.ablation.tables import by_measure
 from spl.ablation.varied import changed
 from spl.agents import config as run
-from spl.agents.collector_options import COLLECTORS
+from spl.agents.collectors.options import COLLECTORS
 from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_ablation import return_in_training, returns_of
 from spl.agents.encoder_init import adopt_encoder

@@ -19,9 +19,9 @@ from spl.ablation.grid import Ablation, Grid, ablate
 from spl.ablation.statistics import read_seeds
 from spl.ablation.tables import as_table, by_measure
 from spl.agents import config as run
+from spl.agents.collectors.progress import RECENT_EPISODES
 from spl.agents.config import RUNS, TrainAgentConfig
 from spl.agents.curriculum_ablation import Learner, return_in_training
-from spl.agents.loop import RECENT_EPISODES
 from spl.agents.returns import bootstrap_interval, interquartile_mean
 from spl.config.errors import UsageError
 from spl.config.options import narrowed

@@ -15,11 +15,12 @@ import torch
 from rich.console import Console
 
 from spl.agents.build import is_fresh, open_envs, prepare
-from spl.agents.collector_crew import hire, ray_of
+from spl.agents.collectors.crew import hire, ray_of
+from spl.agents.collectors.progress import RECENT_EPISODES, Episode
 from spl.agents.config import TrainAgentConfig, read_run
 from spl.agents.encoder_init import adopt_encoder
-from spl.agents.estimates import check_envs
-from spl.agents.loop import RECENT_EPISODES, Episode
+from spl.agents.estimates import check_envs, ram_bytes
+from spl.agents.player import open_player, plan_of
 from spl.agents.pretraining import open_run, pretrain
 from spl.agents.training import Hooks, Training
 from spl.config.errors import RunError, UsageError
@@ -87,7 +88,8 @@ def train_agent(
         if resume is not None:
             held.enter_context(hold(resume))
         shown = Console(stderr=True) if console is None else console
-        ray = held.enter_context(ray_of(config))
+        plan = plan_of(config) if config.collectors else None
+        ray = held.enter_context(ray_of(plan, ram_bytes=ram_bytes()))
         many = check_envs(config.num_envs, is_apart=config.is_apart, option="--num_envs")
         if many is not None:
             say(shown, many)
@@ -102,7 +104,8 @@ def train_agent(
             if not pretrain(config, envs, folder, command, console, again):
                 return stopped_before(folder, console, again)
             command = []  # it stands in the folder already
-        crew = hire(ray, config, partial(say, shown)) if config.collectors else None
+        opener, tell = partial(open_player, config), partial(say, shown)
+        crew = None if plan is None else hire(ray, plan, opener, tell)
         folder, parts, faults = prepare(config, envs, folder, command, crew)
         if crew is not None:
             envs.close()  # it has told what there is

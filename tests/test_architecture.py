@@ -88,8 +88,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.envs": {"media", "runs"},
     "spl.envs.check": {"envs", "runs"},
     "spl.agents.replay": {"data", "runs"},
+    "spl.agents.collectors": {"agents.replay", "envs", "runs"},
     "spl.agents": {
         "ablation",
+        "agents.collectors",
         "agents.replay",
         "curriculum",
         "data",

@@ -26,11 +26,12 @@ import numpy as np
 import torch
 
 from spl.agents.build import make_envs, new_agent, new_memory
-from spl.agents.chunks import Chunk, Recorder
-from spl.agents.collector_crew import Crew
-from spl.agents.collectors import Collectors
+from spl.agents.collectors.chunks import Chunk, Recorder
+from spl.agents.collectors.crew import Crew
+from spl.agents.collectors.intake import Collectors
+from spl.agents.collectors.progress import Progress
 from spl.agents.config import TrainAgentConfig
-from spl.agents.loop import Progress
+from spl.agents.player import plan_of
 from spl.config.parse import parse
 from spl.records import Observation, StreamSpec, Transition
 from spl.runs.cluster import own_cluster
@@ -109,8 +110,8 @@ def ring_rate(num_senders: int, chunk_steps: int, duration_s: float) -> tuple[fl
     memory = new_memory(config, envs, agent, Path("unused"))
     with own_cluster("bench needs ray", num_cpus=num_senders, store_bytes=2**30) as ray:
         make = ray.remote(num_cpus=1)(Sender)
-        crew = Crew(ray, [make.remote(chunk_steps) for _ in range(num_senders)], [])
-        collectors = Collectors(crew, config, agent, envs, memory, Progress())
+        crew = Crew(ray, plan_of(config), [make.remote(chunk_steps) for _ in range(num_senders)], [])
+        collectors = Collectors(crew, agent, envs, memory, Progress())
         while collectors.progress.step < 6000:  # every slot of the memory is touched
             collectors.step()
         began, spent, first = time.perf_counter(), time.thread_time(), collectors.progress.step

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from spl.agents.collectors.progress import Progress
 from spl.agents.config import TrainAgentConfig, build_agent
 from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.curriculum_config import ReplayCurriculumConfig
-from spl.agents.loop import Progress, learn
+from spl.agents.loop import learn
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.parse import parse
 from spl.records import Observation, StreamSpec, Transition

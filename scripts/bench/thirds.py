@@ -20,9 +20,10 @@ def maker_of_updates(size: int, options: list[str], *, thirds: str, n_step: int)
     import torch
 
     from spl.agents.build import groups_of
+    from spl.agents.collectors.progress import Progress
     from spl.agents.config import TrainAgentConfig, build_agent
     from spl.agents.curriculum import ReplayCurriculum
-    from spl.agents.loop import Progress, learn
+    from spl.agents.loop import learn
     from spl.agents.replay.memory import ReplayMemory
     from spl.config.parse import parse
     from spl.records import Observation, StreamSpec, Transition

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spl.agents.collectors.progress import Progress
 from spl.agents.config import LoopConfig, TrainAgentConfig, build_agent
 from spl.agents.curriculum import Draw, ReplayCurriculum
 from spl.agents.curriculum_config import ReplayCurriculumConfig
@@ -16,7 +17,7 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
-from spl.agents.loop import Collector, NonFiniteBatch, Progress, learn
+from spl.agents.loop import Collector, NonFiniteBatch, learn
 from spl.agents.replay.memory import ReplayMemory
 from spl.envs.config import EnvConfig
 from spl.envs.vector import VectorisedEnv

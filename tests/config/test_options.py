@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import pytest
 
 from spl.ablation.curriculum_options import SUBJECTS
-from spl.agents.collector_options import COLLECTORS
+from spl.agents.collectors.options import COLLECTORS
 from spl.cli import main as cli
 from spl.config import parse as config
 from spl.config.options import Option, help_of, options_of

@@ -1,15 +1,34 @@
-"""What the options of collectors allow each other. What collectors do is in `spl.agents.collectors`."""
+"""What the options of collectors allow each other, and what collectors are to do by them."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from spl.agents.config import TrainAgentConfig
+from spl.envs.config import EnvConfig
 
 COLLECTORS = ("collectors", "chunk_steps", "ordered")  # options that spl train agent has alone
 LADDER, STEEPNESS = 0.4, 7.0  # of the exploration of several collectors
 
 
-def check_collectors(config: "TrainAgentConfig") -> None:
+class Plan(NamedTuple):
+    """How the collectors of a run play."""
+
+    num_collectors: int
+    num_envs: int  # of each
+    num_steps: int  # of all together
+    chunk_steps: int  # of its environments, after which a collector hands over what it has
+    is_ordered: bool  # whether chunks are taken in a fixed order
+    has_ladder: bool  # whether each explores by a chance of its own
+    epsilon_at: Callable[[int], float]  # the chance of a random action at a step, where they have none
+    env: EnvConfig
+    classes: Sequence[str | dict[str, Any]]  # of the user's own that a run names, the environment's left out
+    ray: str | None  # address of the cluster that they are on; None: this machine's
+
+    def epsilon_of(self, index: int, step: int) -> float:
+        """Return the chance of a random action of a collector at a step of the run."""
+        return ladder_epsilon(index, self.num_collectors) if self.has_ladder else self.epsilon_at(step)
+
+
+def check_collectors(config: Any) -> None:
     """Raise ``ValueError`` where options of collectors are set without any, or do not go together."""
     if config.collectors:
         if config.is_several:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from spl.agents.chunks import Chunk
-from spl.agents.collector_crew import summary_of
-from spl.agents.loop import RECENT_EPISODES, Episode
+from spl.agents.collectors.chunks import Chunk
+from spl.agents.collectors.crew import summary_of
+from spl.agents.collectors.progress import RECENT_EPISODES, Episode
 from spl.config.errors import RunError
 
 MOST_DEATHS = 5  # in a row, without a chunk between them

@@ -1,6 +1,6 @@
 """What a collector hands over: the steps of a stretch as arrays, each observation once.
 
-Who collects them is `spl.agents.collector_actor`, who takes them in `spl.agents.collectors`.
+Who collects them is `actor`, who takes them in `intake`.
 """
 
 from collections.abc import Sequence

@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from spl.agents.chunks import Chunk
-from spl.agents.collector_crew import Crew
-from spl.agents.collector_options import ladder_epsilon
-from spl.agents.config import TrainAgentConfig
-from spl.agents.dqn import MultimodalDqn
-from spl.agents.loop import Collected, Episode, Progress
-from spl.agents.remote_collector import Asked, Remote
+from spl.agents.collectors.chunks import Chunk
+from spl.agents.collectors.crew import Crew
+from spl.agents.collectors.progress import Collected, Episode, Progress
+from spl.agents.collectors.protocol import Agent
+from spl.agents.collectors.remote import Asked, Remote
 from spl.agents.replay.memory import ReplayMemory
 from spl.envs.vector import Fault, VectorisedEnv
 from spl.records import Observation, Transition
@@ -39,7 +37,6 @@ class Collectors:
 
     Args:
         crew: that plays.
-        config: of the run.
         agent: whose weights they get.
         envs: environments like theirs, which say what streams there are.
         memory: with a ring for each of their environments.
@@ -49,13 +46,12 @@ class Collectors:
     def __init__(
         self,
         crew: Crew,
-        config: TrainAgentConfig,
-        agent: MultimodalDqn,
+        agent: Agent,
         envs: VectorisedEnv,
         memory: ReplayMemory,
         progress: Progress,
     ) -> None:
-        self.config, self.agent, self.envs = config, agent, envs
+        self.plan, self.agent, self.envs = crew.plan, agent, envs
         self.memory, self.progress = memory, progress
         self.told = crew.told
         self._ray = crew.ray
@@ -71,11 +67,9 @@ class Collectors:
 
     def epsilon_at(self, step: int) -> float:
         """Return the chance of a random action; of several the mean."""
-        config = self.config
-        if config.agent.epsilon_ladder:
-            each = [ladder_epsilon(index, config.collectors) for index in range(config.collectors)]
-            return sum(each) / len(each)
-        return config.agent.epsilon_at(step)
+        if not self.plan.has_ladder:
+            return self.plan.epsilon_at(step)
+        return float(np.mean([self.plan.epsilon_of(remote.index, step) for remote in self._remotes]))
 
     @property
     def weights_age(self) -> int:
@@ -106,11 +100,11 @@ class Collectors:
         if (remote := self._chosen()) is None:
             return
         asked, chunk = remote.chunks.popleft()
-        if self.config.ordered:
+        if self.plan.is_ordered:
             self._turn = (self._turn + 1) % len(self._remotes)
         else:
             self._come.remove(remote)
-        self._asked_steps += chunk.num_transitions - asked.num_steps * self.config.num_envs
+        self._asked_steps += chunk.num_transitions - asked.num_steps * self.plan.num_envs
         self._let_take(remote, asked, chunk, 0)
         remote.note(chunk)
         for sentence in chunk.news:
@@ -125,21 +119,21 @@ class Collectors:
 
     def _ask(self) -> None:
         """Ask for what is still to be collected: two chunks of each collector at most."""
-        config = self.config
+        plan = self.plan
         for depth in (1, 2):
             for remote in self._remotes:
-                if len(remote.asked) + len(remote.chunks) >= depth or self._asked_steps >= config.num_steps:
+                if len(remote.asked) + len(remote.chunks) >= depth or self._asked_steps >= plan.num_steps:
                     continue
-                if not (remote.is_sent or config.ordered):
+                if not (remote.is_sent or plan.is_ordered):
                     continue  # its weights would age
-                left = -(-(config.num_steps - self._asked_steps) // config.num_envs)
-                num_steps = min(config.chunk_steps, left)
+                left = -(-(plan.num_steps - self._asked_steps) // plan.num_envs)
+                num_steps = min(plan.chunk_steps, left)
                 remote.ask(Asked(*self._newest_weights(), self._asked_steps, num_steps))
-                self._asked_steps += num_steps * config.num_envs
+                self._asked_steps += num_steps * plan.num_envs
 
     def _newest_weights(self) -> tuple[Any, Any]:
         """Return the version of the network's weights and Ray's reference; they are put there once."""
-        has_norm = self.agent.network.state is not None  # which follows the steps, not the updates
+        has_norm = self.envs.spec_of_streams.state > 0  # which follows the steps, not the updates
         version = [self.agent.num_updates, self.progress.step if has_norm else 0]
         if self._weights[0] != version:
             weights = self.agent.network.state_dict()
@@ -149,7 +143,7 @@ class Collectors:
 
     def _chosen(self) -> Remote | None:
         """Return whose chunk is taken next; None where it has not come."""
-        if self.config.ordered:
+        if self.plan.is_ordered:
             remote = self._remotes[self._turn]
             return remote if remote.chunks else None
         return self._come[0] if self._come else None
@@ -169,17 +163,17 @@ class Collectors:
             RunError: if that would not help.
         """
         remote.check()
-        goes_on = self.config.ordered and remote.deaths_in_a_row < MOST_TRIES
-        if not self.config.ordered:
+        goes_on = self.plan.is_ordered and remote.deaths_in_a_row < MOST_TRIES
+        if not self.plan.is_ordered:
             for asked in remote.forget():
-                self._asked_steps -= asked.num_steps * self.config.num_envs
+                self._asked_steps -= asked.num_steps * self.plan.num_envs
         how = "goes on after its last chunk" if goes_on else "begins anew, and its open episodes have no end"
         self._lost.append(f"collector {remote.index} died ({remote.death}): it {how}")
         remote.begin_again(is_anew=not goes_on)
 
     def _take(self, remote: Remote, asked: Asked, chunk: Chunk) -> Collected:
         """Take in the next step of a chunk."""
-        step, ring = self._step, remote.index * self.config.num_envs
+        step, ring = self._step, remote.index * self.plan.num_envs
         first, stop = self._edges[step : step + 2]
         transitions = [one for place in range(first, stop) if (one := self._add(chunk, place, ring))]
         episodes = [Episode(total, int(length)) for at, total, length in self._ended if at == step]
@@ -224,7 +218,7 @@ class Collectors:
             values[f"collector/{remote.index}/restarts"] = remote.restarts
             if remote.episodes:
                 values[f"collector/{remote.index}/episode_return"] = remote.mean_return()
-        if self.config.agent.epsilon_ladder and (lowest := self._remotes[-1]).episodes:
+        if self.plan.has_ladder and (lowest := self._remotes[-1]).episodes:
             values["rollout/ep_rew_mean_lowest_epsilon"] = lowest.mean_return()
         return values
 
@@ -240,11 +234,11 @@ class Collectors:
     def state_dict(self) -> dict[str, Any]:
         """Return where the collectors stand; ordered, with what they brought and what is asked for."""
         state: dict[str, Any] = {"asked_steps": self._asked_steps, "turn": self._turn, "taking": None}
-        if self.config.ordered:
+        if self.plan.is_ordered:
             until = time.monotonic() + SAVE_S
             while any(one.asked and one.is_sent for one in self._remotes) and time.monotonic() < until:
                 self._receive(WAIT_S)
-        if self.config.ordered and self._taking is not None:
+        if self.plan.is_ordered and self._taking is not None:
             remote, asked, chunk = self._taking
             state["taking"] = [
                 remote.index,
@@ -252,15 +246,15 @@ class Collectors:
                 chunk.rest(self._step).state_dict(),
                 self._step,
             ]
-        state["remotes"] = [one.state_dict(is_whole=self.config.ordered) for one in self._remotes]
-        pending = [asked for one in self._remotes for asked in one.asked] if self.config.ordered else []
+        state["remotes"] = [one.state_dict(is_whole=self.plan.is_ordered) for one in self._remotes]
+        pending = [asked for one in self._remotes for asked in one.asked] if self.plan.is_ordered else []
         weights = {tuple(asked.version): asked.weights for asked in pending}
         state["weights"] = [[list(version), self._ray.get(ref)] for version, ref in weights.items()]
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> list[Fault]:
         """Go on from :meth:`state_dict`; without the memory's transitions as if they began anew."""
-        is_whole = self.config.ordered and len(self.memory) > 0
+        is_whole = self.plan.is_ordered and len(self.memory) > 0
         refs = {tuple(version): self._ray.put(arrays) for version, arrays in state["weights"]}
         for remote, saved in zip(self._remotes, state["remotes"], strict=True):
             remote.load_state_dict(saved, refs, is_whole=is_whole)

@@ -1,6 +1,6 @@
 """The collectors of a run as Ray starts them: on which machines, with which modules, and what refuses them.
 
-What they are asked, and what is made of their answers, is in `spl.agents.collectors`.
+What they are asked, and what is made of their answers, is in `intake`.
 """
 
 import importlib
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spl import __version__
-from spl.agents.collector_actor import CollectorActor, Machine, on_cpu
-from spl.agents.config import TrainAgentConfig
-from spl.agents.estimates import ram_bytes
+from spl.agents.collectors.actor import CollectorActor, Machine
+from spl.agents.collectors.options import Plan
+from spl.agents.collectors.protocol import Player
 from spl.config.errors import UsageError
 from spl.config.named_class import parts_of_named
 from spl.runs.cluster import cluster, own_cluster
@@ -30,61 +30,69 @@ class Crew(NamedTuple):
     """Collectors that were started."""
 
     ray: Any
+    plan: Plan
     actors: list[Any]
     told: list[str]  # sentences on where they are
 
 
 @contextmanager
-def ray_of(config: TrainAgentConfig) -> Iterator[Any]:
+def ray_of(plan: Plan | None, *, ram_bytes: int) -> Iterator[Any]:
     """Yield Ray for the collectors of a run, joined or started; None for a run without any.
+
+    Args:
+        plan: None of a run without any.
+        ram_bytes: of this machine, of which Ray takes a part if it is started.
 
     Raises:
         UsageError: if it is not installed, or does not serve.
     """
-    if not config.collectors:
+    if plan is None:
         yield None
-    elif config.ray is None:
-        purpose = f"--collectors {config.collectors} needs ray"
-        store = min(STORE_BYTES, ram_bytes() // 4)
-        with own_cluster(purpose, num_cpus=config.collectors, store_bytes=store) as ray:
+    elif plan.ray is None:
+        purpose = f"--collectors {plan.num_collectors} needs ray"
+        store = min(STORE_BYTES, ram_bytes // 4)
+        with own_cluster(purpose, num_cpus=plan.num_collectors, store_bytes=store) as ray:
             yield ray
     else:
-        with cluster(config.ray, modules_of(config)) as ray:
+        with cluster(plan.ray, modules_of(plan)) as ray:
             yield ray
 
 
-def hire(ray: Any, config: TrainAgentConfig, tell: Callable[[str], None]) -> Crew:
+def hire(
+    ray: Any, plan: Plan, open_player: Callable[[int, int], Player], tell: Callable[[str], None]
+) -> Crew:
     """Start the collectors, and look whether spl and the environment are where they are.
 
-    Where there are more than the cluster's cores they share them. ``tell`` gets a sentence while none starts.
+    Where there are more than the cluster's cores they share them. ``tell`` gets a sentence while none starts;
+    ``open_player`` as of `CollectorActor`.
 
     Raises:
         UsageError: if a machine lacks something, or none has a core to spare.
     """
-    num, told = config.collectors, list[str]()
-    cores = len(allowed_cores()) if config.ray is None else int(ray.cluster_resources().get("CPU", 0))
+    num, told = plan.num_collectors, list[str]()
+    cores = len(allowed_cores()) if plan.ray is None else int(ray.cluster_resources().get("CPU", 0))
     if num > cores:
         told.append(f"{num} collectors share {cores} core{'s' * (cores != 1)}: they wait for each other")
-    is_free = num > cores and config.ray is not None
+    is_free = num > cores and plan.ray is not None
     make = ray.remote(
         num_cpus=0 if is_free else 1, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
     )(CollectorActor)
-    actors = [make.remote(on_cpu(config), index) for index in range(num)]
+    actors = [make.remote(plan, open_player, index) for index in range(num)]
     looks = [actor.look.options(max_task_retries=RETRIES).remote() for actor in actors]
     found, _ = ray.wait(looks, num_returns=num, timeout=LOOK_S)
     if not found:
         tell("collectors none has started yet: is a core of the cluster free?")
         found, _ = ray.wait(looks, num_returns=1, timeout=PLACE_S)
-    machines = [_machine(ray, look, config) for look in found]
+    machines = [_machine(ray, look, plan) for look in found]
     if not machines:
         raise UsageError(f"no machine of the Ray cluster had a core for a collector in {PLACE_S:g} s")
     names = sorted({machine.name for machine in machines})
     where = ", ".join(f"{sum(one.name == name for one in machines)} on {name}" for name in names)
     waiting = f", {num - len(machines)} not started yet" if len(machines) < num else ""
-    return Crew(ray, actors, [f"{where}{waiting}", *told])
+    return Crew(ray, plan, actors, [f"{where}{waiting}", *told])
 
 
-def _machine(ray: Any, look: Any, config: TrainAgentConfig) -> Machine:
+def _machine(ray: Any, look: Any, plan: Plan) -> Machine:
     """Return where a collector is, if it can serve there."""
     try:
         machine: Machine = ray.get(look)
@@ -100,7 +108,7 @@ def _machine(ray: Any, look: Any, config: TrainAgentConfig) -> Machine:
         )
     if machine.failure is not None:
         raise UsageError(
-            f"{config.env.id} can be made here, and not on {machine.name}: {machine.failure}. Install what "
+            f"{plan.env.id} can be made here, and not on {machine.name}: {machine.failure}. Install what "
             "it needs there, or name your own as --env module:Class, whose module is sent along"
         )
     return machine
@@ -112,13 +120,13 @@ def summary_of(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def modules_of(config: TrainAgentConfig) -> list[str]:
+def modules_of(plan: Plan) -> list[str]:
     """Return the files and folders of the user's own modules that the run names, for its collectors.
 
     Those beside them that they have imported go along. What is installed is left out.
     """
-    own = config.encoder.custom, config.agent.own_head, *config.env.wrappers
-    named = [config.env.id, *(parts_of_named(one, "")[0] for one in own if one is not None)]
+    own = *plan.classes, *plan.env.wrappers
+    named = [plan.env.id, *(parts_of_named(one, "")[0] for one in own)]
     tops = {one.split(":")[0].split(".")[0] for one in named if ":" in one}
     found: dict[str, str] = {}
     for top in sorted(tops):

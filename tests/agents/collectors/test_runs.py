@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from spl.agents import collector_actor, remote_collector
-from spl.agents.collector_options import ladder_epsilon
+from spl.agents.collectors import actor, remote
+from spl.agents.collectors.options import ladder_epsilon
 from spl.agents.config import TrainAgentConfig
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.train import train_agent
@@ -21,7 +21,7 @@ from spl.cli import main as cli
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import parse
 from spl.runs import checkpoint
-from tests.agents.stub_ray import StubRay
+from tests.stub_ray import StubRay
 
 TINY = ("--num_steps", "123", "--collectors", "3", "--chunk_steps", "8", "--memory.capacity", "1200")
 
@@ -189,7 +189,7 @@ def test_a_run_without_order_resumes_with_new_collectors(smoke, stub):
 
 
 def test_a_collector_that_always_dies_ends_the_run(smoke, stub):
-    stub(before_wait=lambda actors: actors[1].kill() if hasattr(actors[1].it, "agent") else None)
+    stub(before_wait=lambda actors: actors[1].kill() if actors[1].it.player else None)
     with pytest.raises(RunError, match=r"collector 1 died 6 times, bringing nothing"):
         train(smoke(*TINY, "--ordered", "true"))
 
@@ -199,7 +199,7 @@ def test_the_ladder_gives_each_its_epsilon_and_tells_the_lowest_apart(smoke, stu
     assert ladder_epsilon(0, 1) == 0.4
     ray = stub()
     result, _ = train(smoke(*TINY, "--agent.epsilon_ladder", "true"))
-    seen = [actor.it.collector.epsilon_at(10) for actor in ray.actors]
+    seen = [one.it.player.acting.epsilon_at(10) for one in ray.actors]
     assert seen == [ladder_epsilon(index, 3) for index in range(3)]
     last = next(row for row in rows_of(result.folder)[::-1] if "train/n_updates" in row)
     assert last["rollout/ep_rew_mean_lowest_epsilon"] == last["collector/2/episode_return"]
@@ -262,7 +262,7 @@ def test_an_environment_that_cannot_be_made_there_is_named_with_the_cure(smoke, 
     def refuse(config):
         raise UsageError("there is no module 'mine'")
 
-    monkeypatch.setattr(collector_actor, "make_env", refuse)
+    monkeypatch.setattr(actor, "make_env", refuse)
     config = smoke(*TINY)
     with pytest.raises(
         UsageError, match=r"cannot|not on .*: there is no module 'mine'. Install what it needs there"
@@ -303,7 +303,7 @@ def test_ray_itself_gives_the_same_to_the_bit_though_a_collector_is_killed(smoke
     stub()
     expected = left_by(train(config)[0].folder)
     monkeypatch.delitem(sys.modules, "ray")
-    before, killed = remote_collector.Remote.receive, []
+    before, killed = remote.Remote.receive, []
 
     def receive(self):
         came = before(self)
@@ -312,7 +312,7 @@ def test_ray_itself_gives_the_same_to_the_bit_though_a_collector_is_killed(smoke
             os.kill(self._ray.get(self._actor.look.remote()).process, signal.SIGKILL)
         return came
 
-    monkeypatch.setattr(remote_collector.Remote, "receive", receive)
+    monkeypatch.setattr(remote.Remote, "receive", receive)
     result, told = train(config)
     assert told.count("collector 1 died (its process died): it goes on after its last chunk") == 1
     assert left_by(result.folder)[1:3] == expected[1:3]
