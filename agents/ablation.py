@@ -3,7 +3,7 @@
 import contextlib
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from spl.ablation.curriculum_task import Judged, needs
 from spl.ablation.grid import Ablation, ablate
 from spl.ablation.statistics import check_seeds, read_seeds
 from spl.ablation.tables import by_measure, difference, significance, spread, with_interval
-from spl.ablation.varied import Values, changed, check_known, combinations, told, values_of
+from spl.ablation.varied import Values, arms_of, changed, check_known, combinations, told, values_of
 from spl.agents import config as run
 from spl.agents.collectors.options import COLLECTORS
 from spl.agents.conditions import UNTOUCHED, Condition
@@ -32,6 +32,7 @@ MAY_CHANGE = (
     *(key for key in run.MAY_CHANGE if key != "num_steps"),
     "seeds",
     "vary",
+    "arm",
     "parallel",
 )  # a grid may grow
 VARIED = ("agent.", "encoder.", "pretrained.", "pretrain.", "memory.", "loop.", "curriculum.", "env.")
@@ -40,6 +41,7 @@ ALONE = (
     Measure("video_only", "video only", 2, "mean return with video alone"),
     Measure("audio_only", "audio only", 2, "mean return with audio alone"),
 )
+AS_IT_IS = "as-it-is"
 UNDER = {"all modalities": UNTOUCHED, "video only": Condition(AUDIO), "audio only": Condition(VIDEO)}
 
 
@@ -50,6 +52,7 @@ class AblateAgentConfig(TrainAgentConfig):
     unlisted: ClassVar[tuple[str, ...]] = ("seed", "restarts", *COLLECTORS)  # that a grid decides
 
     vary: dict[str, Any] = field(default_factory=dict)  # values of options to try, as --vary.OPTION A,B
+    arm: dict[str, Any] = field(default_factory=dict)  # named changes of options, as --arm.NAME.OPTION VALUE
     seeds: str = "0-2"  # seeds for each combination: 0-4, or 0,3,7
     parallel: Count = 1  # runs to train at a time, each in a process of its own
     ray: str | None = None  # address of the Ray cluster that trains them: auto, HOST:6379; null: this machine
@@ -61,16 +64,15 @@ class AblateAgentConfig(TrainAgentConfig):
         if self.restarts != 1:
             raise ValueError(f"a cell of a grid is one run: leave restarts out, got {self.restarts}")
         check_seeds(self)
-        values = self.values
-        check_known(TrainAgentConfig, list(values))
-        for name in values:
-            if name in SAME:
-                raise ValueError(
-                    f"--vary.{name}: the cells of a grid play one environment, so that their returns can be "
-                    "compared; start a grid for each"
-                )
-            if name != "num_steps" and not name.startswith(VARIED):
-                raise ValueError(f"--vary.{name}: this changes nothing that is learned; leave it out")
+        if self.vary and self.arm:
+            raise ValueError(
+                "vary makes a row of every combination, arm a row of each named change alone: leave one out"
+            )
+        _check_names("vary", self.values)
+        for name, changes in arms_of(self.arm).items():
+            if name == AS_IT_IS or not re.fullmatch(r"[\w+-]+", name):
+                raise ValueError(f"--arm.{name}: choose another name, of letters, digits, _, + and - only")
+            _check_names(f"arm.{name}", changes)
 
     @property
     def is_several(self) -> bool:
@@ -81,6 +83,26 @@ class AblateAgentConfig(TrainAgentConfig):
     def values(self) -> Values:
         """The values to try of each option that is varied."""
         return values_of(self.vary)
+
+    @property
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """What is changed of the training, by the name of the change; the first is the baseline."""
+        if self.arm:
+            return {AS_IT_IS: {}, **arms_of(self.arm)}
+        return {name_of(chosen): chosen for chosen in combinations(self.values)}
+
+
+def _check_names(before: str, names: Collection[str]) -> None:
+    """Refuse options ``--BEFORE.OPTION`` that a grid cannot vary."""
+    check_known(TrainAgentConfig, names, before)
+    for name in names:
+        if name in SAME:
+            raise ValueError(
+                f"--{before}.{name}: the cells of a grid play one environment, so that their returns can be "
+                "compared; start a grid for each"
+            )
+        if name != "num_steps" and not name.startswith(VARIED):
+            raise ValueError(f"--{before}.{name}: this changes nothing that is learned; leave it out")
 
 
 class Options(Learner):
@@ -96,12 +118,15 @@ class Options(Learner):
         self.config = config
         self.data = {"env": config.env.id}
         self.measures = (RETURN, *ALONE) if config.each_modality else (RETURN,)
-        self.changes = {name_of(chosen): chosen for chosen in combinations(config.values)}
-        for name, changes in self.changes.items():
+        self.changes = config.changes
+        self.labels = {name: label_of(changes) for name, changes in self.changes.items()}
+        if config.arm:
+            self.labels |= {name: name for name in arms_of(config.arm)}
+        for name in self.changes:
             try:
                 self.runs(name, max(read_seeds(config.seeds)))
             except (UsageError, ValueError) as error:
-                raise UsageError(f"{label_of(changes)} cannot be trained: {error}") from error
+                raise UsageError(f"{self.labels[name]} cannot be trained: {error}") from error
         self.notes = [
             f"Environment: {config.env.id}, {config.num_steps:,} steps where no other number is said.",
             f"Return: mean of {config.num_episodes} episodes after the last step with all modalities"
@@ -110,6 +135,7 @@ class Options(Learner):
             f"Seeds: {config.seeds}. Difference: of return to the first row, mean over the seeds that both "
             "have, with its 95 % interval by Student's t over these pairs; p by the same test, corrected by "
             "Holm's method for the number of rows.",
+            *(f"{name}: {label_of(changes)}." for name, changes in arms_of(config.arm).items()),
         ]
 
     def runs(self, variant: Any, seed: int) -> list[TrainAgentConfig]:
@@ -131,7 +157,7 @@ class OptionsTask(Judged):
     command, shape = "spl ablate agent", "options x seeds"
 
     def __init__(self, subject: Any) -> None:
-        entries = [Entry(name, label_of(changes)) for name, changes in subject.changes.items()]
+        entries = [Entry(name, label) for name, label in subject.labels.items()]
         summary = by_measure("options", subject.measures).summary
         columns = [with_interval(RETURN), difference(RETURN), significance(RETURN)]
         layout = Layout("options", [*columns, *map(spread, subject.measures[1:])], summary)
@@ -143,13 +169,15 @@ class OptionsTask(Judged):
 
 def label_of(chosen: Mapping[str, Any]) -> str:
     """Return how a table names a combination: ``quantiles 32, history 4``."""
-    return ", ".join(f"{name} {told(value)}" for name, value in shortened(chosen).items()) or "as it is"
+    return ", ".join(
+        f"{name} {told(value)}" for name, value in shortened(chosen).items()
+    ) or AS_IT_IS.replace("-", " ")
 
 
 def name_of(chosen: Mapping[str, Any]) -> str:
     """Return the name of a combination's folder: ``quantiles-32-history-4``."""
     words = "-".join(f"{name}-{told(value)}" for name, value in shortened(chosen).items())
-    return re.sub(r"[^\w.+-]", "_", words) or "as-it-is"
+    return re.sub(r"[^\w.+-]", "_", words) or AS_IT_IS
 
 
 def shortened(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Which options make sense for a training is not known here.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_origin
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 Values = dict[str, list[Any]]  # of each option
 
 
-def values_of(vary: Mapping[str, Any], prefix: str = "") -> Values:
+def values_of(vary: Mapping[str, Any]) -> Values:
     """Return the values to try by dotted option, as a command line or a file names them.
 
     ``{"recipe.epochs": "8,16"}`` and ``{"recipe": {"epochs": [8, 16]}}`` are the same. An option without
@@ -26,11 +26,7 @@ def values_of(vary: Mapping[str, Any], prefix: str = "") -> Values:
         ValueError: if an option names a value twice.
     """
     found: Values = {}
-    for key, given in vary.items():
-        name = f"{prefix}{key}"
-        if isinstance(given, Mapping):
-            found |= values_of(given, f"{name}.")
-            continue
+    for name, given in _flat(vary):
         values = given.split(",") if isinstance(given, str) else given
         values = list(values) if isinstance(values, list | tuple) else [values]
         values = [_meant(value) for value in values]
@@ -39,6 +35,35 @@ def values_of(vary: Mapping[str, Any], prefix: str = "") -> Values:
         if values:
             found[name] = values
     return found
+
+
+def arms_of(arm: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the options that each named arm of a comparison changes.
+
+    ``{"soft": {"agent": {"munchausen": 0.9}}}`` and ``{"soft.agent.munchausen": "0.9"}`` are the same.
+
+    Raises:
+        ValueError: if an arm names no option.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in _flat(arm):
+        arm_name, _, option = name.partition(".")
+        if not option:
+            raise ValueError(
+                f"--arm.{name}: name the option that this arm changes: --arm.{name}.OPTION VALUE"
+            )
+        parts = [_meant(part) for part in value.split(",")] if isinstance(value, str) else [value]
+        found.setdefault(arm_name, {})[option] = parts[0] if len(parts) == 1 else parts
+    return found
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings by their dotted names; those of an empty one are none."""
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _meant(value: Any) -> Any:
@@ -53,8 +78,8 @@ def combinations(values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]
         yield dict(zip(values, chosen, strict=True))
 
 
-def check_known(config_class: Any, names: Sequence[str]) -> None:
-    """Refuse options that a training does not have.
+def check_known(config_class: Any, names: Collection[str], before: str = "vary") -> None:
+    """Refuse options that a training does not have, of ``--BEFORE.OPTION``.
 
     Raises:
         ValueError: with the nearest name.
@@ -64,7 +89,7 @@ def check_known(config_class: Any, names: Sequence[str]) -> None:
         if name not in known:
             near = get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"--vary.{name}: there is no option {name} to vary{hint}")
+            raise ValueError(f"--{before}.{name}: there is no option {name} to vary{hint}")
 
 
 def changed(config: T, changes: Mapping[str, Any]) -> T:

@@ -35,6 +35,22 @@ def test_every_combination_is_a_row_named_by_what_it_varies():
     assert list(Options(read()).changes) == ["as-it-is"]
 
 
+def test_each_arm_is_a_row_against_the_training_as_it_is(tmp_path):
+    words = "--arm.soft.agent.munchausen 0.9 --arm.soft.agent.double false --arm.wide.env.video_size 42,36"
+    config = read(*words.split())
+    options = Options(config)
+    assert options.labels == {"as-it-is": "as it is", "soft": "soft", "wide": "wide"}
+    assert options.notes[-2:] == ["soft: munchausen 0.9, double false.", "wide: video_size 42+36."]
+    (plain,), (soft,), (wide,) = (options.runs(name, 0) for name in options.changes)
+    assert soft == replace(plain, agent=replace(plain.agent, munchausen=0.9, double=False))
+    assert wide == replace(plain, env=replace(plain.env, video_size=(42, 36)))
+    file = tmp_path / "arms.yaml"
+    file.write_text(
+        "arm:\n  soft: {agent.munchausen: 0.9, agent: {double: false}}\n  wide: {env.video_size: [42, 36]}\n"
+    )
+    assert Options(read("--config", str(file))).changes == options.changes
+
+
 def test_options_that_end_alike_are_named_whole():
     chosen = {"encoder.custom": None, "agent.custom": "a:B", "agent.n_step": 3}
     assert label_of(chosen) == "encoder.custom null, agent.custom a:B, n_step 3"
@@ -79,6 +95,11 @@ def test_a_grid_is_trained_judged_and_resumed(tmp_path, monkeypatch, capsys):
         (["--vary.learning_rate", "1,2"], r"there is no option learning_rate .*mean agent\.learning_rate\?"),
         (["--vary.agent.gamma", "0.9,0.9"], r"--vary\.agent\.gamma must name each value once"),
         (["--vary.agent.gamma", "0.9,2"], r"gamma 2 cannot be trained: .*gamma must be in \[0, 1\], got 2"),
+        (["--arm.soft", "3"], r"--arm\.soft: name the option that this arm changes: --arm\.soft\.OPTION"),
+        (["--arm.soft.agent.n_stop", "3"], r"--arm\.soft\.agent\.n_stop: there is no option.*agent\.n_step"),
+        (["--arm.as-it-is.agent.n_step", "3"], r"--arm\.as-it-is: choose another name"),
+        (["--arm.far.agent.gamma", "2"], r"far cannot be trained: .*gamma must be in \[0, 1\], got 2"),
+        (["--arm.far.agent.n_step", "3", "--vary.agent.n_step", "1,2"], "arm a row of each .* leave one out"),
         (["--seed", "3"], "--seeds names the seeds of a grid: leave seed out, got 3"),
         (["--restarts", "3"], "a cell of a grid is one run: leave restarts out, got 3"),
     ],
