@@ -1,4 +1,4 @@
-"""A toy data set with one hidden factor in both modalities, and one more in each that the other lacks."""
+"""A toy dataset with one hidden factor in both modalities, and one more in each that the other lacks."""
 
 from itertools import pairwise
 from pathlib import Path

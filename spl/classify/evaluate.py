@@ -30,7 +30,7 @@ from spl.saliency import METHODS
 class MovedConfig:
     """Where the images of a run are now."""
 
-    root: PathName | None = None  # folder of the data set; null: as in training
+    root: PathName | None = None  # folder of the dataset; null: as in training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         environments.record, "[ENV]", "record an environment's video and audio into a folder"
     ),
     ("show", "data"): Command(
-        show.show_data, "NAME|PATH ...", "draw samples of a data set: pictures, spectrograms of sound"
+        show.show_data, "NAME|PATH ...", "draw samples of a dataset: pictures, spectrograms of sound"
     ),
     ("models",): Command(
         catalogs.models, "[NAME ...]", "list networks with parameters, operations and memory"

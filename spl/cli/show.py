@@ -1,4 +1,4 @@
-"""``spl show``: the command that draws what a data set looks like."""
+"""``spl show``: the command that draws what a dataset looks like."""
 
 from spl.cli.run_arguments import OK
 from spl.config.parse import parse

@@ -1,4 +1,4 @@
-"""Audio-visual pairs: the interface of every source, and any Python data set as a source.
+"""Audio-visual pairs: the interface of every source, and any Python dataset as a source.
 
 Files, recordings and how a model learns from pairs are described elsewhere.
 """

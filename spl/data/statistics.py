@@ -1,4 +1,4 @@
-"""Mean and variance of a data set that is read batch by batch."""
+"""Mean and variance of a dataset that is read batch by batch."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""``spl show data``: a sheet of what a data set looks like, some samples of each class."""
+"""``spl show data``: a sheet of what a dataset looks like, some samples of each class."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ INCH, NAME = 1.1, 18  # of a tile's side; letters of a class that fit beside it
 
 @dataclass(frozen=True, kw_only=True)
 class ShowDataConfig:
-    """What is shown of a data set, and how it is read."""
+    """What is shown of a dataset, and how it is read."""
 
     num_drawn: Count = 8  # of each class, evenly spread
     most_classes: Count = 20  # that are drawn, from the first
@@ -48,7 +48,7 @@ class ShowDataConfig:
 
 
 class Samples(NamedTuple):
-    """A data set as a sheet needs it."""
+    """A dataset as a sheet needs it."""
 
     classes: tuple[str, ...]  # one that stands for all where there are none
     labels: NDArray[np.int64]  # (N,)
@@ -89,7 +89,7 @@ def find_samples(words: Sequence[str], config: ShowDataConfig) -> Samples:
     """
     if not words:
         raise UsageError(
-            f"name a data set ({', '.join(IMAGE_SETS)}), or give recordings, videos or a folder of images: "
+            f"name a dataset ({', '.join(IMAGE_SETS)}), or give recordings, videos or a folder of images: "
             "spl show data FOLDER"
         )
     if len(words) == 1 and words[0] in IMAGE_SETS:

@@ -54,7 +54,7 @@ class Stage:
 
         Args:
             x: the stage's modality of samples that have it, bytes or floats as the encoder takes them.
-            variance: of the target over the data set (`Moments`), which scales the loss.
+            variance: of the target over the dataset (`Moments`), which scales the loss.
             drop: share of the target's values that are set to 0.
             generator: of the corruption.
         """

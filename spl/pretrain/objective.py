@@ -87,7 +87,7 @@ class Objective:
 
     Args:
         config: what counts how much.
-        variances: of video and audio over the data set, in the units of `in_units`.
+        variances: of video and audio over the dataset, in the units of `in_units`.
         generator: of the corruptions, on the CPU.
     """
 

@@ -57,8 +57,8 @@ def reconstruction(output: Tensor, target: Tensor, *, variance: float) -> Tensor
     """Return the squared error per sample, as a share of what predicting the mean would cost.
 
     ``mean_n (y_n - x_n)^2 / mean_n Var(x_n)``, ``n`` over all values of a sample and ``Var`` over the samples
-    of the data set, each position on its own. Predicting every position's mean therefore costs 1 on average
-    over the data set, whatever the modality, its size and its unit; 0 is perfect. `Moments` measures both.
+    of the dataset, each position on its own. Predicting every position's mean therefore costs 1 on average
+    over the dataset, whatever the modality, its size and its unit; 0 is perfect. `Moments` measures both.
 
     Args:
         output: ``(B, ...)``.

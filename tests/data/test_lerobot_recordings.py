@@ -1,4 +1,4 @@
-"""Recordings as LeRobot data sets: equal to the byte after a round trip, as its own package reads them."""
+"""Recordings as LeRobot datasets: equal to the byte after a round trip, as its own package reads them."""
 
 import io
 import json
@@ -142,7 +142,7 @@ def test_what_is_damaged_or_of_another_version_is_refused_in_one_sentence(tmp_pa
 
 def test_names(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_LEROBOT_HOME", str(tmp_path / "home"))
-    missing = r"there is no LeRobot data set at 'me/noise', nor of that name in .*home; there are "
+    missing = r"there is no LeRobot dataset at 'me/noise', nor of that name in .*home; there are "
     with pytest.raises(UsageError, match=f"{missing}none"):
         load("me/noise")
     write(tmp_path / "ours", "lerobot", str(tmp_path / "home/you/noise"))

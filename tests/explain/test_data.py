@@ -71,7 +71,7 @@ def test_videos_are_found_and_cut(tmp_path):
 
 def test_mistakes_are_one_sentence(pictures, tmp_path, capsys):
     for words, said in {
-        (): "name a data set (digits, cifar10, cifar100, stl10, imagenet), or give recordings, videos or",
+        (): "name a dataset (digits, cifar10, cifar100, stl10, imagenet), or give recordings, videos or",
         ("nowhere",): "there is no folder or file nowhere",
         ("digits", "--out", "sheet.txt"): "out must end in .png or .pdf, got sheet.txt",
         (str(pictures), "--out", "/proc/sheet.png"): "the sheet /proc/sheet.png cannot be written",

@@ -1,4 +1,4 @@
-"""Arrays as the Parquet columns of LeRobot's data sets, and back; pictures are PNG files in them."""
+"""Arrays as the Parquet columns of LeRobot's datasets, and back; pictures are PNG files in them."""
 
 import io
 import json
@@ -96,7 +96,7 @@ class Statistics:
 
 
 class DataFiles:
-    """The data files of a data set that is written; a new one begins when the newest is large."""
+    """The data files of a dataset that is written; a new one begins when the newest is large."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

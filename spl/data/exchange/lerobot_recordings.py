@@ -1,4 +1,4 @@
-"""Recordings as LeRobot data sets (Parquet, v3.0): written as they are, read to the byte; those of others.
+"""Recordings as LeRobot datasets (Parquet, v3.0): written as they are, read to the byte; those of others.
 
 Source: lerobot 0.4, ``lerobot/datasets``: what its ``LeRobotDataset`` reads. The package itself asks for
 another torch than ours, so that its files are written with pyarrow alone.
@@ -43,7 +43,7 @@ COUNTED = dict.fromkeys(("frame_index", "episode_index", "index", "task_index"),
 
 
 def target(out: str) -> Path:
-    """Return the folder of a data set that is not there yet.
+    """Return the folder of a dataset that is not there yet.
 
     Raises:
         UsageError: if pyarrow is missing, or the folder is taken.
@@ -54,7 +54,7 @@ def target(out: str) -> Path:
 
 
 def write(recording: Recording, out: str, folder: Path) -> None:
-    """Write a recording as a LeRobot data set into ``folder``: a frame for each observation, pictures as PNG.
+    """Write a recording as a LeRobot dataset into ``folder``: a frame for each observation, pictures as PNG.
 
     The frame of an episode's last observation has the action -1: none was taken.
     """
@@ -82,7 +82,7 @@ def write(recording: Recording, out: str, folder: Path) -> None:
 
 
 def read(name: str) -> Opened:
-    """Return a LeRobot data set as a recording: one of ours as it was recorded, another's as it is played.
+    """Return a LeRobot dataset as a recording: one of ours as it was recorded, another's as it is played.
 
     Args:
         name: its folder, or its name below ``HF_LEROBOT_HOME``.
@@ -121,7 +121,7 @@ def _folder_of(name: str) -> Path:
             return folder
     found = sorted(path.parents[1].relative_to(root).as_posix() for path in root.glob(f"**/{INFO}"))
     raise UsageError(
-        f"there is no LeRobot data set at {name!r}, nor of that name in {root}; there are "
+        f"there is no LeRobot dataset at {name!r}, nor of that name in {root}; there are "
         + (", ".join(found) or "none")
     )
 

@@ -1,1 +1,1 @@
-"""Labelled image data sets: which files there are, how they are opened, split and named."""
+"""Labelled image datasets: which files there are, how they are opened, split and named."""

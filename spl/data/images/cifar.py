@@ -9,7 +9,7 @@ CIFAR_STATS = {
 
 
 # The 20 groups of CIFAR-100's classes; a group's label is its place. Source: Krizhevsky (2009), Learning
-# multiple layers of features from tiny images, and the data set's page.
+# multiple layers of features from tiny images, and the dataset's page.
 GROUPS = {
     "aquatic_mammals": "beaver dolphin otter seal whale",
     "fish": "aquarium_fish flatfish ray shark trout",

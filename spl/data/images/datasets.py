@@ -1,4 +1,4 @@
-"""Image data sets by name: where they are and how they are split. Augmentation is not here."""
+"""Image datasets by name: where they are and how they are split. Augmentation is not here."""
 
 import hashlib
 import json
@@ -36,8 +36,8 @@ ImageSide = Annotated[int, Range(8, 65_536)]  # pixels that no network is too de
 class DataConfig:
     """Which images, from where, and how they are varied."""
 
-    name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # data set
-    root: PathName = "data"  # folder of the data set; digits needs none
+    name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # dataset
+    root: PathName = "data"  # folder of the dataset; digits needs none
     labels: Literal["fine", "coarse"] = "fine"  # which labels, of cifar100: its 100 classes or its 20 groups
     download: bool = False  # download cifar10, cifar100 or stl10 if it is missing
     augmentation: Augmentation = "affine"  # of training images; affine: small rotations, shifts and scalings
