@@ -29,9 +29,9 @@ class BenchConfig(TrainAgentConfig):
 
     unlisted: ClassVar[tuple[str, ...]] = ("restarts", "runs", "track", *COLLECTORS, "ray")  # nothing is kept
 
-    duration_s: Positive = 5.0  # of each measurement
+    duration_s: Positive = 5.0  # duration of each measurement
     to_return: Finite | None = None  # also train until 100 episodes earn this on average; null: do not
-    out: PathName | None = None  # JSON file of figures, options and machine; null: none
+    out: PathName | None = None  # JSON file to write: figures, options, machine; null: none
 
     def __post_init__(self) -> None:
         super().__post_init__()

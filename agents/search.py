@@ -49,8 +49,8 @@ class SearchAgentConfig(TrainAgentConfig):
 
     space: PathName  # YAML file of options: each a range {low: ..., high: ..., log: ...} or a list of values
     num_trials: Count = 20  # sets of options to try
-    num_seeds: Count = 3  # runs of each, of the seeds from seed on
-    num_episodes: Count = 20  # that judge a run at its end; the same for all
+    num_seeds: Count = 3  # runs of each trial, with the seeds from seed on
+    num_episodes: Count = 20  # episodes that score a run at its end; the same for all
 
     def __post_init__(self) -> None:
         super().__post_init__()

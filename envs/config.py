@@ -19,15 +19,15 @@ class EnvConfig:
 
     id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
     kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments for the environment
-    wrappers: tuple[Named, ...] = ()  # module:Wrapper, in order; YAML: arguments too
-    render: bool = False  # the picture is what its render() returns, for one that shows none
+    wrappers: tuple[Named, ...] = ()  # module:Wrapper, the innermost first; in YAML with arguments
+    render: bool = False  # take the picture from render(), where the observation has none
     video_key: str | None = None  # key of the video in a Dict; null: found by name
     audio_key: str | None = None  # key of the audio in a Dict; null: found by name
     video_layout: str | None = None  # a letter per axis: HWC, CHW, SHW (S: stacked frames); null: inferred
     audio_layout: str | None = None  # a letter per axis: N, NC, CN, TN (T: chunks); null: inferred
-    video_range: tuple[Finite, Finite] | None = None  # of black and white; null: the bounds of the space
+    video_range: tuple[Finite, Finite] | None = None  # black and white; null: the bounds of the space
     audio_range: tuple[Finite, Finite] | None = None  # values at full scale; null: the bounds of the space
-    state_keys: StateKeys = None  # vectors beside the streams, in order; null: all that are none; none: none
+    state_keys: StateKeys = None  # vectors of the state, in order; null: all but the streams; none: no state
     sample_rate_hz: SampleRate | None = None  # of the audio; null: as the environment declares
     video_size: tuple[Side, Side] = (84, 84)  # rows and columns after resizing
     grey: bool = True  # greyscale instead of colour

@@ -170,7 +170,7 @@ class TrainClassifierConfig:
     debug_anomaly: bool = False  # name the module that produces the first NaN; slow
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
-    track: TrackerName | None = None  # where rows are sent, too; null: TensorBoard, where it is installed
+    track: TrackerName | None = None  # tracker that also gets the rows; null: TensorBoard, if installed
     checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
 
     def __post_init__(self) -> None:

@@ -25,19 +25,19 @@ class EncoderConfig:
     video_stream: Literal["nature", "nature-pooled", "small", "small-pooled", "mdqn", "dense"] = (
         "small"  # convolutions, or dense layers
     )
-    attention: StreamAttention = "csm"  # after the convolutions of the video stream; before dense layers
-    attention_options: dict[str, Any] = field(default_factory=dict)  # of that module, as {reduction: 4}
+    attention: StreamAttention = "csm"  # in the video stream: after convolutions, before dense layers
+    attention_options: dict[str, Any] = field(default_factory=dict)  # its options, such as {reduction: 4}
     audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over the log-mel, or dense layers
     video_widths: tuple[Count, ...] = (512, 256)  # widths of the hidden layers of a dense video stream
     audio_widths: tuple[Count, ...] = (256, 128)  # widths of the hidden layers of a dense audio stream
     video_features: Count = 256  # output width of the video stream
     audio_features: Count = 128  # output width of the audio stream
     features: Count = 256  # width of the joint code
-    code_activation: Literal["relu", "sigmoid"] = "relu"  # of the joint code; sigmoid keeps it in 0..1
+    code_activation: Literal["relu", "sigmoid"] = "relu"  # activation of the joint code; sigmoid: in 0..1
     absent: Literal["gate", "zeros"] = (
-        "gate"  # an absent modality: features gated off and flagged, or zeros in
+        "gate"  # an absent modality's features are gated off and flagged, or its input is zero
     )
-    custom: Named | None = None  # module:Class of your own in place of it all; in YAML: arguments too
+    custom: Named | None = None  # module:Class of your own in place of both streams; in YAML with arguments
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -76,7 +76,7 @@ class PretrainConfig:
     device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
-    track: TrackerName | None = None  # where rows are sent, too; null: TensorBoard, where it is installed
+    track: TrackerName | None = None  # tracker that also gets the rows; null: TensorBoard, if installed
     checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
     num_drawn: Count0 = 4  # samples to draw after each epoch, with 3 s of audio; 0: none
 

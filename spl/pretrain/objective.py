@@ -39,10 +39,10 @@ class ObjectiveConfig:
     sparsity_target: Share = 0.05  # target of the expected activation; l1 has none
     sparsity_weight: NotNegative = 0.1  # weight of the sparsity penalty
     sparsity_of: Literal["code", "all"] = "code"  # units of the joint code, or of every dense layer too
-    sparsity_per_layer: tuple[Share, ...] = ()  # of each layer by itself, the code's last; empty: the same
+    sparsity_per_layer: tuple[Share, ...] = ()  # target of each layer, the code's last; empty: one for all
     noise: NotNegative = 0.0  # standard deviation of noise on the input; 1 is full scale
     block: Share = 0.0  # side of a blanked block, as a share of rows and columns
-    shift: Count0 = 0  # most steps by which video and audio are each shifted in time
+    shift: Count0 = 0  # shift video and audio in time, each by at most so many steps
 
     def __post_init__(self) -> None:
         check_ranges(self)
