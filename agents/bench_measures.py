@@ -123,7 +123,8 @@ def waiting_for(device: torch.device) -> Callable[[], None]:
 def rate_of(call: Callable[[], object], seconds: float, finish: Callable[[], object]) -> float:
     """Return how often a second something can be called: the median over `SLICES` slices.
 
-    Together they take ``seconds``. Called once before, for what is only made once. ``finish`` waits for the device.
+    Together they take ``seconds``. Called once before, for what is only made once. ``finish`` waits for the
+    device.
     """
     call()
     rates = []
