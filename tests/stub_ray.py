@@ -1,10 +1,18 @@
-"""Ray in this process: what actors are asked is done as it is waited for, and they can be killed."""
+"""Ray in this process: tasks are done at once, actors, which can be killed, as they are waited for."""
 
 import pickle
 import random
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+
+
+def instead_of_ray(monkeypatch: Any, **options: Any) -> "StubRay":
+    """Let ``import ray`` give a stand-in, which is returned."""
+    ray = StubRay(**options)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    return ray
 
 
 class RayError(Exception):
@@ -70,7 +78,7 @@ class Actor:
 
 
 class StubRay:
-    """What of Ray collectors use.
+    """What of Ray is used.
 
     Args:
         seed: decides whose answer comes first.
@@ -99,7 +107,9 @@ class StubRay:
         self.options = options
 
         def of(kind: Any) -> Any:
-            def remote(*args: Any) -> Actor:
+            def remote(*args: Any) -> Actor | Ref:
+                if not isinstance(kind, type):
+                    return self.done(lambda: kind(*args))
                 self.actors.append(Actor(lambda: kind(*args)))
                 return self.actors[-1]
 
@@ -108,11 +118,14 @@ class StubRay:
         return of
 
     def put(self, value: Any) -> Ref:
-        ref = Ref(lambda: value)
+        return self.done(lambda: value)
+
+    def done(self, do: Callable[[], Any]) -> Ref:
+        ref = Ref(do)
         ref.settle()
         return ref
 
-    def wait(self, refs: list[Ref], *, num_returns: int, timeout: float) -> tuple[list[Ref], list[Ref]]:
+    def wait(self, refs: list[Ref], *, num_returns: int = 1, timeout: float) -> tuple[list[Ref], list[Ref]]:
         if self.before_wait is not None:
             self.before_wait(self.actors)
         refs = self.random.sample(refs, len(refs))

@@ -4,9 +4,7 @@ import io
 import json
 import os
 import signal
-import sys
 import time
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +18,7 @@ from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.config.parse import parse
 from spl.runs import cluster
+from tests.stub_ray import RayError, instead_of_ray
 
 TINY = (
     "--config smoke/agent --env.kwargs.num_rounds 2 --num_steps 44 --num_threads 1 --device cpu --seeds 0-1"
@@ -104,31 +103,8 @@ def test_a_process_that_fails_otherwise_names_where_it_says_why(tmp_path, monkey
     assert "ZeroDivisionError" in (folder / "seed-1" / parallel.OUTPUT).read_text()
 
 
-def ray_of(monkeypatch, answer=None):
-    """Let ``import ray`` give one that trains a task when it is asked for its answer."""
-
-    class RayError(Exception):
-        pass
-
-    def get(task):
-        return task() if answer is None else answer(RayError)
-
-    ray = SimpleNamespace(
-        joined=[],
-        init=lambda address, **_: ray.joined.append(address),
-        shutdown=lambda: ray.joined.append("left"),
-        remote=lambda **_: lambda do: SimpleNamespace(remote=lambda job: partial(do, job)),
-        wait=lambda tasks, timeout: (tasks, []),
-        cancel=lambda task: None,
-        get=get,
-        exceptions=SimpleNamespace(RayError=RayError),
-    )
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    return ray
-
-
 def test_a_cluster_trains_the_same(tmp_path, monkeypatch, capsys):
-    ray = ray_of(monkeypatch)
+    ray = instead_of_ray(monkeypatch)
     assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 0
     assert ray.joined == ["auto", "left"]
     (folder,) = (tmp_path / "runs" / "agent").iterdir()
@@ -138,10 +114,11 @@ def test_a_cluster_trains_the_same(tmp_path, monkeypatch, capsys):
 
 
 def test_a_lost_task_and_a_cluster_that_is_not_there_are_told(tmp_path, monkeypatch, capsys):
-    def lose(error):
-        raise error("the node died\nin many words")
+    def lose(job):
+        raise RayError("the node died\nin many words")
 
-    ray = ray_of(monkeypatch, lose)
+    ray = instead_of_ray(monkeypatch)
+    monkeypatch.setattr(parallel, "train_there", lose)
     assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 1
     assert "Seed 1 failed: Ray lost it (the node died): resume it." in capsys.readouterr().out
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +22,15 @@ from spl.cli import main as cli
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import parse
 from spl.runs import checkpoint
-from tests.stub_ray import StubRay
+from tests.stub_ray import instead_of_ray
 
 TINY = ("--num_steps", "123", "--collectors", "3", "--chunk_steps", "8", "--memory.capacity", "1200")
 
 
 @pytest.fixture
 def stub(monkeypatch):
-    """Return a maker of Ray stubs, of which the last made is what ``import ray`` gives."""
-
-    def make(*args, **options):
-        ray = StubRay(*args, **options)
-        monkeypatch.setitem(sys.modules, "ray", ray)
-        return ray
-
-    return make
+    """Return a maker of stand-ins, of which the last made is what ``import ray`` gives."""
+    return partial(instead_of_ray, monkeypatch)
 
 
 def train(config, **options):
