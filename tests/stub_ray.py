@@ -3,7 +3,7 @@
 import pickle
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,13 +83,22 @@ class StubRay:
     Args:
         seed: decides whose answer comes first.
         before_wait: called with the actors before each wait.
+        without_spl: machines on which functions find nothing.
     """
 
     __version__ = "2.60.0"
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+    util = SimpleNamespace(
+        scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
+    )
 
-    def __init__(self, seed: int = 0, before_wait: Callable[[list[Actor]], None] | None = None) -> None:
-        self.random, self.before_wait = random.Random(seed), before_wait
+    def __init__(
+        self,
+        seed: int = 0,
+        before_wait: Callable[[list[Actor]], None] | None = None,
+        without_spl: Sequence[str] = (),
+    ) -> None:
+        self.random, self.before_wait, self.without_spl = random.Random(seed), before_wait, without_spl
         self.actors: list[Actor] = []
         self.options: dict[str, Any] = {}
         self.joined: list[str] = []
@@ -113,9 +122,17 @@ class StubRay:
                 self.actors.append(Actor(lambda: kind(*args)))
                 return self.actors[-1]
 
-            return SimpleNamespace(remote=remote)
+            def options(scheduling_strategy: str) -> Any:
+                return of((lambda *_: None) if scheduling_strategy in self.without_spl else kind)
+
+            return SimpleNamespace(remote=remote, options=options)
 
         return of
+
+    def nodes(self) -> list[dict[str, Any]]:
+        names = ["this", *self.without_spl]
+        kept = {"Alive": True, "Resources": {"CPU": 1.0}}
+        return [{"NodeID": name, "NodeManagerHostname": name, **kept} for name in names]
 
     def put(self, value: Any) -> Ref:
         return self.done(lambda: value)

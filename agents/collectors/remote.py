@@ -20,7 +20,11 @@ RECENT_CHUNKS = 8  # over which steps a second are told
 def cause_of(error: Exception) -> str:
     """Return what a collector died of, by Ray's error."""
     told = f"{type(error).__name__} {error}".lower()
-    causes = {"outofmemory": "its machine ran out of memory", "node": "its machine was lost"}
+    causes = {
+        "no module named 'spl": "its machine has no spl",
+        "outofmemory": "its machine ran out of memory",
+        "node": "its machine was lost",
+    }
     return next((why for word, why in causes.items() if word in told), DIED)
 
 

@@ -1,6 +1,7 @@
 """Joining Ray, which is imported here alone: a cluster at an address, or one of this machine for a while."""
 
 import contextlib
+import importlib.util
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ from spl.config.errors import UsageError
 from spl.packages import require
 
 ANSWER_S = 8.0  # in which a Ray cluster answers
+LOOK_S = 20.0  # in which its machines should say what they have
 LEAST_STORE = 128 * 2**20  # bytes of Ray's store of objects: less it refuses, or hardly serves
 
 
@@ -25,7 +27,7 @@ def cluster(address: str | None, modules: Sequence[str] = ()) -> Iterator[Any]:
 
     Raises:
         UsageError: if Ray is not installed, is of another version than the cluster's, or does not answer
-            there within `ANSWER_S`.
+            there within `ANSWER_S`; if a machine of it has no spl.
     """
     if address is None:
         yield None
@@ -49,9 +51,36 @@ def cluster(address: str | None, modules: Sequence[str] = ()) -> Iterator[Any]:
     if failed or joining.is_alive():
         raise UsageError(f"--ray {address}: {_refusal(ray, failed[0] if failed else None)}")
     try:
+        if lacking := _without_spl(ray):
+            raise UsageError(
+                f"--ray {address}: spl is missing on {', '.join(lacking)}: install it as it is here, for the "
+                "Python that runs ray start there"
+            )
         yield ray
     finally:
         ray.shutdown()
+
+
+def _without_spl(ray: Any) -> list[str]:
+    """Return the machines that could train, and cannot import spl; of one that does not answer it is thought.
+
+    What is asked is of the standard library: it needs no spl to arrive, and Ray has no failure to print.
+    """
+    look, at = ray.remote(num_cpus=0, max_retries=0)(importlib.util.find_spec), ray.util.scheduling_strategies
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU", 0):
+            there = look.options(
+                scheduling_strategy=at.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            )
+            asked[there.remote("spl")] = node["NodeManagerHostname"]
+    found, _ = ray.wait([*asked], num_returns=len(asked), timeout=LOOK_S) if asked else ([], [])
+    lacking = set()
+    for one in found:
+        with contextlib.suppress(ray.exceptions.RayError):  # the machine went
+            if ray.get(one) is None:
+                lacking.add(asked[one])
+    return sorted(lacking)
 
 
 @contextlib.contextmanager
@@ -110,8 +139,12 @@ def _refusal(ray: Any, error: BaseException | None) -> str:
             f"that cluster has Ray {other} with Python {python}, and here is Ray {ray.__version__}: install "
             "the same versions of both on all machines"
         )
-    why = f" within {ANSWER_S:g} s" if error is None else f" ({_first_line(error)})"
-    return f"no Ray answers there{why}; start one with ray start --head, or leave it out"
+    if error is None:
+        return (
+            f"no Ray answers there within {ANSWER_S:g} s; start one with ray start --head, or, if one with a "
+            "token runs there, copy its ~/.ray/auth_token and set RAY_AUTH_MODE=token"
+        )
+    return f"no Ray answers there ({_first_line(error)}); start one with ray start --head, or leave it out"
 
 
 def _first_line(error: BaseException) -> str:

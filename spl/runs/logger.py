@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -18,7 +19,7 @@ from rich.table import Table
 
 from spl.config.errors import UsageError
 from spl.printable import printable, printable_lines
-from spl.runs.files import replace_text
+from spl.runs.files import not_saved, replace_text
 from spl.runs.ranks import rank
 from spl.runs.trackers import Tracking
 
@@ -106,7 +107,8 @@ class Report:
         if self._live is not None:
             self._live.stop()
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of a row that could not be written, which was told
+                self._file.close()
         if self._tracking is not None:
             self._tracking.close(is_failed=kind is not None)
 
@@ -130,12 +132,19 @@ class Report:
         self.say(f"step {step:,} of {self.num_steps:,}, {self._left(step)} left: {told}")
 
     def row(self, step: int, values: Mapping[str, float | int | str]) -> None:
-        """Append one row; keys are TensorBoard tags such as ``rollout/ep_rew_mean``."""
+        """Append one row; keys are TensorBoard tags such as ``rollout/ep_rew_mean``.
+
+        Raises:
+            OSError: if the disk refuses it.
+        """
         if self._file is None:
             raise ValueError("this report keeps no rows: make it with is_logged=True")
         row = {"step": step, "seconds": round(self._seconds_before + self.elapsed_s, 3), **values}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise not_saved("a row of metrics.jsonl", self._path.parent, error) from error
         if self._tracking is not None:
             self._tracking.row(step, values)
 

@@ -6,11 +6,11 @@ Each is one function. A tracker can fail and the run goes on: ``metrics.jsonl`` 
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
 from typing import Any, Literal, NamedTuple
 
 from spl.config.errors import UsageError
@@ -163,9 +163,10 @@ class Tracking:
         self._error: Exception | None = None
         self._is_over, self._is_failed = False, False
         self._tracker = self._open(folder, config, first_step)
-        self._thread = Thread(target=self._work, name=f"track-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"track-{name}", daemon=True)
         if self._tracker is not None:
             self._thread.start()
+        self._hook, threading.excepthook = threading.excepthook, self._hear
 
     def _open(self, folder: Path, config: Any, first_step: int) -> Tracker | None:
         ids = read_json(folder / IDS) if (folder / IDS).exists() else {}
@@ -199,6 +200,8 @@ class Tracking:
 
     def close(self, *, is_failed: bool = False) -> None:
         """Send what is left, and end the tracker's run."""
+        if threading.excepthook == self._hear:
+            threading.excepthook = self._hook
         if self._is_over:
             return
         self._is_failed = is_failed
@@ -208,6 +211,15 @@ class Tracking:
             self._give_up(self._error)
         elif self._thread.is_alive():
             self._give_up(TimeoutError(f"not all rows arrived within {PATIENCE_S:.0f} s of the run's end"))
+
+    def _hear(self, failed: threading.ExceptHookArgs) -> None:
+        """Let what a thread of the tracker's library broke off with be the tracker's failure, and no more."""
+        if type(failed.thread).__module__.startswith(f"{self.name}.") and isinstance(
+            failed.exc_value, Exception
+        ):
+            self._error = failed.exc_value
+        else:
+            self._hook(failed)
 
     def _give_up(self, error: Exception) -> None:
         if not self._is_over:

@@ -122,6 +122,10 @@ def test_a_lost_task_and_a_cluster_that_is_not_there_are_told(tmp_path, monkeypa
     assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 1
     assert "Seed 1 failed: Ray lost it (the node died): resume it." in capsys.readouterr().out
 
+    ray.without_spl = ["worker-7"]
+    assert cli.main(["train", "agent", *TINY.split(), "--ray", "auto"]) == 2
+    assert "spl: --ray auto: spl is missing on worker-7: install it as it is here" in capsys.readouterr().err
+
     def refuse(address, **_):
         raise ConnectionError("nobody is there")
 

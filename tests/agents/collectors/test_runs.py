@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import sys
@@ -22,7 +24,7 @@ from spl.cli import main as cli
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import parse
 from spl.runs import checkpoint
-from tests.stub_ray import instead_of_ray
+from tests.stub_ray import RayError, instead_of_ray
 
 TINY = ("--num_steps", "123", "--collectors", "3", "--chunk_steps", "8", "--memory.capacity", "1200")
 
@@ -266,6 +268,43 @@ def test_an_environment_that_cannot_be_made_there_is_named_with_the_cure(smoke, 
     assert not any(folder.iterdir() for folder in [*config_runs(config)])
 
 
+def test_a_machine_without_spl_is_named(smoke, stub):
+    ray = stub(without_spl=["worker-7", "worker-3"])
+    with pytest.raises(
+        UsageError, match=r"^--ray auto: spl is missing on worker-3, worker-7: install it as it is"
+    ):
+        train(smoke(*TINY, "--ray", "auto"))
+    assert ray.joined == ["auto", "left"]
+    assert not ray.actors
+    assert remote.cause_of(RayError("No module named 'spl'")) == "its machine has no spl"
+
+
+def test_a_full_disk_stops_the_run_in_a_sentence_and_it_goes_on_from_its_save(smoke, stub, capfd):
+    words = ("--ordered", "true", "--memory.on_disk", "true", "--checkpoint_every_steps", "40")
+    config = smoke(*TINY, "--env.kwargs.num_rounds", "2", *words, "--track", "tensorboard")
+    stub(seed=1)
+    whole = left_by(train(config)[0].folder)
+    stub(seed=2)
+    limits, told = resource.getrlimit(resource.RLIMIT_FSIZE), io.StringIO()
+
+    def fill(step, _):
+        if step > 90:  # no file may grow any more
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+
+    try:
+        with pytest.raises(
+            OSError, match=r"^cannot save .*: File too large; .*, and the previous save stays$"
+        ):
+            train_agent(config, console=Console(file=told, width=400), on_episode=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "Traceback" not in "".join(capfd.readouterr())
+    (folder,) = re.findall(r"last saved at step 80; resume with: .*--resume (\S+)", told.getvalue())
+    result, _ = train(config, resume=Path(folder))
+    assert result.is_finished
+    assert left_by(result.folder) == whole
+
+
 def config_runs(config):
     return [folder for folder in [Path(config.runs) / "agent"] if folder.exists()]
 
@@ -292,12 +331,12 @@ def test_options_are_read_back():
 
 @pytest.mark.slow  # Ray and two processes that import torch: half a minute
 def test_ray_itself_gives_the_same_to_the_bit_though_a_collector_is_killed(smoke, stub, monkeypatch):
-    pytest.importorskip("ray")
+    real = pytest.importorskip("ray")
     words = ("--num_steps", "71", "--collectors", "2", "--chunk_steps", "8", "--ordered", "true")
     config = smoke(*words, "--memory.capacity", "1200")
     stub()
     expected = left_by(train(config)[0].folder)
-    monkeypatch.delitem(sys.modules, "ray")
+    monkeypatch.setitem(sys.modules, "ray", real)
     before, killed = remote.Remote.receive, []
 
     def receive(self):
