@@ -6,6 +6,8 @@ sleeping: whole runs with an environment that sleeps 20 ms a step (``sleeping.py
 slow: four collectors, one of which is ten times slower, beside three that are alike; chunks are taken as they
     come, or in order.
 ring: chunks of 84 x 84 pictures and 64 x 8 sounds from collectors that only send, put into the memory.
+rllib: RLlib's DQN in the sleeping environment, as many steps an update, and ours beside it; with ``--rllib``,
+    an interpreter that has it (``ray[rllib]`` asks for a Gymnasium of its own).
 constants: bytes of a network's weights, and the time that Ray takes for them.
 
     python scripts/bench/cluster.py --collectors 1 2 4 8
@@ -63,6 +65,18 @@ def rate_of(num_collectors: int, words: list[str], duration_s: float) -> float:
     told = [(row["seconds"], row["step"]) for row in rows if "time/fps" in row]
     (began, first), (ended, last) = told[len(told) // 4], told[-2]
     return (last - first) / (ended - began)
+
+
+def rllib_of(num_runners: int, python: str, duration_s: float) -> tuple[float, float]:
+    """Return the steps a second of RLlib's DQN, and its updates a step."""
+    script = Path(__file__).parent / "contenders" / "rllib.py"
+    command = [python, str(script), "--runners", str(num_runners), "--duration_s", str(duration_s)]
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"RLlib failed:\n{done.stderr}")
+    told = json.loads(done.stdout.splitlines()[-1])
+    return told["steps_per_s"], told["updates_per_step"]
 
 
 class Sender:
@@ -151,6 +165,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=["sleeping", "slow", "ring", "constants"])
     parser.add_argument("--duration_s", type=float, default=20.0, help="of each run, about")
     parser.add_argument("--senders", type=int, default=2, help="collectors that only send")
+    parser.add_argument("--rllib", metavar="PYTHON", help="an interpreter that has ray[rllib] and torch")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="of the runs")
     args = parser.parse_args()
     if "sleeping" in args.parts:
@@ -166,6 +181,14 @@ def main() -> None:
             for num, rate in rates.items()
         ]
         print_table("20 ms a step", ["collectors", "steps/s", "of one", "efficiency"], rows)
+    if args.rllib:
+        rows = []
+        for num in [0, *args.collectors]:
+            ours = rate_of(num, args.options, args.duration_s)
+            theirs, updates = rllib_of(num, args.rllib, args.duration_s)
+            rows.append([str(num), f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}", f"{updates:.4f}"])
+        columns = ["collectors", "steps/s", "of RLlib", "ratio", "its updates a step"]
+        print_table("Beside RLlib, asked for an update in 16 steps (0.0625)", columns, rows)
     if "slow" in args.parts:
         rows = []
         for title, num, words in (
