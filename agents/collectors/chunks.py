@@ -92,22 +92,20 @@ class Recorder:
 
     def hand_over(self, **others: Any) -> Chunk:
         """Return what was kept, and begin anew; ``others`` are the chunk's other fields."""
-        spec, rows = self.spec, self._rows
-        video, audio = (np.uint8, spec.video), (spec.audio_dtype, spec.audio)
-        kinds: list[tuple[Any, tuple[int, ...]]] = [(np.int32, ()), (np.int32, ()), (np.bool_, ())]
-        kinds += [
-            video,
-            audio,
-            (np.bool_, (2,)),
-            (np.float32, (spec.state,)),
-            (np.float32, (spec.recurrent,)),
+        kinds: list[Any] = [
+            ("at", np.int32),
+            ("env", np.int32),
+            ("is_first", np.bool_),
+            ("video", np.uint8, self.spec.video),
+            ("audio", self.spec.audio_dtype, self.spec.audio),
+            ("present", np.bool_, (2,)),
+            ("state", np.float32, (self.spec.state,)),
+            ("recurrent", np.float32, (self.spec.recurrent,)),
+            ("action", np.int16, (self.num_dimensions,)),
+            ("reward", np.float64),
+            ("ends", np.bool_, (2,)),
         ]
-        kinds += [(np.int16, (self.num_dimensions,)), (np.float64, ()), (np.bool_, (2,))]
-        arrays: list[Any] = []
-        for place, (dtype, shape) in enumerate(kinds):
-            array = np.zeros((len(rows), *shape), dtype)
-            for number, row in enumerate(rows):
-                array[number] = row[place]
-            arrays.append(array)
+        rows = np.array(self._rows, kinds)
         self._rows, self.step = [], 0
-        return Chunk(*arrays, **others)
+        arrays: dict[str, Any] = {name: rows[name].copy() for name, *_ in kinds}
+        return Chunk(**arrays, **others)
