@@ -75,11 +75,6 @@ class AblateAgentConfig(TrainAgentConfig):
             _check_names(f"arm.{name}", changes)
 
     @property
-    def is_several(self) -> bool:
-        """Whether it trains more than once: yes."""
-        return True
-
-    @property
     def values(self) -> Values:
         """The values to try of each option that is varied."""
         return values_of(self.vary)

@@ -39,11 +39,6 @@ class BenchConfig(TrainAgentConfig):
             if getattr(self, name) != getattr(TrainAgentConfig, name):
                 raise ValueError(f"spl bench keeps no run: leave {name} out, got {getattr(self, name)}")
 
-    @property
-    def is_several(self) -> bool:
-        """Whether it is more than one training: it is measured, which takes several."""
-        return True
-
     def training(self, folder: Path, **changes: Any) -> TrainAgentConfig:
         """Return the training's own options, its runs in ``folder``."""
         return narrowed(TrainAgentConfig, self, runs=str(folder), **changes)

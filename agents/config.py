@@ -157,8 +157,8 @@ class TrainAgentConfig:
 
     @property
     def is_several(self) -> bool:
-        """Whether it describes several trainings, or a measurement: those collect in their own processes."""
-        return False
+        """Whether it describes several trainings, or a measurement, whose options collectors are none of."""
+        return "collectors" in getattr(self, "unlisted", ())
 
     @property
     def num_rings(self) -> int:

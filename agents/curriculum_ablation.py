@@ -80,11 +80,6 @@ class CurriculaConfig(GridOptions, TrainAgentConfig):
             self._check_restarts()
         check_runs(self, partial(runs_of, self))
 
-    @property
-    def is_several(self) -> bool:
-        """Whether it trains more than once: yes."""
-        return True
-
     def _check_restarts(self) -> None:
         if not 2 <= self.restarts <= self.num_steps:
             raise ValueError(

@@ -63,11 +63,6 @@ class SearchAgentConfig(TrainAgentConfig):
             raise ValueError(f"the seeds from {self.seed} on are not {self.num_seeds}: choose a lower seed")
 
     @property
-    def is_several(self) -> bool:
-        """Whether it trains more than once: yes."""
-        return True
-
-    @property
     def seeds(self) -> list[int]:
         """Seeds of the runs of each trial."""
         return list(range(self.seed, self.seed + self.num_seeds))
