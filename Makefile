@@ -44,7 +44,7 @@ docs: .venv/docs
 	touch $@
 
 .venv/dev: .venv/core
-	$(INSTALL) --editable '.[dev,all]'
+	$(INSTALL) --editable '.[dev,all,ray]'
 	touch $@
 
 .venv/docs: .venv/core

@@ -329,7 +329,6 @@ def test_options_are_read_back():
     assert config.num_rings == 2
 
 
-@pytest.mark.slow  # Ray and two processes that import torch: half a minute
 def test_ray_itself_gives_the_same_to_the_bit_though_a_collector_is_killed(smoke, stub, monkeypatch):
     real = pytest.importorskip("ray")
     words = ("--num_steps", "71", "--collectors", "2", "--chunk_steps", "8", "--ordered", "true")
