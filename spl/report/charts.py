@@ -20,10 +20,12 @@ NUM_COLORS = 8  # of lines, in the style sheet
 INK, MUTED, RULE, PAPER = "#010000", "#020000", "#030000", "#040000"
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 VARIABLES |= {f"#0500{number:02x}": f"var(--line-{number})" for number in range(NUM_COLORS)}
-WIDTH, HEIGHT = 360 / 72, 220 / 72  # inches: as wide as a phone, so that letters stay legible there
-BROAD = 860 / 72, 260 / 72  # inches: as wide as the text of a page on a screen
+WIDTH, HEIGHT = 330 / 72, 202 / 72  # inches: narrower than a phone, where letters are 11 pixels or more
+BROAD = 620 / 72, 187 / 72  # inches: narrower than the text of a page on a tablet, for the same reason
+LETTERS = r"font-size: calc(\1 * var(--letters, 1))"  # which the style sheet scales as a chart grows
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"  # letters that XML knows none of, such as a folder's name may have
-MOST_SMALL = 20  # classes of a confusion matrix that is as wide as other charts
+MOST_SMALL = 10  # classes of a confusion matrix that is as wide as other charts
+MOST_LARGE_LETTERS, MOST_COUNTS, MOST_NAMED = 20, 16, 40  # classes of one with large letters; counts; names
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -131,17 +133,16 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Markup:
     """
     K = len(classes)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    side = WIDTH if K <= MOST_SMALL else 1.7 * WIDTH
+    side, size = WIDTH if K <= MOST_SMALL else 1.7 * WIDTH, 11 if K <= MOST_LARGE_LETTERS else 9
     with _figure(side, side) as figure:
         axes = figure.add_subplot(aspect="equal")
         for row, column in zip(*np.nonzero(counts), strict=True):
             _draw_cell(axes, row, column, float(shares[row, column]))
-            if K <= 16:
+            if K <= MOST_COUNTS:
                 text = str(counts[row, column])
-                axes.text(column, row, text, ha="center", va="center", color=INK, size=9 if K <= 10 else 7)
+                axes.text(column, row, text, ha="center", va="center", color=INK, size=size)
         axes.set(xlim=(-0.5, K - 0.5), ylim=(K - 0.5, -0.5), xlabel="taken for", ylabel="class")
-        size = 9 if K <= 10 else 7
-        named = range(K) if K <= 40 else []
+        named = range(K) if K <= MOST_NAMED else []
         turned = 90 if max(map(len, classes)) > 2 else 0
         axes.set_xticks(named, [classes[place] for place in named], rotation=turned, fontsize=size)
         axes.set_yticks(named, [classes[place] for place in named], fontsize=size)
@@ -206,7 +207,8 @@ def _rename(element: Any, prefix: str) -> None:
             element.set(name, value.replace("url(#", f"url(#{prefix}"))
     if style := element.attrib.get("style"):
         style = re.sub(r"#0[1-5]00[0-9a-f]{2}", lambda match: VARIABLES.get(match[0], match[0]), style)
-        element.set("style", re.sub(r"font(-family)?: [^;]*'[^;]*", _font, style))
+        style = re.sub(r"font(-family)?: [^;]*'[^;]*", _font, style)
+        element.set("style", re.sub(r"font-size: ([\d.]+px)", LETTERS, style))
 
 
 def _font(match: re.Match[str]) -> str:

@@ -25,6 +25,11 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 ALONE = ("--num_threads", "1", "--device", "cpu")
 WIDTHS = (390, 1280)
+LETTERS = """  // of all charts that are seen, in pixels of the screen
+const scale = one => one.getBoundingClientRect().width / one.viewBox.baseVal.width;
+return [...document.querySelectorAll('svg[role=img]')].filter(scale).flatMap(one =>
+    [...one.querySelectorAll('text')].map(text => parseFloat(getComputedStyle(text).fontSize) * scale(one)))
+"""
 FIRST_VIDEO = "document.querySelector('video')"
 
 
@@ -124,6 +129,9 @@ def test_a_page_shows_without_errors_or_network_in_any_width(
                 "const page = document.documentElement; return [page.scrollWidth, page.clientWidth]"
             )
             assert needed == there  # else it would scroll sideways
+            letters = browser.execute_script(LETTERS)
+            assert min(letters) >= 11
+            assert max(letters) < 17
             paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
             assert (min(map(int, paper[4:-1].split(","))) > 200) == (scheme == "light")
     assert browser.execute_script("return document.querySelectorAll('svg[role=img]').length") > 1

@@ -43,6 +43,7 @@ def test_a_chart_takes_its_colours_from_the_page_and_tells_itself_in_words() -> 
     assert set(re.findall(r"url\(#([^)]+)\)", first)) <= ids[0]
     assert "<style" not in first
     assert "font-family" not in first
+    assert "font-size: calc(11px * var(--letters, 1))" in first
 
 
 def test_a_line_without_spread_has_no_band() -> None:
@@ -68,3 +69,12 @@ def test_a_name_with_control_letters_is_drawn_without_them() -> None:
     svg = draw_confusion(np.eye(2, dtype=np.int64), ["\x1bcat", "do\x07g"])
     assert ">cat<" in svg
     assert ">dog<" in svg
+
+
+def test_letters_of_a_confusion_matrix_are_smaller_where_there_are_many_classes() -> None:
+    few, many = (
+        draw_confusion(np.eye(size, dtype=np.int64), [str(one) for one in range(size)]) for size in (10, 21)
+    )
+    assert set(re.findall(r"calc\((\d+)px", few)) == {"11"}
+    assert ">1</text>" in few
+    assert "calc(9px" in many
