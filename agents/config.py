@@ -186,11 +186,10 @@ def build_agent(
             "a state is normalised in double precision, which mps has not: choose --device cpu, or leave the "
             "state out with --env.state_keys none"
         )
+    layout = torch.contiguous_format if device.type == "cpu" else torch.channels_last
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network, target = (
-            build_network(config, spec, sizes).to(memory_format=torch.channels_last) for _ in range(2)
-        )
+        network, target = (build_network(config, spec, sizes).to(memory_format=layout) for _ in range(2))
         decoders = Decoders(network.encoder) if config.agent.has_decoders(spec) else None
     companions = Companions(decoders)
     if config.agent.has_augmentation:
