@@ -102,13 +102,14 @@ def test_a_modality_is_gated_in_each_sample_on_its_own() -> None:
 
 
 def test_gradient_reaches_every_parameter() -> None:
-    encoder = make()
+    spec = SPEC._replace(video=(1, 52, 52))  # of whose positions nine are left to compare
+    encoder = make(spec)
     nn.init.constant_(encoder.video.attention.spatial.gamma, 0.1)
-    encoder(*draw(), torch.ones(3, 2, dtype=torch.bool)).square().sum().backward()
+    encoder(*draw(spec), torch.ones(3, 2, dtype=torch.bool)).square().sum().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
         if name != "video.attention.spatial.key.bias":  # the softmax takes it away
-            assert parameter.grad.abs().max() > 0, name
+            assert parameter.grad.abs().max() > 1e-8, name  # above what rounding leaves
 
 
 def test_parameter_count_of_the_fusion() -> None:
