@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.dqn_config import DqnConfig
-from spl.agents.draws import Draws
+from spl.agents.q_network.draws import Draws
 from spl.records import Batch, Following, StreamSpec
 
 DB_OF_LEVELS = 100.0  # from level 0, silence, to level 1, full scale

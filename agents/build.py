@@ -18,9 +18,9 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.encoder_init import PRETRAINING, load_encoder
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_network, check_ram
-from spl.agents.heads import HEADS
 from spl.agents.loop import Collector
 from spl.agents.player import new_collector
+from spl.agents.q_network.heads import HEADS
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.throughput import Meter
 from spl.config.errors import UsageError

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spl.agents.decoupled import advantage, best
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import History, Stack
+from spl.agents.q_network.decoupled import advantage, best
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.resumable import reset_seed
 from spl.explain.two_streams import AsPictures, as_pictures

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from spl.agents.augmentation import Augmentation
-from spl.agents.implicit import Fractions
-from spl.agents.reconstruction import Decoders
-from spl.agents.resets import Redraw
+from spl.agents.q_network.implicit import Fractions
+from spl.agents.q_network.reconstruction import Decoders
+from spl.agents.q_network.resets import Redraw
 
 
 class Companions(NamedTuple):

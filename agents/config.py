@@ -12,13 +12,13 @@ from spl.agents.collectors.options import check_collectors
 from spl.agents.companions import Companions
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.custom_network import check_two_streams, maker_of
-from spl.agents.decoupled import Sizes
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
-from spl.agents.implicit import Fractions
-from spl.agents.network import MultimodalQNetwork
 from spl.agents.pretrained_config import PretrainedConfig, PretrainingConfig
-from spl.agents.reconstruction import Decoders
+from spl.agents.q_network.decoupled import Sizes
+from spl.agents.q_network.implicit import Fractions
+from spl.agents.q_network.network import MultimodalQNetwork
+from spl.agents.q_network.reconstruction import Decoders
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from spl.agents.decoupled import Sizes
-from spl.agents.heads import HEADS, MakeHead
+from spl.agents.q_network.decoupled import Sizes
+from spl.agents.q_network.heads import HEADS, MakeHead
 from spl.config.named_class import Named, parts_of_named
 from spl.models.custom import built, check_answer
 

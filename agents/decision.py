@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.agents.choice import Streams, changes, evidence_for, streams_of
-from spl.agents.decoupled import q_value
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import Stack
+from spl.agents.q_network.decoupled import q_value
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.explain.words import Evidence, shares_of
 from spl.records import Action

@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spl.agents.averaged import AveragedNetwork
 from spl.agents.companions import Companions
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import best_actions
 from spl.agents.history import Stack
-from spl.agents.low_precision import LowPrecision
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.averaged import AveragedNetwork
+from spl.agents.q_network.low_precision import LowPrecision
+from spl.agents.q_network.network import MultimodalQNetwork
+from spl.agents.q_network.resets import reset
+from spl.agents.q_network.thirds import asymmetric
 from spl.agents.recurrence import Along
 from spl.agents.replay.sequences import Sequences, Steps
-from spl.agents.resets import reset
 from spl.agents.sparsity import Sparsity
 from spl.agents.targets import Answers, losses_of
-from spl.agents.thirds import asymmetric
 from spl.envs.actions import as_action
 from spl.records import Action, Batch, Following, Observation
 from spl.runs.threads import one_thread

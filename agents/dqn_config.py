@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spl.agents.exploration import ModalityDropout, linear_epsilon
-from spl.agents.heads import HEADS, Fusion
+from spl.agents.q_network.heads import HEADS, Fusion
 from spl.agents.replay.sequences import Unroll
 from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import (

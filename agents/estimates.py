@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from spl.agents.config import TrainAgentConfig, build_network, slack_of
-from spl.agents.decoupled import Sizes
+from spl.agents.q_network.decoupled import Sizes
 from spl.config.errors import UsageError
 from spl.records import StreamSpec
 from spl.runs.threads import allowed_cores

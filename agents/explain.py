@@ -12,12 +12,12 @@ from torch import Tensor
 
 from spl.agents.choice import Streams, evidence_for, spread, streams_of, together
 from spl.agents.conditions import UNTOUCHED
-from spl.agents.decoupled import Sizes, advantage, best, probability, q_value
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluate import Which, load_agent
 from spl.agents.history import History, Stack
 from spl.agents.names import ActionNames
 from spl.agents.playing import play
+from spl.agents.q_network.decoupled import Sizes, advantage, best, probability, q_value
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Range, Seed, check_ranges

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from spl.agents.decoupled import Sizes
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.q_network.decoupled import Sizes
+from spl.agents.q_network.thirds import Views, asymmetric
 from spl.agents.replay.sequences import Sequences
 from spl.agents.targets import Answers
-from spl.agents.thirds import Views, asymmetric
 
 
 class Along(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spl.agents.decoupled import Sizes, best, taken
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import History
+from spl.agents.q_network.decoupled import Sizes, best, taken
 from spl.envs.actions import numbers_of
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.resumable import reset_seed

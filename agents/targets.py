@@ -1,6 +1,7 @@
 """The loss of whole transitions: what each head's target is, and how far the head lies from it.
 
-Networks and batches come from `spl.agents.dqn`; the views of one modality are in `spl.agents.thirds`.
+Networks and batches come from `spl.agents.dqn`; views of one modality are in
+`spl.agents.q_network.thirds`.
 """
 
 from collections.abc import Sequence
@@ -9,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spl.agents.decoupled import Sizes, best, taken
 from spl.agents.dqn_config import DqnConfig
-from spl.agents.munchausen import munchausen_reward, soft_value
-from spl.agents.quantiles import acted_on, quantile_regression
+from spl.agents.q_network.decoupled import Sizes, best, taken
+from spl.agents.q_network.munchausen import munchausen_reward, soft_value
+from spl.agents.q_network.quantiles import acted_on, quantile_regression
 from spl.agents.replay.sequences import Steps
 from spl.records import Batch
 from spl.training.losses import temporal_difference
@@ -43,8 +44,8 @@ def losses_of(
     has such a target, and the loss is `quantile_regression`.
 
     With ``munchausen`` the reward is ``R + alpha max(tau log pi(a | s), -1)``, and what follows is the value
-    of the policy ``pi = softmax(Q_target / tau)`` in place of the maximum (`spl.agents.munchausen`). The term
-    of ``a`` is added once, however many rewards ``R`` has: the states between are in no batch.
+    of the policy ``pi = softmax(Q_target / tau)`` in place of the maximum (`munchausen` of the network). The
+    term of ``a`` is added once, however many rewards ``R`` has: the states between are in no batch.
 
     Args:
         answers: of the networks.

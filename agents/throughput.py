@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spl.agents.thirds import VIEWS
+from spl.agents.q_network.thirds import VIEWS
 
 LOSSES = ("loss", *(f"loss_{view}" for view in VIEWS))  # of all that was learned, and of each view
 

@@ -1,6 +1,6 @@
 """Gymnasium's action spaces as whole numbers, one for each dimension, and back.
 
-No network is here; what one makes of several dimensions is in `spl.agents.decoupled`.
+No network is here; what one makes of several dimensions is in `spl.agents.q_network.decoupled`.
 """
 
 import math

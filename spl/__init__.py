@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from spl.agents.export import export_agent
     from spl.agents.film.command import film
     from spl.agents.film.config import FilmConfig
-    from spl.agents.network import MultimodalQNetwork
     from spl.agents.push import push
+    from spl.agents.q_network.network import MultimodalQNetwork
     from spl.agents.record import RecordConfig, record
     from spl.agents.replay.memory import ReplayMemory
     from spl.agents.train import train_agent
@@ -63,7 +63,7 @@ _OWNERS = {  # public name -> module that owns it
     "ExplainAgentConfig": "spl.agents.explain",
     "FilmConfig": "spl.agents.film.config",
     "MultimodalDqn": "spl.agents.dqn",
-    "MultimodalQNetwork": "spl.agents.network",
+    "MultimodalQNetwork": "spl.agents.q_network.network",
     "Observation": "spl.records",
     "PretrainConfig": "spl.pretrain.config",
     "RecordConfig": "spl.agents.record",

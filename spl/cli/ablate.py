@@ -25,7 +25,7 @@ def ablate_curriculum(argv: list[str]) -> int:
     from spl.ablation.curriculum_options import OF, subject_of
     from spl.ablation.curriculum_task import Curricula
     from spl.ablation.grid import RUNS, ablate
-    from spl.agents import curriculum_ablation as agent
+    from spl.agents.studies import curriculum_ablation as agent
     from spl.classify import curriculum_ablation as classifier
     from spl.pretrain import curriculum_ablation as autoencoder
 
@@ -44,9 +44,9 @@ def ablate_curriculum(argv: list[str]) -> int:
 def ablate_agent(argv: list[str]) -> int:
     """``spl ablate agent [ENV] --vary.OPTION A,B [--resume RUN] [options]``."""
     from spl.ablation.grid import RUNS
-    from spl.agents.ablation import MAY_CHANGE, AblateAgentConfig
-    from spl.agents.ablation import ablate_agent as ablate
     from spl.agents.config import ALIASES
+    from spl.agents.studies.ablation import MAY_CHANGE, AblateAgentConfig
+    from spl.agents.studies.ablation import ablate_agent as ablate
 
     prog = "spl ablate agent [ENV] --vary.OPTION A,B"
     argv = name_first(argv, "env", "env.id")
@@ -57,9 +57,9 @@ def ablate_agent(argv: list[str]) -> int:
 def search_agent(argv: list[str]) -> int:
     """``spl search agent [ENV] --space FILE [--resume RUN] [options]``."""
     from spl.agents.config import ALIASES
-    from spl.agents.search import MAY_CHANGE, RUNS, SearchAgentConfig
-    from spl.agents.search import search_agent as search
-    from spl.agents.search_result import print_search
+    from spl.agents.studies.search import MAY_CHANGE, RUNS, SearchAgentConfig
+    from spl.agents.studies.search import search_agent as search
+    from spl.agents.studies.search_result import print_search
 
     prog = "spl search agent [ENV] --space FILE"
     argv = name_first(argv, "env", "env.id")

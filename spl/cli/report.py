@@ -81,9 +81,9 @@ def _learned_from(run: Path, kind: str) -> "tuple[Path, Samples]":
 
 def run_kinds() -> "list[Kind]":
     """Return what sorts of runs there are."""
-    from spl.agents import ablation, seeds
     from spl.agents import config as agent
-    from spl.agents import curriculum_ablation as agents
+    from spl.agents.studies import ablation, seeds
+    from spl.agents.studies import curriculum_ablation as agents
     from spl.classify import config as classifier
     from spl.classify import curriculum_ablation as classifiers
     from spl.classify.ablation import grid

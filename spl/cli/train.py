@@ -14,7 +14,7 @@ def train_agent(argv: list[str]) -> int:
     """``spl train agent [ENV] [--seeds 0-4 [--parallel N]] [--resume RUN] [options]``."""
     from spl.agents.config import ALIASES, RUNS
     from spl.agents.encoder_init import adopt_encoder
-    from spl.agents.seeds import BOTH, MAY_CHANGE, TrainAgentsConfig, print_seeds, train_seeds
+    from spl.agents.studies.seeds import BOTH, MAY_CHANGE, TrainAgentsConfig, print_seeds, train_seeds
     from spl.agents.train import train_agent as train
 
     argv = name_first(argv, "env", "env.id")

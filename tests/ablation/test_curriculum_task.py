@@ -9,9 +9,9 @@ import seen_and_heard as toy
 
 from spl.ablation.curriculum_options import APART, subject_of
 from spl.ablation.curriculum_task import Curricula
-from spl.agents.curriculum_ablation import CurriculaConfig as OfAgent
-from spl.agents.curriculum_ablation import Learner as Agent
-from spl.agents.curriculum_ablation import return_in_training
+from spl.agents.studies.curriculum_ablation import CurriculaConfig as OfAgent
+from spl.agents.studies.curriculum_ablation import Learner as Agent
+from spl.agents.studies.curriculum_ablation import return_in_training
 from spl.agents.training import Training
 from spl.classify import training
 from spl.classify.curriculum_ablation import ALIASES, CurriculaConfig, Learner

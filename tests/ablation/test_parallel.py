@@ -13,7 +13,7 @@ from rich.console import Console
 from spl.ablation import parallel
 from spl.ablation.parallel import Board, with_threads
 from spl.agents.config import ALIASES
-from spl.agents.seeds import Seeds, TrainAgentsConfig
+from spl.agents.studies.seeds import Seeds, TrainAgentsConfig
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.config.parse import parse

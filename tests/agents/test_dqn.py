@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import best_of
-from spl.agents.heads import fuse_normalised
 from spl.agents.history import Stack
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.heads import fuse_normalised
+from spl.agents.q_network.network import MultimodalQNetwork
 from spl.agents.replay.memory import ReplayMemory
 from spl.models.encoder import TwoStreamEncoder
 from spl.records import Batch, Observation, StreamSpec, Transition

@@ -9,7 +9,7 @@ from rich.console import Console
 from spl.agents.evaluate import load_agent
 from spl.agents.explain import ExplainAgentConfig, explain_agent
 from spl.agents.explain import _together as together
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.network import MultimodalQNetwork
 from spl.agents.train import train_agent
 from spl.cli import main as cli
 from spl.config.errors import UsageError

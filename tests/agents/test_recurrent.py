@@ -22,15 +22,15 @@ from spl.agents.dqn_config import DqnConfig
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
 from spl.agents.explain import ExplainAgentConfig, explain_agent, played
 from spl.agents.history import Stack
-from spl.agents.network import MultimodalQNetwork, recurrent_unit
 from spl.agents.playing import play, policy_of
 from spl.agents.portable import Portable
-from spl.agents.quantiles import acted_on
+from spl.agents.q_network.network import MultimodalQNetwork, recurrent_unit
+from spl.agents.q_network.quantiles import acted_on
+from spl.agents.q_network.thirds import Views, asymmetric, only
 from spl.agents.replay.sequences import Sequences
 from spl.agents.rollout import AGAIN, Player
 from spl.agents.sureness import played_choices
 from spl.agents.targets import Answers
-from spl.agents.thirds import Views, asymmetric, only
 from spl.agents.train import train_agent
 from spl.agents.trained import load
 from spl.config import parse as config
@@ -39,7 +39,7 @@ from spl.envs.filmed import make_filmed
 from spl.envs.registry import make_env
 from spl.envs.resumable import reset_seed
 from spl.records import AUDIO, VIDEO
-from tests.agents.test_thirds import TinyEncoder
+from tests.agents.q_network.test_thirds import TinyEncoder
 from tests.agents.test_train import quiet, rows_of, state_of
 
 ROOT = Path(__file__).parents[2]

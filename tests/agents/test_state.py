@@ -26,8 +26,8 @@ from spl.agents.film.command import film
 from spl.agents.film.config import FilmConfig
 from spl.agents.history import History
 from spl.agents.portable import Portable
+from spl.agents.q_network.state_norm import RunningNorm, StateStream
 from spl.agents.replay.memory import ReplayMemory
-from spl.agents.state_norm import RunningNorm, StateStream
 from spl.agents.train import train_agent
 from spl.agents.trained import TrainedAgent
 from spl.config.errors import UsageError

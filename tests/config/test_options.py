@@ -238,10 +238,10 @@ def test_grids_list_no_option_that_they_refuse(screens: dict[str, tuple[str, Any
 
 def type_of(name: str) -> Any:
     """Return the dataclass of a grid."""
-    from spl.agents import curriculum_ablation as agent
-    from spl.agents.ablation import AblateAgentConfig
     from spl.agents.bench import BenchConfig
-    from spl.agents.search import SearchAgentConfig
+    from spl.agents.studies import curriculum_ablation as agent
+    from spl.agents.studies.ablation import AblateAgentConfig
+    from spl.agents.studies.search import SearchAgentConfig
     from spl.classify import curriculum_ablation as classifier
     from spl.classify.ablation.grid import AblateClassifierConfig
     from spl.pretrain import curriculum_ablation as autoencoder

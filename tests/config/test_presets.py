@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spl.agents import curriculum_ablation as agent_curricula
 from spl.agents.config import TrainAgentConfig
-from spl.agents.search import SearchAgentConfig
+from spl.agents.studies import curriculum_ablation as agent_curricula
+from spl.agents.studies.search import SearchAgentConfig
 from spl.classify import curriculum_ablation as classifier_curricula
 from spl.classify.ablation.grid import AblateClassifierConfig
 from spl.classify.config import TrainClassifierConfig

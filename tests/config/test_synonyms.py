@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from spl.agents.config import ALIASES, TrainAgentConfig
-from spl.agents.curriculum_ablation import CurriculaConfig
+from spl.agents.studies.curriculum_ablation import CurriculaConfig
 from spl.classify.config import TrainClassifierConfig
 from spl.cli import main as cli
 from spl.config.errors import UsageError

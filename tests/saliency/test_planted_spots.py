@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.network import MultimodalQNetwork
 from spl.attention import attention_maps
 from spl.attention import plot as picture
 from spl.attention.ham import PositionGate

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.network import MultimodalQNetwork
 from spl.models.encoder import EncoderConfig, build_encoder
 from spl.records import StreamSpec
 from spl.saliency import advantage, chosen, predicted

@@ -5,7 +5,7 @@ import torch
 
 from spl.agents.config import build_agent
 from spl.training.compile import compiled
-from tests.agents.test_low_precision import CPU, SPEC, agent_of, batch_of
+from tests.agents.q_network.test_low_precision import CPU, SPEC, agent_of, batch_of
 
 
 def test_a_missing_compiler_is_told(smoke, monkeypatch):

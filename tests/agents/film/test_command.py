@@ -21,7 +21,7 @@ from spl.agents.film.command import film
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.reel import Reel
 from spl.agents.history import History, Stack
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.network import MultimodalQNetwork
 from spl.agents.rollout import Player, Shot
 from spl.cli import main as cli
 from spl.config.errors import UsageError

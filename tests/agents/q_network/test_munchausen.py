@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spl.agents.dqn_config import DqnConfig
-from spl.agents.munchausen import log_policy, munchausen_reward, soft_value
+from spl.agents.q_network.munchausen import log_policy, munchausen_reward, soft_value
 from tests.agents.test_dqn import Table, agent_of, batch_of
 from tests.agents.test_loop import Bench
 

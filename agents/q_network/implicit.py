@@ -1,6 +1,6 @@
 """Implicit quantiles: a head that is asked for the return's quantile at any share ``tau`` of its probability.
 
-The loss is `spl.agents.quantiles`; which head learns it is the option ``agent.head``.
+The loss is `spl.agents.q_network.quantiles`; which head learns it is the option ``agent.head``.
 
 Source: Dabney, Ostrovski, Silver, Munos (2018), Implicit quantile networks for distributional reinforcement
 learning.
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spl.agents.decoupled import Sizes
-from spl.agents.draws import Draws
-from spl.agents.heads import QHead
-from spl.agents.quantiles import middles
+from spl.agents.q_network.decoupled import Sizes
+from spl.agents.q_network.draws import Draws
+from spl.agents.q_network.heads import QHead
+from spl.agents.q_network.quantiles import middles
 from spl.models.streams import initialise
 
 NUM_COSINES = 64  # that embed a share

@@ -8,7 +8,7 @@ import pytest
 from spl.ablation.comparison import Comparison, Entry, Outcome
 from spl.ablation.tables import by_measure
 from spl.agents.config import read_run
-from spl.agents.seeds import FINAL, note_on, summary_of, table_of
+from spl.agents.studies.seeds import FINAL, note_on, summary_of, table_of
 from spl.cli import main as cli
 
 TINY = "--config smoke/agent --env.kwargs.num_rounds 2 --num_steps 44 --num_threads 1 --device cpu"

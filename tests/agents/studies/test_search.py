@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from spl.agents import search
 from spl.agents.config import TrainAgentConfig, read_run
-from spl.agents.search import SearchAgentConfig, open_study, search_agent
-from spl.agents.search_result import RESULT, print_search
-from spl.agents.search_space import Between, OneOf, as_json, from_json, read_space
+from spl.agents.studies import search
+from spl.agents.studies.search import SearchAgentConfig, open_study, search_agent
+from spl.agents.studies.search_result import RESULT, print_search
+from spl.agents.studies.search_space import Between, OneOf, as_json, from_json, read_space
 from spl.cli import main as cli
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import parse

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spl.agents.pretrained_config import PretrainedConfig
-from spl.agents.reconstruction import MIN_VARIANCE, Decoders
+from spl.agents.q_network.reconstruction import MIN_VARIANCE, Decoders
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError
 from spl.models.streams import in_units

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spl.agents.decoupled import Sizes, best, taken
+from spl.agents.q_network.decoupled import Sizes, best, taken
 from spl.training.losses import temporal_difference
 
 VIEWS = ("all", "video", "audio")  # in the order of an agent's losses

@@ -7,7 +7,7 @@ for quantiles. Of ``J`` dimensions ``exp(mean_j Q_j / tau)`` is a product, and s
 import torch
 from torch import Tensor
 
-from spl.agents.decoupled import Sizes, parts_of, taken
+from spl.agents.q_network.decoupled import Sizes, parts_of, taken
 
 LOWEST = -1.0  # of the log-policy in units of reward, below which it is cut
 

@@ -21,7 +21,7 @@ from spl.agents import config as run
 from spl.agents.collectors.options import COLLECTORS
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
-from spl.agents.curriculum_ablation import PANEL, RETURN, Learner, returns_under
+from spl.agents.studies.curriculum_ablation import PANEL, RETURN, Learner, returns_under
 from spl.config.errors import UsageError
 from spl.config.options import narrowed
 from spl.config.ranges import Count

@@ -13,9 +13,9 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.history import Stack
 from spl.agents.loop import NonFiniteBatch
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.network import MultimodalQNetwork
+from spl.agents.q_network.thirds import Views, asymmetric, only
 from spl.agents.replay.memory import ReplayMemory
-from spl.agents.thirds import Views, asymmetric, only
 from spl.agents.train import train_agent
 from spl.records import AUDIO, VIDEO, Batch, Observation, StreamSpec, Transition
 from tests.agents.test_loop import Bench

@@ -14,8 +14,8 @@ from spl.agents.config import read_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
-from spl.agents.implicit import Fractions, ImplicitHead
-from spl.agents.quantiles import middles, quantile_regression
+from spl.agents.q_network.implicit import Fractions, ImplicitHead
+from spl.agents.q_network.quantiles import middles, quantile_regression
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError
 from tests.agents.test_dqn import CPU, Table, batch_of

@@ -5,12 +5,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from spl.agents.decoupled import Sizes
-from spl.agents.heads import HEADS, Fusion, MakeHead, QHead
-from spl.agents.implicit import ImplicitHead
-from spl.agents.quantiles import acted_on
-from spl.agents.state_norm import StateStream
-from spl.agents.thirds import Views, only
+from spl.agents.q_network.decoupled import Sizes
+from spl.agents.q_network.heads import HEADS, Fusion, MakeHead, QHead
+from spl.agents.q_network.implicit import ImplicitHead
+from spl.agents.q_network.quantiles import acted_on
+from spl.agents.q_network.state_norm import StateStream
+from spl.agents.q_network.thirds import Views, only
 from spl.models.encoder import Features, TwoStreamEncoder
 from spl.records import AUDIO, VIDEO
 
@@ -20,7 +20,7 @@ KEPT_STEPS = 32.0  # for which a number of a recurrent unit is kept at first, at
 class MultimodalQNetwork(nn.Module):
     """Q-values from video and audio: an encoder, and the heads of `HEADS` that ``fusion`` names.
 
-    ``A`` are the values of an action, or of its several dimensions (`spl.agents.decoupled`): ``sum(sizes)``.
+    ``A`` are the values of an action, or of its several dimensions (`decoupled`): ``sum(sizes)``.
     Heads are dueling or not, or what ``make_head`` makes.
     With ``has_thirds`` two privileged heads beside them read the joint code; acting needs them not.
     A state vector joins at the joint code in every view: thirds hide an eye or an ear, never a joint angle.
@@ -31,8 +31,8 @@ class MultimodalQNetwork(nn.Module):
         sizes: of the action's dimensions.
         dueling, fusion, has_thirds, make_head: as above.
         quantiles: ``N`` of the return that each head of ours learns, privileged ones aside; None: its mean.
-        is_implicit: whether these are asked for by ``tau`` (`spl.agents.implicit`), as many as then is said.
-        risk: share of the worst quantiles whose mean is acted on (`spl.agents.quantiles`).
+        is_implicit: whether these are asked for by ``tau`` (`implicit`), as many as then is said.
+        risk: share of the worst quantiles whose mean is acted on (`quantiles`).
         num_state: ``S``, numbers of the state; 0: none.
         state_features: width of the layer that reads it.
         is_recurrent: whether it remembers, in ``R`` numbers, as many as the code has.

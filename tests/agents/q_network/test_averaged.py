@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from spl.agents.averaged import AveragedNetwork
 from spl.agents.checkpoint import as_saved_now
 from spl.agents.config import build_agent
+from spl.agents.q_network.averaged import AveragedNetwork
 from spl.records import StreamSpec
 
 SPEC = StreamSpec((1, 36, 36), (1, 64, 8))

@@ -1,6 +1,6 @@
 """What ``spl search agent`` found: trials by their rank, as a file and as a table.
 
-How trials are drawn and trained is in `spl.agents.search`.
+How trials are drawn and trained is in `spl.agents.studies.search`.
 """
 
 import json

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from spl.agents.network import MultimodalQNetwork
+from spl.agents.q_network.network import MultimodalQNetwork
 
 Redraw = Callable[[int], MultimodalQNetwork]  # of the update of a reset: a network with drawn weights
 PERTURBED = 0.5  # how far an encoder moves to drawn weights: it is shrunk by as much

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from spl.agents.config import TrainAgentConfig, build_agent
-from spl.agents.heads import QHead
-from spl.agents.quantiles import acted_on, middles, quantile_regression, weights_of_risk
+from spl.agents.q_network.heads import QHead
+from spl.agents.q_network.quantiles import acted_on, middles, quantile_regression, weights_of_risk
 from spl.config.errors import UsageError
 from spl.config.parse import parse
 from spl.records import StreamSpec

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spl.agents.thirds import Views
+from spl.agents.q_network.thirds import Views
 
 LOW = torch.bfloat16
 

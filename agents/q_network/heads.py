@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from spl.agents.decoupled import Sizes, means_within, parts_of
+from spl.agents.q_network.decoupled import Sizes, means_within, parts_of
 from spl.models.encoder import Features, TwoStreamEncoder
 
 Fusion = Literal["joint", "mdqn"]

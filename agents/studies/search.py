@@ -20,11 +20,19 @@ from spl.ablation.varied import changed
 from spl.agents import config as run
 from spl.agents.collectors.options import COLLECTORS
 from spl.agents.config import TrainAgentConfig
-from spl.agents.curriculum_ablation import return_in_training, returns_of
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.returns import interquartile_mean
-from spl.agents.search_result import RESULT, RETURNS, figures, rank, returns_in, value_told, write_best
-from spl.agents.search_space import Space, as_json, from_json, read_space
+from spl.agents.studies.curriculum_ablation import return_in_training, returns_of
+from spl.agents.studies.search_result import (
+    RESULT,
+    RETURNS,
+    figures,
+    rank,
+    returns_in,
+    value_told,
+    write_best,
+)
+from spl.agents.studies.search_space import Space, as_json, from_json, read_space
 from spl.agents.train import train_agent
 from spl.config import parse as configuration
 from spl.config.errors import RunError, UsageError

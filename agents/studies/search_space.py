@@ -1,6 +1,6 @@
 """What ``spl search`` varies: a YAML file of options, each with a range or a list to choose from.
 
-How trials are drawn from it, and what a trial is, belongs to `spl.agents.search`.
+How trials are drawn from it, and what a trial is, belongs to `spl.agents.studies.search`.
 """
 
 import json

@@ -1,0 +1,1 @@
+"""Commands that train many agents: comparisons of options and curricula, several seeds, searches."""
