@@ -102,7 +102,8 @@ def print_search(folder: Path, result: Mapping[str, Any]) -> None:
         ]
         for one in done[:MOST_SHOWN]
     ]
-    title = f"Best of {len(done)} trials: {len(result['seeds'])} seeds of {result['episodes']} episodes each"
+    found, seeds = f"{len(done)} trial{'s' * (len(done) != 1)}", len(result["seeds"])
+    title = f"Best of {found}: {seeds} seed{'s' * (seeds != 1)} of {result['episodes']} episodes each"
     print_table(title, ["rank", "trial", "IQM", "95 % interval", *names], rows)
     for one in trials:
         if one["failed"] is not None:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,21 @@ from sklearn.cluster import KMeans
 WIDTH = 800  # pixels, at the most
 COLOURS = 128  # of a picture's palette
 LETTERS, INK, PAPER, LONGEST = 16, "#e7e6e3", "#15171b", 110  # of a terminal: pixels, colours, columns
+FOLDER = r"(?<!\S)/\S+/(?=[\w-]+-s\d)\S+?(?=[/\s]|$)"  # of a run on this machine
 FAILURE, FAILS_AT_STEP = "video fails midway", 30  # in the film
 LOOP_WIDTH, LOOP_COLOURS, LOOP_FRAMES, LOOP_MS = 480, 56, 30, 200  # of the README's first picture
+SPACE = """agent.learning_rate: {low: 1e-4, high: 1e-2, log: true}
+agent.n_step: [1, 3]
+"""
 WATCHED = 60  # pictures of a window, in which the video is taken away after half of them
 
 
-def spl(*words: object) -> str:
-    """Run a command of spl and return what it printed."""
+def spl(*words: object, cwd: Path | None = None) -> str:
+    """Run a command of spl, in a folder, and return what it printed."""
     print("spl", *words, file=sys.stderr)
     command = [sys.executable, "-m", "spl.cli.main", *map(str, words)]
     env = {**os.environ, "COLUMNS": f"{LONGEST}"}
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env, cwd=cwd).stdout
 
 
 def keep(picture: Path, out: Path) -> None:
@@ -48,11 +53,13 @@ def keep(picture: Path, out: Path) -> None:
 
 
 def terminal(out: Path, *words: object, most: int = 40) -> None:
-    """Draw what a command prints, at most so many lines of it, none longer than ``LONGEST``."""
-    lines = [f"$ spl {shlex.join(map(str, words))}", *spl(*words).rstrip().splitlines()]
-    lines = [
-        re.sub(r"/\S+/(?=\w+-s\d)\S+?(?=[/\s]|$)", "RUN", line) for line in lines
-    ]  # no folder of this machine
+    """Draw a command and what it prints."""
+    screen(out, [f"$ spl {shlex.join(map(str, words))}", *spl(*words).rstrip().splitlines()], most)
+
+
+def screen(out: Path, lines: list[str], most: int = 40) -> None:
+    """Draw lines as in a terminal, at most so many, none longer than ``LONGEST``."""
+    lines = [line for one in lines for line in wrapped(re.sub(FOLDER, "RUN", one))]
     lines = [one if len(one := line.rstrip()) <= LONGEST else f"{one[: LONGEST - 3]}..." for line in lines]
     if len(lines) > most:
         lines = [*lines[: most - 1], "..."]
@@ -63,6 +70,11 @@ def terminal(out: Path, *words: object, most: int = 40) -> None:
     for number, line in enumerate(lines):
         drawing.text((12, 12 + 1.3 * LETTERS * number), line, INK, font)
     image.quantize(16).save(out, optimize=True)
+
+
+def wrapped(line: str) -> list[str]:
+    """Return a command that is typed in lines of at most ``LONGEST``, and any other line as it is."""
+    return textwrap.wrap(line, LONGEST, subsequent_indent="    ") if line.startswith("$ ") else [line]
 
 
 def only(folder: Path) -> Path:
@@ -187,6 +199,38 @@ def lists(out: Path) -> None:
     terminal(out / "presets.png", "presets", most=24)
 
 
+def measured(run: Path, place: Path, out: Path) -> None:
+    """Draw what is printed by the commands that measure, search, record and export: all in small.
+
+    In a folder of their own, so that their paths are short.
+    """
+    (place / "space.yaml").write_text(SPACE)
+    small = "--config smoke/agent --num_steps 300 --num_threads 1"
+    lines = {
+        "bench": ["spl bench --duration_s 1 --num_threads 1"],
+        "search-agent": [
+            "cat space.yaml",
+            f"spl search agent --space space.yaml --num_trials 3 --num_seeds 1 --num_episodes 4 {small}",
+        ],
+        "record": [
+            "spl record spl/Greeting-v0 --num_steps 1000 --out recordings/greeting",
+            "spl show data recordings/greeting --num_drawn 12 --out sheet.png",
+        ],
+        "export-agent": [
+            f"spl export agent {run} --out agent.onnx",
+            f"spl export agent {run} --to bundle --out bundle",
+        ],
+    }
+    for name, commands in lines.items():
+        shown: list[str] = []
+        for command in commands:
+            program, *words = shlex.split(command)
+            told = spl(*words, cwd=place) if program == "spl" else (place / words[0]).read_text()
+            shown += [f"$ {command}", *told.rstrip().splitlines()]
+        screen(out / f"{name}.png", shown)
+    keep(place / "sheet.png", out / "recording.png")
+
+
 def trained(place: Path, given: Path | None, *words: object) -> Path:
     """Return the run that is given, else the one that a command trains."""
     if given is not None:
@@ -223,7 +267,9 @@ def main() -> None:
         autoencoder(
             trained(place, args.autoencoder, "pretrain", "autoencoder", place / "rec", *small), args.out
         )
-        agent(trained(place, args.agent, "train", "agent", "--config", "greeting"), place, args.out)
+        run = trained(place, args.agent, "train", "agent", "--config", "greeting")
+        agent(run, place, args.out)
+        measured(run, place, args.out)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,8 @@ class Recordings:
     def summary(self) -> str:
         """Return how many samples there are, and what was left out and why, one sentence per line."""
         beside = f", {len(self.left_out):,} files left out" if self.left_out else ""
-        lines = [f"{len(self.folders):,} recordings: {describe_samples(self)}{beside}", *told(self.left_out)]
-        return "\n".join(lines)
+        count = f"{len(self.folders):,} recording{'s' * (len(self.folders) != 1)}"
+        return "\n".join([f"{count}: {describe_samples(self)}{beside}", *told(self.left_out)])
 
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``: which recording it is of."""

@@ -83,6 +83,7 @@ def test_every_step_has_its_history_and_nothing_of_the_episode_before(tmp_path: 
 def test_a_stride_takes_every_so_many_steps_with_their_whole_history(tmp_path: Path):
     source = Recordings([record(tmp_path / "one", [3, 4])], history=2, stride=3)
     assert [seen(source, index) for index in range(len(source))] == [[0, 1], [0, 4], [6, 7]]
+    assert source.summary().startswith("1 recording: 3 samples")
     with pytest.raises(UsageError, match="stride of at least 1, got 1, 2 and 0"):
         Recordings([tmp_path / "one"], history=2, stride=0)
 

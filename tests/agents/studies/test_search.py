@@ -263,3 +263,10 @@ def test_runs_are_real_ones(smoke, tmp_path, capsys):
     assert f"spl train agent --config {folder / 'best.yaml'}" in told.out
     assert "spl search agent" not in told.err.replace(str(sys.argv[0]), "")  # nothing to resume
     assert read_run(folder / places[0]).agent.n_step in (1, 3)
+
+
+def test_one_trial_of_one_seed_is_told_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trial = {"rank": 1, "trial": "trial-0", "iqm": 1.0, "interval_95": [0.5, 1.5], "failed": None}
+    options = {"agent.n_step": 1}
+    print_search(tmp_path, {"trials": [{**trial, "options": options}], "seeds": [0], "episodes": 4})
+    assert "Best of 1 trial: 1 seed of 4 episodes each" in capsys.readouterr().out
