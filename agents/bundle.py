@@ -98,6 +98,7 @@ def write_bundle(
             shutil.copy(run / name, out / name)
     replace_text(out / "README.md", card(run, out, config, told))
     replace_text(out / TOLD, json.dumps(told, indent=1) + "\n")
+    (out / WEIGHTS).chmod((out / TOLD).stat().st_mode & 0o777)  # it is the owner's alone at first
 
 
 def bundled_config(folder: Path) -> TrainAgentConfig:

@@ -173,6 +173,7 @@ def _write(folder: Path, document: Mapping[str, Any], tensors: dict[str, Tensor]
     save_file(_separate(tensors), folder / _TENSORS)
     text = seal({"tensors_crc32": checksum_of(folder / _TENSORS), **document})
     (folder / _STATE).write_text(text, encoding="utf-8")
+    (folder / _TENSORS).chmod((folder / _STATE).stat().st_mode & 0o777)  # it is the owner's alone at first
     for path in (folder / _TENSORS, folder / _STATE, folder):
         sync(path)
 

@@ -35,6 +35,7 @@ def test_a_bundle_acts_as_its_run_without_the_environment(bundle, monkeypatch):
         "agent.safetensors",
         "config.json",
     }
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who may read one file, may read all
     here = spl.load(run, device="cpu")
     env = gymnasium.make("spl/Beacon-v0", num_rounds=6)
     monkeypatch.setattr(registry, "make_raw", None)  # no environment is made

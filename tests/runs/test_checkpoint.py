@@ -36,6 +36,14 @@ def test_a_plain_value_survives_exactly(tmp_path: Path, value: Any) -> None:
     assert (found, type(found), repr(found)) == (value, type(value), repr(value))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such modes")
+def test_who_may_read_the_state_may_read_the_tensors(tmp_path: Path) -> None:
+    save(tmp_path, {"x": torch.zeros(1)}, step=1)
+    files = [path for path in (tmp_path / "last").iterdir() if path.is_file()]
+    assert len(files) == 2
+    assert len({path.stat().st_mode for path in files}) == 1
+
+
 def test_nan_survives(tmp_path: Path) -> None:
     found = round_trip(tmp_path, [float("nan"), np.float32("nan")])
     assert [type(value) for value in found] == [float, np.float32]
