@@ -176,7 +176,7 @@ def test_scoring_gives_the_losses_that_are_learned_without_a_graph() -> None:
     scored, losses = bench.agent.score(batch), bench.agent.losses(batch)
     assert losses.requires_grad
     assert not scored.requires_grad
-    assert torch.equal(scored, losses.detach())
+    torch.testing.assert_close(scored, losses.detach())  # convolved in another layout
 
 
 def test_a_batch_without_a_modality_is_blank_in_it_now_and_next() -> None:
