@@ -69,7 +69,7 @@ class AblateAgentConfig(TrainAgentConfig):
                 "vary makes a row of every combination, arm a row of each named change alone: leave one out"
             )
         _check_names("vary", self.values)
-        for name, changes in arms_of(self.arm).items():
+        for name, changes in self.arms.items():
             if name == AS_IT_IS or not re.fullmatch(r"[\w+-]+", name):
                 raise ValueError(f"--arm.{name}: choose another name, of letters, digits, _, + and - only")
             _check_names(f"arm.{name}", changes)
@@ -80,10 +80,15 @@ class AblateAgentConfig(TrainAgentConfig):
         return values_of(self.vary)
 
     @property
+    def arms(self) -> dict[str, dict[str, Any]]:
+        """The options that each named change sets."""
+        return arms_of(self.arm)
+
+    @property
     def changes(self) -> dict[str, dict[str, Any]]:
         """What is changed of the training, by the name of the change; the first is the baseline."""
         if self.arm:
-            return {AS_IT_IS: {}, **arms_of(self.arm)}
+            return {AS_IT_IS: {}, **self.arms}
         return {name_of(chosen): chosen for chosen in combinations(self.values)}
 
 
@@ -113,10 +118,10 @@ class Options(Learner):
         self.config = config
         self.data = {"env": config.env.id}
         self.measures = (RETURN, *ALONE) if config.each_modality else (RETURN,)
-        self.changes = config.changes
-        self.labels = {name: label_of(changes) for name, changes in self.changes.items()}
-        if config.arm:
-            self.labels |= {name: name for name in arms_of(config.arm)}
+        self.changes, arms = config.changes, config.arms
+        self.labels = {
+            name: name if name in arms else label_of(changes) for name, changes in self.changes.items()
+        }
         for name in self.changes:
             try:
                 self.runs(name, max(read_seeds(config.seeds)))
@@ -130,7 +135,7 @@ class Options(Learner):
             f"Seeds: {config.seeds}. Difference: of return to the first row, mean over the seeds that both "
             "have, with its 95 % interval by Student's t over these pairs; p by the same test, corrected by "
             "Holm's method for the number of rows.",
-            *(f"{name}: {label_of(changes)}." for name, changes in arms_of(config.arm).items()),
+            *(f"{name}: {label_of(changes)}." for name, changes in arms.items()),
         ]
 
     def runs(self, variant: Any, seed: int) -> list[TrainAgentConfig]:

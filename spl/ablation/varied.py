@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_origin
 
-from spl.config.options import options_of
+from spl.config.options import dotted, options_of
 from spl.config.parse import from_dict, to_dict
 from spl.config.values import meaning
 
@@ -26,7 +26,7 @@ def values_of(vary: Mapping[str, Any]) -> Values:
         ValueError: if an option names a value twice.
     """
     found: Values = {}
-    for name, given in _flat(vary):
+    for name, given in dotted(vary):
         values = given.split(",") if isinstance(given, str) else given
         values = list(values) if isinstance(values, list | tuple) else [values]
         values = [_meant(value) for value in values]
@@ -46,7 +46,7 @@ def arms_of(arm: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         ValueError: if an arm names no option.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, value in _flat(arm):
+    for name, value in dotted(arm):
         arm_name, _, option = name.partition(".")
         if not option:
             raise ValueError(
@@ -55,15 +55,6 @@ def arms_of(arm: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         parts = [_meant(part) for part in value.split(",")] if isinstance(value, str) else [value]
         found.setdefault(arm_name, {})[option] = parts[0] if len(parts) == 1 else parts
     return found
-
-
-def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested mappings by their dotted names; those of an empty one are none."""
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _meant(value: Any) -> Any:

@@ -57,6 +57,15 @@ def options_of(config_class: Any, section: Any = MISSING, prefix: str = "") -> I
             yield name, Option(kind, noun_of(kind), default, config_class)
 
 
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings by their dotted keys; an empty one has none."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def noun_of(kind: Any) -> str:
     """Return a type in plain words; `TypeError` for a type that no option can have."""
     origin, args = get_origin(kind), get_args(kind)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config import parse as configuration
+from spl.config.options import dotted
 from spl.report.blocks import Block, Chart, Folded, Legend, Size
 from spl.report.charts import BROAD, Curve, draw_curves
 from spl.report.read_run import Kind, Run, Series
@@ -79,16 +80,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 def _learned(run: Run) -> dict[str, object]:
     """Return the options on which depends what is learned, but the seed."""
-    flat = flatten(configuration.to_dict(run.config))
-    return {name: value for name, value in flat.items() if name != "seed" and name not in run.kind.may_change}
-
-
-def flatten(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """Return the leaves of nested mappings by their dotted keys."""
-    leaves: dict[str, object] = {}
-    for key, value in tree.items():
-        leaves |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
+    flat = dotted(configuration.to_dict(run.config))
+    return {name: value for name, value in flat if name != "seed" and name not in run.kind.may_change}
 
 
 def _label(options: dict[str, object], varied: list[str], members: list[Run]) -> str:

@@ -12,11 +12,11 @@ from markupsafe import Markup, escape
 
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
-from spl.config.options import PathName
+from spl.config.options import PathName, dotted
 from spl.config.ranges import NotNegative, check_ranges
 from spl.report.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
 from spl.report.comparison import comparison, measures, told
-from spl.report.curves import Group, curve_blocks, flatten, group_runs
+from spl.report.curves import Group, curve_blocks, group_runs
 from spl.report.explanations import explained_blocks
 from spl.report.media import Shelf, media_sections
 from spl.report.read_run import BEFORE, Kind, Run, check_run, read_folder
@@ -184,7 +184,7 @@ def _differences(runs: Sequence[Run]) -> list[Block]:
 
     Where kinds merely have other defaults, nobody chose anything.
     """
-    options = [flatten(configuration.to_dict(run.config)) for run in runs]
+    options = [dict(dotted(configuration.to_dict(run.config))) for run in runs]
     names = [
         name
         for name in {name: None for one in options for name in one}
