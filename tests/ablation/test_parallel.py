@@ -13,6 +13,7 @@ from rich.console import Console
 from spl.ablation import parallel
 from spl.ablation.parallel import Board, with_threads
 from spl.agents.config import ALIASES
+from spl.agents.studies import seeds
 from spl.agents.studies.seeds import Seeds, TrainAgentsConfig
 from spl.cli import main as cli
 from spl.config.errors import UsageError
@@ -23,23 +24,44 @@ from tests.stub_ray import RayError, instead_of_ray
 TINY = (
     "--config smoke/agent --env.kwargs.num_rounds 2 --num_steps 44 --num_threads 1 --device cpu --seeds 0-1"
 )
-TRAIN = Seeds.train
 
 
 @pytest.fixture(autouse=True)
-def _quick(tmp_path, monkeypatch):
-    """Let a process begin as a copy of this one, which takes no time, and has what a test patched."""
-    monkeypatch.setattr(parallel, "START", "fork")
+def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def patch(monkeypatch, seed, do):
-    """Let ``do`` be what is done in place of the training with ``seed``."""
+class Odd(Seeds):
+    """The seeds of a run, one of which does not train; another process finds each such class by its name."""
+
+    seed = 1
 
     def train(self, context, config, number):
-        return do() if number == seed else TRAIN(self, context, config, number)
+        return self.do() if number == self.seed else super().train(context, config, number)
 
-    monkeypatch.setattr(Seeds, "train", train)
+
+class Killed(Odd):
+    def do(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Refused(Odd):
+    seed = 0
+
+    def do(self):
+        raise UsageError("the sound is not to my taste")
+
+
+class Hung(Odd):
+    def do(self):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not that of the process above
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(60)
+
+
+class Broken(Odd):
+    def do(self):
+        return 1 // 0
 
 
 def weights_in(folder):
@@ -47,10 +69,10 @@ def weights_in(folder):
 
 
 def test_a_killed_run_is_named_and_trained_again_and_all_is_as_in_turns(tmp_path, monkeypatch, capsys):
-    assert cli.main(["train", "agent", *TINY.split(), "--runs", "turns"]) == 0  # and all is imported
+    assert cli.main(["train", "agent", *TINY.split(), "--runs", "turns"]) == 0
     (turns,) = (tmp_path / "turns" / "agent").iterdir()
     with monkeypatch.context() as patched:
-        patch(patched, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        patched.setattr(seeds, "Seeds", Killed)
         assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 1
     told = capsys.readouterr()
     assert "2 at a time, --num_threads 1 each" in told.err
@@ -71,21 +93,13 @@ def test_a_killed_run_is_named_and_trained_again_and_all_is_as_in_turns(tmp_path
 
 
 def test_a_mistake_in_a_process_is_a_sentence_and_stops_the_others(tmp_path, monkeypatch, capsys):
-    def refuse():
-        raise UsageError("the sound is not to my taste")
-
-    patch(monkeypatch, 0, refuse)
+    monkeypatch.setattr(seeds, "Seeds", Refused)
     assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 2
     assert capsys.readouterr().err.endswith("spl: the sound is not to my taste\n")
 
 
 def test_a_signal_stops_all(tmp_path, monkeypatch, capsys):
-    def hang():
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not that of the process above
-        os.kill(os.getppid(), signal.SIGTERM)
-        time.sleep(60)
-
-    patch(monkeypatch, 1, hang)
+    monkeypatch.setattr(seeds, "Seeds", Hung)
     started = time.monotonic()
     assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 130
     assert time.monotonic() - started < 30
@@ -93,7 +107,7 @@ def test_a_signal_stops_all(tmp_path, monkeypatch, capsys):
 
 
 def test_a_process_that_fails_otherwise_names_where_it_says_why(tmp_path, monkeypatch, capsys):
-    patch(monkeypatch, 1, lambda: 1 // 0)
+    monkeypatch.setattr(seeds, "Seeds", Broken)
     assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 1
     (folder,) = (tmp_path / "runs" / "agent").iterdir()
     assert (
