@@ -21,8 +21,8 @@ from spl.agents.loop import Collector, learn
 from spl.agents.train import train_agent
 from spl.config.errors import RunError
 from spl.envs.actions import as_action
+from spl.processes.threads import Threads
 from spl.runs.logger import say
-from spl.runs.threads import Threads
 
 if TYPE_CHECKING:
     from spl.agents.bench import BenchConfig

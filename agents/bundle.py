@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from spl import __version__
 from spl.agents.config import TrainAgentConfig, build_agent
@@ -29,6 +29,7 @@ from spl.explain.words import NAMES
 from spl.runs.directory import words_of_run
 from spl.runs.files import read_json, replace_text
 from spl.runs.state import check_fits
+from spl.runs.tensors import write_tensors
 
 FORMAT, VERSION = "spl-bundle", 1
 TOLD, CONFIG, WEIGHTS = "agent.json", "config.json", "agent.safetensors"
@@ -91,14 +92,13 @@ def write_bundle(
     weights = {
         name: weight.detach().cpu().contiguous() for name, weight in agent.network.state_dict().items()
     }
-    save_file(weights, out / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(out / WEIGHTS, weights, {"format": "pt"})
     replace_text(out / CONFIG, json.dumps(configuration.to_dict(config), indent=1) + "\n")
     for name in OF_RUN:
         if (run / name).is_file() and run.resolve() != out.resolve():
             shutil.copy(run / name, out / name)
     replace_text(out / "README.md", card(run, out, config, told))
     replace_text(out / TOLD, json.dumps(told, indent=1) + "\n")
-    (out / WEIGHTS).chmod((out / TOLD).stat().st_mode & 0o777)  # it is the owner's alone at first
 
 
 def bundled_config(folder: Path) -> TrainAgentConfig:

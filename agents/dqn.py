@@ -22,8 +22,8 @@ from spl.agents.replay.sequences import Sequences, Steps
 from spl.agents.sparsity import Sparsity
 from spl.agents.targets import Answers, losses_of
 from spl.envs.actions import as_action
+from spl.processes.threads import one_thread
 from spl.records import Action, Batch, Following, Observation
-from spl.runs.threads import one_thread
 from spl.training.compile import compiled
 
 

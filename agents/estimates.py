@@ -10,8 +10,8 @@ import torch
 from spl.agents.config import TrainAgentConfig, build_network, slack_of
 from spl.agents.q_network.decoupled import Sizes
 from spl.config.errors import UsageError
+from spl.processes.threads import allowed_cores
 from spl.records import StreamSpec
-from spl.runs.threads import allowed_cores
 
 WORKER_BYTES = 30 * 2**20  # of a process with one small environment, measured; ALE's take a little more
 ENV_BYTES = 4 * 2**20  # of one beside others in the same process

@@ -28,11 +28,11 @@ from spl.envs.vector import VectorisedEnv
 from spl.pretrain.config import PretrainConfig
 from spl.pretrain.data import PairsConfig
 from spl.pretrain.training import Training
+from spl.processes.signals import StopSignals
 from spl.runs import checkpoint
 from spl.runs.directory import describe_run, generator_of
 from spl.runs.files import hold
 from spl.runs.logger import Report
-from spl.runs.signals import StopSignals
 from spl.training.loop import run as train
 
 

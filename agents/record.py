@@ -31,10 +31,10 @@ from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
 from spl.envs.registry import may_crash
 from spl.envs.vector import Fault, VectorisedEnv
+from spl.processes.signals import StopSignals
 from spl.records import Action, Observation, Transition
 from spl.runs.directory import generator_of
 from spl.runs.logger import Report
-from spl.runs.signals import StopSignals
 
 MAX_FAULTS = 10  # of the environment, before recording is given up
 MAX_EPISODE_EDGES = 2  # slots per step at the most: every step could end its episode

@@ -25,10 +25,10 @@ from spl.agents.pretraining import open_run, pretrain
 from spl.agents.training import Hooks, Training
 from spl.config.errors import RunError, UsageError
 from spl.pretrain.config import RESTARTS
+from spl.processes.threads import Threads
 from spl.runs.directory import RunContext, describe_run, held_run
 from spl.runs.files import hold, read_json, replace_text
 from spl.runs.logger import say
-from spl.runs.threads import Threads
 from spl.runs.trackers import check_tracker
 from spl.training.loop import run
 from spl.training.restarts import forget_losers, initialisations, judge, train_each

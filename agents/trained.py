@@ -17,8 +17,8 @@ from spl.agents.hub import local_folder
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import Cutter, Frame
 from spl.envs.wrapping import wrap
+from spl.processes.threads import one_thread
 from spl.runs.directory import generator_of, pick_device
-from spl.runs.threads import one_thread
 
 
 class TrainedAgent:

@@ -21,9 +21,9 @@ from spl.agents.loop import NonFiniteBatch, learn
 from spl.config.errors import RunError
 from spl.envs.chosen_streams import describe_left_out, describe_streams
 from spl.envs.vector import Fault
+from spl.processes.signals import StopSignals
+from spl.processes.threads import Threads
 from spl.runs.logger import Report, brief
-from spl.runs.signals import StopSignals
-from spl.runs.threads import Threads
 from spl.training.loop import NotTaken, Part
 
 TOLD_THIRDS = "each transition is learned whole, as video alone and as audio alone"

@@ -27,7 +27,7 @@ from spl.envs.resumable import told as describe_error
 from spl.envs.space_entries import Stream
 from spl.envs.value_ranges import Range, assumed
 from spl.envs.workers import PARTING_S, cause_of_death
-from spl.runs.signals import serve_above
+from spl.processes.signals import serve_above
 
 NUM_STEPS = 100  # at random, after a reset with seed 0
 MOST_S = 300.0  # that a process of its own may take, its start included

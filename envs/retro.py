@@ -17,7 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from spl.packages import require
-from spl.runs.signals import serve_above
+from spl.processes.signals import serve_above
 
 PREFIX = "retro:"  # of the ids
 FRAME_SKIP = 4

@@ -17,7 +17,7 @@ from gymnasium.vector.async_vector_env import AsyncState
 from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig
 from spl.envs.resumable import Seeded
-from spl.runs.signals import serve_above
+from spl.processes.signals import serve_above
 
 PARTING_S = 2.0  # what a worker is given to close its environment before it is killed
 LOST = (multiprocessing.TimeoutError, EOFError, ConnectionError)  # an environment that answers no more

@@ -18,8 +18,8 @@ from spl.agents.collectors.options import Plan
 from spl.agents.collectors.protocol import Player
 from spl.config.errors import UsageError
 from spl.config.named_class import parts_of_named
-from spl.runs.cluster import cluster, own_cluster
-from spl.runs.threads import allowed_cores
+from spl.processes.cluster import cluster, own_cluster
+from spl.processes.threads import allowed_cores
 
 LOOK_S, PLACE_S = 20.0, 600.0  # in which all collectors should have started, and one at least must have
 RETRIES = 5  # of a look

@@ -30,10 +30,10 @@ from spl.envs.chosen_streams import describe_left_out
 from spl.envs.filmed import make_filmed
 from spl.explain.two_streams import looked_at
 from spl.media.video_writer import CODECS, write_video
+from spl.processes.signals import StopSignals
 from spl.records import AUDIO, VIDEO, StreamSpec
 from spl.runs.directory import generator_of
 from spl.runs.logger import say
-from spl.runs.signals import StopSignals
 
 REPORT_EVERY = 30  # frames
 # As large as the writer's own choice, not quite as fine, in two thirds of its time

@@ -15,8 +15,8 @@ from spl.agents.names import ActionNames
 from spl.agents.rollout import Shot
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.filmed import Camera, Moment
+from spl.processes.signals import StopSignals
 from spl.records import Action
-from spl.runs.signals import StopSignals
 
 STRIP_S = 4.0  # of sound to be seen at a time, and of values whose bars share one range
 

@@ -33,9 +33,9 @@ from spl.envs.config import EnvConfig
 from spl.envs.filmed import Camera, make_filmed
 from spl.envs.range_probe import measured
 from spl.envs.registry import may_crash
+from spl.processes.signals import StopSignals
 from spl.records import Action
 from spl.runs.logger import say as tell
-from spl.runs.signals import StopSignals
 
 BAR = 48  # rows below the picture, for what is set and which keys there are
 ENDLESS = 10**9  # episodes

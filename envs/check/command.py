@@ -24,8 +24,8 @@ from spl.envs.config import EnvConfig
 from spl.envs.registry import DOOM
 from spl.envs.workers import cause_of_death
 from spl.printable import printable
+from spl.processes.signals import serve_above
 from spl.runs.logger import print_table
-from spl.runs.signals import serve_above
 
 Look = Callable[[CheckEnvConfig, Say], Iterator[Finding]]
 NUM_SHORT = 400  # steps of a short check

@@ -35,8 +35,8 @@ from spl.agents.collectors.progress import Progress
 from spl.agents.config import TrainAgentConfig
 from spl.agents.player import plan_of
 from spl.config.parse import parse
+from spl.processes.cluster import own_cluster
 from spl.records import Observation, StreamSpec, Transition
-from spl.runs.cluster import own_cluster
 from spl.runs.logger import print_table
 
 SMALL = """

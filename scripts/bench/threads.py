@@ -71,7 +71,7 @@ def alone_and_beside(num_threads: int, seconds: float) -> tuple[float, float]:
 
     With 0 threads, their number follows the neighbours, which are given the time that this takes.
     """
-    from spl.runs.threads import LOOK_EVERY_S, NUM_AGREEING, Threads
+    from spl.processes.threads import LOOK_EVERY_S, NUM_AGREEING, Threads
 
     threads, make = Threads(num_threads or None), maker_of_updates()
     settling = 0.0 if num_threads else (NUM_AGREEING + 1) * LOOK_EVERY_S

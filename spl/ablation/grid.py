@@ -14,10 +14,10 @@ from spl.ablation.comparison import Comparison, Entry, Outcome
 from spl.ablation.parallel import Ended, train_cells
 from spl.ablation.tables import write_comparison
 from spl.config.errors import RunError, UsageError
-from spl.runs.cluster import cluster
+from spl.processes.cluster import cluster
+from spl.processes.signals import StopSignals
 from spl.runs.directory import RunContext, describe_run, held_run
 from spl.runs.logger import duration, say
-from spl.runs.signals import StopSignals
 
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
 

@@ -26,10 +26,10 @@ from rich.table import Table
 
 from spl.config.errors import RunError, UsageError
 from spl.printable import printable
+from spl.processes.signals import StopSignals
+from spl.processes.threads import share_of_cores
 from spl.runs.directory import RunContext
 from spl.runs.logger import PLAIN_S, REFRESH_S, say
-from spl.runs.signals import StopSignals
-from spl.runs.threads import share_of_cores
 
 if TYPE_CHECKING:
     from spl.ablation.comparison import Entry

@@ -21,11 +21,11 @@ from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, check_same
 from spl.data.loading import Images, Pictures, augmentation, batches
 from spl.models.network_table import NETWORKS
+from spl.processes.signals import StopSignals
+from spl.processes.threads import Threads
 from spl.runs import checkpoint
 from spl.runs.logger import Report
-from spl.runs.signals import StopSignals
 from spl.runs.state import check_fits
-from spl.runs.threads import Threads
 from spl.training.anomaly import name_non_finite
 from spl.training.loop import NotTaken, Part, resuming
 from spl.training.shared import check_shares, mine

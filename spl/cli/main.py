@@ -17,9 +17,9 @@ from spl.cli.suggestions import Command, group, table, unknown
 from spl.config.errors import RunError, UsageError
 from spl.config.synonyms import either
 from spl.printable import printable, printable_lines
+from spl.processes.ranks import followed, num_launched
+from spl.processes.signals import end_at_second_ctrl_c, leave
 from spl.runs.commit import describe_version
-from spl.runs.ranks import followed, num_launched
-from spl.runs.signals import end_at_second_ctrl_c, leave
 
 HEAD = "spl: reinforcement learning, pretraining and classification on video and audio\n"
 FOOT = """

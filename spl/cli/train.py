@@ -73,7 +73,7 @@ def _shared(config: Any, alone: Mapping[str, Any]) -> Iterator[None]:
         UsageError: if one of these is otherwise, or devices do not serve.
     """
     from spl.config.options import options_of
-    from spl.runs.ranks import joined, num_launched
+    from spl.processes.ranks import joined, num_launched
 
     found = dict(options_of(type(config), config))
     for name, value in alone.items() if num_launched() > 1 else ():

@@ -21,11 +21,11 @@ from spl.pretrain.evaluation.gallery import Gallery
 from spl.pretrain.layerwise import Layerwise
 from spl.pretrain.learner import Learner, build_learner
 from spl.pretrain.objective import Parts
+from spl.processes.signals import StopSignals
+from spl.processes.threads import Threads
 from spl.runs import checkpoint
 from spl.runs.logger import Report
-from spl.runs.signals import StopSignals
 from spl.runs.state import check_fits
-from spl.runs.threads import Threads
 from spl.training.loop import NotTaken, Part, resuming
 from spl.training.shared import check_shares
 from spl.training.step import NonFiniteError

@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from spl import __version__
+from spl.processes.ranks import rank
 from spl.runs.checksums import UNSEALED, checksum_of, seal, unseal
 from spl.runs.files import check_regular, not_saved, sync
-from spl.runs.ranks import rank
 from spl.runs.state import decode, encode
+from spl.runs.tensors import write_tensors
 
 FORMAT, VERSION = "spl-checkpoint", 2
 _TENSORS, _STATE, _LAST = "tensors.safetensors", "state.json", "last"
@@ -71,7 +72,7 @@ def save(
         _remove_temporaries(folder)
         _write(temporary, document, tensors)
         _publish(temporary, target)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise not_saved(f"step {step}", folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -170,10 +171,9 @@ def _read_document(path: Path) -> dict[str, Any]:
 def _write(folder: Path, document: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write both files, their checksums in the second, and wait until the disk has them."""
     folder.mkdir()
-    save_file(_separate(tensors), folder / _TENSORS)
+    write_tensors(folder / _TENSORS, _separate(tensors))
     text = seal({"tensors_crc32": checksum_of(folder / _TENSORS), **document})
     (folder / _STATE).write_text(text, encoding="utf-8")
-    (folder / _TENSORS).chmod((folder / _STATE).stat().st_mode & 0o777)  # it is the owner's alone at first
     for path in (folder / _TENSORS, folder / _STATE, folder):
         sync(path)
 

@@ -22,9 +22,9 @@ from spl.config.errors import UsageError
 from spl.config.options import options_of
 from spl.config.synonyms import BEFORE, RENAMED
 from spl.config.yaml_files import UnreadableYaml, read_yaml_file
+from spl.processes.ranks import rank
 from spl.runs.files import hold, read_json, replace_text
 from spl.runs.machine import describe_system
-from spl.runs.ranks import rank
 
 T = TypeVar("T")
 

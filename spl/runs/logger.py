@@ -19,8 +19,8 @@ from rich.table import Table
 
 from spl.config.errors import UsageError
 from spl.printable import printable, printable_lines
+from spl.processes.ranks import rank
 from spl.runs.files import not_saved, replace_text
-from spl.runs.ranks import rank
 from spl.runs.trackers import Tracking
 
 REFRESH_S = 0.25  # between two drawings of the panel

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from spl.runs.ranks import rank
+from spl.processes.ranks import rank
 
 _DRAWS = 0xD407  # beside the seed, so that nothing else is drawn from the same numbers
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from spl.config.errors import RunError, UsageError
+from spl.processes.signals import StopSignals
+from spl.processes.threads import Threads
 from spl.runs import checkpoint
 from spl.runs.logger import Report
-from spl.runs.signals import StopSignals
-from spl.runs.threads import Threads
+from spl.runs.tensors import write_tensors
 from spl.training.shared import agreed
 
 
@@ -123,7 +123,10 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
 
 def _set_aside(error: NotTaken, folder: Path) -> RunError:
     path = folder / error.name
-    save_file(error.batch, path)
+    try:
+        write_tensors(path, error.batch)
+    except OSError as why:
+        return RunError(f"{error}; its batch cannot be saved in {path}: {why}; {error.remedy}")
     return RunError(f"{error}; its batch is saved in {path}; {error.remedy}")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from spl.config.errors import UsageError
-from spl.runs.ranks import num_ranks, rank
+from spl.processes.ranks import num_ranks, rank
 
 S = TypeVar("S")
 

@@ -18,7 +18,7 @@ from spl.agents.studies.seeds import Seeds, TrainAgentsConfig
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.config.parse import parse
-from spl.runs import cluster
+from spl.processes import cluster
 from tests.stub_ray import RayError, instead_of_ray
 
 TINY = (
@@ -166,8 +166,8 @@ def test_a_lost_task_and_a_cluster_that_is_not_there_are_told(tmp_path, monkeypa
 
 
 def test_the_cores_are_divided_and_a_number_of_threads_is_kept(monkeypatch):
-    monkeypatch.setattr("spl.runs.threads.allowed_cores", lambda: list(range(7)))
-    monkeypatch.setattr("spl.runs.threads.quota_of_cores", lambda: 6)
+    monkeypatch.setattr("spl.processes.threads.allowed_cores", lambda: list(range(7)))
+    monkeypatch.setattr("spl.processes.threads.quota_of_cores", lambda: 6)
 
     def threads(*words):
         config = parse(TrainAgentsConfig, ["--seeds", "0-4", *words], prog="spl", aliases=ALIASES)

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from spl import __version__
-from spl.runs import checkpoint
+from spl.runs import tensors
 from spl.runs.checkpoint import CheckpointError, latest, load, save
 from spl.runs.checksums import seal
 
@@ -306,7 +306,7 @@ def test_a_moved_folder_still_loads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "call"),
     [
-        ("spl.runs.checkpoint.save_file", 1),
+        ("spl.runs.tensors.save_file", 1),
         ("json.dumps", 1),
         ("os.fsync", 1),
         ("os.fsync", 3),
@@ -321,7 +321,7 @@ def test_a_save_that_fails_at_any_stage_leaves_a_whole_state(
 ) -> None:
     save(tmp_path, {"x": torch.tensor(1)}, step=1)
     module, name = target.rsplit(".", 1)
-    owner = {"spl.runs.checkpoint": checkpoint, "json": json, "os": os, "pathlib.Path": Path}[module]
+    owner = {"spl.runs.tensors": tensors, "json": json, "os": os, "pathlib.Path": Path}[module]
     original, calls = getattr(owner, name), []
 
     def fail(*args: Any, **kwargs: Any) -> Any:
@@ -347,10 +347,10 @@ def test_a_save_that_fails_at_any_stage_leaves_a_whole_state(
 def test_a_full_disk_that_safetensors_tells_of_is_an_os_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*args: Any) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr(tensors, "save_file", fail)
     with pytest.raises(OSError, match=r"cannot save step 4 in .*No space left"):
         save(tmp_path, {}, step=4)
     assert os.listdir(tmp_path) == []

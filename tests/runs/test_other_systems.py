@@ -13,8 +13,9 @@ import torch
 from spl.agents import estimates
 from spl.agents.config import TrainAgentConfig, build_agent
 from spl.config.errors import UsageError
+from spl.processes import signals, threads
 from spl.records import StreamSpec
-from spl.runs import checkpoint, files, machine, signals, threads
+from spl.runs import checkpoint, files, machine
 
 ROOT = Path(__file__).parents[2]
 POSIX_ALONE = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}

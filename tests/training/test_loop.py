@@ -14,10 +14,11 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from spl.config.errors import RunError, UsageError
+from spl.processes.signals import StopSignals
+from spl.processes.threads import Threads
 from spl.runs import checkpoint
 from spl.runs.logger import Report
-from spl.runs.signals import StopSignals
-from spl.runs.threads import Threads
+from spl.training import loop
 from spl.training.loop import NotTaken, Part, resuming, run
 
 AGAIN = "spl train toy --resume here"
@@ -248,6 +249,19 @@ def test_a_batch_whose_loss_is_not_finite_is_set_aside(tmp_path: Path):
     assert torch.equal(load_file(path)["video"], batch["video"])
     assert toy.saved["done"] == 4
     assert toy.last_words == f"stopped and saved at update 4; resume with: {AGAIN}"
+
+
+def test_a_batch_that_a_full_disk_does_not_take_hides_no_reason(tmp_path: Path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop, "write_tensors", fail)
+    toy = Toy(tmp_path)
+    toy.at[4] = failing(NotTaken(4, {}, "the loss is nan", "a smaller rate may help"))
+    told = r"the loss is nan; its batch cannot be saved in .*No space left on device; a smaller rate"
+    with pytest.raises(RunError, match=told):
+        toy.go()
+    assert toy.saved["done"] == 4
 
 
 def test_a_save_that_fails_is_not_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -26,9 +26,10 @@ from spl.classify.training import Training
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.pretrain.data import ViewOrder
-from spl.runs import checkpoint, ranks
+from spl.processes import ranks
+from spl.processes.ranks import followed, joined, num_launched, num_ranks, rank
+from spl.runs import checkpoint
 from spl.runs.files import read_rows
-from spl.runs.ranks import followed, joined, num_launched, num_ranks, rank
 from spl.training.shared import SharedNorm, agreed, check_shares, gathered, mean, mine, sum_gradients, summed
 
 ALONE = ["--num_threads", "1", "--device", "cpu"]

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from spl.config.errors import UsageError
 from spl.data.exchange.episodes import Episode, Recording, restore
@@ -22,6 +23,7 @@ from spl.data.recording_format import spec_of
 from spl.data.recordings import Opened
 from spl.packages import require
 from spl.records import StreamSpec
+from spl.runs.tensors import write_tensors
 
 OURS = "spl"  # the entry of a dataset's metadata that holds what its episodes do not
 UNSTEPPED = "unstepped.safetensors"  # observations that nothing followed: no episode of Minari's
@@ -82,7 +84,8 @@ def write(recording: Recording, name: str, folder: Path) -> None:
         alone = [recording.episodes[number] for number in unstepped]
         keys = [key for key in ALONE if getattr(alone[0], key) is not None]
         streams = {key: np.concatenate([getattr(one, key) for one in alone]) for key in keys}
-        save_file(streams, folder / "data" / UNSTEPPED)
+        tensors = {key: torch.from_numpy(stream) for key, stream in streams.items()}
+        write_tensors(folder / "data" / UNSTEPPED, tensors)
 
 
 def read(name: str) -> Opened:

@@ -29,8 +29,8 @@ from spl.envs.filmed import make_filmed
 from spl.envs.resumable import reset_seed
 from spl.explain.words import Evidence
 from spl.models.encoder import EncoderConfig, build_encoder
+from spl.processes.signals import StopSignals
 from spl.records import Observation, StreamSpec
-from spl.runs.signals import StopSignals
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--num_threads", "1", "--device", "cpu"]

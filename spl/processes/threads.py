@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from spl.runs.ranks import num_launched
+from spl.processes.ranks import num_launched
 
 MOST = 8  # more threads than this do not make small updates faster
 LOOK_EVERY_S = 5.0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from spl.processes.signals import StopSignals
 from spl.runs import checkpoint
-from spl.runs.signals import StopSignals
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def run_script(text: str, *argv: str, **kwargs) -> "subprocess.Popen[str]":
 BLOCKED = """
 import os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from spl.runs import signals
+from spl.processes import signals
 signals.StopSignals.PATIENCE_S = float(sys.argv[2])
 signals.PARTING_S = 0.2
 with signals.end_at_second_ctrl_c():
@@ -130,7 +130,7 @@ def test_a_second_ctrl_c_ends_the_process_at_once(fifo):
 
 LOCKED = """
 import ctypes
-from spl.runs import signals
+from spl.processes import signals
 libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 libc.pthread_mutex_lock(lock)
 with signals.end_at_second_ctrl_c(), signals.StopSignals():
@@ -152,7 +152,7 @@ def test_a_second_ctrl_c_ends_a_library_that_looks_at_no_signal():
 
 FORKED = """
 import os, signal, sys, time
-from spl.runs import signals
+from spl.processes import signals
 with signals.end_at_second_ctrl_c(), signals.StopSignals() as stop:
     if not os.fork():
         time.sleep(0.5)
@@ -174,7 +174,7 @@ def test_a_ctrl_c_that_a_forked_worker_receives_too_is_not_a_second_one():
 
 ALONE = """
 import signal, sys, time
-from spl.runs.signals import StopSignals
+from spl.processes.signals import StopSignals
 print("ready", flush=True)
 sys.stdin.readline()
 with StopSignals() as stop:

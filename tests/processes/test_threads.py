@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from spl.runs import threads
-from spl.runs.threads import LOOK_EVERY_S, MOST, Threads, allowed_cores, others_s, quota_of_cores
+from spl.processes import threads
+from spl.processes.threads import LOOK_EVERY_S, MOST, Threads, allowed_cores, others_s, quota_of_cores
 
 
 class Machine:
