@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from board_tables import AGENTS, PEERS, write_table
+from board_tables import AGENTS, EQUAL, PEERS, write_table
 from timing import own_cpu_s
 
 NUM_EPISODES, NUM_SETS = 10, 2  # that judge a cell under each condition
@@ -83,6 +83,8 @@ def train_and_judge(task: Task, agent: str, seed: int, note: Any) -> dict[str, l
     if agent == "spl-deaf":
         env = replace(config.env, **task.deaf)
         config = replace(config, env=env, agent=replace(config.agent, thirds="none", modality_dropout=0.0))
+    if agent == EQUAL:
+        config = replace(config, agent=replace(config.agent, thirds="none", modality_dropout=0.0, n_step=3))
     policy = (peer if agent in PEERS else ours)(config, agent, note)
     under = {"all": UNTOUCHED, "video only": Condition(AUDIO), "audio only": Condition(VIDEO)}
     if agent == "spl-deaf":

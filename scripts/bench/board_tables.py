@@ -12,11 +12,13 @@ from spl.agents.returns import bootstrap_interval, interquartile_mean
 
 AGENTS = {
     "spl": "spl",
+    "spl-whole": "spl, nothing hidden",
     "spl-deaf": "spl, sound off",
     "dqn": "DQN (Stable-Baselines3)",
     "qr-dqn": "QR-DQN (sb3-contrib)",
 }
 PEERS = ("dqn", "qr-dqn")
+EQUAL = "spl-whole"  # learns under the conditions of the peers
 RECENT = 20  # training episodes over which a return is told
 INTRODUCTION = """# A board of hearing
 
@@ -31,12 +33,17 @@ All agents get the same observations, and share the discount, the rewards' scale
 exploration, the number of updates and the batch size of our preset. The rest of the peers is RL Baselines3
 Zoo's for Atari: Nature CNN, one-step returns, Adam at 1e-4.
 
+`spl` is that preset: each transition is learned whole and from either modality alone, and one modality may be
+hidden while it plays. *Nothing hidden* is the same agent with neither (`--agent.thirds none
+--agent.modality_dropout 0 --agent.n_step 3`): it learns under the conditions of the peers, and
+*ours to its return* is its time.
+
 - *Return*: 20 greedy episodes a seed, interquartile mean with a bootstrap interval over episodes within
   seeds. The interval is of these runs, not of other seeds.
 - *At equal CPU seconds*: mean of the last 20 training episodes, exploration included, when the fastest
   agent was done.
-- *Ours to its return*: CPU seconds until our agent's training return is the peer's final one, as a share of
-  the peer's own, seed by seed.
+- *Ours to its return*: CPU seconds until the training return of our agent, nothing hidden, is the peer's
+  final one, as a share of the peer's own, seed by seed.
 - *Video only*, *audio only*: share of the gain over random actions that is retained when the other modality
   is absent from the first step on.
 """
@@ -87,8 +94,8 @@ def rows_of(cells: list[dict[str, Any]]) -> Iterator[list[str]]:
         low, high = bootstrap_interval(returns, np.random.default_rng(0))
         early = statistics.fmean(return_at(one, least) for one in found)
         sooner = "-"
-        if name in PEERS and by_agent["spl"]:
-            pairs = [(one, two) for one in found for two in by_agent["spl"] if one["seed"] == two["seed"]]
+        if name in PEERS and by_agent[EQUAL]:
+            pairs = [(one, two) for one in found for two in by_agent[EQUAL] if one["seed"] == two["seed"]]
             times = [
                 (seconds_to(two, recent(one["curve"])[-1]), seconds_to(one, recent(one["curve"])[-1]))
                 for one, two in pairs

@@ -53,7 +53,9 @@ def test_a_return_is_reached_by_twenty_episodes_at_least(value: float, expected:
 def test_the_table_by_hand(tmp_path: Path):
     slow = [(step, 4.0 * step, total) for step, _, total in RISING]  # half as fast, the same returns
     cells = {
-        "spl": cell("spl", RISING, **{"video only": [5.0] * 4, "audio only": [1.0, 1.0, 2.0, 1.0]}),
+        "spl-whole": cell(
+            "spl-whole", RISING, **{"video only": [5.0] * 4, "audio only": [1.0, 1.0, 2.0, 1.0]}
+        ),
         "dqn": cell("dqn", slow, **{"video only": [0.0] * 4, "audio only": [-5.0] * 4}),
     }
     for agent, one in cells.items():
@@ -66,7 +68,7 @@ def test_the_table_by_hand(tmp_path: Path):
     assert "spl train agent WORLD --seed S" in text
     assert "random actions earn 0.00" in text
     ours, peer = ([part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()[-2:])
-    assert ours[0] == "spl"
+    assert ours[0] == "spl, nothing hidden"
     assert ours[1].startswith("5.00 ["), "4 and 6 are cut"
     assert ours[2:] == ["5.00", "30.50", "80", "-", "100 %", "25 %"]
     assert peer[2:] == ["5.00", "10.50", "160", "0.50", "0 %", "-100 %"], "80 of its 160 seconds"
