@@ -98,5 +98,7 @@ def _spread(name: str, values: list[float], num_runs: int) -> str:
 
 
 def told(name: str, value: float) -> str:
-    """Return a figure of `measures` as it is read: accuracies in percent."""
-    return f"{value:.2%}" if "accuracy" in name else brief(value)
+    """Return a figure of `measures` as it is read: accuracies in percent, returns as in the tables."""
+    if "accuracy" in name:
+        return f"{value:.2%}"
+    return f"{value:,.2f}" if name.startswith("return") else brief(value)

@@ -239,7 +239,7 @@ def test_several_runs_stand_side_by_side(make: Maker, tmp_path: Path) -> None:
     page = (tmp_path / "all.html").read_text()
     assert page.count('<details class="chapter"') == 3
     assert f"gamma {GAMMA} (2 seeds)" in page
-    assert re.search(r'"row">return in training</th><td>6 \(4 … 8\)</td><td>8</td>', page)
+    assert re.search(r'"row">return in training</th><td>6.00 \(4.00 … 8.00\)</td><td>8.00</td>', page)
     assert '<th scope="col">seed</th>' in page
     for name, seed, gamma in (("a", 0, GAMMA), ("b", 1, GAMMA), ("c", 0, 0.5)):
         assert f'"row">{name}</th><td>{gamma}</td><td>{seed}</td>' in page
