@@ -13,9 +13,9 @@ from rich.console import Console
 
 from spl.agents.collectors.progress import Progress
 from spl.agents.config import kept_run
-from spl.agents.evaluate import load_agent
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
+from spl.agents.load import load_agent
 from spl.agents.loop import Collector
 from spl.agents.q_network.decoupled import Sizes
 from spl.agents.replay.memory import ReplayMemory

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from spl.agents.bundle import is_bundle, read_bundle
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import Which, load_agent
 from spl.agents.history import History, Stack
 from spl.agents.hub import local_folder
+from spl.agents.load import Which, load_agent
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import Cutter, Frame
 from spl.envs.wrapping import wrap

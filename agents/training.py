@@ -16,8 +16,8 @@ from spl.agents.collectors.intake import Collectors
 from spl.agents.collectors.progress import Collected, Episode
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import PRETRAINING
-from spl.agents.evaluations import Evaluations
 from spl.agents.loop import NonFiniteBatch, learn
+from spl.agents.periodic_evaluation import Evaluations
 from spl.config.errors import RunError
 from spl.envs.chosen_streams import describe_left_out, describe_streams
 from spl.envs.vector import Fault

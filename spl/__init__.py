@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from spl.agents.config import TrainAgentConfig
     from spl.agents.dqn import MultimodalDqn
     from spl.agents.dqn_config import DqnConfig
-    from spl.agents.evaluate import EvaluateAgentConfig, evaluate, evaluate_agent
-    from spl.agents.explain import ExplainAgentConfig, explain_agent
-    from spl.agents.export import export_agent
+    from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate, evaluate_agent
+    from spl.agents.evaluation.explain import ExplainAgentConfig, explain_agent
     from spl.agents.film.command import film
     from spl.agents.film.config import FilmConfig
-    from spl.agents.push import push
     from spl.agents.q_network.network import MultimodalQNetwork
     from spl.agents.record import RecordConfig, record
     from spl.agents.replay.memory import ReplayMemory
+    from spl.agents.sharing.export import export_agent
+    from spl.agents.sharing.push import push
     from spl.agents.train import train_agent
     from spl.agents.trained import TrainedAgent, load
     from spl.attention.insert import insert_attention
@@ -57,10 +57,10 @@ _OWNERS = {  # public name -> module that owns it
     "DqnConfig": "spl.agents.dqn_config",
     "EncoderConfig": "spl.models.encoder",
     "EnvConfig": "spl.envs.config",
-    "EvaluateAgentConfig": "spl.agents.evaluate",
+    "EvaluateAgentConfig": "spl.agents.evaluation.evaluate",
     "EvaluateAutoencoderConfig": "spl.pretrain.evaluate",
     "EvaluateClassifierConfig": "spl.classify.evaluate",
-    "ExplainAgentConfig": "spl.agents.explain",
+    "ExplainAgentConfig": "spl.agents.evaluation.explain",
     "FilmConfig": "spl.agents.film.config",
     "MultimodalDqn": "spl.agents.dqn",
     "MultimodalQNetwork": "spl.agents.q_network.network",
@@ -80,12 +80,12 @@ _OWNERS = {  # public name -> module that owns it
     "check_env": "spl.envs.check.command",
     "chosen": "spl.saliency.targets",
     "draw_attention": "spl.attention.plot",
-    "evaluate": "spl.agents.evaluate",
-    "evaluate_agent": "spl.agents.evaluate",
+    "evaluate": "spl.agents.evaluation.evaluate",
+    "evaluate_agent": "spl.agents.evaluation.evaluate",
     "evaluate_autoencoder": "spl.pretrain.evaluate",
     "evaluate_classifier": "spl.classify.evaluate",
-    "explain_agent": "spl.agents.explain",
-    "export_agent": "spl.agents.export",
+    "explain_agent": "spl.agents.evaluation.explain",
+    "export_agent": "spl.agents.sharing.export",
     "film": "spl.agents.film.command",
     "grad_cam": "spl.saliency.cam",
     "grad_cam_plus_plus": "spl.saliency.cam",
@@ -97,7 +97,7 @@ _OWNERS = {  # public name -> module that owns it
     "occlusion": "spl.saliency.perturbation",
     "predicted": "spl.saliency.targets",
     "pretrain_autoencoder": "spl.pretrain.train",
-    "push": "spl.agents.push",
+    "push": "spl.agents.sharing.push",
     "reconstruction_error": "spl.saliency.targets",
     "record": "spl.agents.record",
     "rise": "spl.saliency.rise",

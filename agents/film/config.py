@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from spl.agents.evaluate import Which
+from spl.agents.load import Which
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, NotNegative, Positive, Scale, Seed, check_ranges
 from spl.media.video_writer import CODECS

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spl.agents.decision import Reason
+from spl.agents.evaluation.decision import Reason
+from spl.agents.evaluation.rollout import Shot
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.frame import Screen, View
 from spl.agents.film.sound_strip import Strip
 from spl.agents.film.subtitles import Subtitles
 from spl.agents.names import ActionNames
-from spl.agents.rollout import Shot
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.filmed import Camera, Moment
 from spl.processes.signals import StopSignals

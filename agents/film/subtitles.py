@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from spl.agents.rollout import Shot
+from spl.agents.evaluation.rollout import Shot
 from spl.explain.words import sentence
 from spl.records import Action
 from spl.runs.files import replace_text

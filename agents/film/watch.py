@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from spl.agents.choice import played_moments
 from spl.agents.config import kept_run
-from spl.agents.decision import Reason, reason_of
-from spl.agents.evaluate import Which, env_config_of, load_agent
+from spl.agents.evaluation.choice import played_moments
+from spl.agents.evaluation.decision import Reason, reason_of
+from spl.agents.evaluation.rollout import AGAIN, Player, Shot
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.controls import Controls
 from spl.agents.film.frame import BACKGROUND, FAINT, INK, MARGIN, SMALL, say
 from spl.agents.film.reel import Reel
 from spl.agents.film.window import Speaker, Window, wait_until
 from spl.agents.history import Stack
+from spl.agents.load import Which, env_config_of, load_agent
 from spl.agents.names import ActionNames
 from spl.agents.record import HandRecording
-from spl.agents.rollout import AGAIN, Player, Shot
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Positive, Scale, Seed, check_ranges

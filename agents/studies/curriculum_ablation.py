@@ -28,8 +28,9 @@ from spl.agents.config import TrainAgentConfig
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.encoder_init import adopt_encoder
-from spl.agents.evaluate import EvaluateAgentConfig, load_agent
-from spl.agents.playing import play, policy_of
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig
+from spl.agents.evaluation.playing import play, policy_of
+from spl.agents.load import load_agent
 from spl.agents.train import train_agent
 from spl.config.errors import RunError
 from spl.config.options import narrowed

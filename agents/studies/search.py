@@ -21,7 +21,7 @@ from spl.agents import config as run
 from spl.agents.collectors.options import COLLECTORS
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import adopt_encoder
-from spl.agents.returns import interquartile_mean
+from spl.agents.evaluation.returns import interquartile_mean
 from spl.agents.studies.curriculum_ablation import return_in_training, returns_of
 from spl.agents.studies.search_result import (
     RESULT,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spl.ablation.comparison import Entry
 from spl.ablation.grid import place_of
 from spl.ablation.varied import told as as_word
-from spl.agents.returns import bootstrap_interval, interquartile_mean
+from spl.agents.evaluation.returns import bootstrap_interval, interquartile_mean
 from spl.config.errors import UsageError
 from spl.runs.directory import generator_of
 from spl.runs.files import replace_text

@@ -21,7 +21,7 @@ from spl.ablation.tables import as_table, by_measure
 from spl.agents import config as run
 from spl.agents.collectors.progress import RECENT_EPISODES
 from spl.agents.config import RUNS, TrainAgentConfig
-from spl.agents.returns import bootstrap_interval, interquartile_mean
+from spl.agents.evaluation.returns import bootstrap_interval, interquartile_mean
 from spl.agents.studies.curriculum_ablation import Learner, return_in_training
 from spl.config.errors import UsageError
 from spl.config.options import narrowed

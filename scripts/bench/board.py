@@ -71,7 +71,7 @@ def train_and_judge(task: Task, agent: str, seed: int, note: Any) -> dict[str, l
 
     from spl.agents.conditions import UNTOUCHED, Condition
     from spl.agents.config import TrainAgentConfig
-    from spl.agents.playing import play
+    from spl.agents.evaluation.playing import play
     from spl.config.parse import parse
     from spl.envs.registry import make_env
     from spl.records import AUDIO, VIDEO
@@ -112,8 +112,8 @@ def ours(config: Any, agent: str, note: Any) -> Any:
     """Return the policy of our agent, trained as ``config`` says."""
     from rich.console import Console
 
-    from spl.agents.evaluate import load_agent
-    from spl.agents.playing import policy_of
+    from spl.agents.evaluation.playing import policy_of
+    from spl.agents.load import load_agent
     from spl.agents.train import train_agent
 
     with tempfile.TemporaryDirectory(prefix="board-") as folder, open(os.devnull, "w") as nowhere:

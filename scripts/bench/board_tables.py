@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spl.agents.returns import bootstrap_interval, interquartile_mean
+from spl.agents.evaluation.returns import bootstrap_interval, interquartile_mean
 
 AGENTS = {
     "spl": "spl",

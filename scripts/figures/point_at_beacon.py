@@ -15,9 +15,9 @@ from torch import Tensor
 
 from spl.ablation.tables import as_table
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import load_agent
-from spl.agents.explain import played
+from spl.agents.evaluation.explain import played
 from spl.agents.history import Stack
+from spl.agents.load import load_agent
 from spl.eval_mode import borrowed
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.saliency import advantage

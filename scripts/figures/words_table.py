@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from spl.ablation.tables import as_table
-from spl.agents.choice import played_moments
 from spl.agents.conditions import UNTOUCHED
-from spl.agents.decision import reason_of
-from spl.agents.evaluate import load_agent
-from spl.agents.playing import play
+from spl.agents.evaluation.choice import played_moments
+from spl.agents.evaluation.decision import reason_of
+from spl.agents.evaluation.playing import play
+from spl.agents.load import load_agent
 from spl.envs.worlds.greeting_optimum import visit_action_values
 from spl.envs.worlds.greeting_rules import STANDING
 from spl.explain.words import sentence

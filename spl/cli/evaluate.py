@@ -7,8 +7,8 @@ from spl.config.words import folder_of, join_paths, split_words
 
 def evaluate_agent(argv: list[str]) -> int:
     """``spl evaluate agent RUN [options]``."""
-    from spl.agents.evaluate import EvaluateAgentConfig, file_of, print_evaluation
-    from spl.agents.evaluate import evaluate_agent as evaluate
+    from spl.agents.evaluation.evaluate import EvaluateAgentConfig, file_of, print_evaluation
+    from spl.agents.evaluation.evaluate import evaluate_agent as evaluate
 
     run, rest = take_run(argv, "spl evaluate agent runs/agent/...")
     config = parse(EvaluateAgentConfig, rest, prog="spl evaluate agent RUN")

@@ -10,8 +10,8 @@ from spl.config.words import folder_of, join_paths, name_first, split_words, tak
 
 def explain_agent(argv: list[str]) -> int:
     """``spl explain agent RUN [options]``."""
-    from spl.agents.explain import ExplainAgentConfig, print_explanation
-    from spl.agents.explain import explain_agent as explain
+    from spl.agents.evaluation.explain import ExplainAgentConfig, print_explanation
+    from spl.agents.evaluation.explain import explain_agent as explain
 
     run, rest = take_run(argv, "spl explain agent runs/agent/...")
     print_explanation(explain(run, parse(ExplainAgentConfig, rest, prog="spl explain agent RUN")))

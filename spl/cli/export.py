@@ -6,8 +6,8 @@ from spl.config.parse import parse
 
 def export_agent(argv: list[str]) -> int:
     """``spl export agent RUN [options]``."""
-    from spl.agents.export import ExportConfig
-    from spl.agents.export import export_agent as export
+    from spl.agents.sharing.export import ExportConfig
+    from spl.agents.sharing.export import export_agent as export
 
     run, rest = take_run(argv, "spl export agent runs/agent/...")
     path = export(run, parse(ExportConfig, rest, prog="spl export agent RUN"))
@@ -21,8 +21,8 @@ def export_agent(argv: list[str]) -> int:
 
 def push(argv: list[str]) -> int:
     """``spl push RUN --to hub:user/name [options]``."""
-    from spl.agents.push import PushConfig
-    from spl.agents.push import push as send
+    from spl.agents.sharing.push import PushConfig
+    from spl.agents.sharing.push import push as send
 
     run, rest = take_run(argv, "spl push runs/agent/... --to hub:user/name")
     config = parse(PushConfig, rest, prog="spl push RUN --to hub:USER/NAME")

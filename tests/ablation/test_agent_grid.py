@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spl.agents.config import ALIASES, read_run
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.studies.ablation import AblateAgentConfig, Options, ablate_agent, label_of, name_of
 from spl.cli import main as cli
 from spl.config.errors import UsageError

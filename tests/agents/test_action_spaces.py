@@ -12,9 +12,10 @@ import torch
 from rich.console import Console
 
 from spl.agents.config import TrainAgentConfig, read_run
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
-from spl.agents.explain import ExplainAgentConfig, explain_agent
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.explain import ExplainAgentConfig, explain_agent
 from spl.agents.film.command import FilmConfig, film
+from spl.agents.load import load_agent
 from spl.agents.names import ActionNames
 from spl.agents.record import RecordConfig, record
 from spl.agents.replay.memory import ReplayMemory

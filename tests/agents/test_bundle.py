@@ -10,8 +10,8 @@ from gymnasium import spaces
 
 import spl
 from spl.agents.bundle import read_bundle
-from spl.agents.evaluate import load_agent
-from spl.agents.export import export_agent
+from spl.agents.load import load_agent
+from spl.agents.sharing.export import export_agent
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.envs import registry

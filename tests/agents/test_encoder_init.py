@@ -17,7 +17,7 @@ from spl.agents import pretraining
 from spl.agents.config import ALIASES, TrainAgentConfig, read_run
 from spl.agents.encoder_init import adopt_encoder
 from spl.agents.env_signature import read_environment
-from spl.agents.evaluate import load_agent
+from spl.agents.load import load_agent
 from spl.agents.loop import Collector
 from spl.agents.pretrained_config import PretrainedConfig, PretrainingConfig
 from spl.agents.record import RecordConfig, record

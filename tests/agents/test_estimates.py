@@ -12,7 +12,7 @@ from rich.console import Console
 from spl.agents import estimates
 from spl.agents.config import LoopConfig, MemoryConfig, TrainAgentConfig, build_agent
 from spl.agents.estimates import check_envs, check_network, num_parameters, ram_bytes
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError
 from spl.models.encoder import EncoderConfig

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.record import RecordConfig, record
 from spl.agents.train import train_agent
 from spl.attention import ATTENTION

@@ -3,7 +3,7 @@
 import pytest
 
 from spl.agents.config import TrainAgentConfig
-from spl.agents.evaluate import load_agent
+from spl.agents.load import load_agent
 from spl.agents.train import train_agent
 from spl.attention.csm import CSM
 from spl.config.parse import parse

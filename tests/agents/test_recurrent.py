@@ -10,26 +10,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spl.agents import choice
 from spl.agents.build import assemble, new_agent, new_memory, open_envs
 from spl.agents.checkpoint import Parts
-from spl.agents.choice import played_moments
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.config import TrainAgentConfig, read_run
-from spl.agents.decision import reason_of
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
-from spl.agents.explain import ExplainAgentConfig, explain_agent, played
+from spl.agents.evaluation import choice
+from spl.agents.evaluation.choice import played_moments
+from spl.agents.evaluation.decision import reason_of
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.explain import ExplainAgentConfig, explain_agent, played
+from spl.agents.evaluation.playing import play, policy_of
+from spl.agents.evaluation.rollout import AGAIN, Player
+from spl.agents.evaluation.sureness import played_choices
 from spl.agents.history import Stack
-from spl.agents.playing import play, policy_of
-from spl.agents.portable import Portable
+from spl.agents.load import load_agent
 from spl.agents.q_network.network import MultimodalQNetwork, recurrent_unit
 from spl.agents.q_network.quantiles import acted_on
 from spl.agents.q_network.thirds import Views, asymmetric, only
 from spl.agents.replay.sequences import Sequences
-from spl.agents.rollout import AGAIN, Player
-from spl.agents.sureness import played_choices
+from spl.agents.sharing.portable import Portable
 from spl.agents.targets import Answers
 from spl.agents.train import train_agent
 from spl.agents.trained import load

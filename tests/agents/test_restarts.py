@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from spl.agents.evaluate import load_agent
+from spl.agents.load import load_agent
 from spl.agents.studies.curriculum_ablation import return_in_training
 from spl.agents.train import train_agent
 from spl.agents.training import Training

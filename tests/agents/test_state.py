@@ -15,19 +15,20 @@ from brought_worlds import Robot
 from rich.console import Console
 
 import spl
-from spl.agents.choice import played_moments
 from spl.agents.config import TrainAgentConfig, build_agent, read_run
-from spl.agents.decision import reason_of
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
-from spl.agents.explain import ExplainAgentConfig, explain_agent
-from spl.agents.export import export_agent
+from spl.agents.evaluation.choice import played_moments
+from spl.agents.evaluation.decision import reason_of
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.explain import ExplainAgentConfig, explain_agent
 from spl.agents.film.command import film
 from spl.agents.film.config import FilmConfig
 from spl.agents.history import History
-from spl.agents.portable import Portable
+from spl.agents.load import load_agent
 from spl.agents.q_network.state_norm import RunningNorm, StateStream
 from spl.agents.replay.memory import ReplayMemory
+from spl.agents.sharing.export import export_agent
+from spl.agents.sharing.portable import Portable
 from spl.agents.train import train_agent
 from spl.agents.trained import TrainedAgent
 from spl.config.errors import UsageError

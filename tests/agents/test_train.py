@@ -18,8 +18,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from spl.agents.config import MAY_CHANGE, read_run, slack_of
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
-from spl.agents.explain import ExplainAgentConfig, explain_agent
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.explain import ExplainAgentConfig, explain_agent
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.train import train_agent
 from spl.agents.training import Training

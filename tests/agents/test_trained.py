@@ -11,8 +11,8 @@ from rich.console import Console
 import spl
 import spl.envs
 from spl.agents.conditions import UNTOUCHED, Condition
-from spl.agents.evaluate import load_agent
-from spl.agents.playing import play, policy_of
+from spl.agents.evaluation.playing import play, policy_of
+from spl.agents.load import load_agent
 from spl.config import parse as config
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv

@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from spl.agents.config import read_run
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
-from spl.agents.explain import ExplainAgentConfig, explain_agent
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.explain import ExplainAgentConfig, explain_agent
 from spl.agents.film.command import film
 from spl.agents.film.config import FilmConfig
 from spl.agents.record import RecordConfig, record

@@ -8,7 +8,7 @@ from rich.console import Console
 from torch import nn
 
 import spl
-from spl.agents.evaluate import load_agent
+from spl.agents.load import load_agent
 from spl.cli import main as cli
 from spl.config import parse
 from spl.models.encoder import build_encoder

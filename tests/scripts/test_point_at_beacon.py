@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from spl.agents.evaluate import load_agent
-from spl.agents.explain import played
+from spl.agents.evaluation.explain import played
 from spl.agents.history import Stack
+from spl.agents.load import load_agent
 from spl.agents.train import train_agent
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.saliency import advantage, grad_cam

@@ -11,18 +11,19 @@ import pytest
 import torch
 from rich.console import Console
 
-from spl.agents import monitored
-from spl.agents.choice import played_moments, streams_of
 from spl.agents.config import read_run
-from spl.agents.decision import Reason, reason_of
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent
+from spl.agents.evaluation import monitored
+from spl.agents.evaluation.choice import played_moments, streams_of
+from spl.agents.evaluation.decision import Reason, reason_of
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.rollout import Player, Shot
 from spl.agents.film import command, subtitles
 from spl.agents.film.command import film
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.reel import Reel
 from spl.agents.history import History, Stack
+from spl.agents.load import load_agent
 from spl.agents.q_network.network import MultimodalQNetwork
-from spl.agents.rollout import Player, Shot
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.envs.filmed import make_filmed

@@ -14,13 +14,13 @@ from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.evaluation.sureness import lead_of
 from spl.agents.history import Stack
 from spl.agents.q_network import decoupled
 from spl.agents.q_network.heads import QHead, StreamHeads
 from spl.agents.q_network.thirds import Views, asymmetric
 from spl.agents.record import RandomAgent
 from spl.agents.replay.memory import ReplayMemory
-from spl.agents.sureness import lead_of
 from spl.models.encoder import TwoStreamEncoder
 from spl.records import Batch, Observation, StreamSpec, Transition
 

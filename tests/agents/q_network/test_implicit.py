@@ -13,7 +13,7 @@ from spl.agents.companions import Companions
 from spl.agents.config import read_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.q_network.implicit import Fractions, ImplicitHead
 from spl.agents.q_network.quantiles import middles, quantile_regression
 from spl.agents.train import train_agent

@@ -135,7 +135,7 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(search, "train_agent", train)
     monkeypatch.setattr(search, "returns_of", returns)
-    monkeypatch.setattr("spl.agents.returns.NUM_RESAMPLES", 20)
+    monkeypatch.setattr("spl.agents.evaluation.returns.NUM_RESAMPLES", 20)
     return SimpleNamespace(runs=runs, stop_at=stop_at)
 
 

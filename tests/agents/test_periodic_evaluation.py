@@ -10,9 +10,9 @@ from rich.console import Console
 
 import spl
 from spl.agents.conditions import UNTOUCHED, Condition
-from spl.agents.evaluate import load_agent
-from spl.agents.evaluations import SEEDS_APART, Evaluations
-from spl.agents.playing import play, policy_of
+from spl.agents.evaluation.playing import play, policy_of
+from spl.agents.load import load_agent
+from spl.agents.periodic_evaluation import SEEDS_APART, Evaluations
 from spl.agents.train import train_agent
 from spl.config import parse as config
 from spl.config.errors import RunError

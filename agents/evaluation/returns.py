@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spl.runs.directory import generator_of
 
+ALL, RANDOM, ORACLE = "all modalities", "random actions", "oracle"  # what the others are held against
 NUM_RESAMPLES = 2_000  # of the bootstrap
 
 
@@ -100,11 +101,11 @@ def told(outcome: Outcome, seed: int) -> dict[str, Any]:
 
 def outcomes_as_json(outcomes: dict[str, Outcome], seed: int) -> dict[str, Any]:
     """Return the figures of all conditions, and what they retain or why nothing can be said of that."""
-    everything, chance = outcomes["all modalities"].returns, outcomes["random actions"].returns
+    everything, chance = outcomes[ALL].returns, outcomes[RANDOM].returns
     figures = {name: told(one, seed) for name, one in outcomes.items()}
     result: dict[str, Any] = {"conditions": figures}
     for name, one in figures.items():
-        if name in ("all modalities", "random actions", "oracle"):
+        if name in (ALL, RANDOM, ORACLE):
             continue
         share = retained(outcomes[name].returns, everything, chance, generator_of(seed, "retained"))
         if share is None:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.agents.conditions import Spoiler
-from spl.agents.decision import Reason
+from spl.agents.evaluation.decision import Reason
+from spl.agents.evaluation.playing import Watch
 from spl.agents.history import History, Stack
-from spl.agents.playing import Watch
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.filmed import Camera, Moment
 from spl.envs.resumable import reset_seed
@@ -64,7 +64,7 @@ class Player:
         spoil: what happens to them; nothing by default.
         watch: sees what that leaves, and may take more away.
         keep: is told all that happens, before anything is taken away.
-        seed: the episodes are those of :func:`spl.agents.playing.play` with the same.
+        seed: the episodes are those of :func:`spl.agents.evaluation.playing.play` with the same.
     """
 
     def __init__(

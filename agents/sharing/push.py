@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from spl.agents.bundle import FILES, bundled_config, is_bundle
-from spl.agents.evaluate import Which
-from spl.agents.export import export_agent
 from spl.agents.hub import LOG_IN, endpoint, local_folder, parts_of, telling
+from spl.agents.load import Which
+from spl.agents.sharing.export import export_agent
 from spl.packages import require
 
 

@@ -13,14 +13,14 @@ from gymnasium import spaces
 import spl
 from spl.agents.config import build_agent
 from spl.agents.dqn_config import DqnConfig
-from spl.agents.export import export_agent
-from spl.agents.portable import Portable
+from spl.agents.sharing.export import export_agent
+from spl.agents.sharing.portable import Portable
 from spl.agents.trained import TrainedAgent
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Noise(gymnasium.Env):

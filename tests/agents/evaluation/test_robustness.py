@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from spl.agents.conditions import Condition
-from spl.agents.robustness import draw_robustness
+from spl.agents.evaluation.robustness import draw_robustness
 from spl.records import AUDIO, VIDEO
 
 

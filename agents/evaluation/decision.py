@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spl.agents.choice import Streams, changes, evidence_for, streams_of
 from spl.agents.dqn import MultimodalDqn
+from spl.agents.evaluation.choice import Streams, changes, evidence_for, streams_of
 from spl.agents.history import Stack
 from spl.agents.q_network.decoupled import q_value
 from spl.explain.two_streams import AsPictures, as_pictures

@@ -6,9 +6,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from spl.agents.evaluate import load_agent
-from spl.agents.explain import ExplainAgentConfig, explain_agent
-from spl.agents.explain import _together as together
+from spl.agents.evaluation.explain import ExplainAgentConfig, explain_agent
+from spl.agents.evaluation.explain import _together as together
+from spl.agents.load import load_agent
 from spl.agents.q_network.network import MultimodalQNetwork
 from spl.agents.train import train_agent
 from spl.cli import main as cli
@@ -64,7 +64,9 @@ def test_an_episode_is_told_step_by_step(folder, capsys):
 
 def test_actions_are_called_as_the_environment_calls_them(folder, monkeypatch):
     drawn = []
-    monkeypatch.setattr("spl.agents.explain.draw_episode", lambda moments, *_: drawn.extend(moments))
+    monkeypatch.setattr(
+        "spl.agents.evaluation.explain.draw_episode", lambda moments, *_: drawn.extend(moments)
+    )
     result = explain_agent(folder, ExplainAgentConfig(num_drawn=32, device="cpu"))
     env = load_agent(folder, "cpu")[1]()
     names = env.unwrapped.get_action_meanings()
@@ -75,7 +77,7 @@ def test_actions_are_called_as_the_environment_calls_them(folder, monkeypatch):
 def test_maps_are_kept_of_the_drawn_steps_alone_and_are_theirs(folder, monkeypatch):
     found = []
     monkeypatch.setattr(
-        "spl.agents.explain._together", lambda parts: found.append(together(parts)) or found[-1]
+        "spl.agents.evaluation.explain._together", lambda parts: found.append(together(parts)) or found[-1]
     )
     for num_drawn, batch_size in ((3, 5), (32, 32)):
         explain_agent(folder, ExplainAgentConfig(num_drawn=num_drawn, batch_size=batch_size, device="cpu"))

@@ -15,7 +15,7 @@ def draw_robustness(result: dict[str, Any], folder: Path, name: str = "robustnes
     """Write ``<name>.png`` and ``.pdf``: a dot and its 95 % interval for each condition and modality.
 
     Args:
-        result: of :func:`spl.agents.evaluate.evaluate_agent`.
+        result: of :func:`spl.agents.evaluation.evaluate.evaluate_agent`.
         folder, name: where they are written.
 
     Returns:

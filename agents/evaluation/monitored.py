@@ -1,6 +1,6 @@
 """The monitor at work: what is usual for a run's agent, where that is kept, and how well failures are found.
 
-The signs that the monitor goes by are in :mod:`spl.agents.monitor`.
+The signs that the monitor goes by are in :mod:`spl.agents.evaluation.monitor`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from rich.progress import Progress
 
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.monitor import Fitting, ModalityMonitor, Usual
-from spl.agents.playing import play, policy_of
+from spl.agents.evaluation.monitor import Fitting, ModalityMonitor, Usual
+from spl.agents.evaluation.playing import play, policy_of
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.records import AUDIO, VIDEO, Observation

@@ -6,9 +6,10 @@ import math
 import pytest
 from rich.console import Console
 
-from spl.agents import sureness as module
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, load_agent, print_evaluation
-from spl.agents.sureness import Choices, played_choices, sentence_of, sureness
+from spl.agents.evaluation import sureness as module
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent, print_evaluation
+from spl.agents.evaluation.sureness import Choices, played_choices, sentence_of, sureness
+from spl.agents.load import load_agent
 from spl.agents.train import train_agent
 from spl.cli.main import main
 

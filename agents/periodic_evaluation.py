@@ -1,6 +1,6 @@
 """Evaluation while an agent is trained: greedy episodes beside the training, and the best checkpoint of them.
 
-The whole evaluation of a trained agent, with all that may happen to it, is in :mod:`spl.agents.evaluate`.
+The whole evaluation of a trained agent, with all that may happen to it, is :mod:`spl.agents.evaluation`.
 """
 
 import json

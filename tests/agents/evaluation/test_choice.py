@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import torch
 from rich.console import Console
 
-from spl.agents.choice import Streams, changes, played_moments, spread, together
-from spl.agents.evaluate import load_agent
+from spl.agents.evaluation.choice import Streams, changes, played_moments, spread, together
+from spl.agents.load import load_agent
 from spl.agents.train import train_agent
 
 
@@ -73,7 +73,7 @@ def test_a_modality_that_is_absent_in_either_moment_changes_nothing_or_is_absent
 
 
 def test_what_is_swapped_goes_with_what_stays(monkeypatch):
-    monkeypatch.setattr("spl.agents.choice.NUM_COMPARED", 1)
+    monkeypatch.setattr("spl.agents.evaluation.choice.NUM_COMPARED", 1)
     mine = streams([1.0], [1.0])
     for audio, expected in ((-1.0, 1.0), (2.0, 0.0)):
         moments = streams([-1.0, 1.1], [-audio, audio])  # the second looks alike
@@ -84,7 +84,7 @@ def test_what_is_swapped_goes_with_what_stays(monkeypatch):
 
 
 def test_a_state_of_another_moment_is_a_fourth_column(monkeypatch):
-    monkeypatch.setattr("spl.agents.choice.NUM_COMPARED", 1)
+    monkeypatch.setattr("spl.agents.evaluation.choice.NUM_COMPARED", 1)
     agent = agent_of(0.0, 0.0)
     agent.network.beside = lambda state: state[:, 0]
     mine, moments = streams([1.0], [1.0]), streams([5.0, 1.1], [1.0, 1.0])

@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from spl.agents.choice import Streams, evidence_for, spread, streams_of, together
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import Which, load_agent
+from spl.agents.evaluation.choice import Streams, evidence_for, spread, streams_of, together
+from spl.agents.evaluation.playing import play
 from spl.agents.history import History, Stack
+from spl.agents.load import Which, load_agent
 from spl.agents.names import ActionNames
-from spl.agents.playing import play
 from spl.agents.q_network.decoupled import Sizes, advantage, best, probability, q_value
 from spl.config.errors import UsageError
 from spl.config.options import PathName

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from spl.agents import evaluate, monitored
 from spl.agents.conditions import Condition
-from spl.agents.evaluate import EvaluateAgentConfig, evaluate_agent, print_evaluation
-from spl.agents.monitored import load_usual
-from spl.agents.playing import play
+from spl.agents.evaluation import evaluate, monitored
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent, print_evaluation
+from spl.agents.evaluation.monitored import load_usual
+from spl.agents.evaluation.playing import play
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from spl.agents.returns import Outcome, bootstrap_interval, interquartile_mean, outcomes_as_json, retained
+from spl.agents.evaluation.returns import (
+    Outcome,
+    bootstrap_interval,
+    interquartile_mean,
+    outcomes_as_json,
+    retained,
+)
 
 
 def generator():

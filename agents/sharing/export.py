@@ -12,10 +12,10 @@ from spl import __version__
 from spl.agents.bundle import is_bundle, read_bundle, write_bundle
 from spl.agents.config import TrainAgentConfig, kept_run
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluate import Which, load_agent
 from spl.agents.hub import local_folder
+from spl.agents.load import Which, load_agent
 from spl.agents.names import ActionNames
-from spl.agents.portable import Portable
+from spl.agents.sharing.portable import Portable
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.envs.adapter import AudioVisualEnv
