@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spl.agents.sharing.push import push
     from spl.agents.train import train_agent
     from spl.agents.trained import TrainedAgent, load
-    from spl.attention.insert import insert_attention
+    from spl.attention.insertion.insert import insert_attention
     from spl.attention.maps import attention_maps
     from spl.attention.plot import draw_attention
     from spl.classify.config import TrainClassifierConfig
@@ -89,7 +89,7 @@ _OWNERS = {  # public name -> module that owns it
     "film": "spl.agents.film.command",
     "grad_cam": "spl.saliency.cam",
     "grad_cam_plus_plus": "spl.saliency.cam",
-    "insert_attention": "spl.attention.insert",
+    "insert_attention": "spl.attention.insertion.insert",
     "integrated_gradients": "spl.saliency.perturbation",
     "layer_cam": "spl.saliency.cam",
     "load": "spl.agents.trained",

@@ -147,7 +147,7 @@ def measure_memory(args: argparse.Namespace) -> list[Row]:
 
 def measure_network(args: argparse.Namespace) -> list[Row]:
     """Return the training images a second of ResNet-18 with each module and without."""
-    from spl.models.resnet import build_resnet
+    from spl.models.image.resnet import build_resnet
 
     images = torch.randn(args.batch_size, 3, args.image_size, args.image_size, device=args.device)
     labels = torch.randint(1_000, (args.batch_size,), device=args.device)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spl.models.network_table import RESNETS
-from spl.models.resnet import build_resnet
+from spl.models.image.network_table import RESNETS
+from spl.models.image.resnet import build_resnet
 from spl.saliency import METHODS, chosen
 from timing import median_seconds
 

@@ -24,7 +24,7 @@ from spl.config.ranges import (
 )
 from spl.curriculum import CurriculumConfig
 from spl.data.images.datasets import DataConfig
-from spl.models.networks import build_network
+from spl.models.image.networks import build_network
 from spl.runs.directory import generator_of
 from spl.runs.trackers import TrackerName
 

@@ -19,7 +19,7 @@ from spl.config.options import PathName
 from spl.config.ranges import ShareInside, check_ranges
 from spl.data.images.datasets import ImageSets, load_images
 from spl.data.loading import Pictures, batches, in_order, plain
-from spl.models.network_table import NETWORKS
+from spl.models.image.network_table import NETWORKS
 from spl.runs import checkpoint
 from spl.runs.directory import generator_of, kept_run
 from spl.runs.files import replace_text

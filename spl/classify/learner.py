@@ -15,7 +15,7 @@ from spl.classify.model import Update, build_classifier, start
 from spl.config.errors import RunError
 from spl.data.images.datasets import ImageSets, described
 from spl.data.loading import Pictures, batches, in_order, plain
-from spl.models.cost import num_parameters
+from spl.models.image.cost import num_parameters
 from spl.processes.ranks import num_ranks, rank
 from spl.runs import checkpoint
 from spl.runs.files import replace_text

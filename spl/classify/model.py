@@ -14,8 +14,8 @@ from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets
 from spl.data.loading import Images
 from spl.eval_mode import evaluating
-from spl.models.network_table import check_size
-from spl.models.weights import DEFAULT, freeze_body, frozen_norms, read_weights, start_from
+from spl.models.image.network_table import check_size
+from spl.models.image.weights import DEFAULT, freeze_body, frozen_norms, read_weights, start_from
 from spl.runs.directory import pick_device
 from spl.training.compile import compiled
 from spl.training.drawing import drawing

@@ -20,7 +20,7 @@ from spl.classify.mutual_transfer import Mutual
 from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, check_same
 from spl.data.loading import Images, Pictures, augmentation, batches
-from spl.models.network_table import NETWORKS
+from spl.models.image.network_table import NETWORKS
 from spl.processes.signals import StopSignals
 from spl.processes.threads import Threads
 from spl.runs import checkpoint

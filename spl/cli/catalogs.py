@@ -9,7 +9,7 @@ from spl.config.words import join_paths, name_first
 
 def models(argv: list[str]) -> int:
     """``spl models [NAME ...] [options]``."""
-    from spl.models.catalog import ModelsConfig, print_models
+    from spl.models.image.catalog import ModelsConfig, print_models
 
     argv = join_paths(name_first(argv, "model", "model", is_list=True), {}, "model")
     print_models(parse(ModelsConfig, argv, prog="spl models [NAME ...]"))

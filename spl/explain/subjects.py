@@ -20,7 +20,7 @@ from spl.data.images.datasets import ImageSets, described
 from spl.data.images.files import UnreadableError, open_image
 from spl.data.loading import Images, Pictures, batches, plain
 from spl.eval_mode import evaluating
-from spl.models.network_table import NETWORKS
+from spl.models.image.network_table import NETWORKS
 from spl.printable import printable
 from spl.saliency import METHODS, chosen
 from spl.saliency.methods import LAYERLESS

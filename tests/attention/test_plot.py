@@ -6,8 +6,9 @@ import torch
 import torchvision
 from matplotlib.image import imread
 
-from spl.attention import attention_maps, insert_attention
+from spl.attention import attention_maps
 from spl.attention import plot as picture
+from spl.attention.insertion.insert import insert_attention
 from spl.attention.maps import _size
 from spl.attention.plot import draw_attention
 

@@ -24,7 +24,7 @@ from spl.cli.main import main
 from spl.config.errors import UsageError
 from spl.data.images.datasets import load_images
 from spl.data.loading import Pictures, augmentation, batches, in_order
-from spl.models.network_table import NETWORKS
+from spl.models.image.network_table import NETWORKS
 from spl.runs import checkpoint
 from spl.saliency.local_transfer import global_map, map_distance, placed, tapped
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from spl.attention import ATTENTION, attention_maps
 from spl.models.autoencoder import Reconstruction
-from spl.models.resnet import ResNet, ResNetSpec, build_resnet
+from spl.models.image.resnet import ResNet, ResNetSpec, build_resnet
 from spl.receptive_fields.placement import placement_of
 from spl.saliency import (
     METHODS,

@@ -17,7 +17,7 @@ from spl.attention.plot import draw_attention
 from spl.explain.two_streams import AsPictures, last_with_places
 from spl.models.autoencoder import TwoStreamAutoencoder
 from spl.models.encoder import EncoderConfig, build_encoder
-from spl.models.resnet import build_resnet
+from spl.models.image.resnet import build_resnet
 from spl.models.streams import AUDIO_STREAM, VIDEO_STREAMS, conv_stream
 from spl.receptive_fields.placement import LAST, Placement, placement_of
 from spl.records import StreamSpec

@@ -21,8 +21,8 @@ from spl.classify.train import documents_of, read_result, train_cell
 from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, check_same, described, load_images
 from spl.data.loading import Images
-from spl.models.cost import macs, num_parameters
-from spl.models.network_table import check_size
+from spl.models.image.cost import macs, num_parameters
+from spl.models.image.network_table import check_size
 from spl.runs.directory import RunContext, pick_device
 from spl.runs.files import read_rows
 from spl.runs.logger import duration

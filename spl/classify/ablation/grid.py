@@ -13,7 +13,7 @@ from spl.classify import config as run
 from spl.classify.config import TrainClassifierConfig
 from spl.config.options import narrowed
 from spl.config.ranges import Count
-from spl.models.network_table import NETWORKS, lookup
+from spl.models.image.network_table import NETWORKS, lookup
 
 
 def takes(attention: str, option: str) -> bool:

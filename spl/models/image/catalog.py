@@ -1,6 +1,6 @@
 """``spl models``: the cost of our networks, beside the figures that the HAM paper prints.
 
-The networks are those of ``spl.models.network_table``, counted as ``spl.models.cost`` says.
+The networks are those of ``spl.models.image.network_table``, counted as ``spl.models.image.cost`` says.
 """
 
 import sys
@@ -14,10 +14,10 @@ import torch
 
 from spl.attention import ATTENTION
 from spl.config.ranges import Count, Side, check_ranges
-from spl.models.cost import Cost, forward_cost, num_parameters
-from spl.models.light import takes
-from spl.models.network_table import NETWORKS, check_size, lookup
-from spl.models.networks import build_network
+from spl.models.image.cost import Cost, forward_cost, num_parameters
+from spl.models.image.light import takes
+from spl.models.image.network_table import NETWORKS, check_size, lookup
+from spl.models.image.networks import build_network
 from spl.runs.logger import print_table
 
 NUM_CLASSES = {"cifar": 10, "stl": 10, "imagenet": 1000, "small": 10}  # by family

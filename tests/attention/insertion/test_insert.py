@@ -11,8 +11,9 @@ import torch
 import torchvision
 from torch import nn
 
-from spl.attention import ATTENTION, attention_maps, insert_attention
-from spl.models.resnet import build_resnet
+from spl.attention import ATTENTION, attention_maps
+from spl.attention.insertion.insert import insert_attention
+from spl.models.image.resnet import build_resnet
 
 VISION = torchvision.models
 NETS = {

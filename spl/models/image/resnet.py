@@ -23,7 +23,7 @@ from spl.attention import ATTENTION
 from spl.attention.rcca import RCCAHead
 from spl.attention.shared import SharedSE
 from spl.attention.table import check_options
-from spl.models.network_table import RESNETS, ResNetSpec, check_stages, lookup
+from spl.models.image.network_table import RESNETS, ResNetSpec, check_stages, lookup
 
 Attend = Callable[[int], nn.Module]  # a number of channels -> an attention module
 Place = Literal["block", "stage", "gate", "head"]  # where they stand: see `ResNet`

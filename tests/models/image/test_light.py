@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from spl.attention import ATTENTION, attention_maps
-from spl.models.cost import num_parameters
-from spl.models.light import build_light
-from spl.models.network_table import LIGHT
-from spl.models.networks import build_network
-from spl.models.resnet import OWN_PLACES
+from spl.models.image.cost import num_parameters
+from spl.models.image.light import build_light
+from spl.models.image.network_table import LIGHT
+from spl.models.image.networks import build_network
+from spl.models.image.resnet import OWN_PLACES
 
 # Parameters with a thousand classes, as torchvision publishes them with its weights.
 PUBLISHED = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from spl.attention import insert_attention
+from spl.attention.insertion.insert import insert_attention
 
 DETECTION = torchvision.models.detection
 NETS = {  # maker, where, modules

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from spl.models.light import build_light
-from spl.models.network_table import LIGHT, NETWORKS, lookup
-from spl.models.resnet import build_resnet
+from spl.models.image.light import build_light
+from spl.models.image.network_table import LIGHT, NETWORKS, lookup
+from spl.models.image.resnet import build_resnet
 
 
 def build_network(

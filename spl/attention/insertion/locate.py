@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spl.attention.channels import known_channels, measured_channels
+from spl.attention.insertion.channels import known_channels, measured_channels
 from spl.receptive_fields.placement import FIRST, Axes
 
 

@@ -1,7 +1,7 @@
 """Inserting attention into any network: in every residual block, after every stage, or anywhere.
 
 The network is changed in place and keeps the keys of its ``state_dict``. What the modules compute is in their
-own files, which there are in ``spl.attention.table``, and where they can stand in ``spl.attention.locate``.
+own files, which there are in ``spl.attention.table``, and where they can stand in `locate`.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from spl.attention.locate import Place, find_places
+from spl.attention.insertion.locate import Place, find_places
 from spl.attention.shared import share_attention
 from spl.attention.table import ATTENTION, check_options
 from spl.receptive_fields.placement import FIRST, Axes

@@ -9,8 +9,9 @@ import torch
 import torchvision
 from torch import nn
 
-from spl.attention import ATTENTION, attention_maps, insert_attention
-from spl.attention.channels import measured_channels
+from spl.attention import ATTENTION, attention_maps
+from spl.attention.insertion.channels import measured_channels
+from spl.attention.insertion.insert import insert_attention
 from spl.receptive_fields.placement import FIRST, LAST
 
 VISION = torchvision.models

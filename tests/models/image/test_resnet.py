@@ -10,10 +10,11 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spl.attention import ATTENTION, attention_maps, insert_attention
-from spl.models.cost import macs, num_parameters
-from spl.models.network_table import RESNETS
-from spl.models.resnet import PaddedShortcut, ResNet, build_resnet
+from spl.attention import ATTENTION, attention_maps
+from spl.attention.insertion.insert import insert_attention
+from spl.models.image.cost import macs, num_parameters
+from spl.models.image.network_table import RESNETS
+from spl.models.image.resnet import PaddedShortcut, ResNet, build_resnet
 
 COLUMNS = ("none", "se", "eca", "cbam", "rcca", "ham")
 # Parameters with a classifier of 10 classes. Kernels of one-dimensional convolutions have k weights, and the

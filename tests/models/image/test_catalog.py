@@ -8,10 +8,10 @@ import torch
 
 from spl.config.errors import UsageError
 from spl.config.parse import parse
-from spl.models.catalog import COLUMNS, PRINTED, ModelsConfig, count_models, print_models, verdict
-from spl.models.cost import forward_cost, num_parameters
-from spl.models.network_table import NETWORKS
-from spl.models.resnet import build_resnet
+from spl.models.image.catalog import COLUMNS, PRINTED, ModelsConfig, count_models, print_models, verdict
+from spl.models.image.cost import forward_cost, num_parameters
+from spl.models.image.network_table import NETWORKS
+from spl.models.image.resnet import build_resnet
 
 STL = {"resnet18-stl", "resnet34-stl", "resnet50-stl", "resnet101-stl", "wrn18-2-stl"}
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from spl.attention.cbam import CBAM
 from spl.attention.eca import ECA
 from spl.attention.ham import HAM
-from spl.models.cost import forward_cost, macs, num_parameters, peak_activation_bytes
+from spl.models.image.cost import forward_cost, macs, num_parameters, peak_activation_bytes
 
 
 def tiny(*, is_inplace: bool = False) -> nn.Sequential:

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from spl.config.errors import UsageError
-from spl.models.networks import build_network
-from spl.models.weights import Weights, freeze_body, frozen_norms, read_weights, start_from
+from spl.models.image.networks import build_network
+from spl.models.image.weights import Weights, freeze_body, frozen_norms, read_weights, start_from
 
 
 def tensors(name: str = "resnet20", num_classes: int = 3, **options: object) -> dict[str, torch.Tensor]:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention import ATTENTION
-from spl.attention.insert import put_attention
+from spl.attention.insertion.insert import put_attention
 from spl.attention.table import check_options
 from spl.eval_mode import evaluating
-from spl.models.network_table import LIGHT, LightSpec, check_stages, lookup
-from spl.models.resnet import OWN_PLACES
+from spl.models.image.network_table import LIGHT, LightSpec, check_stages, lookup
+from spl.models.image.resnet import OWN_PLACES
 
 PROBE = 64  # height and width of the picture by which channels are counted
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spl.config.errors import UsageError
-from spl.models.network_table import LIGHT, NETWORKS
+from spl.models.image.network_table import LIGHT, NETWORKS
 from spl.runs import checkpoint
 
 DEFAULT = "DEFAULT"  # torchvision's own word for its best weights

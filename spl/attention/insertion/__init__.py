@@ -1,0 +1,1 @@
+"""Attention put into any network: where it goes, and which features it gets there."""

@@ -1,0 +1,1 @@
+"""Networks that classify images, their weights, and what they cost."""
