@@ -14,6 +14,9 @@ from spl.attention.table import ATTENTION, check_options
 
 # All of `ATTENTION` but shared, which shares its gate among the blocks of a stage: a stream has one place.
 StreamAttention = Literal["csm", "none", "se", "eca", "cbam", "rcca", "ham", "cam", "sam"]
+Start = Literal["neutral", "module"]
+# Gates that each feature passes, sigmoids of about 0 at the start.
+GATES: dict[str, int] = {"csm": 1, "se": 1, "eca": 1, "cbam": 2, "ham": 2, "cam": 1}
 MIN_HIDDEN = 8  # hidden units of a channel gate, as far as the channels allow
 RESIDUAL = 0.1  # weight of what a position attention adds, at the start
 
@@ -65,6 +68,24 @@ def stream_attention(name: str, channels: int, options: Mapping[str, Any]) -> nn
         if isinstance(part, PositionAttention | CrissCrossAttention) and part.gamma is not None:
             nn.init.constant_(part.gamma, RESIDUAL)
     return module
+
+
+def gain_of(name: str, options: Mapping[str, Any], start: Start) -> float:
+    """Return the factor behind an attention that gives back what its gates take at the start.
+
+    A gate starts at about 1/2: behind ``n`` of them features, and gradients through them, have ``2^-n`` of
+    the scale that they have without attention, and the stream is learned later. The factor is ``2^n``, and
+    constant. The layer behind could learn it, so what the network can compute stays as it was.
+
+    Args:
+        name: of `StreamAttention`.
+        options: of the module.
+        start: ``neutral``, or ``module`` for a factor of 1, as in runs made before.
+    """
+    if start == "module":
+        return 1.0
+    is_pooled = options.get("spatial") == "pooled"  # csm's other spatial attention is no gate
+    return 2.0 ** (GATES.get(name, 0) + is_pooled)
 
 
 def _known(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ BEFORE = {
     "agent.thirds": ("--agent.thirds", "none"),
     "env.state_keys": ("--env.state_keys", "none"),
     "encoder.attention_options": ("--encoder.attention_options.reduction", "null"),
+    "encoder.attention_start": ("--encoder.attention_start", "module"),
 }
 JOINED = {"data.recordings", "data.videos.root", "test.films", "test.recordings"}  # say nothing if empty
 SPELLED = {"bf16": "bfloat16", "fp32": "float32"}  # choices, as others write them

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from spl.attention.stream import StreamAttention, check_stream_options
+from spl.attention.stream import Start, StreamAttention, check_stream_options
 from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import Count, check_ranges
 from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
@@ -27,6 +27,7 @@ class EncoderConfig:
     )
     attention: StreamAttention = "csm"  # in the video stream: after convolutions, before dense layers
     attention_options: dict[str, Any] = field(default_factory=dict)  # its options, such as {reduction: 4}
+    attention_start: Start = "neutral"  # neutral: what its gates take at the start is given back
     audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over the log-mel, or dense layers
     video_widths: tuple[Count, ...] = (512, 256)  # widths of the hidden layers of a dense video stream
     audio_widths: tuple[Count, ...] = (256, 128)  # widths of the hidden layers of a dense audio stream
@@ -43,7 +44,8 @@ class EncoderConfig:
         check_ranges(self)
         if self.custom is not None:
             parts_of_named(self.custom, "custom")
-            usual = {**vars(EncoderConfig()), "custom": self.custom}
+            kept = {"custom": self.custom, "attention_start": self.attention_start}  # of a run made before
+            usual = {**vars(EncoderConfig()), **kept}
             if others := [name for name, value in vars(self).items() if value != usual[name]]:
                 raise ValueError(
                     f"custom={self.custom} takes the place of both streams: leave {', '.join(others)} out"
@@ -71,7 +73,7 @@ class TwoStreamEncoder(nn.Module):
         history: ``T``.
         video_stream: of `VIDEO_STREAMS`, or the widths of a dense stream.
         attention: of `StreamAttention`, in the video stream.
-        attention_options: of that module.
+        attention_options, attention_start: of that module, see `gain_of`.
         video_features, audio_features: of each stream.
         audio_stream: of `AUDIO_STREAMS`, or the widths of a dense stream.
         features: ``D`` of the code.
@@ -94,6 +96,7 @@ class TwoStreamEncoder(nn.Module):
         features: int,
         code_activation: str = "relu",  # what agents have always had
         attention_options: Mapping[str, Any] = {},
+        attention_start: Start = "neutral",
         absent: str = "gate",
     ) -> None:
         super().__init__()
@@ -104,6 +107,7 @@ class TwoStreamEncoder(nn.Module):
                 "history": history,
                 "attention": attention,
                 "attention_options": attention_options,
+                "attention_start": attention_start,
                 "features": video_features,
             }
             self.video = (
@@ -197,6 +201,7 @@ def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> T
         video_stream=config.video_widths if config.video_stream == "dense" else config.video_stream,
         attention=config.attention,
         attention_options=config.attention_options,
+        attention_start=config.attention_start,
         video_features=config.video_features,
         audio_stream=config.audio_widths if config.audio_stream == "dense" else config.audio_stream,
         audio_features=config.audio_features,

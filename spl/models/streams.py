@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from spl.attention.stream import stream_attention
+from spl.attention.stream import Start, gain_of, stream_attention
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
@@ -129,18 +129,21 @@ class VideoStream(nn.Module):
         attention: str,
         features: int,
         attention_options: Mapping[str, Any] = {},
+        attention_start: Start = "neutral",
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
         self.shape = (history, *shape)
         self.convs, positions = conv_stream(history * channels, (rows, columns), layers, ByteConv2d)
         self.attention = stream_attention(attention, layers[-1].channels, attention_options)
+        self.gain = gain_of(attention, attention_options, attention_start)
         self.project = initialise(nn.Linear(layers[-1].channels * positions, features))
 
     def forward(self, video: Tensor) -> Tensor:
         """Return ``(B, D)`` for ``video (B, T, C, H, W)`` uint8."""
         x = self.convs(video.flatten(1, 2))  # (B, C', H', W')
         x = self.attention(x)
+        x = x if self.gain == 1 else self.gain * x
         return torch.relu(self.project(x.flatten(1)))  # (B, D)
 
 
@@ -198,7 +201,7 @@ class DenseStream(nn.Module):
         widths: of the hidden layers below the features, the input's side first.
         features: ``D``, the last hidden layer's width.
         attention: of `StreamAttention`, ``none`` for sound.
-        attention_options: of that module.
+        attention_options, attention_start: of that module, see `gain_of`.
     """
 
     shape: tuple[int, int, int, int]  # (T, C, H, W) or (T, C, M, F)
@@ -215,9 +218,11 @@ class DenseStream(nn.Module):
         features: int,
         attention: str = "none",
         attention_options: Mapping[str, Any] = {},
+        attention_start: Start = "neutral",
     ) -> None:
         super().__init__()
         self.shape = (history, *shape)
+        self.gain = gain_of(attention, attention_options, attention_start)
         self.attention = stream_attention(attention, history * shape[0], attention_options)
         sizes = (math.prod(self.shape), *widths)
         self.hidden = nn.ModuleList(initialise(nn.Linear(*pair), "relu") for pair in pairwise(sizes))
@@ -236,6 +241,7 @@ class DenseStream(nn.Module):
         """
         if number == 0:
             x = self.attention((x - self.mean).flatten(1, 2)).flatten(1)  # (B, T C H W)
+            x = x if self.gain == 1 else self.gain * x
         return torch.relu(self.layers[number](x))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention import ATTENTION
-from spl.attention.stream import RESIDUAL, StreamAttention, stream_attention
+from spl.attention.stream import RESIDUAL, StreamAttention, gain_of, stream_attention
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.models.encoder import EncoderConfig
-from spl.models.streams import VIDEO_STREAMS, ByteConv2d, conv_stream
+from spl.models.streams import VIDEO_STREAMS, ByteConv2d, VideoStream, conv_stream
 
 NAMES = [name for name in get_args(StreamAttention) if name != "none"]
 NUM_SEEDS = 60
@@ -43,6 +43,52 @@ def test_every_weight_has_a_gradient_whatever_the_seed(name: str, frames: Tensor
             gradient = parameter.grad
             assert gradient is not None, place
             assert gradient.count_nonzero() > 0, (seed, place)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in NAMES), ("csm", {"spatial": "pooled"})], ids=str
+)
+def test_features_start_at_the_scale_that_they_have_without_attention(
+    name: str, options: dict[str, Any], frames: Tensor
+) -> None:
+    ratios = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        convs, _ = conv_stream(4, (64, 64), VIDEO_STREAMS["small"], ByteConv2d)
+        attention = stream_attention(name, 32, options)
+        with torch.no_grad():
+            features = convs(frames)
+            attended = gain_of(name, options, "neutral") * attention(features)
+        ratios.append(float(attended.norm() / features.norm()))
+    assert min(ratios) > 0.85
+    assert max(ratios) < 1.45
+    assert 0.95 < np.median(ratios) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "gain"),
+    [("none", {}, 1), ("sam", {}, 1), ("csm", {}, 2), ("csm", {"spatial": "pooled"}, 4), ("cbam", {}, 4)],
+)
+def test_the_gain_is_two_for_each_gate_and_one_in_runs_made_before(
+    name: StreamAttention, options: dict[str, Any], gain: float
+) -> None:
+    assert gain_of(name, options, "neutral") == gain
+    assert gain_of(name, options, "module") == 1
+
+
+def test_a_neutral_start_is_what_doubled_weights_behind_it_compute(frames: Tensor) -> None:
+    sizes: dict[str, Any] = {
+        "history": 4,
+        "layers": VIDEO_STREAMS["small"],
+        "attention": "csm",
+        "features": 8,
+    }
+    neutral = VideoStream((1, 64, 64), **sizes)
+    before = VideoStream((1, 64, 64), **sizes, attention_start="module")
+    before.load_state_dict(neutral.state_dict())
+    with torch.no_grad():
+        before.project.weight *= 2
+        assert torch.allclose(neutral(frames[:, :, None]), before(frames[:, :, None]), rtol=1e-5, atol=1e-7)
 
 
 def test_of_two_hidden_units_both_are_dead_in_some_seeds_without_pairs(frames: Tensor) -> None:
