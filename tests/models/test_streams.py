@@ -229,7 +229,7 @@ def test_the_attention_of_a_dense_stream_looks_at_its_pictures() -> None:
         features = stream(video)
     assert {tuple(found.shape) for found in maps.values()} == {(2, 6, 1, 1), (2, 20, 20)}  # T C; H W
     plain = video.flatten(1, 2) / 255
-    expected = stream.attention(plain).flatten(1)
+    expected = 2 * stream.attention(plain).flatten(1)  # its gate starts at a half
     for layer in (stream.hidden[0], stream.project):
         expected = torch.relu(layer(expected))
     torch.testing.assert_close(features, expected)
