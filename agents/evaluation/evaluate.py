@@ -159,10 +159,7 @@ class Rounds:
 
     def as_json(self) -> dict[str, Any]:
         """Return what the conditions came to, and what they were."""
-        result = {
-            "fails_midway_at_step": self.half_length,
-            **outcomes_as_json(self.outcomes, self.config.seed),
-        }
+        result = outcomes_as_json(self.outcomes, self.config.seed)
         for name, condition in self.happening.items():
             result["conditions"][name] |= condition.as_json()
         for name, watched in self.monitored.items():

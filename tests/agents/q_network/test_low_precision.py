@@ -60,7 +60,9 @@ MDQN = ("--agent.fusion", "mdqn", "--agent.dueling", "false")
 @pytest.mark.parametrize("options", [(), MDQN, ("--agent.double", "false"), ("--agent.thirds", "none")])
 def test_losses_and_gradients_are_close_to_those_of_float32(smoke, options):
     full, low = (agent_of(smoke, precision, *options) for precision in ("float32", "bfloat16"))
-    expected, found = full.losses(batch_of()), low.losses(batch_of())
+    expected, found = (
+        agent.losses(batch_of(64)) for agent in (full, low)
+    )  # of fewer, rounding averages less
     assert found.dtype == torch.float32
     assert not torch.equal(found, expected), "something must have been rounded"
     torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
@@ -74,7 +76,7 @@ def test_losses_and_gradients_are_close_to_those_of_float32(smoke, options):
         error = (one.grad - two.grad).norm() / one.grad.norm().clamp(min=1e-6)
         # On noise, where all pictures are alike, a gate's terms nearly cancel, as those of one number do.
         nearly_cancels = "attention.channel" in name or one.numel() == 1
-        assert error < (0.5 if nearly_cancels else 0.2), name  # the largest is 0.03 to 0.18 over seeds
+        assert error < (0.5 if nearly_cancels else 0.15), name
 
 
 DENSE = ("--encoder.video_stream", "dense", "--encoder.audio_stream", "dense", "--encoder.attention", "none")
