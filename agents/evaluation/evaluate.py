@@ -27,8 +27,10 @@ from spl.agents.evaluation.sureness import played_choices, sentence_of, sureness
 from spl.agents.hub import local_folder
 from spl.agents.load import Which, load_agent
 from spl.config.ranges import Count, Seed, Share, check_ranges
+from spl.config.ranges import Threads as NumThreads
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
+from spl.processes.threads import Threads
 from spl.runs.directory import generator_of
 from spl.runs.files import replace_text
 from spl.runs.logger import print_table, say
@@ -45,6 +47,7 @@ class EvaluateAgentConfig:
     epsilon: Share = 0.0  # probability of a random action
     seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
     device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    num_threads: NumThreads | None = None  # of torch on the CPU; null: as many as there are free cores
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
     trust: bool = False  # import the classes that a bundle names
 
@@ -81,6 +84,7 @@ def evaluate_agent(
         (:func:`spl.agents.evaluation.returns.retained`), and how they were made. The figure of the shares is
         written beside it.
     """
+    Threads(config.num_threads)
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
     envs = [make() for _ in range(config.num_episodes)]

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from spl.agents.conditions import Condition
@@ -77,6 +78,19 @@ def test_every_condition_is_played_and_told(smoke, monkeypatch, capsys):
     (row,) = [line for line in told.splitlines() if "video only" in line]
     assert row.split()[-4:] == ["100%", "100%", "…", "100%"]
     assert told.count("retained") == 1
+
+
+def test_it_plays_on_as_many_threads_as_are_asked_for(smoke):
+    folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    before = torch.get_num_threads()
+    try:
+        for count in (2, 1):
+            evaluate_agent(
+                folder, EvaluateAgentConfig(num_episodes=1, num_seeds=1, num_threads=count), console=quiet()
+            )
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_agent_no_better_than_chance_is_told_so(smoke, monkeypatch, capsys):
