@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from spl.attention.maps import attention_maps
     from spl.attention.plot import draw_attention
     from spl.classify.config import TrainClassifierConfig
-    from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier
+    from spl.classify.evaluation.evaluate import EvaluateClassifierConfig, evaluate_classifier
     from spl.classify.train import train_classifier
     from spl.curriculum.config import CurriculumConfig
     from spl.curriculum.curriculum import Curriculum
@@ -59,7 +59,7 @@ _OWNERS = {  # public name -> module that owns it
     "EnvConfig": "spl.envs.config",
     "EvaluateAgentConfig": "spl.agents.evaluation.evaluate",
     "EvaluateAutoencoderConfig": "spl.pretrain.evaluate",
-    "EvaluateClassifierConfig": "spl.classify.evaluate",
+    "EvaluateClassifierConfig": "spl.classify.evaluation.evaluate",
     "ExplainAgentConfig": "spl.agents.evaluation.explain",
     "FilmConfig": "spl.agents.film.config",
     "MultimodalDqn": "spl.agents.dqn",
@@ -83,7 +83,7 @@ _OWNERS = {  # public name -> module that owns it
     "evaluate": "spl.agents.evaluation.evaluate",
     "evaluate_agent": "spl.agents.evaluation.evaluate",
     "evaluate_autoencoder": "spl.pretrain.evaluate",
-    "evaluate_classifier": "spl.classify.evaluate",
+    "evaluate_classifier": "spl.classify.evaluation.evaluate",
     "explain_agent": "spl.agents.evaluation.explain",
     "export_agent": "spl.agents.sharing.export",
     "film": "spl.agents.film.command",

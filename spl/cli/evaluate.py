@@ -19,9 +19,9 @@ def evaluate_agent(argv: list[str]) -> int:
 
 def evaluate_classifier(argv: list[str]) -> int:
     """``spl evaluate classifier RUN [options]``."""
-    from spl.classify.evaluate import EvaluateClassifierConfig
-    from spl.classify.evaluate import evaluate_classifier as evaluate
-    from spl.classify.evaluation_tables import print_evaluation
+    from spl.classify.evaluation.evaluate import EvaluateClassifierConfig
+    from spl.classify.evaluation.evaluate import evaluate_classifier as evaluate
+    from spl.classify.evaluation.tables import print_evaluation
 
     run, rest = take_run(argv, "spl evaluate classifier runs/classifier/...")
     config = parse(EvaluateClassifierConfig, rest, prog="spl evaluate classifier RUN")

@@ -37,7 +37,7 @@ def train_agent(argv: list[str]) -> int:
 def train_classifier(argv: list[str]) -> int:
     """``spl train classifier [--resume RUN] [options]``."""
     from spl.classify.config import ALIASES, MAY_CHANGE, RUNS, TrainClassifierConfig
-    from spl.classify.evaluation_tables import print_result
+    from spl.classify.evaluation.tables import print_result
     from spl.classify.train import train_classifier as train
 
     prog = "spl train classifier"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from spl.classify.evaluate import MovedConfig
+from spl.classify.load import MovedConfig
 from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import Count, Count0, check_ranges

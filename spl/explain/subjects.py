@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from spl.classify.config import TrainClassifierConfig
-from spl.classify.evaluate import read_classifier
+from spl.classify.load import read_classifier
 from spl.classify.model import Classifier
 from spl.config.errors import UsageError
 from spl.data.images.datasets import ImageSets, described

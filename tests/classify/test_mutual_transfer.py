@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from spl.classify.config import TrainClassifierConfig, peer_of
-from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier
+from spl.classify.evaluation.evaluate import EvaluateClassifierConfig, evaluate_classifier
 from spl.classify.model import Classifier, build_classifier
 from spl.classify.mutual_transfer import Mutual
 from spl.classify.train import Result, train_classifier

@@ -15,9 +15,10 @@ from rich.console import Console
 from torch import nn
 
 from spl.classify.config import MAY_CHANGE, RecipeConfig, TrainClassifierConfig, build_model
-from spl.classify.evaluate import EvaluateClassifierConfig, evaluate_classifier, read_classifier
-from spl.classify.evaluation_tables import print_result
+from spl.classify.evaluation.evaluate import EvaluateClassifierConfig, evaluate_classifier
+from spl.classify.evaluation.tables import print_result
 from spl.classify.learner import ClassifierLearner
+from spl.classify.load import read_classifier
 from spl.classify.model import Classifier, evaluating
 from spl.classify.train import Result, train_classifier
 from spl.classify.training import Training

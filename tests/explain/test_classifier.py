@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from PIL import Image
 
-from spl.classify.evaluate import read_classifier
+from spl.classify.load import read_classifier
 from spl.classify.train import train_classifier
 from spl.cli import main as cli
 from spl.explain.classifier import ExplainClassifierConfig, explain_classifier

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spl.classify.calibration.probabilities import Bin, calibration_error, reliability, temperature_of
-from spl.classify.calibration.risk import Threshold, fewest_images, risk_coverage, threshold_for
+from spl.classify.evaluation.probabilities import Bin, calibration_error, reliability, temperature_of
+from spl.classify.evaluation.risk import Threshold, fewest_images, risk_coverage, threshold_for
 from spl.plotting.fonts import drawable, drawn
 from spl.plotting.tiles import save
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spl.classify.calibration.probabilities import Bin, calibration_error, reliability, temperature_of
+from spl.classify.evaluation.probabilities import Bin, calibration_error, reliability, temperature_of
 
 
 def test_the_temperature_makes_the_mean_probability_the_accuracy():

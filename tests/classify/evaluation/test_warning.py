@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spl.classify.calibration.warning import draw_warning, draw_withheld, sentences, warnings_of
+from spl.classify.evaluation.warning import draw_warning, draw_withheld, sentences, warnings_of
 
 
 def made(count: int, share_wrong: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,35 +2,24 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from spl.classify.calibration.warning import MOST_SHOWN, Warnings, draw_warning, draw_withheld, warnings_of
-from spl.classify.config import RUNS, TrainClassifierConfig
-from spl.classify.masks import find_masks, measure_masks
+from spl.classify.evaluation.masks import find_masks, measure_masks
+from spl.classify.evaluation.warning import MOST_SHOWN, Warnings, draw_warning, draw_withheld, warnings_of
+from spl.classify.load import MovedConfig, read_classifier
 from spl.classify.metrics import class_rows, draw_confusion, write_confusion
-from spl.classify.model import Classifier, build_classifier
-from spl.config.errors import UsageError
 from spl.config.options import PathName
 from spl.config.ranges import ShareInside, check_ranges
-from spl.data.images.datasets import ImageSets, load_images
 from spl.data.loading import Pictures, batches, in_order, plain
 from spl.models.image.network_table import NETWORKS
-from spl.runs import checkpoint
-from spl.runs.directory import generator_of, kept_run
+from spl.runs.directory import generator_of
 from spl.runs.files import replace_text
 from spl.saliency import METHODS
-
-
-@dataclass(frozen=True, kw_only=True)
-class MovedConfig:
-    """Where the images of a run are now."""
-
-    root: PathName | None = None  # folder of the dataset; null: as in training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,45 +46,11 @@ class EvaluateClassifierConfig:
         return f"evaluation-{self.checkpoint}"
 
 
-def read_classifier(
-    folder: Path, which: Literal["last", "best"], *, root: str | None = None, device: str = "auto"
-) -> tuple[Classifier, ImageSets, TrainClassifierConfig]:
-    """Return the classifier of a run as it was trained, its images, and its configuration.
-
-    Args:
-        folder: of the run; of a run with restarts, the one that was kept is meant.
-        which: the weights after the last epoch, or after the best one.
-        root: where the images lie now; None for where they lay in training.
-        device: as in the configuration.
-
-    Raises:
-        UsageError: if it is not such a run, or has no such weights yet.
-    """
-    folder, config = kept_run(TrainClassifierConfig, folder, RUNS, "result.json")
-    data = config.data if root is None else replace(config.data, root=root)
-    config = replace(config, data=data, device=device, compile=False)
-    sets = load_images(data, run=folder, is_looked_at=False)
-    classifier = build_classifier(config, sets, 1)
-    try:
-        state = checkpoint.load(folder / ("checkpoints" if which == "last" else "best"))
-        if tuple(state["images"]["classes"]) != sets.classes:
-            raise ValueError(
-                f"it names {', '.join(state['images']['classes'])}, not {', '.join(sets.classes)}"
-            )
-        if which == "last":
-            classifier.load_state_dict(state["classifier"])
-        else:
-            classifier.judged.load_state_dict(state["model"])
-    except (ValueError, KeyError, RuntimeError) as error:
-        raise UsageError(f"the {which} weights of {folder} cannot be used: {error}") from error
-    return classifier, sets, config
-
-
 def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[str, Any]:
     """Return the scores of the run in ``folder`` and write them there as JSON and as pictures.
 
     Beside the confusion matrix: how far its probabilities can be trusted, and which images it would not
-    answer to keep ``max_error`` (`spl.classify.calibration`).
+    answer to keep ``max_error`` (`Warnings`).
 
     Raises:
         UsageError: as `read_classifier`, or if the images are of other classes.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spl.classify.calibration.risk import (
+from spl.classify.evaluation.risk import (
     Threshold,
     fewest_images,
     highest_error,

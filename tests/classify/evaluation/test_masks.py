@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from spl.classify.evaluate import read_classifier
-from spl.classify.masks import find_masks
+from spl.classify.evaluation.masks import find_masks
+from spl.classify.load import read_classifier
 from spl.classify.train import train_classifier
 from spl.cli.main import main
 from spl.saliency import METHODS
 from spl.saliency.metrics import energy_inside
 
-SHAPES = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "figures" / "make_shapes.py"))
+SHAPES = runpy.run_path(str(Path(__file__).parents[3] / "scripts" / "figures" / "make_shapes.py"))
 
 
 @pytest.fixture
