@@ -200,17 +200,17 @@ def lists(out: Path) -> None:
 
 
 def measured(run: Path, place: Path, out: Path) -> None:
-    """Draw what is printed by the commands that measure, search, record and export: all in small.
+    """Draw what is printed by the commands that measure, search, record and export: all in small, in some minutes.
 
     In a folder of their own, so that their paths are short.
     """
     (place / "space.yaml").write_text(SPACE)
-    small = "--config smoke/agent --num_steps 300 --num_threads 1"
+    beacon = "--env.video_size 36,36 --num_steps 1200 --agent.epsilon_decay_steps 600 --num_threads 1"
     lines = {
         "bench": ["spl bench --duration_s 1 --num_threads 1"],
         "search-agent": [
             "cat space.yaml",
-            f"spl search agent --space space.yaml --num_trials 3 --num_seeds 1 --num_episodes 4 {small}",
+            f"spl search agent spl/Beacon-v0 --space space.yaml --num_trials 4 --num_seeds 2 {beacon}",
         ],
         "record": [
             "spl record spl/Greeting-v0 --num_steps 1000 --out recordings/greeting",
