@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from safetensors.torch import load_file
 from spl import __version__
 from spl.agents.config import TrainAgentConfig, build_agent
 from spl.agents.dqn import MultimodalDqn
+from spl.agents.monitor.fitted import FOLDER as MONITOR
+from spl.agents.monitor.fitted import load_usual, save_usual
 from spl.agents.names import ActionNames
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
@@ -34,7 +37,7 @@ from spl.runs.tensors import write_tensors
 FORMAT, VERSION = "spl-bundle", 1
 TOLD, CONFIG, WEIGHTS = "agent.json", "config.json", "agent.safetensors"
 OF_RUN = ("evaluation.json", "robustness.png", "agent.mp4", "agent.srt")  # copied where they are there
-FILES = (TOLD, CONFIG, WEIGHTS, "README.md", *OF_RUN)  # all that a bundle may hold
+FILES = (TOLD, CONFIG, WEIGHTS, "README.md", *OF_RUN, f"{MONITOR}/*")  # all that a bundle may hold
 NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*")  # module:Name
 
 
@@ -97,6 +100,8 @@ def write_bundle(
     for name in OF_RUN:
         if (run / name).is_file() and run.resolve() != out.resolve():
             shutil.copy(run / name, out / name)
+    with suppress(UsageError):  # where the run has none, or one of another step
+        save_usual(out, load_usual(run, step), step)
     replace_text(out / "README.md", card(run, out, config, told))
     replace_text(out / TOLD, json.dumps(told, indent=1) + "\n")
 

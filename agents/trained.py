@@ -14,6 +14,9 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import History, Stack
 from spl.agents.hub import local_folder
 from spl.agents.load import Which, load_agent
+from spl.agents.monitor.fitted import load_usual
+from spl.agents.monitor.monitor import ModalityMonitor
+from spl.data.audiovisual import NAMES
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import Cutter, Frame
 from spl.envs.wrapping import wrap
@@ -32,10 +35,19 @@ class TrainedAgent:
         adapter: of the environment that it was trained in, as it is before its first episode.
         history: steps that the network reads.
         step: at which it was saved.
+        monitor: takes a modality that fails from the agent, as an absent one is; None: all are trusted.
     """
 
-    def __init__(self, dqn: MultimodalDqn, adapter: AudioVisualEnv, *, history: int, step: int) -> None:
-        self.dqn, self.history, self.step = dqn, history, step
+    def __init__(
+        self,
+        dqn: MultimodalDqn,
+        adapter: AudioVisualEnv,
+        *,
+        history: int,
+        step: int,
+        monitor: ModalityMonitor | None = None,
+    ) -> None:
+        self.dqn, self.history, self.step, self.monitor = dqn, history, step, monitor
         self.cutter = Cutter(adapter)
         self.observation_space, self.action_space = adapter.env.observation_space, adapter.env.action_space
         self._stacks = History(self.cutter.adapter.spec_of_streams, history=history)
@@ -68,6 +80,8 @@ class TrainedAgent:
             return self._raw(self._action)
         seen = self.cutter.first(frames[0]) if is_first else self.cutter.following(frames, self._action)
         self._frames = []
+        if self.monitor is not None:
+            seen = self.monitor(seen, is_first=is_first)
         self._stacks.push(seen, is_first=is_first)
         (self._action,) = self._stacks.act(self.dqn, epsilon)
         return self._raw(self._action)
@@ -75,6 +89,13 @@ class TrainedAgent:
     def wrap(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
         """Return ``env`` in the wrappers that the agent was trained in (``env.wrappers``, ``env.render``)."""
         return wrap(env, self.cutter.adapter.config)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Modalities that the monitor held to have failed at the newest decision: ``video``, ``audio``."""
+        if self.monitor is None or self._action is None:
+            return ()
+        return tuple(name for name, is_failed in zip(NAMES, self.monitor.failed[0], strict=True) if is_failed)
 
     @property
     def stack(self) -> Stack:
@@ -101,7 +122,12 @@ class TrainedAgent:
 
 
 def load(
-    run: str | Path, *, checkpoint: Which = "last", device: str = "auto", seed: int = 1_000_000
+    run: str | Path,
+    *,
+    checkpoint: Which = "last",
+    device: str = "auto",
+    seed: int = 1_000_000,
+    monitor: bool = False,
 ) -> TrainedAgent:
     """Return the trained agent of a run, to act in an environment of the user's own.
 
@@ -111,9 +137,11 @@ def load(
         checkpoint: ``last``, or ``best`` of the evaluations while it was trained.
         device: cpu, cuda, mps, or auto: cuda where there is one.
         seed: of what is drawn: random actions, and which of equally good ones is taken.
+        monitor: take a modality that fails from the agent, which ``failed`` then names; fitted before by
+            ``spl evaluate agent RUN --monitor true``.
 
     Raises:
-        UsageError: if it is not an agent's run, or has no such checkpoint that can be read.
+        UsageError: if it is not an agent's run, has no such checkpoint that can be read, or no monitor.
     """
     run = local_folder(run)
     if is_bundle(run):
@@ -124,6 +152,7 @@ def load(
         env = make()
     dqn.generator = generator_of(seed, "all modalities")  # as an evaluation draws
     try:
-        return TrainedAgent(dqn, env, history=history, step=step)
+        watch = ModalityMonitor(load_usual(run, step)) if monitor else None
+        return TrainedAgent(dqn, env, history=history, step=step, monitor=watch)
     finally:
         env.close()

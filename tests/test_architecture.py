@@ -97,6 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.agents.q_network": {"models", "training"},
     "spl.agents": {
         "agents.collectors",
+        "agents.monitor",
         "agents.q_network",
         "agents.replay",
         "curriculum",
@@ -110,8 +111,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "runs",
         "training",
     },
+    "spl.agents.monitor": {"runs"},
     "spl.agents.evaluation": {
         "agents",
+        "agents.monitor",
         "agents.q_network",
         "envs",
         "explain",
@@ -122,7 +125,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "spl.agents.sharing": {"agents", "envs", "media"},
     "spl.agents.studies": {"ablation", "agents", "agents.collectors", "agents.evaluation", "envs", "runs"},
-    "spl.agents.film": {"agents", "agents.evaluation", "envs", "explain", "media", "processes", "runs"},
+    "spl.agents.film": {
+        "agents",
+        "agents.evaluation",
+        "agents.monitor",
+        "envs",
+        "explain",
+        "media",
+        "processes",
+        "runs",
+    },
     "spl.cli": {
         "ablation",
         "agents",

@@ -1,6 +1,6 @@
-"""The monitor at work: what is usual for a run's agent, where that is kept, and how well failures are found.
+"""The monitor at work: what is usual for a run's agent, and how well failures are found.
 
-The signs that the monitor goes by are in :mod:`spl.agents.evaluation.monitor`.
+The signs that the monitor goes by are in :mod:`spl.agents.monitor.monitor`.
 """
 
 from collections.abc import Sequence
@@ -13,39 +13,17 @@ from rich.progress import Progress
 
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluation.monitor import Fitting, ModalityMonitor, Usual
 from spl.agents.evaluation.playing import play, policy_of
+from spl.agents.monitor.fitted import load_usual, save_usual
+from spl.agents.monitor.monitor import Fitting, ModalityMonitor, Usual
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.records import AUDIO, VIDEO, Observation
-from spl.runs import checkpoint
 from spl.runs.directory import generator_of
 from spl.runs.logger import print_table
 
-FOLDER = "monitor"  # of a run's folder
 FIT_STEPS = 10_000  # of running that goes well, at least
 FIT_SEEDS = 500_000  # by which their episodes' seeds lie beyond those of the evaluation
-
-
-def load_usual(run: Path, step: int) -> Usual:
-    """Return what is usual for the agent of a run at ``step``.
-
-    Raises:
-        UsageError: if it was not fitted, or to the agent of another step.
-    """
-    how = f"fit it with: spl evaluate agent {run} --conditions all --monitor true"
-    if checkpoint.latest(run / FOLDER) is None:
-        raise UsageError(f"{run} has no monitor yet: {how}")
-    try:
-        state = checkpoint.load(run / FOLDER)
-        if state["step"] != step:
-            raise UsageError(
-                f"the monitor of {run} was fitted to the agent at step {state['step']:,}, "
-                f"which is at {step:,} now: {how}"
-            )
-        return Usual.from_state(state["usual"])
-    except (ValueError, KeyError) as error:
-        raise UsageError(f"the monitor of {run} cannot be read: {error}; {how}") from error
 
 
 def usual_running(
@@ -82,7 +60,7 @@ def usual_running(
         bar.update(task, completed=fitting.num_steps)
         number += 1
     usual = fitting.usual()
-    checkpoint.save(run / FOLDER, {"step": step, "usual": usual.state_dict()}, step=step, keep=1)
+    save_usual(run, usual, step)
     return usual
 
 

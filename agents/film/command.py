@@ -15,8 +15,6 @@ from spl.agents.conditions import Spoiler, conditions
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluation.choice import played_moments
 from spl.agents.evaluation.decision import Reason, reason_of
-from spl.agents.evaluation.monitor import ModalityMonitor
-from spl.agents.evaluation.monitored import load_usual
 from spl.agents.evaluation.rollout import Player
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.out import open_out
@@ -24,6 +22,8 @@ from spl.agents.film.reel import Reel
 from spl.agents.history import Stack
 from spl.agents.hub import local_folder
 from spl.agents.load import env_config_of, load_agent
+from spl.agents.monitor.fitted import load_usual
+from spl.agents.monitor.monitor import ModalityMonitor
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out

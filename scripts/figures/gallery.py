@@ -200,9 +200,9 @@ def lists(out: Path) -> None:
 
 
 def measured(run: Path, place: Path, out: Path) -> None:
-    """Draw what is printed by the commands that measure, search, record and export: all in small, in some minutes.
+    """Draw what is printed by the commands that measure, search, record and export: all in small.
 
-    In a folder of their own, so that their paths are short.
+    In a folder of their own, so that their paths are short. The search takes some minutes.
     """
     (place / "space.yaml").write_text(SPACE)
     beacon = "--env.video_size 36,36 --num_steps 1200 --agent.epsilon_decay_steps 600 --num_threads 1"

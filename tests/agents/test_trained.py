@@ -1,5 +1,6 @@
 """A trained agent in the user's own loop: equal to an evaluation, action for action."""
 
+import shutil
 from pathlib import Path
 
 import gymnasium
@@ -13,6 +14,9 @@ import spl.envs
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.evaluation.playing import play, policy_of
 from spl.agents.load import load_agent
+from spl.agents.monitor.fitted import save_usual
+from spl.agents.monitor.monitor import Fitting, ModalityMonitor, Usual
+from spl.agents.sharing.export import export_agent
 from spl.config import parse as config
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
@@ -39,7 +43,7 @@ def run(request, tmp_path_factory) -> Path:
     return spl.train_agent(chosen, console=Console(quiet=True)).folder
 
 
-def evaluated(run: Path, epsilon: float = 0.0, condition: Condition = UNTOUCHED):
+def evaluated(run: Path, epsilon: float = 0.0, condition: Condition = UNTOUCHED, watch=None):
     """Return decisions and return of an episode as ``spl evaluate agent`` plays it, and the raw actions."""
     agent, make, history, _ = load_agent(run, "cpu")
     agent.generator, actions, values = generator_of(SEED, "all modalities"), [], []
@@ -56,7 +60,7 @@ def evaluated(run: Path, epsilon: float = 0.0, condition: Condition = UNTOUCHED)
 
     env.env.step = noted
     with torch.inference_mode():
-        totals, _ = play(policy, [env], condition, history=history, seed=SEED)
+        totals, _ = play(policy, [env], condition, history=history, seed=SEED, watch=watch)
     return actions, values, totals[0]
 
 
@@ -96,6 +100,53 @@ def test_what_is_missing_or_none_is_flagged_absent(run, modality):
     assert own_loop(run, change=lambda seen: {k: v for k, v in seen.items() if k != key}) == told
     assert own_loop(run, change=lambda seen: {**seen, key: None}) == told
     assert own_loop(run)[1] != told[1]
+
+
+@pytest.fixture
+def usual(run) -> Usual:
+    """Return what is usual for the run's agent, which its folder has from then on."""
+    agent, make, history, step = load_agent(run, "cpu")
+    fitting, env = Fitting(), make()
+    with torch.inference_mode():
+        for seed in range(20):
+            play(policy_of(agent, 1.0), [env], UNTOUCHED, history=history, seed=seed, watch=fitting)
+    save_usual(run, fitting.usual(), step)
+    return fitting.usual()
+
+
+def test_a_monitor_takes_a_frozen_camera_from_the_agent(run, usual):
+    agent = spl.load(run, device="cpu", seed=SEED, monitor=True)
+    skip, key = agent.cutter.frame_skip, agent.cutter.adapter.streams[VIDEO].key
+    env = gymnasium.make("spl/Beacon-v0", num_rounds=10)
+    last = 2 if skip == 1 else 0  # frame that is shown from then on
+    for _ in range(2):  # a reset forgets what failed
+        agent.reset()
+        assert agent.failed == ()
+        agent.dqn.generator = generator_of(SEED, "all modalities")
+        observation, _ = env.reset(seed=reset_seed(SEED, 0))
+        actions, failed, shown = [], [], observation[key]
+        for frame in range(10):
+            shown = observation[key] if frame <= last else shown
+            actions.append(agent.act({**observation, key: shown}))
+            failed.append(agent.failed)
+            observation, *_ = env.step(actions[-1])
+        assert failed[0] == ()
+        assert failed[-1] == ("video",)
+        assert agent.stack.present.tolist() == [[False, True]]
+    if skip == 1:
+        frozen = Condition(VIDEO, "frozen", 3)
+        assert actions == evaluated(run, condition=frozen, watch=ModalityMonitor(usual))[0]
+    assert spl.load(run, device="cpu").failed == (), "without a monitor all are trusted"
+
+
+def test_a_bundle_takes_the_monitor_along(run, usual, tmp_path):
+    bundle = export_agent(run, to="bundle", out=str(tmp_path / "bundle"))
+    there = spl.load(bundle, device="cpu", monitor=True).monitor
+    assert there is not None
+    np.testing.assert_array_equal(there.usual.low, usual.low)
+    shutil.rmtree(bundle / "monitor")
+    with pytest.raises(UsageError, match="has no monitor yet: fit it with: spl evaluate agent"):
+        spl.load(bundle, device="cpu", monitor=True)
 
 
 def test_values_are_those_of_the_newest_decision(run):

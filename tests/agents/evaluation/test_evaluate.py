@@ -11,8 +11,8 @@ from rich.console import Console
 from spl.agents.conditions import Condition
 from spl.agents.evaluation import evaluate, monitored
 from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent, print_evaluation
-from spl.agents.evaluation.monitored import load_usual
 from spl.agents.evaluation.playing import play
+from spl.agents.monitor.fitted import load_usual
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spl.agents.conditions import UNTOUCHED, Condition, Spoiler, conditions
-from spl.agents.evaluation.monitor import (
+from spl.agents.evaluation.monitored import detection
+from spl.agents.monitor.monitor import (
     CALM,
     CUT,
     MARGIN,
@@ -17,7 +18,6 @@ from spl.agents.evaluation.monitor import (
     Usual,
     canonical,
 )
-from spl.agents.evaluation.monitored import detection
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.records import AUDIO, VIDEO, Observation
