@@ -63,7 +63,13 @@ class Training:
         self.envs, self.assumed = parts.collector.envs, assumed
         title = f"spl train agent · {config.env.id} · seed {config.seed}"
         self.report = Report(
-            folder, title, config.num_steps, first_step=self.done, console=console, config=config
+            folder,
+            title,
+            config.num_steps,
+            first_step=self.done,
+            console=console,
+            config=config,
+            owed=lambda: config.loop.owed_steps(self.progress.replays_due, self.progress.drawn.size),
         )
         self.evaluations, self.hooks = Evaluations(config, folder), hooks  # once its rows are cut off
         self.stop = StopSignals()

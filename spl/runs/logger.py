@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +59,7 @@ class Report:
         is_logged: keep rows; False only shows.
         console: where to show; standard error by default.
         config: of the run, whose ``track`` names a tracker; None, or of none: TensorBoard where installed.
+        owed: how many of the steps taken still have to be learned from; the time left counts them.
 
     Raises:
         UsageError: if the tracker cannot be opened.
@@ -74,8 +75,9 @@ class Report:
         is_logged: bool = True,
         console: Console | None = None,
         config: Any = None,
+        owed: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.title = title
+        self.title, self.owed = title, owed
         self.num_steps = num_steps
         self.first_step = first_step
         self.console = Console(stderr=True) if console is None else console
@@ -166,8 +168,9 @@ class Report:
             return None
 
     def _left(self, step: int) -> str:
-        done = step - self.first_step
-        return duration(self.elapsed_s / done * (self.num_steps - step)) if done > 0 else "?"
+        whole = step - self.owed()
+        done = whole - self.first_step
+        return duration(self.elapsed_s / done * (self.num_steps - whole)) if done > 0 else "?"
 
     def _panel(self, step: int) -> Panel:
         table = Table.grid(padding=(0, 2))

@@ -6,6 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
+from spl.runs import logger
 from spl.runs.logger import Report, brief, duration, print_table, say
 
 
@@ -47,6 +48,19 @@ def test_plain_lines_without_a_terminal_and_a_panel_with_one(tmp_path):
         assert "7 ± 1" in told
         assert ("a title" in told) == is_terminal
         assert ("step 250 of 1,000" in told) != is_terminal
+
+
+@pytest.mark.parametrize(
+    ("owed", "left"), [(0.0, "0:00"), (250.0, "0:10"), (999.0, "2:46:30"), (1_000.0, "?")]
+)
+def test_steps_that_are_still_to_be_learned_from_take_time(tmp_path, monkeypatch, owed, left):
+    clock = [100.0]
+    monkeypatch.setattr(logger.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), width=200)
+    with Report(tmp_path, "run", 1_000, console=console, is_logged=False, owed=lambda: owed) as report:
+        clock[0] += 30.0 if owed == 250.0 else 10.0
+        report.show(1_000, {})  # 750 steps are done in 30 s: 250 take 10 s
+    assert f"step 1,000 of 1,000, {left} left" in console.file.getvalue()
 
 
 def test_a_report_without_rows_refuses_them(tmp_path):
