@@ -58,6 +58,8 @@ def bench_agent(config: BenchConfig, *, console: Console | None = None) -> dict[
     console = Console(stderr=True) if console is None else console
     if config.out is not None and not Path(config.out).parent.is_dir():
         raise UsageError(f"--out {config.out}: there is no folder {Path(config.out).parent}")
+    if config.out is not None and Path(config.out).is_dir():
+        raise UsageError(f"--out must be a JSON file to write, got the folder {config.out}")
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory(prefix="spl-bench-") as name:
         folder = Path(name)

@@ -36,7 +36,8 @@ from spl.runs.tensors import write_tensors
 
 FORMAT, VERSION = "spl-bundle", 1
 TOLD, CONFIG, WEIGHTS = "agent.json", "config.json", "agent.safetensors"
-OF_RUN = ("evaluation.json", "robustness.png", "agent.mp4", "agent.srt")  # copied where they are there
+EVALUATED, DRAWN, FILM = "evaluation.json", "robustness.png", ("agent.mp4", "agent.srt")
+OF_RUN = (EVALUATED, DRAWN, *FILM)  # copied where they are there, and of this agent
 FILES = (TOLD, CONFIG, WEIGHTS, "README.md", *OF_RUN, f"{MONITOR}/*")  # all that a bundle may hold
 NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*")  # module:Name
 
@@ -97,13 +98,28 @@ def write_bundle(
     }
     write_tensors(out / WEIGHTS, weights, {"format": "pt"})
     replace_text(out / CONFIG, json.dumps(configuration.to_dict(config), indent=1) + "\n")
-    for name in OF_RUN:
-        if (run / name).is_file() and run.resolve() != out.resolve():
-            shutil.copy(run / name, out / name)
-    with suppress(UsageError):  # where the run has none, or one of another step
-        save_usual(out, load_usual(run, step), step)
+    if run.resolve() != out.resolve():
+        _take_along(run, out, step)
     replace_text(out / "README.md", card(run, out, config, told))
     replace_text(out / TOLD, json.dumps(told, indent=1) + "\n")
+
+
+def _take_along(run: Path, out: Path, step: int) -> None:
+    """Copy what the run has of its agent at ``step``: evaluation, film, monitor; what ``out`` had goes."""
+    for name in OF_RUN:
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / MONITOR, ignore_errors=True)
+    copied = {name: name for name in FILM}
+    for ending in ("", "-best"):
+        told = run / f"evaluation{ending}.json"
+        if told.is_file() and read_json(told).get("step") == step:
+            copied |= {told.name: EVALUATED, f"robustness{ending}.png": DRAWN}
+            break
+    for name, copy in copied.items():
+        if (run / name).is_file():
+            shutil.copy(run / name, out / copy)
+    with suppress(UsageError):  # where the run has none, or one of another step
+        save_usual(out, load_usual(run, step), step)
 
 
 def bundled_config(folder: Path) -> TrainAgentConfig:
@@ -182,12 +198,8 @@ def card(run: Path, out: Path, config: TrainAgentConfig, told: dict[str, Any]) -
         f"# {config.env.id}\n",
         f"A deep Q-network that acts on {streams}, trained for {told['step']:,} steps.\n",
         USE,
-        *_robustness(run),
-        *(
-            ["![What each failure leaves of the return](robustness.png)\n"]
-            if (out / "robustness.png").is_file()
-            else []
-        ),
+        *_robustness(out),
+        *([f"![What each failure leaves of the return]({DRAWN})\n"] if (out / DRAWN).is_file() else []),
         *(["A film of an episode: [agent.mp4](agent.mp4).\n"] if (out / "agent.mp4").is_file() else []),
         "## How it was made\n",
         *(f"    {line}" for line in made),
@@ -197,9 +209,9 @@ def card(run: Path, out: Path, config: TrainAgentConfig, told: dict[str, Any]) -
     return "\n".join(lines)
 
 
-def _robustness(run: Path) -> list[str]:
-    """Return the table of an evaluation, if there is one."""
-    path = run / "evaluation.json"
+def _robustness(out: Path) -> list[str]:
+    """Return the table of a bundle's evaluation, if there is one."""
+    path = out / EVALUATED
     if not path.is_file():
         return ["## Robustness\n", "Not evaluated: `spl evaluate agent .` tells.\n"]
     result = read_json(path)

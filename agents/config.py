@@ -76,19 +76,6 @@ class LoopConfig:
                 f"batch_size must be at most mini_buffer ({self.mini_buffer}), got {self.batch_size}"
             )
 
-    def owed_steps(self, replays_due: int, num_drawn: int) -> float:
-        """Return how many collected steps are still to be learned from: by the share of a phase that is due.
-
-        Args:
-            replays_due: mini-buffers to sample, 0 or more.
-            num_drawn: transitions that are sampled and not yet learned from.
-        """
-        return (
-            self.collect_steps
-            * (replays_due * self.mini_buffer + num_drawn)
-            / (self.replays * self.mini_buffer)
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainAgentConfig:

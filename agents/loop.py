@@ -234,3 +234,9 @@ def learn(
         progress.drawn = later
         progress.weights = None if progress.weights is None else progress.weights[config.batch_size :]
         yield loss if len(views) == 1 else torch.cat([loss[None], views.mean(dim=1)])
+
+
+def owed_steps(progress: Progress, config: LoopConfig) -> float:
+    """Return how many collected steps are still to be learned from: by the share of a phase that is due."""
+    due = progress.replays_due * config.mini_buffer + progress.drawn.size  # transitions
+    return config.collect_steps * due / (config.replays * config.mini_buffer)

@@ -56,6 +56,11 @@ class RecordConfig:
         check_ranges(self)
         if self.agent is not None and self.env != EnvConfig():
             raise ValueError(f"agent {self.agent} brings its own environment: leave the env options out")
+        if self.agent is None and self.epsilon != RecordConfig.epsilon:
+            raise ValueError(
+                f"epsilon is an agent's chance of a random action, and without --agent all are random: leave "
+                f"epsilon out, got {self.epsilon:g}"
+            )
 
 
 class RandomAgent:

@@ -16,7 +16,7 @@ from spl.agents.collectors.intake import Collectors
 from spl.agents.collectors.progress import Collected, Episode
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import PRETRAINING
-from spl.agents.loop import NonFiniteBatch, learn
+from spl.agents.loop import NonFiniteBatch, learn, owed_steps
 from spl.agents.periodic_evaluation import Evaluations
 from spl.config.errors import RunError
 from spl.envs.chosen_streams import describe_left_out, describe_streams
@@ -69,7 +69,7 @@ class Training:
             first_step=self.done,
             console=console,
             config=config,
-            owed=lambda: config.loop.owed_steps(self.progress.replays_due, self.progress.drawn.size),
+            owed=lambda: owed_steps(self.progress, config.loop),
         )
         self.evaluations, self.hooks = Evaluations(config, folder), hooks  # once its rows are cut off
         self.stop = StopSignals()

@@ -113,6 +113,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "spl.agents.monitor": {"runs"},
     "spl.agents.evaluation": {
+        "ablation",
         "agents",
         "agents.monitor",
         "agents.q_network",

@@ -32,7 +32,7 @@ from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.processes.threads import Threads
 from spl.runs.directory import generator_of
-from spl.runs.files import replace_text
+from spl.runs.files import OWN, replace_text, writable
 from spl.runs.logger import print_table, say
 
 
@@ -85,6 +85,7 @@ def evaluate_agent(
         written beside it.
     """
     Threads(config.num_threads)
+    writable(run, OWN)
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
     envs = [make() for _ in range(config.num_episodes)]

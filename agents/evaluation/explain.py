@@ -91,6 +91,8 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
+    for earlier in out.glob("episode-*.*"):  # of an explanation of more episodes
+        earlier.unlink()
     env = make()
     names, told = ActionNames(env), list[dict[str, Any]]()
     console = Console(stderr=True) if console is None else console

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spl.ablation.statistics import interval
 from spl.runs.directory import generator_of
 
 ALL, RANDOM, ORACLE = "all modalities", "random actions", "oracle"  # what the others are held against
@@ -12,7 +13,7 @@ NUM_RESAMPLES = 2_000  # of the bootstrap
 
 
 class Outcome(NamedTuple):
-    """Returns and lengths under one condition, ``(seeds, episodes)``."""
+    """Returns and lengths of one agent under one condition: sets of episodes, ``(seeds, episodes)``."""
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
@@ -59,9 +60,9 @@ def retained(
 ) -> Retained | None:
     """Return ``(R_condition - R_random) / (R_all - R_random)``, each ``R`` a mean return.
 
-    1 is what the agent gets with all modalities, 0 what random actions get. Percentile bootstrap over
-    episodes within each seed. The same episodes are drawn for all three, as they begin alike: what they
-    share cancels out. The interval is of this agent, not of its training repeated.
+    1 is what the agent gets with all modalities, 0 what random actions get. Percentile bootstrap over all
+    episodes. The same episodes are drawn for all three, as they begin alike: what they share cancels out.
+    The interval is of this agent, not of its training repeated.
 
     Args:
         found: returns under the condition, ``(seeds, episodes)``.
@@ -71,14 +72,14 @@ def retained(
 
     Returns:
         None where all modalities do not earn more than random actions for certain (the 95 % interval of
-        the difference reaches 0): there is nothing to retain.
+        the difference, paired by episode, by Student's t and by bootstrap, reaches 0, or there is one
+        episode): there is nothing to retain.
     """
-    shape = found.shape
-    rows = np.arange(shape[0])[:, None]
-    drawn = generator.integers(shape[1], size=(NUM_RESAMPLES, *shape))
-    one, best, least = (returns[rows, drawn].mean(axis=(1, 2)) for returns in (found, everything, chance))
+    certain = interval((everything - chance).ravel().tolist()).low
+    drawn = generator.integers(found.size, size=(NUM_RESAMPLES, found.size))
+    one, best, least = (returns.ravel()[drawn].mean(axis=1) for returns in (found, everything, chance))
     gains = best - least  # (NUM_RESAMPLES,)
-    if everything.mean() <= chance.mean() or np.percentile(gains, 2.5) <= 0:
+    if certain is None or certain <= 0 or np.percentile(gains, 2.5) <= 0:
         return None
     is_gain = gains > 0
     low, high = np.percentile((one - least)[is_gain] / gains[is_gain], (2.5, 97.5))
@@ -87,8 +88,8 @@ def retained(
 
 
 def told(outcome: Outcome, seed: int) -> dict[str, Any]:
-    """Return one condition's figures as JSON holds them."""
-    low, high = bootstrap_interval(outcome.returns, generator_of(seed, "bootstrap"))
+    """Return one condition's figures as JSON holds them; its sets of episodes are of one agent: one pool."""
+    low, high = bootstrap_interval(outcome.returns.reshape(1, -1), generator_of(seed, "bootstrap"))
     return {
         "interquartile_mean": interquartile_mean(outcome.returns),
         "interval_95": [low, high],

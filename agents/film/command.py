@@ -110,6 +110,9 @@ def film(
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
         for sentence in describe_left_out(env.describe()):
             say(console, f"left out   {sentence}")
+        spoil, watch = spoil_of(env, config), None
+        if config.monitor:
+            watch = ModalityMonitor(load_usual(run, step))
         moments = played_moments(agent, make, history, config.seed + 1)
         step_s = float(env.frame_skip / camera.frame_rate_hz)
         every = max(1, math.ceil(config.subtitle_s / step_s))
@@ -119,9 +122,6 @@ def film(
             return reason_of(agent, stack, moments, with_maps=config.overlay, with_words=is_told)
 
         absent = ABSENT[config.modalities]
-        spoil, watch = spoil_of(env, config), None
-        if config.monitor:
-            watch = ModalityMonitor(load_usual(run, step))
         player = Player(
             decide, env, camera, history=history, absent=absent, spoil=spoil, watch=watch, seed=config.seed
         )

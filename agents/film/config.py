@@ -33,3 +33,5 @@ class FilmConfig:
         check_ranges(self)
         if self.out is not None and Path(self.out).suffix.lower() not in CODECS:
             raise ValueError(f"out must end in one of {', '.join(CODECS)}, got {self.out}")
+        if self.failure is None and self.fails_at_step != FilmConfig.fails_at_step:
+            raise ValueError(f"fails_at_step={self.fails_at_step} needs --failure, such as 'video frozen'")

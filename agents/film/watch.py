@@ -229,6 +229,8 @@ def _player_of(
         for sentence in assumed:
             tell(console, f"assumed    {sentence}")
     elif config.human:
+        if config.env != EnvConfig():
+            raise UsageError(f"{run} brings its own environment: leave the env options out")
         found = kept_run(run)[1].env
     if run is None or config.human:
         env, camera = make_filmed(found)

@@ -209,5 +209,10 @@ def ablate_agent(
                 f"each_modality needs video and audio, and {config.env.id} has one of them at most: "
                 "leave it out"
             )
+    if not config.vary and not config.arm:
+        raise UsageError(
+            "there is nothing to compare: give values of an option, --vary.agent.gamma 0.9,0.99, or "
+            "named changes, --arm.NAME.OPTION VALUE"
+        )
     subject = Options(config)
     return ablate(OptionsTask(subject), subject.name, resume=resume, command=command, console=console)

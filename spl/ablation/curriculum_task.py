@@ -77,6 +77,8 @@ class Judged:
         if restarts is None:
             return False
         folders = restarts.finished
+        if not all((folder / "metrics.jsonl").stat().st_size for folder in folders):
+            raise RunError("the run ended before its first row: train it for longer")
         told = [read_rows(folder) for folder in folders]
         kept, choice = 0, self.subject.choice
         if len(folders) > 1:

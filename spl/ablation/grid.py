@@ -129,8 +129,13 @@ class Grid:
                 is_finished = self._train_cells(folder, stop)
                 with stop.patience():
                     self.write(folder)
-        finally:
-            self.say(self._closing_words(folder, is_finished))
+        except Exception:
+            if any(
+                folder.rglob("*.safetensors")
+            ):  # else there is nothing to go on from, and a new folder goes
+                self.say(self._closing_words(folder, is_finished))
+            raise
+        self.say(self._closing_words(folder, is_finished))
         return is_finished
 
     def _train_cells(self, folder: Path, stop: StopSignals) -> bool:

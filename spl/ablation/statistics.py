@@ -93,8 +93,10 @@ def read_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
         first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
-        if not first <= last < min(2**63, first + MOST_SEEDS):
-            raise ValueError(f"seeds must be numbers or rising ranges, such as 0-4 or 0,3,7, got {text!r}")
+        if not first <= last < min(2**32, first + MOST_SEEDS):
+            raise ValueError(
+                f"seeds must be numbers up to {2**32 - 1}, such as 0,3,7, or rising ranges, 0-4, got {text!r}"
+            )
         seeds += range(first, last + 1)
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
         raise ValueError(f"seeds must name each seed once, got {twice[0]} twice in {text!r}")

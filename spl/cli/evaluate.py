@@ -2,7 +2,7 @@
 
 from spl.cli.run_arguments import OK, take_run
 from spl.config.parse import parse
-from spl.config.words import folder_of, join_paths, split_words
+from spl.config.words import check_once, folder_of, join_paths, split_words
 
 
 def evaluate_agent(argv: list[str]) -> int:
@@ -39,6 +39,7 @@ def evaluate_autoencoder(argv: list[str]) -> int:
     run, rest = take_run(argv, "spl evaluate autoencoder runs/autoencoder/...")
     others, rest = split_words(rest)
     runs = [run, *(folder_of(other, "a run") for other in others)]
+    check_once(runs)
     prog = "spl evaluate autoencoder RUN ..."
     rest = join_paths(rest, ALIASES, "data.paths")
     config = parse(EvaluateAutoencoderConfig, rest, prog=prog, aliases=ALIASES)

@@ -69,14 +69,18 @@ Scale = Annotated[int, Range(1, 32)]
 
 
 def check_ranges(config: Any) -> None:
-    """Raise ``ValueError`` if a number of a dataclass, or of a tuple in it, is not in its range."""
+    """Raise ``ValueError``, naming all, if numbers of a dataclass, or of a tuple in it, are out of range."""
     config_class: Any = type(config)
+    problems = []
     for name, allowed in ranges_of(config_class).items():
         value = getattr(config, name)
-        for one in value if isinstance(value, tuple) else (value,):
-            if one is not None and not allowed.holds(one):
-                what = "all be" if isinstance(value, tuple) else "be"
-                raise ValueError(f"{name} must {what} {allowed.broken_by(one)}, got {told(one)}")
+        every = value if isinstance(value, tuple) else (value,)
+        broken = next((one for one in every if one is not None and not allowed.holds(one)), None)
+        if broken is not None:
+            what = "all be" if isinstance(value, tuple) else "be"
+            problems.append(f"{name} must {what} {allowed.broken_by(broken)}, got {told(broken)}")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def told(number: float) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spl.config.errors import UsageError
@@ -14,6 +14,12 @@ def folder_of(word: str, name: str) -> Path:
     if not word.strip():
         raise UsageError(f"{name} must be a folder, got {word!r}; write . for the current folder")
     return Path(word)
+
+
+def check_once(folders: Sequence[Path]) -> None:
+    """Refuse a run that is given twice; `UsageError`."""
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UsageError("give each run once")
 
 
 def name_first(argv: list[str], option: str, full: str, *, is_list: bool = False) -> list[str]:

@@ -20,6 +20,7 @@ from spl.explain.subjects import (
     Subject,
     ask_files,
     ask_held_out,
+    check_files,
     read_subjects,
     spread,
     usable_methods,
@@ -74,6 +75,7 @@ def explain_classifier(
     Raises:
         UsageError: if a run, an image, a layer or the folder to be written does not serve.
     """
+    check_files(files)
     subjects = read_subjects(
         folders, config.checkpoint, layers=config.layers, root=config.data.root, device=config.device
     )

@@ -93,13 +93,22 @@ def find_samples(words: Sequence[str], config: ShowDataConfig) -> Samples:
             "spl show data FOLDER"
         )
     if len(words) == 1 and words[0] in IMAGE_SETS:
+        _check_idle(config.pairs, "pairs", "images")
         return of_images(replace(config.images, name=words[0]))  # type: ignore[arg-type]  # it is one of them
     inputs = find_inputs(words)
     if isinstance(inputs, FolderFiles) and not _has_videos(inputs):
         if len(words) > 1:
             raise UsageError(f"images are shown of one folder at a time, got {len(words)}: give one")
+        _check_idle(config.pairs, "pairs", "images")
         return of_images(replace(config.images, name="folder", root=words[0]))
+    _check_idle(config.images, "images", "recordings or videos")
     return of_pairs(load_found(inputs, config.pairs))
+
+
+def _check_idle(options: Any, name: str, shown: str) -> None:
+    """Refuse options that nothing reads."""
+    if options != type(options)():
+        raise UsageError(f"{shown} are shown, which read no --{name}: leave these options out")
 
 
 def _has_videos(files: FolderFiles) -> bool:

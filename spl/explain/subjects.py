@@ -211,6 +211,14 @@ def ask_held_out(subjects: Sequence[Subject], num_images: int) -> list[Asked]:
     return asked
 
 
+def check_files(files: Sequence[str]) -> None:
+    """Refuse images that are not there, before anything is read for them; `UsageError`."""
+    if missing := [file for file in files if not Path(file).is_file()]:
+        raise UsageError(
+            f"{printable(missing[0])} cannot be read as an image: No such file; give another with --images"
+        )
+
+
 def ask_files(subjects: Sequence[Subject], files: Sequence[str]) -> list[Asked]:
     """Return the images of files, cut as each subject has them.
 

@@ -31,7 +31,7 @@ from spl.pretrain.evaluation.probes import (
 from spl.pretrain.evaluation.tables import as_markdown
 from spl.pretrain.inputs import find_inputs
 from spl.pretrain.load import Looked, Trained, check_signature, look, read_autoencoder
-from spl.runs.files import replace_text
+from spl.runs.files import OWN, replace_text, writable
 
 ALIASES = {**PATHS, "data.films": "data.paths"}
 AT = (1, 5, 10)  # recalls
@@ -70,7 +70,7 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     Raises:
         UsageError: if the run, or the one it is compared with, is not an autoencoder's, or data do not fit.
     """
-    trained = read_autoencoder(folder, config.device)
+    trained = read_autoencoder(writable(folder, OWN), config.device)
     other = None if config.against is None else read_autoencoder(Path(config.against), config.device)
     source, told = source_of(trained, config.data)
     indices = _evenly(len(source), config.num_measured)

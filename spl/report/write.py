@@ -14,6 +14,7 @@ from spl.config import parse as configuration
 from spl.config.errors import UsageError
 from spl.config.options import PathName, dotted
 from spl.config.ranges import NotNegative, check_ranges
+from spl.config.words import check_once
 from spl.report.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
 from spl.report.comparison import comparison, measures, told
 from spl.report.curves import Group, curve_blocks, group_runs
@@ -56,8 +57,7 @@ def write_report(folders: Sequence[Path], config: ReportConfig, kinds: Sequence[
     Raises:
         UsageError: if one of them is no run, has no rows or cannot be read, or the page cannot be written.
     """
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UsageError("give each run once")
+    check_once(folders)
     for folder in folders:
         check_run(folder)
     if config.out is None and len(folders) > 1:

@@ -88,8 +88,11 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         raise UsageError(f"{path} is missing, empty or cut: {error!r}; copy it again") from error
 
 
-def writable(folder: Path) -> Path:
-    """Return ``folder``, made if missing.
+OWN = "make it writable, or copy the run to a folder of yours"
+
+
+def writable(folder: Path, cure: str = "choose another with --out") -> Path:
+    """Return ``folder``, made if missing; the error names the ``cure``.
 
     Raises:
         UsageError: if it cannot be written.
@@ -99,9 +102,7 @@ def writable(folder: Path) -> Path:
         if not os.access(folder, os.W_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:
-        raise UsageError(
-            f"the folder {folder} cannot be written: {error.strerror}; choose another with --out"
-        ) from error
+        raise UsageError(f"the folder {folder} cannot be written: {error.strerror}; {cure}") from error
     return folder
 
 

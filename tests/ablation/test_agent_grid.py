@@ -117,3 +117,11 @@ def test_a_silent_environment_has_no_each_modality(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="each_modality needs video and audio, and CartPole-v1 has one"):
         ablate_agent(config)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_grid_that_varies_nothing_is_refused(tmp_path, capsys):
+    assert cli.main(["ablate", "agent", *TINY.split(), "--runs", str(tmp_path)]) == 2
+    assert "there is nothing to compare: give values of an option, --vary.agent.gamma 0.9,0.99, or" in (
+        capsys.readouterr().err
+    )
+    assert not any(tmp_path.iterdir())

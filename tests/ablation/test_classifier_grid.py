@@ -330,9 +330,12 @@ MISTAKES = {
     "unknown module": ("--attention none,csn", "there is no attention 'csn'; did you mean 'csm'?"),
     "falling range": (
         "--seeds 4-0",
-        "seeds must be numbers or rising ranges, such as 0-4 or 0,3,7, got '4-0'",
+        "seeds must be numbers up to 4294967295, such as 0,3,7, or rising ranges, 0-4, got '4-0'",
     ),
-    "no number": ("--seeds few", "seeds must be numbers or rising ranges, such as 0-4 or 0,3,7, got 'few'"),
+    "no number": (
+        "--seeds few",
+        "seeds must be numbers up to 4294967295, such as 0,3,7, or rising ranges, 0-4, got 'few'",
+    ),
     "seed twice": ("--seeds 0-2,1", "seeds must name each seed once, got 1 twice in '0-2,1'"),
     "no module": ("--attention []", "--attention must name at least one module, got none"),
     "module twice": ("--attention se,none,se", "--attention must name each value once, got se twice"),

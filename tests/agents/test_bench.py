@@ -77,6 +77,7 @@ def test_a_training_that_ends_too_soon_is_told(tmp_path):
         (["spl/Baecon-v0"], "spl/Baecon-v0"),
         (["--duration_s", "0"], "duration_s must be positive, got 0"),
         (["--out", "nowhere/a.json"], "--out nowhere/a.json: there is no folder nowhere"),
+        (["--out", "."], "--out must be a JSON file to write, got the folder ."),
         (["--restarts", "2"], "spl bench keeps no run: leave restarts out, got 2"),
         (["--to_return", "high"], "to_return"),
     ],

@@ -1,6 +1,7 @@
 """Bundles: one folder that loads, acts, is evaluated and exported as its run, and imports nothing unasked."""
 
 import json
+import shutil
 from pathlib import Path
 
 import gymnasium
@@ -68,6 +69,24 @@ def test_a_bundle_is_evaluated_and_exported_as_a_run(bundle, capsys, tmp_path):
     card = (tmp_path / "again" / "README.md").read_text()
     assert "| all modalities | " in card
     assert (tmp_path / "again" / "evaluation.json").exists()
+
+
+def test_a_bundle_takes_along_what_is_of_its_own_agent(bundle, tmp_path):
+    run, folder = shutil.copytree(bundle[0], tmp_path / "run", symlinks=True), tmp_path / "out"
+    told = {"step": 43, "episodes": 1, "seeds": [0], "epsilon": 0.0, "conditions": {}}
+    (run / "evaluation.json").write_text(json.dumps(told))  # of an earlier step
+    (run / "robustness.png").write_bytes(b"earlier")
+    (run / "evaluation-best.json").write_text(json.dumps({**told, "step": 44}))
+    (run / "robustness-best.png").write_bytes(b"now")
+    export_agent(run, to="bundle", out=str(folder))
+    assert json.loads((folder / "evaluation.json").read_text())["step"] == 44
+    assert (folder / "robustness.png").read_bytes() == b"now"
+    (folder / "agent.mp4").write_bytes(b"of another agent")
+    (run / "evaluation-best.json").unlink()
+    export_agent(run, to="bundle", out=str(folder))
+    for name in ("evaluation.json", "robustness.png", "agent.mp4", "monitor"):
+        assert not (folder / name).exists(), name
+    assert "robustness.png" not in (folder / "README.md").read_text()
 
 
 def test_nothing_that_a_bundle_names_is_imported_unasked(bundle, tmp_path, monkeypatch):

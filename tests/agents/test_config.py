@@ -75,18 +75,3 @@ def test_ram_is_checked_before_the_start():
 def test_ranges(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
-
-
-@pytest.mark.parametrize(
-    ("replays_due", "num_drawn", "owed"),
-    [
-        (0, 0, 0.0),
-        (10, 0, 2_000.0),
-        (9, 2_000, 2_000.0),
-        (0, 25, 2.5),
-        (20, 0, 4_000.0),
-    ],  # two phases are due
-)
-def test_what_is_due_is_told_in_steps(replays_due, num_drawn, owed):
-    loop = LoopConfig(collect_steps=2_000, replays=10, mini_buffer=2_000, batch_size=25)
-    assert loop.owed_steps(replays_due, num_drawn) == owed

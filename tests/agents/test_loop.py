@@ -17,7 +17,7 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import ModalityDropout
 from spl.agents.history import Stack
-from spl.agents.loop import Collector, NonFiniteBatch, learn
+from spl.agents.loop import Collector, NonFiniteBatch, learn, owed_steps
 from spl.agents.replay.memory import ReplayMemory
 from spl.envs.config import EnvConfig
 from spl.envs.vector import VectorisedEnv
@@ -395,3 +395,19 @@ def test_the_gradient_is_clipped(max_grad_norm: float | None) -> None:
         assert norm > 1e-2
     else:
         assert norm == pytest.approx(max_grad_norm, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("replays_due", "num_drawn", "owed"),
+    [
+        (0, 0, 0.0),
+        (10, 0, 2_000.0),
+        (9, 2_000, 2_000.0),
+        (0, 25, 2.5),
+        (20, 0, 4_000.0),
+    ],  # two phases are due
+)
+def test_what_is_due_is_told_in_steps(replays_due, num_drawn, owed):
+    loop, progress = LoopConfig(collect_steps=2_000, replays=10, mini_buffer=2_000, batch_size=25), Progress()
+    progress.replays_due, progress.drawn = replays_due, np.zeros(num_drawn, np.int64)
+    assert owed_steps(progress, loop) == owed

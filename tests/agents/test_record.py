@@ -130,3 +130,5 @@ def test_ranges():
         RecordConfig(num_steps=0)
     with pytest.raises(ValueError, match="agent runs/x brings its own environment"):
         RecordConfig(agent="runs/x", env=EnvConfig(id="spl/Greeting-v0"))
+    with pytest.raises(ValueError, match=r"without --agent all are random: leave epsilon out, got 0\.9"):
+        RecordConfig(epsilon=0.9)

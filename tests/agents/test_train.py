@@ -96,6 +96,10 @@ def test_a_resumed_run_goes_on_from_what_was_saved(smoke):
     assert [row["step"] for row in rows_of(folder)] == [50, 100, 150]
     memory = ReplayMemory.load(folder / "memory")
     assert len(memory) == 160
+    with pytest.raises(
+        UsageError, match=r"num_steps must be more than the 160 steps that .* has already, got 90"
+    ):
+        train_agent(replace(config, num_steps=90), resume=folder, console=quiet())
 
 
 def test_resuming_without_the_memory_collects_anew_before_learning(smoke):
@@ -302,6 +306,22 @@ def flat(tree):
     return np.asarray(tree).tobytes() if hasattr(tree, "tolist") else tree  # NaN equals itself in bytes
 
 
+def assert_equal(one, other, place="state"):
+    """Assert that what two runs left is equal; a failure names the place, not megabytes."""
+    assert type(one) is type(other), place
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            assert_equal(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            assert_equal(left, right, f"{place}[{index}]")
+    else:
+        is_equal = one == other
+        assert is_equal, place
+
+
 @pytest.mark.parametrize(
     ("name", "options", "stops"),
     [
@@ -326,7 +346,7 @@ def test_a_run_resumed_equals_one_that_never_stopped_to_the_bit(smoke, name, opt
     folder = None
     for num_steps in (*stops, config.num_steps):
         folder = train_agent(replace(config, num_steps=num_steps), resume=folder, console=quiet()).folder
-    assert state_of(folder) == state_of(whole)
+    assert_equal(state_of(folder), state_of(whole))
 
 
 def test_a_run_stopped_while_it_learns_goes_on_there(smoke, monkeypatch):
@@ -345,7 +365,9 @@ def test_a_run_stopped_while_it_learns_goes_on_there(smoke, monkeypatch):
     state = checkpoint.load(stopped.folder / "checkpoints")
     assert state["agent"]["num_updates"] == 3
     assert (len(state["progress"]["drawn"]), state["progress"]["replays_due"]) == (25, 0)
-    assert state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder) == state_of(whole)
+    assert_equal(
+        state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder), state_of(whole)
+    )
 
 
 PACE = ("--curriculum.start", "0.3", "--curriculum.warmup", "0.3", "--curriculum.over", "0.6")
@@ -387,7 +409,7 @@ def test_any_curriculum_stopped_between_two_steps_and_amid_a_mini_buffer_goes_on
     while folder is None or checkpoint.load(folder / "checkpoints")["progress"]["step"] < config.num_steps:
         folder, starts = train_agent(config, resume=folder, console=quiet()).folder, starts + 1
     assert starts == 5, "it was stopped in three mini-buffers and between two steps"
-    assert state_of(folder) == state_of(whole)
+    assert_equal(state_of(folder), state_of(whole))
     last = rows_of(whole)[-1]
     assert ("curriculum/share" in last) == (curriculum != "uniform")
 
@@ -408,7 +430,9 @@ def test_a_run_stopped_after_its_last_step_is_not_finished_before_it_has_learned
     monkeypatch.undo()
     assert not stopped.is_finished
     assert "stopped and saved at step 200" in console.file.getvalue()
-    assert state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder) == state_of(whole)
+    assert_equal(
+        state_of(train_agent(config, resume=stopped.folder, console=quiet()).folder), state_of(whole)
+    )
 
 
 def test_a_run_interrupted_in_mid_step_takes_the_same_step_when_it_is_resumed(smoke, monkeypatch):
@@ -428,7 +452,7 @@ def test_a_run_interrupted_in_mid_step_takes_the_same_step_when_it_is_resumed(sm
     monkeypatch.undo()
     run = max((Path(config.runs) / "agent").iterdir(), key=lambda path: path.stat().st_ctime)
     assert checkpoint.load(run / "checkpoints")["progress"]["step"] == 89
-    assert state_of(train_agent(config, resume=run, console=quiet()).folder) == state_of(whole)
+    assert_equal(state_of(train_agent(config, resume=run, console=quiet()).folder), state_of(whole))
 
 
 def test_a_run_killed_before_its_first_save_begins_again_in_its_folder(smoke):
@@ -436,7 +460,7 @@ def test_a_run_killed_before_its_first_save_begins_again_in_its_folder(smoke):
     whole = train_agent(config, console=quiet()).folder
     folder = train_agent(config, console=quiet()).folder
     shutil.rmtree(folder / "checkpoints")
-    assert state_of(train_agent(config, resume=folder, console=quiet()).folder) == state_of(whole)
+    assert_equal(state_of(train_agent(config, resume=folder, console=quiet()).folder), state_of(whole))
 
 
 def test_an_environment_that_does_not_repeat_is_told_on_resume(smoke, monkeypatch, request):

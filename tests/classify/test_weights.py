@@ -74,5 +74,8 @@ def test_another_network_and_a_body_without_weights_are_refused(tiny: Maker, fir
     with pytest.raises(UsageError, match=r"not those of this resnet32: it has no layer1.3.*nothing"):
         train(tiny("--model", "resnet32", "--model.weights", str(first)))
     assert len(list((tmp_path / "runs" / "classifier").iterdir())) == 1, "no folder of a run that was refused"
+    checkpoint.save(tmp_path / "other" / "checkpoints", {"agent": {}}, step=3)
+    with pytest.raises(UsageError, match=r"its checkpoint is of another training than spl train classifier"):
+        train(tiny("--model.weights", str(tmp_path / "other")))
     with pytest.raises(UsageError, match=r"recipe.freeze keeps the weights that model.weights names"):
         tiny("--recipe.freeze")

@@ -141,6 +141,7 @@ class _Config:
         ({"rate": math.nan}, "rate must be positive, got nan"),
         ({"rate": math.inf}, "rate must be at most 1e+09, got inf"),
         ({"shares": (0.5, 2.0)}, "shares must all be in [0, 1], got 2.0"),
+        ({"count": 0, "rate": 0.0}, "count must be at least 1, got 0; rate must be positive, got 0.0"),
     ],
 )
 def test_a_sentence_names_what_it_may_be_and_what_came(values: dict[str, Any], sentence: str) -> None:

@@ -76,6 +76,12 @@ def test_mistakes_are_one_sentence(pictures, tmp_path, capsys):
         ("digits", "--out", "sheet.txt"): "out must end in .png or .pdf, got sheet.txt",
         (str(pictures), "--out", "/proc/sheet.png"): "the sheet /proc/sheet.png cannot be written",
         (str(pictures / "red"), str(pictures / "blue")): "images are shown of one folder at a time, got 2",
+        (
+            "digits",
+            "--pairs.history",
+            "2",
+        ): "images are shown, which read no --pairs: leave these options out",
+        (str(pictures), "--pairs.history", "2"): "images are shown, which read no --pairs",
         ("digits", "--num_drawn", "0"): "num_drawn must be at least 1, got 0",
     }.items():
         assert main(["show", "data", *words]) == 2, words

@@ -208,6 +208,8 @@ def test_the_command_prints_tables_and_writes_files(place: Path, capsys: pytest.
 def test_several_runs_are_told_as_one_with_their_spread(place: Path, capsys: pytest.CaptureFixture[str]):
     runs = [run_of(place, name) for name in ("aligned", "blind")]
     words = ["--data", f"{place / 'held' / 'left'},{place / 'held' / 'right'}", "--num_splits", "2"]
+    assert main(["evaluate", "autoencoder", str(runs[0]), str(runs[0]), *words]) == 2
+    assert "give each run once" in capsys.readouterr().err
     assert main(["evaluate", "autoencoder", *map(str, runs), *words]) == 0
     told = capsys.readouterr().out
     alone = [json.loads((run / "evaluation.json").read_text()) for run in runs]

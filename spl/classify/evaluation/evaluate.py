@@ -18,7 +18,7 @@ from spl.config.ranges import ShareInside, check_ranges
 from spl.data.loading import Pictures, batches, in_order, plain
 from spl.models.image.network_table import NETWORKS
 from spl.runs.directory import generator_of
-from spl.runs.files import replace_text
+from spl.runs.files import OWN, replace_text, writable
 from spl.saliency import METHODS
 
 
@@ -56,7 +56,7 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
         UsageError: as `read_classifier`, or if the images are of other classes.
     """
     classifier, sets, run = read_classifier(
-        folder, config.checkpoint, root=config.data.root, device=config.device
+        writable(folder, OWN), config.checkpoint, root=config.data.root, device=config.device
     )
     pictures = Pictures(sets.test, plain(run.data, sets.size), run.seed)
     keys = in_order(len(sets.test.indices), run.recipe.batch_size)

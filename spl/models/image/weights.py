@@ -79,6 +79,8 @@ def _of_run(folder: Path) -> Weights:
     """Return the judged weights of a run after its last epoch, or those that a ``best`` folder holds."""
     saved = folder / "checkpoints"
     state = checkpoint.load(saved if saved.is_dir() else folder)
+    if "images" not in state:
+        raise ValueError("its checkpoint is of another training than spl train classifier")
     classes = tuple(state["images"]["classes"])
     if "classifier" not in state:
         return Weights(dict(state["model"]), classes)

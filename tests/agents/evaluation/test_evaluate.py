@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +93,14 @@ def test_it_plays_on_as_many_threads_as_are_asked_for(smoke):
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_run_that_cannot_be_written_is_refused_before_it_is_played(smoke, monkeypatch):
+    folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder)
+    monkeypatch.setattr(evaluate, "play", None)
+    with pytest.raises(UsageError, match=r"cannot be written: Permission denied; make it writable, or copy"):
+        evaluate_agent(folder, EvaluateAgentConfig(), console=quiet())
 
 
 def test_an_agent_no_better_than_chance_is_told_so(smoke, monkeypatch, capsys):

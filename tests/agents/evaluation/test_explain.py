@@ -87,6 +87,16 @@ def test_maps_are_kept_of_the_drawn_steps_alone_and_are_theirs(folder, monkeypat
     torch.testing.assert_close(few.audio_maps, every.audio_maps[[0, 16, 31]], atol=1e-3, rtol=0)
 
 
+def test_episodes_of_an_earlier_explanation_go(folder):
+    for count in (2, 1):
+        options = ExplainAgentConfig(num_episodes=count, num_drawn=1)
+        explain_agent(folder, options, console=Console(quiet=True))
+    assert sorted(path.name for path in (folder / "explanation").glob("episode-*")) == [
+        "episode-1.png",
+        "episode-1.txt",
+    ]
+
+
 @pytest.mark.parametrize("method", ["score-cam", "integrated-gradients"])
 def test_other_methods_and_scores(folder, method):
     config = ExplainAgentConfig(method=method, score="q-value", num_drawn=1, device="cpu")

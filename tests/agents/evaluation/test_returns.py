@@ -9,6 +9,7 @@ from spl.agents.evaluation.returns import (
     interquartile_mean,
     outcomes_as_json,
     retained,
+    told,
 )
 
 
@@ -35,16 +36,17 @@ def test_bootstrap_interval_holds_the_mean_and_shrinks_with_more_episodes():
 
 
 def test_retained_by_hand():
-    found, everything, chance = np.array([[4.0, 6.0]]), np.array([[8.0, 10.0]]), np.array([[1.0, 1.0]])
+    found, everything = np.array([[4.0, 6.0], [4.0, 6.0]]), np.array([[8.0, 10.0], [8.0, 10.0]])
+    chance = np.ones((2, 2))
     share = retained(found, everything, chance, generator())
     assert share is not None
     assert share.value == pytest.approx((5 - 1) / (9 - 1))  # of means
-    # two episodes: drawn twice the first, (4 - 1) / (8 - 1), or twice the second, (6 - 1) / (10 - 1)
+    # once in 16 all four draws are of the first kind, (4 - 1) / (8 - 1), or the second, (6 - 1) / (10 - 1)
     assert (share.low, share.high) == pytest.approx((3 / 7, 5 / 9))
 
 
 def test_retained_at_its_ends_and_beyond():
-    everything, chance = np.array([[8.0, 10.0]]), np.array([[1.0, 0.0]])
+    everything, chance = np.array([[8.0, 10.0, 9.0]]), np.array([[1.0, 0.0, 1.0]])
     # the same episodes are drawn for all: what they share leaves no spread
     assert retained(everything, everything, chance, generator()) == (1.0, 1.0, 1.0)
     assert retained(chance, everything, chance, generator()) == (0.0, 0.0, 0.0)
@@ -69,6 +71,27 @@ def test_interval_of_retained_is_that_of_the_delta_method():
 def test_an_agent_no_better_than_chance_retains_nothing_that_has_a_number(everything):
     chance = np.array([[1.0, 1.0]])
     assert retained(np.array([[1.0, 2.0]]), np.array(everything), chance, generator()) is None
+
+
+@pytest.mark.parametrize("shape", [(20, 1), (10, 2), (1, 20), (2, 1)])
+def test_chance_passes_for_a_gain_as_seldom_as_promised_however_the_episodes_are_split(shape):
+    draw, gains = np.random.default_rng(0), 0
+    for _ in range(200):
+        everything, chance = draw.normal(0.0, 1.0, shape), draw.normal(0.0, 1.0, shape)
+        gains += retained(everything, everything, chance, generator()) is not None
+    assert gains <= 11  # 2.5 % of 200 are 5; more than 11 come once in 200 times
+
+
+def test_one_episode_tells_nothing():
+    assert retained(np.array([[5.0]]), np.array([[9.0]]), np.array([[1.0]]), generator()) is None
+
+
+def test_the_interval_is_the_same_however_the_episodes_are_split():
+    returns = np.random.default_rng(3).normal(5.0, 2.0, 400)
+    split = [told(Outcome(returns.reshape(shape), np.ones(shape, int)), 0) for shape in ((400, 1), (1, 400))]
+    assert split[0]["interval_95"] == split[1]["interval_95"]
+    low, high = split[0]["interval_95"]
+    assert high - low == pytest.approx(2 * 1.96 * 1.1 * returns.std() / np.sqrt(400), rel=0.25)
 
 
 def outcome(*returns):

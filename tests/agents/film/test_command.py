@@ -392,6 +392,7 @@ def test_what_cannot_be_filmed_is_told_in_one_sentence(run, tmp_path, capsys):
         ({"duration_s": 0.0}, "duration_s must be positive"),
         ({"scale": 33}, r"scale must be in 1\.\.32"),
         ({"seed": -1}, "seed must be in 0..4294967295"),
+        ({"fails_at_step": 3}, "fails_at_step=3 needs --failure, such as 'video frozen'"),
     ],
 )
 def test_ranges(option, sentence):

@@ -89,7 +89,11 @@ def test_a_summary_by_hand():
         (["--seed", "3", "--seeds", "0-4"], "--seed and --seeds both say with which seeds to train"),
         (["--seed", "0", "--seeds", "0-4"], "--seed and --seeds both say with which seeds to train"),
         (["--parallel", "2"], "parallel 2 is for several seeds: name them, --seeds 0-4"),
-        (["--seeds", "4-0"], "seeds must be numbers or rising ranges, such as 0-4 or 0,3,7, got '4-0'"),
+        (
+            ["--seeds", "4-0"],
+            "seeds must be numbers up to 4294967295, such as 0,3,7, or rising ranges, 0-4, got '4-0'",
+        ),
+        (["--seeds", "4294967296"], "seeds must be numbers up to 4294967295"),
         (["--seeds", "1,1"], "seeds must name each seed once, got 1 twice"),
         (["--seeds", "0-1", "--restarts", "3"], "restarts keep one of several seeds, and seeds keep all"),
         (["--seeds", "0-1", "--parallel", "0"], "parallel must be at least 1, got 0"),
@@ -101,3 +105,12 @@ def test_what_makes_no_sense_is_refused(words, told, tmp_path, monkeypatch, caps
     assert cli.main(["train", "agent", *TINY.split(), *words]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_runs_too_short_for_a_row_are_told_as_failed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [*TINY.replace("_steps 44", "_steps 2").split(), "--env.kwargs.num_rounds", "9", "--seeds", "0-1"]
+    assert cli.main(["train", "agent", *words]) == 1
+    told = capsys.readouterr()
+    assert "finished: 0 of 2 cells; 2 failed" in told.err
+    assert "ended before its first row: train it for longer" in told.out + told.err
