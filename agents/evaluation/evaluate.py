@@ -192,19 +192,18 @@ def how_made(config: EvaluateAgentConfig) -> dict[str, Any]:
 def print_evaluation(result: dict[str, Any]) -> None:
     """Print the table of :func:`evaluate_agent`."""
     columns = ["condition", "IQM", "95 % interval", "mean ± sd", "steps", "retained", "95 % interval"]
-    rows = []
+    num_episodes, rows = result["episodes"] * len(result["seeds"]), []
     for name, one in result["conditions"].items():
         low, high = one["interval_95"]
         row = [
             name,
             f"{one['interquartile_mean']:.2f}",
-            f"{low:.2f} … {high:.2f}",
+            f"{low:.2f} … {high:.2f}" if num_episodes > 1 else "-",  # one episode has no spread
             f"{one['mean']:.2f} ± {one['standard_deviation']:.2f}",
             f"{one['mean_length']:.0f}",
             *retained_cells(one),
         ]
         rows.append(row)
-    num_episodes = result["episodes"] * len(result["seeds"])
     title = f"Return over {num_episodes} episodes a condition, agent at step {result['step']:,}"
     print_table(title, columns, rows)
     if "not_retained" in result:

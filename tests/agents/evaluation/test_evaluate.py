@@ -82,15 +82,19 @@ def test_every_condition_is_played_and_told(smoke, monkeypatch, capsys):
     assert told.count("retained") == 1
 
 
-def test_it_plays_on_as_many_threads_as_are_asked_for(smoke):
+def test_it_plays_on_as_many_threads_as_are_asked_for(smoke, capsys):
     folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
     before = torch.get_num_threads()
     try:
         for count in (2, 1):
-            evaluate_agent(
+            told = evaluate_agent(
                 folder, EvaluateAgentConfig(num_episodes=1, num_seeds=1, num_threads=count), console=quiet()
             )
             assert torch.get_num_threads() == count
+        print_evaluation(told)
+        lines = capsys.readouterr().out.splitlines()
+        (row,) = [line for line in lines if line.strip().startswith("all modalities")]
+        assert row.split()[3] == "-", "one episode has no interval"
     finally:
         torch.set_num_threads(before)
 
