@@ -213,7 +213,7 @@ def ask_held_out(subjects: Sequence[Subject], num_images: int) -> list[Asked]:
 
 def check_files(files: Sequence[str]) -> None:
     """Refuse images that are not there, before anything is read for them; `UsageError`."""
-    if missing := [file for file in files if not Path(file).is_file()]:
+    if missing := [file for file in files if not Path(file).exists()]:
         raise UsageError(
             f"{printable(missing[0])} cannot be read as an image: No such file; give another with --images"
         )
