@@ -85,8 +85,8 @@ def evaluate_agent(
         written beside it.
     """
     Threads(config.num_threads)
-    writable(run, OWN)
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
+    writable(run, OWN)
     check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
     envs = [make() for _ in range(config.num_episodes)]
     console = Console(stderr=True) if console is None else console

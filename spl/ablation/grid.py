@@ -130,9 +130,8 @@ class Grid:
                 with stop.patience():
                     self.write(folder)
         except Exception:
-            if any(
-                folder.rglob("*.safetensors")
-            ):  # else there is nothing to go on from, and a new folder goes
+            has_learned = any(folder.rglob("*.safetensors"))
+            if has_learned:  # else there is nothing to go on from, and a new folder goes
                 self.say(self._closing_words(folder, is_finished))
             raise
         self.say(self._closing_words(folder, is_finished))

@@ -70,7 +70,8 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     Raises:
         UsageError: if the run, or the one it is compared with, is not an autoencoder's, or data do not fit.
     """
-    trained = read_autoencoder(writable(folder, OWN), config.device)
+    trained = read_autoencoder(folder, config.device)
+    writable(folder, OWN)
     other = None if config.against is None else read_autoencoder(Path(config.against), config.device)
     source, told = source_of(trained, config.data)
     indices = _evenly(len(source), config.num_measured)

@@ -56,8 +56,9 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
         UsageError: as `read_classifier`, or if the images are of other classes.
     """
     classifier, sets, run = read_classifier(
-        writable(folder, OWN), config.checkpoint, root=config.data.root, device=config.device
+        folder, config.checkpoint, root=config.data.root, device=config.device
     )
+    writable(folder, OWN)
     pictures = Pictures(sets.test, plain(run.data, sets.size), run.seed)
     keys = in_order(len(sets.test.indices), run.recipe.batch_size)
     loader = batches(pictures, keys, num_workers=run.data.num_workers, is_pinned=False)

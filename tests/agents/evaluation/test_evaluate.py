@@ -101,6 +101,9 @@ def test_it_plays_on_as_many_threads_as_are_asked_for(smoke, capsys):
 
 def test_a_run_that_cannot_be_written_is_refused_before_it_is_played(smoke, monkeypatch):
     folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    with pytest.raises(UsageError, match="is not a run directory"):
+        evaluate_agent(folder.with_name("missing"), EvaluateAgentConfig(), console=quiet())
+    assert not folder.with_name("missing").exists(), "what is no run gets no folder"
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder)
     monkeypatch.setattr(evaluate, "play", None)
     with pytest.raises(UsageError, match=r"cannot be written: Permission denied; make it writable, or copy"):
