@@ -202,7 +202,7 @@ def lists(out: Path) -> None:
 def measured(run: Path, place: Path, out: Path) -> None:
     """Draw what is printed by the commands that measure, search, record and export: all in small.
 
-    In a folder of their own, so that their paths are short. The search takes some minutes.
+    In a folder of their own, so that their paths are short. The search and the grid take some minutes.
     """
     (place / "space.yaml").write_text(SPACE)
     beacon = "--env.video_size 36,36 --num_steps 1200 --agent.epsilon_decay_steps 600 --num_threads 1"
@@ -211,6 +211,9 @@ def measured(run: Path, place: Path, out: Path) -> None:
         "search-agent": [
             "cat space.yaml",
             f"spl search agent spl/Beacon-v0 --space space.yaml --num_trials 4 --num_seeds 2 {beacon}",
+        ],
+        "ablate-agent": [
+            f"spl ablate agent spl/Beacon-v0 --vary.agent.n_step 1,3 --seeds 0-2 --num_episodes 20 {beacon}"
         ],
         "record": [
             "spl record spl/Greeting-v0 --num_steps 1000 --out recordings/greeting",
