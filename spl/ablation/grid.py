@@ -16,7 +16,7 @@ from spl.ablation.tables import write_comparison
 from spl.config.errors import RunError, UsageError
 from spl.processes.cluster import cluster
 from spl.processes.signals import StopSignals
-from spl.runs.directory import RunContext, describe_run, held_run
+from spl.runs.directory import RunContext, describe_run, has_learned, held_run
 from spl.runs.logger import duration, say
 
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
@@ -130,8 +130,7 @@ class Grid:
                 with stop.patience():
                     self.write(folder)
         except Exception:
-            has_learned = any(folder.rglob("*.safetensors"))
-            if has_learned:  # else there is nothing to go on from, and a new folder goes
+            if has_learned(folder):
                 self.say(self._closing_words(folder, is_finished))
             raise
         self.say(self._closing_words(folder, is_finished))

@@ -121,9 +121,14 @@ def held_run(
             shown = Console(stderr=True) if console is None else console
             yield RunContext(folder, sys.argv if command is None else command, shown)
     except Exception:
-        if resume is None and not any(folder.rglob("*.safetensors")):
+        if resume is None and not has_learned(folder):
             shutil.rmtree(folder)
         raise
+
+
+def has_learned(folder: Path) -> bool:
+    """Whether a run, or one inside it, has saved anything to go on from; a new folder without it goes."""
+    return any(folder.rglob("*.safetensors"))
 
 
 @contextlib.contextmanager
