@@ -2,7 +2,8 @@
 
 Each cell, a task by an agent and a seed, is a process of its own on one thread, and leaves
 ``OUT/TASK/AGENT/seed-S.json``. What is there is kept: start the same command again to go on, with more tasks
-and seeds if you like. ``--table FILE`` writes the tables of all cells that are there.
+and seeds if you like. ``--table FILE`` writes the tables of all cells that are there, and ``--picture FILE``
+draws their returns while training.
 
 All agents get the same observations of our adapter, and share the preset's discount, rewards' scale, history,
 exploration, number of updates and size of a batch. The rest of the peers is RL Baselines3 Zoo's for Atari:
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from board_picture import draw
 
-from board_tables import AGENTS, EQUAL, PEERS, write_table
+from board_tables import AGENTS, DEAF, EQUAL, PEERS, write_table
 from timing import own_cpu_s
 
 NUM_EPISODES, NUM_SETS = 10, 2  # that judge a cell under each condition
@@ -80,14 +82,13 @@ def train_and_judge(task: Task, agent: str, seed: int, note: Any) -> dict[str, l
     torch.set_flush_denormal(True)
     words = [*task.words, "--num_steps", str(task.num_steps), "--num_threads", "1", "--seed", str(seed)]
     config = parse(TrainAgentConfig, words, prog="board")
-    if agent == "spl-deaf":
-        env = replace(config.env, **task.deaf)
-        config = replace(config, env=env, agent=replace(config.agent, thirds="none", modality_dropout=0.0))
-    if agent == EQUAL:
-        config = replace(config, agent=replace(config.agent, thirds="none", modality_dropout=0.0, n_step=3))
+    if agent in (DEAF, EQUAL):
+        config = replace(config, agent=replace(config.agent, thirds="none", modality_dropout=0.0))
+    if agent == DEAF:
+        config = replace(config, env=replace(config.env, **task.deaf))
     policy = (peer if agent in PEERS else ours)(config, agent, note)
     under = {"all": UNTOUCHED, "video only": Condition(AUDIO), "audio only": Condition(VIDEO)}
-    if agent == "spl-deaf":
+    if agent == DEAF:
         under = {"all": UNTOUCHED}
     envs = [make_env(config.env) for _ in range(NUM_EPISODES)]
     history, sets = config.memory.history, range(1_000_000, 1_000_000 + NUM_SETS)
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", choices=AGENTS, default=list(AGENTS))
     parser.add_argument("--seeds", default="0-2", help="0-4, or 0,3,7")
     parser.add_argument("--table", type=Path, help="write the tables of all cells that are there")
+    parser.add_argument("--picture", type=Path, help="draw the training returns of all cells that are there")
     parser.add_argument("--cell", nargs=3, metavar=("TASK", "AGENT", "SEED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.cell is not None:
@@ -227,6 +229,8 @@ def main() -> None:
         part = path.with_suffix(".part")
         part.write_text(done.stdout.splitlines()[-1] + "\n")
         part.replace(path)
+    if args.picture is not None:
+        draw(args.out, args.picture)
     if args.table is not None:
         write_table(args.out, args.table, {name: task.command for name, task in TASKS.items()})
 

@@ -18,6 +18,7 @@ AGENTS = {
     "qr-dqn": "QR-DQN (sb3-contrib)",
 }
 PEERS = ("dqn", "qr-dqn")
+DEAF = "spl-deaf"  # trained without sound
 EQUAL = "spl-whole"  # learns under the conditions of the peers
 RECENT = 20  # training episodes over which a return is told
 INTRODUCTION = """# A board of hearing
@@ -35,8 +36,8 @@ Zoo's for Atari: Nature CNN, one-step returns, Adam at 1e-4.
 
 `spl` is that preset: each transition is learned whole and from either modality alone, and one modality may be
 hidden while it plays. *Nothing hidden* is the same agent with neither (`--agent.thirds none
---agent.modality_dropout 0 --agent.n_step 3`): it learns under the conditions of the peers, and
-*ours to its return* is its time.
+--agent.modality_dropout 0`): it learns under the conditions of the peers, and *ours to its return* is its
+time.
 
 - *Return*: 20 greedy episodes a seed, interquartile mean with a bootstrap interval over episodes within
   seeds. The interval is of these runs, not of other seeds.

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "bench"))
+import board_picture
+
 import board_tables
 
 
@@ -72,3 +74,20 @@ def test_the_table_by_hand(tmp_path: Path):
     assert ours[1].startswith("5.00 ["), "4 and 6 are cut"
     assert ours[2:] == ["5.00", "30.50", "80", "-", "100 %", "25 %"]
     assert peer[2:] == ["5.00", "10.50", "160", "0.50", "0 %", "-100 %"], "80 of its 160 seconds"
+
+
+def test_the_picture_has_a_line_for_each_seed_and_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for agent, seed in (("spl", 0), ("spl", 1), ("dqn", 0)):
+        path = tmp_path / "World" / agent / f"seed-{seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(cell(agent, RISING) | {"seed": seed}))
+    kept = []
+    monkeypatch.setattr(board_picture.plt, "close", kept.append)
+    board_picture.draw(tmp_path, tmp_path / "board.png")
+    by_steps, by_seconds = kept[0].axes
+    assert [len(one.lines) for one in (by_steps, by_seconds)] == [3, 3]
+    assert list(by_steps.lines[0].get_xdata()) == list(range(20, 41))
+    assert list(by_seconds.lines[0].get_xdata()) == list(range(40, 82, 2))
+    assert by_seconds.lines[0].get_ydata()[-1] == 30.5, "the mean of 21 to 40"
+    assert [text.get_text() for text in kept[0].legends[0].get_texts()] == ["spl", "DQN (Stable-Baselines3)"]
+    assert (tmp_path / "board.png").stat().st_size > 10_000
