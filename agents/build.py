@@ -232,6 +232,7 @@ def new_agent(config: TrainAgentConfig, envs: VectorisedEnv) -> MultimodalDqn:
     try:
         check_network(config, envs.spec_of_streams, envs.action_sizes)
         config.curriculum.check_modalities(envs.spec_of_streams)
+        config.agent.check_dropout(envs.spec_of_streams)
         config.curriculum.check_sequences(config.agent.recurrent)
         config.curriculum.check_views(config.agent.no_thirds(envs.spec_of_streams))
         device = pick_device(config.device)

@@ -15,3 +15,4 @@ class Companions(NamedTuple):
     augmentation: Augmentation | None = None  # changes what is learned
     redraw: Redraw | None = None  # makes the networks of resets
     fractions: Fractions | None = None  # at which implicit quantiles are learned
+    own_seed: int | None = None  # of what layers of the user's own draw while they learn

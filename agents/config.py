@@ -14,6 +14,7 @@ from spl.agents.curriculum_config import ReplayCurriculumConfig
 from spl.agents.custom_network import check_two_streams, maker_of
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
+from spl.agents.own_layers import check_own_layers
 from spl.agents.pretrained_config import PretrainedConfig, PretrainingConfig
 from spl.agents.q_network.decoupled import Sizes
 from spl.agents.q_network.implicit import Fractions
@@ -179,7 +180,8 @@ def build_agent(
     """Return the agent of ``config``; its weights are drawn from the seed, whatever was drawn before.
 
     Raises:
-        UsageError: on a device that cannot normalise a state.
+        UsageError: on a device that cannot normalise a state, or if a layer of the user's own cannot compute
+            in the precision asked for.
     """
     if device.type == "mps" and spec.state:
         raise UsageError(
@@ -201,6 +203,9 @@ def build_agent(
         assert config.agent.num_quantiles is not None
         fractions = Fractions(config.agent.num_quantiles, generator_of(config.seed, "fractions"))
         companions = companions._replace(fractions=fractions)
+    if config.encoder.custom is not None or config.agent.own_head is not None:
+        check_own_layers(network, config.agent.precision)
+        companions = companions._replace(own_seed=config.seed)
     generator = generator_of(config.seed, "exploration")
     return MultimodalDqn(network, target, config.agent, generator, device, companions)
 
@@ -220,7 +225,7 @@ def build_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> M
     """
     encoder = encoder_of(config.encoder, spec, history=config.memory.history)
     if config.pretrained.mode == "frozen":
-        encoder.requires_grad_(False)  # it has no buffers, so nothing of it moves without gradients
+        encoder.requires_grad_(False)  # and in evaluation mode, so that nothing of it moves
     return MultimodalQNetwork(
         encoder,
         sizes,

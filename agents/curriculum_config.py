@@ -55,6 +55,11 @@ class ReplayCurriculumConfig:
                     + (f" with scheme={self.scheme}" if self.has_pace else "")
                     + ": leave it out, or choose another --curriculum"
                 )
+        if self.has_pace and self.warmup + self.over > 1.0:
+            raise ValueError(
+                f"warmup and over must not exceed 1 together, got {self.warmup:g} and {self.over:g}: "
+                "end would never be reached"
+            )
         if self.scheme == "spld" and self.groups == "none":
             raise ValueError("groups must not be none with scheme=spld, which is about them")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from spl.agents.companions import Companions
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.exploration import best_actions
 from spl.agents.history import Stack
-from spl.agents.q_network.averaged import AveragedNetwork
+from spl.agents.own_layers import OwnLayers
+from spl.agents.q_network.averaged import AveragedNetwork, follow
 from spl.agents.q_network.low_precision import LowPrecision
 from spl.agents.q_network.network import MultimodalQNetwork
 from spl.agents.q_network.resets import reset
 from spl.agents.q_network.thirds import asymmetric
 from spl.agents.recurrence import Along
 from spl.agents.replay.sequences import Sequences, Steps
-from spl.agents.sparsity import Sparsity
+from spl.agents.sparsity import Sparsity, by_gradient
 from spl.agents.targets import Answers, losses_of
 from spl.envs.actions import as_action
 from spl.processes.threads import one_thread
@@ -47,26 +49,28 @@ class MultimodalDqn:
         device: torch.device,
         companions: Companions = Companions(),  # noqa: B008  a tuple, which nobody changes
     ) -> None:
-        self.network = network.to(device)
-        self.target = target.to(device).requires_grad_(False)
+        self.network = network.to(device).eval()  # what learns in another mode are `OwnLayers`
+        self.target = target.to(device).requires_grad_(False).eval()
         if self.network.state is not None and self.target.state is not None:
             self.target.state.norm = self.network.state.norm
         self.target.load_state_dict(network.state_dict())
         self.decoders = None if companions.decoders is None else companions.decoders.to(device)
         self.averaged = None if config.ema_decay is None else AveragedNetwork(self.network, config.ema_decay)
-        self.augmentation, self.redraw, self.fractions = companions[1:]
-        self.config, self.unroll = config, config.unroll
-        self.generator, self.device = generator, device
-        self.sizes, self.has_thirds = network.sizes, network.privileged is not None
-        self._low: tuple[LowPrecision, LowPrecision] | None = None  # of network and target
-        if config.precision == "bfloat16":
-            self._low = LowPrecision(self.network), LowPrecision(self.target)
+        self.augmentation, self.redraw, self.fractions = companions[1:4]
+        self.config, self.unroll, self.sizes = config, config.unroll, network.sizes
+        self.generator, self.device, self.has_thirds = generator, device, network.privileged is not None
+        is_low = config.precision == "bfloat16"
+        self._low = (LowPrecision(self.network), LowPrecision(self.target)) if is_low else None
+        trained, seed = self.network if self._low is None else self._low[0], companions.own_seed
+        self._own = None if seed is None else OwnLayers(self.network, trained, seed)
+        self._trained: Any = self._own or trained
         self.num_updates, self._is_stale = 0, False  # whether the network has moved since its copy was made
-        self._sparsity = None if config.sparsity == "none" else Sparsity(network.encoder, config)
         losses = self._losses_of if network.privileged is None else self._losses_in_views
         self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
         if network.recurrent is not None:
             self._losses = self._losses_in_sequences
+        if config.sparsity != "none":
+            self._losses = partial(Sparsity(network.encoder, config).drawing, self._losses)
 
     def act(self, stack: Stack, epsilon: float) -> list[Action]:
         """Return the actions of :meth:`decide`, all that an agent without memory needs."""
@@ -98,9 +102,7 @@ class MultimodalDqn:
             self.network.state.norm.update(torch.from_numpy(observation.state))
 
     def losses(self, batch: Batch | Sequences, soon: Following | None = None) -> Tensor:
-        """Return the temporal-difference loss of each transition, ``(B,)`` in float32.
-
-        That of the whole transitions is `targets.losses_of`, of all heads.
+        """Return the temporal-difference loss of each transition, ``(B,)`` in float32 (`targets.losses_of`).
 
         With thirds ``(3 B,)``: those of the whole transitions, then of the same as video alone and as audio
         alone (`thirds.asymmetric`), 0 where not both were present. ``soon`` is what came one step ahead; None
@@ -108,10 +110,9 @@ class MultimodalDqn:
         network's choice would take one more pass of its streams, and it is another head than the choosing one
         that rates, so that even so no maximum is taken of what is rated.
 
-        With decoders what is wrong in both modalities, rebuilt from the view's code, is added
-        ``reconstruction`` times. With augmentation all of this is of a batch that was changed at random.
-
-        With sparsity hidden units are drawn to their target by the gradient alone (`Sparsity.drawing`). Of
+        What is wrong in both modalities that decoders rebuild of a view's code is added ``reconstruction``
+        times, and with sparsity hidden units are drawn to their target, both `by_gradient`. Augmentation
+        changes all of the batch at random. Layers of the user's own are in training mode here alone. Of
         `Sequences` each is the mean over the steps that may be learned.
         """
         self._refresh()
@@ -123,7 +124,8 @@ class MultimodalDqn:
                 self.decoders.begin(batch)
             fractions = None if self.fractions is None else self.fractions.draw(batch.size, self.device)
         given = (batch, fractions, soon) if self.has_thirds else (batch, fractions)
-        return self._losses(*given) if self._sparsity is None else self._sparsity.drawing(self._losses, given)
+        with nullcontext() if self._own is None else self._own.drawing(self.device, self.num_updates):
+            return self._losses(*given)
 
     def score(self, batch: Batch) -> Tensor:
         """Return the losses ``(B,)`` of the whole transitions, without a graph, of a batch of any size."""
@@ -183,7 +185,7 @@ class MultimodalDqn:
         if self.decoders is not None:
             wrong = self.decoders.losses(values.codes, batch)
             whole, *alone = (
-                loss + self.config.reconstruction * part
+                loss + by_gradient(self.config.reconstruction * part)
                 for loss, part in zip([whole, *alone], wrong, strict=True)
             )
         has_both = batch.present.all(dim=1)  # (B,)
@@ -192,9 +194,9 @@ class MultimodalDqn:
     def _networks(self) -> tuple[Any, Any, Any]:
         """Return the networks that are trained, that choose, and that rate."""
         if self._low is None:
-            return self.network, self.network if self.config.double else self.target, self.target
-        trained, rating = self._low[0], self._low[1].copied
-        return trained, trained.copied if self.config.double else rating, rating
+            return self._trained, self.network if self.config.double else self.target, self.target
+        rating = self._low[1].copied
+        return self._trained, self._low[0].copied if self.config.double else rating, rating
 
     def _refresh(self) -> None:
         """Bring the copy that acts up to date, at most once per update."""
@@ -228,9 +230,7 @@ class MultimodalDqn:
             self.averaged.update(self._num_since_reset)
         if self.num_updates % self.config.target_every_updates:
             return ()
-        with torch.no_grad():
-            for kept, newest in zip(self.target.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(newest, self.config.target_tau)
+        follow(self.target, self.network, self.config.target_tau)
         if self._low is not None:
             self._low[1].refresh()
         return ()

@@ -67,7 +67,7 @@ class DqnConfig:
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoder; weights stay float32
     compile: bool = False  # compile the losses with torch.compile: half a minute at the start
     target_every_updates: Count = 250  # updates between copies to the target network
-    target_tau: Share = 1.0  # share copied to the target network each time; 1 copies all
+    target_tau: ShareAbove0 = 1.0  # share copied to the target network each time; 1 copies all
     ema_decay: ShareBelow1 | None = 0.999  # decay of the averaged weights that it acts by; null: off
     epsilon_start: Share = 1.0  # probability of a random action at the start
     epsilon_end: Share = 0.05  # probability of a random action at the end
@@ -237,6 +237,15 @@ class DqnConfig:
                 f"of which there are none ({reason}): set --agent.reconstruction 0"
             )
         return self.reconstruction > 0
+
+    def check_dropout(self, spec: StreamSpec) -> None:
+        """Raise ``ValueError`` if a modality is to be hidden now and then, and there is no other one."""
+        if self.modality_dropout and not (spec.has_video and spec.has_audio):
+            there = "no audio" if spec.has_video else "no video" if spec.has_audio else "neither"
+            raise ValueError(
+                f"modality_dropout={self.modality_dropout:g} hides video or audio for a while, and the "
+                f"environment has {there}: set --agent.modality_dropout 0"
+            )
 
     def no_thirds(self, spec: StreamSpec) -> str | None:
         """Return why an agent in an environment of this ``spec`` does not learn in thirds; None: it does.

@@ -155,9 +155,15 @@ def _largest_first(parts: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
 def num_parameters(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> int:
     """Return the parameters of the network of ``config``, of which nothing is allocated.
 
+    A class of the user's own that cannot be made without its numbers is made with them.
+
     Raises:
         ValueError: if such a network cannot be built.
     """
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        network = build_network(config, spec, sizes)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                network = build_network(config, spec, sizes)
+        except UsageError:
+            network = build_network(config, spec, sizes)
     return sum(parameter.numel() for parameter in network.parameters())

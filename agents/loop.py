@@ -230,7 +230,7 @@ def learn(
             raise NonFiniteBatch(batch, losses.detach(), soon) from error
         for weight in agent.sync():  # before the yield: a caller may stop there, and the update must be whole
             optimizer.state.pop(weight, None)
-        curriculum.see(places, views[0])
+        curriculum.see(places, views[0].clone())  # a compiled update may write over what the last returned
         progress.drawn = later
         progress.weights = None if progress.weights is None else progress.weights[config.batch_size :]
         yield loss if len(views) == 1 else torch.cat([loss[None], views.mean(dim=1)])

@@ -12,6 +12,14 @@ from spl.models.hidden_units import encoder_units
 from spl.training.losses import SPARSITY
 
 
+def by_gradient(penalty: Tensor) -> Tensor:
+    """Return zeros of the shape of ``penalty`` that have its gradient, to be added to losses.
+
+    Priorities, paces and rows then go on telling the temporal-difference loss alone.
+    """
+    return penalty - penalty.detach()
+
+
 class Sparsity:
     """Draws the hidden units of ``encoder`` to an expected activation, as ``config`` says.
 
@@ -24,17 +32,15 @@ class Sparsity:
         self.target, self.weight = config.sparsity_target, config.sparsity_weight
         self._of_layer = SPARSITY[config.sparsity]
 
-    def drawing(self, losses: Callable[..., Tensor], given: tuple[Any, ...]) -> Tensor:
+    def drawing(self, losses: Callable[..., Tensor], *given: Any) -> Tensor:
         """Return ``losses(*given)``, of any shape, with the gradient of the penalty of that pass.
 
-        Its value is left out of each loss: it is the batch that is sparse and not a transition, and
-        priorities, paces and rows go on telling the temporal-difference loss alone. Transitions that weigh
-        less draw less.
+        It is the batch that is sparse and not a transition, so it is added `by_gradient`; transitions that
+        weigh less draw less.
         """
         with encoder_units(self.encoder) as units:
             found = losses(*given)
-        penalty = self.weight * self.penalty(units)
-        return found + (penalty - penalty.detach())
+        return found + by_gradient(self.weight * self.penalty(units))
 
     def penalty(self, units: dict[str, Tensor]) -> Tensor:
         """Return the penalty ``()`` of all layers, added up, of their units ``(B, D)``."""

@@ -31,7 +31,8 @@ class ViewPace:
         precise = torch.float32 if losses.device.type == "mps" else torch.float64  # which MPS has not
         rates = losses.new_tensor([[NEWEST], [FORMER]], dtype=precise)  # (2, 1)
         self.means = torch.zeros(2, len(losses)) if self.means is None else self.means
-        self.means = self.means.to(rates) + rates * (losses - self.means.to(rates))
+        moved = self.means.to(rates) + rates * (losses - self.means.to(rates))
+        self.means = torch.where(moved.isfinite(), moved, self.means.to(rates))  # an update may be refused
         self.num_seen += 1
         newest, former = self.means / (1 - (1 - rates) ** self.num_seen)  # (V,) each
         progress = (former - newest).clamp(min=0) / former.clamp(min=SMALL)  # (V,)

@@ -27,7 +27,10 @@ NUM_STEPS = 256  # that are played to have them, where there is no episode yet
 
 
 class Streams(NamedTuple):
-    """What an agent's streams make of ``B`` moments; None for a stream that it lacks."""
+    """What an agent's streams make of ``B`` moments; None for a stream that it lacks.
+
+    An encoder of the user's own has no streams: its fields are the video and the audio themselves.
+    """
 
     video: Tensor | None  # (B, Dv)
     audio: Tensor | None  # (B, Da)
@@ -115,7 +118,7 @@ def _unlikeness(streams: Streams, moments: Streams, modality: int, other: Tensor
     if mine is None or theirs is None:
         return other
     is_there = streams.present[:, [modality]]
-    distances = torch.cdist(mine.float(), theirs.float())
+    distances = torch.cdist(mine.flatten(1).float(), theirs.flatten(1).float())
     distances = distances.masked_fill(~moments.present[:, modality], torch.inf)
     return torch.where(is_there, distances, other)
 

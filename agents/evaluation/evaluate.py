@@ -23,7 +23,7 @@ from spl.agents.evaluation.monitored import Watched, print_monitor, usual_runnin
 from spl.agents.evaluation.playing import Policy, Watch, has_oracle, oracle, play, policy_of
 from spl.agents.evaluation.returns import ALL, ORACLE, RANDOM, Outcome, outcomes_as_json
 from spl.agents.evaluation.robustness import draw_robustness
-from spl.agents.evaluation.sureness import played_choices, sentence_of, sureness
+from spl.agents.evaluation.sureness import played_sureness
 from spl.agents.hub import local_folder
 from spl.agents.load import Which, load_agent
 from spl.config.ranges import Count, Seed, Share, check_ranges
@@ -99,12 +99,11 @@ def evaluate_agent(
     for sentence in dict.fromkeys(sentence.partition("; ")[0] for env in envs for sentence in env.news()):
         say(console, f"range      {sentence}")
     num_judged = config.num_episodes * config.num_seeds
-    chosen = played_choices(agent, envs[0], history=history, seed=config.seed, num_episodes=num_judged)
+    sure = played_sureness(agent, envs[0], history=history, seed=config.seed, num_episodes=num_judged)
     for env in envs:
         env.close()
     made = {"run": str(run), "checkpoint": config.checkpoint, "step": step}
-    told = sureness(chosen)
-    result = made | how_made(config) | rounds.as_json() | {"sureness": told | {"sentence": sentence_of(told)}}
+    result = made | how_made(config) | rounds.as_json() | {"sureness": sure}
     replace_text(file_of(run, config), json.dumps(result, indent=1) + "\n")
     draw_robustness(result, run, f"robustness{config.suffix}")
     return result

@@ -98,6 +98,24 @@ def sureness(choices: Choices) -> dict[str, Any]:
     }
 
 
+def played_sureness(
+    agent: MultimodalDqn, env: AudioVisualEnv, *, history: int, seed: int, num_episodes: int
+) -> dict[str, Any]:
+    """Return the `sureness` of decisions that are played for it, with its ``sentence``.
+
+    Of streams that are fused by their shares only a sentence that says why there is none: what is acted on
+    there are no values, and rewards cannot be added to it.
+    """
+    if agent.network.heads.fuses_shares:
+        return {
+            "sentence": f"how sure the choices are is not told: fusion={agent.config.fusion} acts on shares "
+            "of the streams' Q-values, which have no error in units of reward"
+        }
+    chosen = played_choices(agent, env, history=history, seed=seed, num_episodes=num_episodes)
+    told = sureness(chosen)
+    return told | {"sentence": sentence_of(told)}
+
+
 def sentence_of(told: dict[str, Any]) -> str:
     """Return what `sureness` found, in words."""
     return (

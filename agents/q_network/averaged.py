@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which a trained agent acts by."""
+"""Networks that follow another: a target network, and the moving average that a trained agent acts by."""
 
 import copy
 from typing import Any
@@ -7,6 +7,15 @@ import torch
 from torch import nn
 
 WARM_UP = 10  # updates: until a few times as many, the average is of what came last alone
+
+
+def follow(kept: nn.Module, newest: nn.Module, share: float) -> None:
+    """Move the weights of ``kept`` a ``share`` of the way to those of ``newest``, and take its buffers."""
+    with torch.no_grad():
+        for weight, other in zip(kept.parameters(), newest.parameters(), strict=True):
+            weight.lerp_(other, share)
+        for buffer, now in zip(kept.buffers(), newest.buffers(), strict=True):
+            buffer.copy_(now)
 
 
 class AveragedNetwork:

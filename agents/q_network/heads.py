@@ -59,6 +59,7 @@ class Heads(nn.ModuleList):
     """
 
     reads_code: ClassVar[bool] = True  # False: the streams alone, and the network has no joint code
+    fuses_shares: ClassVar[bool] = False  # True: what is acted on are shares of Q-values, not Q-values
     no_dueling: ClassVar[str | None] = None
     no_thirds: ClassVar[str | None] = None  # why thirds cannot be learned; None: heads.0 reads the joint code
 
@@ -132,7 +133,7 @@ class StreamHeads(Heads):
     An absent stream's loss counts 0. Source: Qureshi et al. (2016), as in :func:`fuse_normalised`.
     """
 
-    reads_code = False
+    reads_code, fuses_shares = False, True
     no_dueling = no_thirds = "has one head per stream"
 
     def __init__(self, encoder: TwoStreamEncoder, sizes: Sizes, make_head: MakeHead) -> None:

@@ -19,7 +19,7 @@ class Moments:
         """Take in samples ``(B, ...)``, floats in the unit in which the moments are wanted."""
         if not len(x):
             return
-        x = x.double()
+        x = x.cpu().double()  # which not every device has
         mean = x.mean(dim=0)
         squares = (x - mean).square().sum(dim=0)
         if self._mean is None or self._squares is None:

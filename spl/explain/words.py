@@ -155,7 +155,7 @@ def thirds(maps: Tensor | None, axis: int) -> list[Thirds | None]:
     """
     if maps is None:
         return []
-    heat = maps.double().sum(dim=3 - axis)  # (B, side)
+    heat = maps.cpu().double().sum(dim=3 - axis)  # (B, side)
     side = heat.shape[1]
     if side < 3:
         return [None] * len(maps)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,7 @@ class ViewOrder:
             raise ValueError(f"alignment needs all three views of a sample: views=thirds, got {views}")
         self.num_samples, self.views, self.is_aligned, self.seed = num_samples, views, is_aligned, seed
         self.curriculum = None if curriculum is None or curriculum.is_uniform else curriculum
+        self.is_ordered = self.curriculum is not None and self.curriculum.config.order == "easy-first"
         self._per_update = batch_size // 3 if is_aligned else batch_size
         total = num_samples if is_aligned else 3 * num_samples
         self.updates_per_epoch = -(-total // self._per_update)
@@ -170,12 +172,8 @@ class ViewOrder:
         rest = total - (self.updates_per_epoch - 1) * self._per_update
         self.smallest = 3 * rest if is_aligned else rest  # of the updates: its views
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield the indices and conditions, ``(B,)`` each, of every update."""
-        return self.after(0)
-
     def after(self, update: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield as many, from ``update`` on."""
+        """Yield the indices and conditions, ``(B,)`` each, of every update from ``update`` on."""
         before, views, samples = -1, np.zeros(0, np.int64), np.zeros(0, np.int64)
         for number in range(update, self.num_updates):
             epoch, place = divmod(number, self.updates_per_epoch)
@@ -187,11 +185,18 @@ class ViewOrder:
             else:
                 yield samples[chosen % self.num_samples], chosen // self.num_samples
 
+    def stretch(self, update: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield those from ``update`` on that may be read ahead: of an epoch, if losses decide the next."""
+        left = self.updates_per_epoch - update % self.updates_per_epoch
+        return islice(self.after(update), None if self.curriculum is None else left)
+
     def samples_of(self, epoch: int) -> NDArray[np.int64]:
         """Return the samples that an epoch shows, ``(N,)``; of a curriculum some twice, others not."""
-        if self.curriculum is None:
-            return np.arange(self.num_samples)
-        return self.curriculum.begin(epoch).order
+        if self.curriculum is not None:
+            one = self.curriculum.begin(epoch)
+            if self.is_ordered or one.num_included < self.num_samples:
+                return one.order  # of all samples the views are shuffled, as without a curriculum
+        return np.arange(self.num_samples)
 
     def _views_of(self, epoch: int) -> NDArray[np.int64]:
         """Return ``condition * N + place`` of every view of an epoch, shuffled; aligned, the places.
@@ -199,11 +204,10 @@ class ViewOrder:
         From easy to hard the three views of a sample stay together.
         """
         generator = np.random.default_rng([self.seed, epoch])
-        is_ordered = self.curriculum is not None and self.curriculum.config.order == "easy-first"
         if self.is_aligned:
-            return np.arange(self.num_samples) if is_ordered else generator.permutation(self.num_samples)
+            return np.arange(self.num_samples) if self.is_ordered else generator.permutation(self.num_samples)
         views = generator.permutation(3 * self.num_samples)
-        if is_ordered:
+        if self.is_ordered:
             views = views[np.argsort(views % self.num_samples, kind="stable")]
         if self.views == "thirds":
             return views

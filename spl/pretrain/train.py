@@ -96,9 +96,6 @@ def train_restarts(context: RunContext, config: PretrainConfig, source: PairSour
     forget_losers(folder, found, ("checkpoints",))
     for name, why in found.get("failed", {}).items():
         say(context.console, f"{name} failed: {why}")
-    say(
-        context.console,
-        f"{found['kept']} is kept, the best of {len(found['loss'])}; "
-        f"it is what spl evaluate autoencoder {shlex.quote(str(folder))} reads",
-    )
+    told = f"{found['kept']} is kept, the best of {len(found['loss'])}"
+    say(context.console, f"{told}; it is what spl evaluate autoencoder {shlex.quote(str(folder))} reads")
     return Result(folder, True)

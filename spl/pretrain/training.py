@@ -41,8 +41,7 @@ class Progress:
 
     def add(self, parts: Parts, present: Tensor) -> None:
         """Count the views of an update whose samples have the modalities ``present (B, 2)``."""
-        conditions, errors = parts.conditions.cpu(), parts.errors.cpu().double()
-        kept = present.cpu()
+        conditions, errors, kept = parts.conditions.cpu(), parts.errors.cpu().double(), present.cpu()
         self.sums.index_add_(0, conditions, errors.masked_fill(~kept, 0.0))
         self.counts.index_add_(0, conditions, kept.long())
         self.activation += float(parts.activation)
@@ -149,12 +148,12 @@ class Training:
         """Yield every update that is left, of single layers first; the last of an epoch with its pictures."""
         for pairs, _ in read_ahead(self.source, self.layers.after(self.layers.num_updates)):
             yield (Part(partial(self._step, pairs, None)),)
-        for pairs, conditions in read_ahead(self.source, self.order.after(self.learner.num_updates)):
-            learn = Part(partial(self._step, pairs, torch.from_numpy(conditions)))
-            if self.gallery is None or (self.learner.num_updates + 1) % self.order.updates_per_epoch:
-                yield (learn,)
-            else:
-                yield learn, Part(self._draw, keeps_state=True)
+        while not self.is_finished:
+            for pairs, conditions in read_ahead(self.source, self.order.stretch(self.learner.num_updates)):
+                learn = Part(partial(self._step, pairs, torch.from_numpy(conditions)))
+                is_last = (self.learner.num_updates + 1) % self.order.updates_per_epoch == 0
+                draws = [Part(self._draw, keeps_state=True)] if is_last and self.gallery is not None else []
+                yield (learn, *draws)
 
     def _step(self, pairs: Pairs, conditions: Tensor | None) -> None:
         """Take one update, of a layer alone where there are no ``conditions``, and end the epoch with it."""

@@ -235,7 +235,7 @@ def axis_of(centres: Tensor) -> int | None:
 
 
 def _along(centres: Tensor, axis: int) -> tuple[float, ...]:
-    means = centres.double().mean(dim=[one for one in range(centres.ndim) if one != axis])
+    means = centres.cpu().double().mean(dim=[one for one in range(centres.ndim) if one != axis])
     return tuple(round(value, 4) for value in means.tolist())
 
 
@@ -275,7 +275,7 @@ def _middle(output: Tensor, axis: int, number: int, x: Tensor, along: int) -> fl
     (gradient,) = torch.autograd.grad(
         output.select(axis, number).sum(), x, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    weights = gradient.abs().movedim(along, 0).flatten(1).sum(dim=1).double()  # (H,)
+    weights = gradient.abs().movedim(along, 0).flatten(1).sum(dim=1).cpu().double()  # (H,)
     places = torch.arange(len(weights), device=weights.device)
     return float((weights * places).sum() / weights.sum().clamp(min=1e-30))
 

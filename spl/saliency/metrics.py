@@ -69,7 +69,7 @@ def average_drop(full: Tensor, masked: Tensor) -> float:
     Source: Chattopadhay et al. (2018), Grad-CAM++, section 4.1.1. The printed formula omits ``1 / N``, and
     the text says averaged.
     """
-    return float(drops(full, masked).double().mean())
+    return float(drops(full, masked).cpu().double().mean())
 
 
 def average_increase(full: Tensor, masked: Tensor) -> float:
@@ -78,7 +78,7 @@ def average_increase(full: Tensor, masked: Tensor) -> float:
     Arguments, raises and source: as `average_drop`.
     """
     drops(full, masked)  # checks them
-    return float(100 * (full < masked).double().mean())
+    return float(100 * (full < masked).cpu().double().mean())
 
 
 def win_rate(full: Tensor, masked: Tensor, other: Tensor) -> float:
@@ -86,7 +86,7 @@ def win_rate(full: Tensor, masked: Tensor, other: Tensor) -> float:
 
     Others, raises and source: as `average_drop`. Drops that are alike are won by neither.
     """
-    return float(100 * (drops(full, masked) < drops(full, other)).double().mean())
+    return float(100 * (drops(full, masked) < drops(full, other)).cpu().double().mean())
 
 
 class Curve(NamedTuple):
@@ -175,7 +175,7 @@ def pointing_accuracy(maps: Tensor, masks: Tensor) -> float:
         )
     highest, places = maps.flatten(1).max(dim=1, keepdim=True)
     is_hit = masks.flatten(1).gather(1, places) & (highest > 0)
-    return float(is_hit.double().mean())
+    return float(is_hit.cpu().double().mean())
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
@@ -206,8 +206,8 @@ class Measured(NamedTuple):
         return {
             "average_drop": average_drop(self.full, self.masked),
             "average_increase": average_increase(self.full, self.masked),
-            "insertion": float(Curve(self.shares, self.insertion).areas.double().mean()),
-            "deletion": float(Curve(self.shares, self.deletion).areas.double().mean()),
+            "insertion": float(Curve(self.shares, self.insertion).areas.cpu().double().mean()),
+            "deletion": float(Curve(self.shares, self.deletion).areas.cpu().double().mean()),
         }
 
 

@@ -41,7 +41,7 @@ class Shapley(NamedTuple):
 
     def whole_shares(self) -> tuple[float, ...]:
         """Return the shares over all samples, such as an episode's steps: those that move more count more."""
-        sizes = [float(part.abs().double().sum()) for part in self.parts]
+        sizes = [float(part.abs().cpu().double().sum()) for part in self.parts]
         total = sum(sizes)
         return tuple(size / total if total > 0 else 0.0 for size in sizes)
 

@@ -85,6 +85,7 @@ def rewards_of(memory: ReplayMemory, places: np.ndarray) -> list[float]:
             "modality audio means nothing to the prioritized curriculum",
         ),
         ({"alpha": 0.5}, "alpha 0.5 means nothing to the self-paced curriculum"),
+        ({"warmup": 0.5, "over": 0.6}, "warmup and over must not exceed 1 together, got 0.5 and 0.6: end"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(options: dict[str, Any], sentence: str) -> None:

@@ -316,7 +316,7 @@ def test_going_on_from_a_state_equals_not_having_stopped() -> None:
     ("options", "message"),
     [
         ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
-        ({"target_tau": -0.1}, r"target_tau must be in \[0, 1\]"),
+        ({"target_tau": -0.1}, r"target_tau must be in \(0, 1\]"),
         ({"epsilon_start": 1.1}, r"epsilon_start must be in \[0, 1\]"),
         ({"epsilon_end": -1.0}, r"epsilon_end must be in \[0, 1\]"),
         ({"n_step": 0}, "n_step must be at least 1, got 0"),
@@ -334,7 +334,7 @@ def test_what_cannot_be_honoured_is_refused(options: dict[str, Any], message: st
 
 
 def test_the_ends_of_the_ranges_are_allowed() -> None:
-    DqnConfig(gamma=1.0, target_tau=0.0, epsilon_end=0.0, reward_clip=None, max_grad_norm=None)
+    DqnConfig(gamma=1.0, target_tau=1.0, epsilon_end=0.0, reward_clip=None, max_grad_norm=None)
     DqnConfig(gamma=0.0, fusion="mdqn", dueling=False, n_step=1, target_every_updates=1)
 
 

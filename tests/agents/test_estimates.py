@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 from spl.agents import estimates
 from spl.agents.config import LoopConfig, MemoryConfig, TrainAgentConfig, build_agent
@@ -26,6 +27,25 @@ def test_the_parameters_are_counted_without_a_network():
     config = TrainAgentConfig()
     agent = build_agent(config, SPEC, (4,), torch.device("cpu"))
     assert num_parameters(config, SPEC, (4,)) == sum(one.numel() for one in agent.network.parameters())
+
+
+class NeedsNumbers(nn.Module):
+    """An encoder that cannot be made without its numbers."""
+
+    def __init__(self, spec, *, history):
+        super().__init__()
+        self.features = 2
+        self.read = nn.Linear(3, 2)
+        self.scale = self.read.weight.abs().max().item()
+
+    def forward(self, video, audio, present):
+        return self.read(torch.ones(len(video), 3))
+
+
+def test_a_class_that_needs_its_numbers_is_counted_with_them():
+    config = TrainAgentConfig(encoder=EncoderConfig(custom=f"{__name__}:NeedsNumbers"))
+    heads = 3 * (3 * 3 + 3)  # value and advantages of two features; the two of the thirds likewise
+    assert num_parameters(config, SPEC, (3,)) == 3 * 2 + 2 + heads
 
 
 @pytest.mark.parametrize(

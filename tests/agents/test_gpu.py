@@ -22,6 +22,10 @@ AGENT = {
     "bfloat16": ["--agent.precision", "bfloat16"],
     "memory on the device": ["--memory.on_device", "true"],
     "compiled": ["--agent.compile", "true"],
+    "compiled and paced": [
+        *("--agent.compile", "true", "--curriculum", "self-paced"),
+        *("--loop.mini_buffer", "64", "--loop.batch_size", "32"),
+    ],
 }
 
 
@@ -39,7 +43,7 @@ def test_an_agent_trains_resumes_and_is_evaluated(options, smoke):
     longer = smoke("--device", DEVICE, "--num_steps", "300", *options)
     assert train_agent(longer, resume=result.folder).step == 300
     told = {
-        device: evaluate_agent(result.folder, EvaluateAgentConfig(seeds=1, episodes=2, device=device))
+        device: evaluate_agent(result.folder, EvaluateAgentConfig(num_seeds=1, num_episodes=2, device=device))
         for device in ("cpu", DEVICE)
     }
     returns = [told[device]["conditions"]["all modalities"]["mean"] for device in told]

@@ -145,6 +145,10 @@ def test_a_memory_on_disk_has_slack_even_if_it_is_not_saved_beside(smoke):
 def test_a_refused_dropout_leaves_no_folder_behind(smoke, tmp_path):
     with pytest.raises(UsageError, match="set a larger modality_dropout_steps"):
         train_agent(smoke("--agent.modality_dropout", "0.6", "--agent.modality_dropout_steps", "1"))
+    config = smoke("--agent.modality_dropout", "0.3")
+    wrappers = ({"gymnasium.wrappers:FilterObservation": {"filter_keys": ["video"]}},)
+    with pytest.raises(UsageError, match=r"environment has no audio: set --agent\.modality_dropout 0"):
+        train_agent(replace(config, env=replace(config.env, wrappers=wrappers)))
     assert not list(tmp_path.glob("runs/agent/*"))
 
 

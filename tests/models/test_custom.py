@@ -102,6 +102,9 @@ def test_it_goes_on_is_evaluated_and_explained(own, tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["explain", "agent", str(own), "--method", "grad_cam", "--device", "cpu"]) == 2
     assert capsys.readouterr().err.startswith("spl: ")
+    short = ["--num_drawn", "1", "--batch_size", "8", "--device", "cpu"]
+    assert cli.main(["explain", "agent", str(own), "--method", "integrated-gradients", *short]) == 0
+    assert "% on the video" in capsys.readouterr().out
     bundle = spl.export_agent(own, to="bundle", out=str(tmp_path / "bundle"))
     assert cli.main(["evaluate", "agent", str(bundle), *brief]) == 2
     named = f"names {ME}:Linear, {ME}:Same, and nothing of a network is imported"

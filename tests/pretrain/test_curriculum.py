@@ -2,6 +2,7 @@
 
 import io
 import json
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ from rich.console import Console
 
 from spl.config.errors import UsageError
 from spl.config.parse import parse
-from spl.curriculum import CurriculumConfig
-from spl.data.audiovisual import Pairs
+from spl.curriculum import Curriculum, CurriculumConfig
+from spl.data.audiovisual import Pairs, read_ahead
 from spl.data.mispairing import Mismatched
 from spl.data.statistics import Moments
 from spl.pretrain.config import ALIASES, PretrainConfig, PretrainRecipe, measure
 from spl.pretrain.curriculum import Pacing, across
-from spl.pretrain.data import PairsConfig, load_pairs
+from spl.pretrain.data import PairsConfig, ViewOrder, load_pairs
 from spl.pretrain.objective import ObjectiveConfig, Parts, Views
 from spl.pretrain.train import pretrain_autoencoder
 
@@ -175,3 +176,45 @@ def test_a_self_paced_run_leaves_mismatched_samples_aside(recordings: list[str],
     assert rows[0]["curriculum/mismatched_share"] == 0.25
     assert rows[-1]["curriculum/share"] == pytest.approx(0.55, abs=0.01)
     assert rows[-1]["curriculum/mismatched_share"] < 0.125
+
+
+class Places:
+    """Stands for samples: what is read of them are their places."""
+
+    def pairs(self, indices: np.ndarray) -> np.ndarray:
+        return indices
+
+
+@pytest.mark.parametrize("batch_size", [96, 400], ids=["two updates an epoch", "one"])
+def test_a_round_is_chosen_once_all_of_the_round_before_is_learned(batch_size: int):
+    config = CurriculumConfig(name="self-paced", warmup=0.25, start=0.5, groups=False)
+    curriculum = Curriculum(config, 64, num_rounds=4, seed=3)
+    order = order_of(64, batch_size=batch_size, num_epochs=4, curriculum=curriculum)
+    update, known = 0, []
+    while update < order.num_updates:
+        for indices, _ in read_ahead(Places(), order.stretch(update)):  # type: ignore[arg-type]
+            if update % order.updates_per_epoch == 0:
+                known.append(np.nan_to_num(curriculum.losses, nan=-1).max())
+            update += 1
+            curriculum.see(indices, np.full(len(indices), update, np.float32))
+    ends = [order.updates_per_epoch * epoch for epoch in range(1, 4)]
+    assert known == [-1, *ends], "the loss of the last update of the epoch before"
+
+
+def order_of(num_samples: int, *, batch_size: int, num_epochs: int, **options: object) -> ViewOrder:
+    options = {"views": "thirds", "is_aligned": False, "seed": 3, **options}
+    return ViewOrder(num_samples, batch_size=batch_size, num_epochs=num_epochs, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("is_aligned", [False, True])
+def test_the_warm_up_shows_what_a_run_without_a_curriculum_does(is_aligned: bool):
+    config = CurriculumConfig(name="self-paced", warmup=0.5, over=1.0, groups=False)
+    curriculum = Curriculum(config, 20, num_rounds=4, seed=3)
+    orders = [
+        order_of(20, batch_size=12, num_epochs=4, is_aligned=is_aligned, curriculum=one)
+        for one in (None, curriculum)
+    ]
+    num = 2 * orders[0].updates_per_epoch
+    plain, paced = (list(islice(order.after(0), num)) for order in orders)
+    for one, other in zip(plain, paced, strict=True):
+        assert np.array_equal(one, other)

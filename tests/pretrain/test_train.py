@@ -153,7 +153,7 @@ def recorded(folder: Path) -> Path:
 @pytest.mark.parametrize("batch_size", [3, 7, 30, 100])
 def test_an_epoch_shows_each_sample_thrice_once_in_each_condition(batch_size: int):
     order = ViewOrder(10, batch_size=batch_size, views="thirds", is_aligned=False, seed=1, num_epochs=2)
-    updates = list(order)
+    updates = list(order.after(0))
     assert len(updates) == order.num_updates == 2 * order.updates_per_epoch
     epochs = updates[: order.updates_per_epoch], updates[order.updates_per_epoch :]
     seen = []
@@ -171,7 +171,7 @@ def test_an_epoch_shows_each_sample_thrice_once_in_each_condition(batch_size: in
 
 def test_aligned_views_of_a_sample_share_an_update():
     order = ViewOrder(10, batch_size=12, views="thirds", is_aligned=True, seed=0, num_epochs=1)
-    updates = list(order)
+    updates = list(order.after(0))
     assert [len(indices) for indices, _ in updates] == [12, 12, 6]
     for indices, conditions in updates:
         blocks = indices.reshape(3, -1)
@@ -199,8 +199,8 @@ def test_other_views_are_always_one_or_drawn():
 def test_reading_ahead_changes_nothing(small: Maker):
     source = load_pairs(small().data)
     order = ViewOrder(len(source), batch_size=9, views="thirds", is_aligned=False, seed=0, num_epochs=1)
-    read = list(read_ahead(source, iter(order)))
-    assert [pairs.indices.tolist() for pairs, _ in read] == [indices.tolist() for indices, _ in order]
+    read = list(read_ahead(source, order.after(0)))
+    assert [pairs.indices.tolist() for pairs, _ in read] == [one.tolist() for one, _ in order.after(0)]
     for pairs, _ in read[:2]:
         assert torch.equal(pairs.video, source.pairs(pairs.indices.numpy()).video)
 

@@ -115,8 +115,8 @@ def measure_masks(
         "method": method,
         "images": len(places),
         "pointing_accuracy": pointing_accuracy(heat, inside),
-        "energy_inside": float(energy_inside(heat, inside).double().mean()),
-        "chance": float(inside.double().mean()),
+        "energy_inside": float(energy_inside(heat, inside).cpu().double().mean()),
+        "chance": float(inside.cpu().double().mean()),
     }
     told["sentence"] = (
         f"{method} of {len(places):,} held-out images points into the mask in "

@@ -65,3 +65,13 @@ def test_the_evaluation_tells_it_and_so_does_the_page(folder, capsys):
     assert sentence_of(result["sureness"]) in capsys.readouterr().out
     assert main(["report", str(folder)]) == 0
     assert "of 64 decisions" in (folder / "report.html").read_text()
+
+
+def test_shares_of_values_are_not_taken_for_values(smoke, capsys):
+    words = "--agent.fusion", "mdqn", "--agent.dueling", "false", "--num_steps", "40"
+    folder = train_agent(smoke(*words), console=Console(quiet=True)).folder
+    config = EvaluateAgentConfig(num_episodes=2, num_seeds=1, device="cpu")
+    result = evaluate_agent(folder, config, console=Console(quiet=True))
+    assert list(result["sureness"]) == ["sentence"]
+    print_evaluation(result)
+    assert "is not told: fusion=mdqn acts on shares" in capsys.readouterr().out

@@ -58,16 +58,21 @@ def test_a_modality_that_lacks_counts_for_nothing(bench: Bench) -> None:
     assert both.tolist() == pytest.approx(((errors[0] + errors[1]) / 2).tolist(), rel=1e-4)
 
 
-def test_they_are_added_to_each_view_and_teach_the_encoder(bench: Bench) -> None:
+def test_they_teach_the_encoder_by_their_gradient_alone(bench: Bench) -> None:
     batch, decoders = drawn(bench)
     agent, soon = bench.agent, bench.memory.one_ahead(bench.curriculum().draw(32, 0).places)
+    audio: Tensor = agent.network.encoder.audio.project.weight
     with_them = agent.losses(batch, soon)
     agent.decoders = None
     without = agent.losses(batch, soon)
     codes = agent.network.views(batch.video, batch.audio, batch.present).codes
     parts = torch.cat(decoders.losses(codes, batch))
-    torch.testing.assert_close(with_them, without + 0.5 * parts)
-    audio: Tensor = agent.network.encoder.audio.project.weight
+    torch.testing.assert_close(with_them, without)
+    torch.testing.assert_close(with_them[:32].detach(), agent.score(batch), msg="priorities are of one kind")
+    taught, plain, added = (
+        torch.autograd.grad(each.sum(), audio, retain_graph=True)[0] for each in (with_them, without, parts)
+    )
+    torch.testing.assert_close(taught, plain + 0.5 * added)
     found = [
         torch.autograd.grad(each, audio, retain_graph=True)[0] for each in parts.reshape(3, 32).sum(dim=1)
     ]
