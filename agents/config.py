@@ -21,8 +21,9 @@ from spl.agents.q_network.implicit import Fractions
 from spl.agents.q_network.network import MultimodalQNetwork
 from spl.agents.q_network.reconstruction import Decoders
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout, check_ranges
+from spl.config.ranges import Count, Count0, Positive, Seed, Threads, Timeout
 from spl.envs.config import EnvConfig
 from spl.envs.registry import may_crash
 from spl.models.custom import encoder_of
@@ -56,7 +57,7 @@ class MemoryConfig:
     on_device: bool = False  # keep video and audio on the device too, and stack them there
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.min_size > self.capacity:
             raise ValueError(f"min_size must be in 1..capacity ({self.capacity}), got {self.min_size}")
 
@@ -71,7 +72,7 @@ class LoopConfig:
     batch_size: Count = 32  # transitions, or sequences, per update
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.batch_size > self.mini_buffer:
             raise ValueError(
                 f"batch_size must be at most mini_buffer ({self.mini_buffer}), got {self.batch_size}"
@@ -117,7 +118,7 @@ class TrainAgentConfig:
     save_memory: bool = True  # save the memory with each checkpoint, so that a resumed run has it
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.memory.capacity < (least := 2 * self.num_rings * self.memory.history):
             with_them = f" and collectors={self.collectors}" if self.collectors else ""
             raise ValueError(

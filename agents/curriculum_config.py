@@ -3,7 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
-from spl.config.ranges import NotNegative, Share, ShareAbove0, ShareInside, check_ranges
+from spl.config.fields import check_fields
+from spl.config.ranges import NotNegative, Share, ShareAbove0, ShareInside
 from spl.curriculum.config import Power
 from spl.curriculum.pace import share_at
 from spl.curriculum.weights import SCHEMES, SchemeName
@@ -44,7 +45,7 @@ class ReplayCurriculumConfig:
     beta: Share = 0.4  # initial exponent of importance weights; it grows to 1
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.start > self.end:
             raise ValueError(f"start must be at most end ({self.end}), got {self.start}: the share grows")
         for field in fields(self):

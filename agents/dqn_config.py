@@ -6,6 +6,7 @@ from typing import Literal
 from spl.agents.exploration import ModalityDropout, linear_epsilon
 from spl.agents.q_network.heads import HEADS, Fusion
 from spl.agents.replay.sequences import Unroll
+from spl.config.fields import check_fields
 from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import (
     AtLeast1,
@@ -18,7 +19,6 @@ from spl.config.ranges import (
     Share,
     ShareAbove0,
     ShareBelow1,
-    check_ranges,
 )
 from spl.records import StreamSpec
 
@@ -78,7 +78,7 @@ class DqnConfig:
     modality_dropout_steps: AtLeast1 = 8.0  # mean number of steps for which it stays hidden
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         self._check_head()
         if self.risk != 1.0 and self.num_quantiles is None:
             raise ValueError(f"risk={self.risk:g} needs quantiles to choose among: set --agent.quantiles 32")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from spl.agents.bundle import bundled_config, check_trusted, is_bundle, read_bundle
 from spl.agents.checkpoint import as_saved_now, folder_of
@@ -32,9 +32,8 @@ def load_agent(
     Raises:
         UsageError: if it is not an agent's run, or has no readable checkpoint.
     """
+    check_which(run, which)
     if is_bundle(run):
-        if which != "last":
-            raise UsageError(f"{run} is a bundle, which has one agent: leave --checkpoint {which} out")
         bundle = read_bundle(run, pick_device(device_name))
         if not trusts:
             check_trusted(run, bundle.config)
@@ -63,6 +62,18 @@ def load_agent(
     finally:
         env.close()
     return agent, lambda: make_env(config.env), config.memory.history, int(state["progress"]["step"])
+
+
+def check_which(run: Path, which: str) -> None:
+    """Refuse a checkpoint that there cannot be: of a bundle, or by another name.
+
+    Raises:
+        UsageError: saying so.
+    """
+    if which not in get_args(Which):
+        raise UsageError(f"checkpoint must be {' or '.join(map(repr, get_args(Which)))}, got {which!r}")
+    if which != "last" and is_bundle(run):
+        raise UsageError(f"{run} is a bundle, which has one agent: leave --checkpoint {which} out")
 
 
 def env_config_of(run: Path) -> EnvConfig:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Positive, check_ranges
+from spl.config.ranges import Positive
 from spl.pretrain.config import PretrainRecipe
 from spl.pretrain.objective import ObjectiveConfig
 
@@ -18,7 +19,7 @@ class PretrainedConfig:
     learning_rate: Positive | None = None  # learning rate of the encoder; null: the agent's
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.mode == "frozen" and self.learning_rate is not None:
             raise ValueError(f"mode=frozen learns nothing: leave learning_rate {self.learning_rate} out")
 

@@ -20,8 +20,9 @@ from spl.agents.loop import Collector
 from spl.agents.q_network.decoupled import Sizes
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import RunError, UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Seed, Share, check_ranges
+from spl.config.ranges import Count, Seed, Share
 from spl.data.exchange.formats import FormatName, recorded_as
 from spl.data.recording_files import check_vacant, trim
 from spl.envs.actions import as_action
@@ -53,7 +54,7 @@ class RecordConfig:
     format: FormatName = "spl"  # our own arrays, or a dataset that others read
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.agent is not None and self.env != EnvConfig():
             raise ValueError(f"agent {self.agent} brings its own environment: leave the env options out")
         if self.agent is None and self.epsilon != RecordConfig.epsilon:

@@ -25,7 +25,7 @@ from spl.agents.pretraining import open_run, pretrain
 from spl.agents.training import Hooks, Training
 from spl.config.errors import RunError, UsageError
 from spl.pretrain.config import RESTARTS
-from spl.processes.threads import Threads
+from spl.processes.threads import Threads, torch_as_before
 from spl.runs.directory import RunContext, describe_run, held_run
 from spl.runs.files import hold, read_json, replace_text
 from spl.runs.logger import say
@@ -48,7 +48,7 @@ class Result(NamedTuple):
 def train_agent(
     config: TrainAgentConfig,
     *,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
     command: list[str] | None = None,
     console: Console | None = None,
     go_on_with: str | None = None,
@@ -75,16 +75,18 @@ def train_agent(
         RunError: if the environments fail too often, or a loss is not finite.
     """
     check_tracker(config.track)
+    resume = None if resume is None else Path(resume)
     config = adopt_encoder(config) if resume is None else config
     if config.restarts > 1:
         name = f"{config.env.id.split('/')[-1]}-s{config.seed}"
         with held_run(resume, Path(config.runs) / "agent", name, command, console) as context:
             context = context._replace(resume_with=go_on_with)
             return train_restarts(context, config, on_row=on_row, on_episode=on_episode)
-    threads = Threads(config.num_threads)
-    torch.set_flush_denormal(True)
     command = sys.argv if command is None else command
     with contextlib.ExitStack() as held:
+        held.enter_context(torch_as_before())
+        threads = Threads(config.num_threads)
+        torch.set_flush_denormal(True)
         if resume is not None:
             held.enter_context(hold(resume))
         shown = Console(stderr=True) if console is None else console

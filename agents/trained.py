@@ -13,7 +13,7 @@ from spl.agents.bundle import is_bundle, read_bundle
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.history import History, Stack
 from spl.agents.hub import local_folder
-from spl.agents.load import Which, load_agent
+from spl.agents.load import Which, check_which, load_agent
 from spl.agents.monitor.fitted import load_usual
 from spl.agents.monitor.monitor import ModalityMonitor
 from spl.data.audiovisual import NAMES
@@ -69,7 +69,8 @@ class TrainedAgent:
 
         Raises:
             ValueError: if a stream is of another shape or type than in training, not finite, or all are
-                missing; ``epsilon`` is not in 0..1.
+                missing, or one is while there is a key that the environment has not; or if ``epsilon`` is
+                not in 0..1.
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon must be in 0..1, got {epsilon}")
@@ -144,6 +145,7 @@ def load(
         UsageError: if it is not an agent's run, has no such checkpoint that can be read, or no monitor.
     """
     run = local_folder(run)
+    check_which(run, checkpoint)
     if is_bundle(run):
         bundle = read_bundle(run, pick_device(device))
         dqn, env, history, step = bundle.agent, bundle.adapter, bundle.config.memory.history, bundle.step

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from spl.config.fields import check_fields
 from spl.config.named_class import Named, parts_of_named
-from spl.config.ranges import Finite, Range, SampleRate, Side, check_ranges
+from spl.config.ranges import Finite, Range, SampleRate, Side
 
 Mels = Annotated[int, Range(1, 1_024)]
 Frames = Annotated[int, Range(1, 4_096)]
@@ -41,7 +42,7 @@ class EnvConfig:
     max_pool: bool | None = None  # maximum of the last two frames; null: true for ALE, else false
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         for entry in self.wrappers:
             parts_of_named(entry, "each of wrappers")
         if isinstance(self.state_keys, tuple) and not 0 < len(self.state_keys) == len({*self.state_keys}):

@@ -87,13 +87,21 @@ class Cutter:
         """Return ``raw`` with darkness and silence in place of what is missing, and which streams those are.
 
         Raises:
-            ValueError: if nothing is there.
+            ValueError: if nothing is there, or a key is likely to be a slip.
         """
         found = [(place, one) for place, one in enumerate(self.adapter.streams[:2]) if one is not None]
         absent = [place for place, stream in found if _is_missing(raw, stream.leaf.path)]
         if len(absent) == len(found) and not self.adapter.streams.state:
             wanted = " or ".join(repr(stream.key) if stream.key else stream.modality for _, stream in found)
             raise ValueError(f"the observation must hold {wanted}, got {_told(raw)}")
+        known = getattr(self._env.observation_space, "spaces", raw)
+        strange = [key for key in raw if key not in known] if absent and isinstance(raw, Mapping) else []
+        if strange:
+            lacking = " and ".join(repr(stream.key) for place, stream in found if place in absent)
+            raise ValueError(
+                f"the observation lacks {lacking} and has {strange[0]!r}, which the environment has not: "
+                "name it as the environment does, or leave it out"
+            )
         for place, stream in found:
             if place in absent:
                 raw = _filled(raw, stream.leaf.path, self._nothing(stream))

@@ -1,5 +1,6 @@
 """A plain Gymnasium environment of what the adapter sees, hears and reads, for agents of other libraries."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,9 @@ from gymnasium import spaces
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.api_checks import AnswerError
+from spl.envs.chosen_streams import doubts_of
 from spl.envs.config import EnvConfig
+from spl.envs.range_probe import measured
 from spl.envs.registry import make_raw, settle
 from spl.envs.wrapping import wrap
 from spl.records import Observation
@@ -101,24 +104,41 @@ def make_env(env: "str | gymnasium.Env[Any, Any] | EnvConfig", **options: Any) -
 
     Args:
         env: an id (a Gymnasium id, ``module:Id`` or ``module:Class``), an environment, or an `EnvConfig`.
+            What the spaces of an environment that is made here leave open is measured, as training does.
         options: fields of `EnvConfig`, such as ``video_size=(64, 64)``.
 
     Raises:
-        UsageError: if it is unknown, cannot be made, or has nothing that serves.
+        UsageError: if it is unknown, cannot be made, has nothing that serves, or is an environment whose
+            spaces do not tell the range of a stream.
         TypeError: if there is no such option.
         ValueError: if an option is out of its range.
     """
-    if isinstance(env, EnvConfig):
-        config = replace(env, **options)
-    elif isinstance(env, str):
-        config = EnvConfig(id=env, **options)
+    raw: gymnasium.Env[Any, Any] | None = None
+    if isinstance(env, gymnasium.Env):
+        config = EnvConfig(id=type(env.unwrapped).__name__ if env.spec is None else env.spec.id, **options)
+        _check_given(options)
+    elif isinstance(env, EnvConfig | str):
+        config = replace(env, **options) if isinstance(env, EnvConfig) else EnvConfig(id=env, **options)
+        config = settle(measured(config, is_apart=False)[0])
     else:
-        name = type(env.unwrapped).__name__ if env.spec is None else env.spec.id
-        config = EnvConfig(id=name, **options)
-    if not isinstance(env, gymnasium.Env):
-        config = settle(config)
+        raise UsageError(f"make_env wants an id, an EnvConfig or a gymnasium.Env, got {env!r}")
     try:
         raw = wrap(env, config) if isinstance(env, gymnasium.Env) else make_raw(config)
+        _check_ranges(raw, config)
         return PlainEnv(raw, config)
     except (AnswerError, ValueError) as error:
+        if raw is not None and not isinstance(env, gymnasium.Env):
+            raw.close()
         raise UsageError(f"{config.id}: {error}") from error
+
+
+def _check_given(options: Mapping[str, Any]) -> None:
+    """Refuse what decides how an environment is made, of one that is made already."""
+    if of_making := sorted({"id", "kwargs"} & options.keys()):
+        raise UsageError(f"{of_making[0]} is of an environment that is yet to be made, got one that is")
+
+
+def _check_ranges(raw: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+    """Refuse an environment of which nobody told the range of a stream, and which is not stepped to see."""
+    if unknown := [doubt for doubt in doubts_of(raw, config) if doubt.endswith("_range")]:
+        raise ValueError(f"its space has no bounds: give {unknown[0]}=(lowest, highest)")

@@ -60,7 +60,7 @@ def measured(config: EnvConfig, *, is_apart: bool) -> Measured:
             found, told = measure(env, options)
             return replace(config, **found), told
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{config.id}: {error}") from error
     finally:
         env.close()
     return _measured_apart(config)

@@ -3,6 +3,7 @@
 The conditions are in :mod:`spl.agents.conditions`, the figures in :mod:`spl.agents.evaluation.returns`.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -26,11 +27,13 @@ from spl.agents.evaluation.robustness import draw_robustness
 from spl.agents.evaluation.sureness import played_sureness
 from spl.agents.hub import local_folder
 from spl.agents.load import Which, load_agent
-from spl.config.ranges import Count, Seed, Share, check_ranges
+from spl.config.fields import check_fields
+from spl.config.ranges import Count, Seed, Share
 from spl.config.ranges import Threads as NumThreads
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
-from spl.processes.threads import Threads
+from spl.envs.resumable import reset_seed
+from spl.processes.threads import Threads, torch_as_before
 from spl.runs.directory import generator_of
 from spl.runs.files import OWN, replace_text, writable
 from spl.runs.logger import print_table, say
@@ -52,7 +55,7 @@ class EvaluateAgentConfig:
     trust: bool = False  # import the classes that a bundle names
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
     @property
     def suffix(self) -> str:
@@ -68,11 +71,11 @@ def evaluate(run: str | Path, *, console: Console | None = None, **options: Any)
         console: where to tell how far it is; standard error by default.
         options: fields of `EvaluateAgentConfig`, such as ``num_episodes=10``.
     """
-    return evaluate_agent(local_folder(run), EvaluateAgentConfig(**options), console=console)
+    return evaluate_agent(run, EvaluateAgentConfig(**options), console=console)
 
 
 def evaluate_agent(
-    run: Path, config: EvaluateAgentConfig, *, console: Console | None = None
+    run: str | Path, config: EvaluateAgentConfig, *, console: Console | None = None
 ) -> dict[str, Any]:
     """Play the run's agent under every condition; write ``evaluation.json`` into the run's folder.
 
@@ -84,24 +87,24 @@ def evaluate_agent(
         (:func:`spl.agents.evaluation.returns.retained`), and how they were made. The figure of the shares is
         written beside it.
     """
-    Threads(config.num_threads)
-    agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
-    writable(run, OWN)
-    check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
-    envs = [make() for _ in range(config.num_episodes)]
-    console = Console(stderr=True) if console is None else console
-    for sentence in describe_left_out(envs[0].describe()):
-        say(console, f"left out   {sentence}")
+    run, console = local_folder(run), Console(stderr=True) if console is None else console
     columns = TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with torch.inference_mode(), Progress(*columns, console=console, transient=True) as bar:
-        rounds = Rounds(agent, envs, history, config, bar)
-        rounds.play_all(run, step)
-    for sentence in dict.fromkeys(sentence.partition("; ")[0] for env in envs for sentence in env.news()):
-        say(console, f"range      {sentence}")
-    num_judged = config.num_episodes * config.num_seeds
-    sure = played_sureness(agent, envs[0], history=history, seed=config.seed, num_episodes=num_judged)
-    for env in envs:
-        env.close()
+    with contextlib.ExitStack() as held:
+        held.enter_context(torch_as_before())
+        Threads(config.num_threads)
+        agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
+        writable(run, OWN)
+        check_envs(config.num_episodes, is_apart=False, option="--num_episodes")
+        envs = [held.enter_context(contextlib.closing(make())) for _ in range(config.num_episodes)]
+        for sentence in describe_left_out(envs[0].describe()):
+            say(console, f"left out   {sentence}")
+        with torch.inference_mode(), Progress(*columns, console=console, transient=True) as bar:
+            rounds = Rounds(agent, envs, history, config, bar)
+            rounds.play_all(run, step)
+        for sentence in dict.fromkeys(sentence.partition("; ")[0] for env in envs for sentence in env.news()):
+            say(console, f"range      {sentence}")
+        num_judged = config.num_episodes * config.num_seeds
+        sure = played_sureness(agent, envs[0], history=history, seed=config.seed, num_episodes=num_judged)
     made = {"run": str(run), "checkpoint": config.checkpoint, "step": step}
     result = made | how_made(config) | rounds.as_json() | {"sureness": sure}
     replace_text(file_of(run, config), json.dumps(result, indent=1) + "\n")
@@ -178,9 +181,11 @@ def file_of(run: Path, config: EvaluateAgentConfig) -> Path:
 
 def how_made(config: EvaluateAgentConfig) -> dict[str, Any]:
     """Return how an evaluation was made, as JSON holds it."""
+    seeds, episodes = range(config.seed, config.seed + config.num_seeds), range(config.num_episodes)
     return {
         "episodes": config.num_episodes,
-        "seeds": list(range(config.seed, config.seed + config.num_seeds)),
+        "seeds": list(seeds),
+        "reset_seeds": [[reset_seed(seed, episode) for episode in episodes] for seed in seeds],
         "epsilon": config.epsilon,
         "spl": spl.__version__,
         "torch": str(torch.__version__),

@@ -15,12 +15,14 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.evaluation.choice import Streams, evidence_for, spread, streams_of, together
 from spl.agents.evaluation.playing import play
 from spl.agents.history import History, Stack
+from spl.agents.hub import local_folder
 from spl.agents.load import Which, load_agent
 from spl.agents.names import ActionNames
 from spl.agents.q_network.decoupled import Sizes, advantage, best, probability, q_value
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Range, Seed, check_ranges
+from spl.config.ranges import Count, Range, Seed
 from spl.envs.actions import as_action
 from spl.envs.chosen_streams import describe_left_out
 from spl.eval_mode import borrowed, lent
@@ -56,7 +58,7 @@ class ExplainAgentConfig:
     out: PathName | None = None  # output folder; null: explanation/ in the run directory
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         check_method(self.method)
 
 
@@ -73,7 +75,9 @@ class Explained(NamedTuple):
     audio_maps: Tensor | None  # (D, M, T F) likewise
 
 
-def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | None = None) -> dict[str, Any]:
+def explain_agent(
+    run: str | Path, config: ExplainAgentConfig, *, console: Console | None = None
+) -> dict[str, Any]:
     """Play episodes of a run's newest agent, greedily, and write what it acted on.
 
     ``episode-N.png`` shows steps with their maps and each modality's shares, ``episode-N.txt`` has a sentence
@@ -88,6 +92,7 @@ def explain_agent(run: Path, config: ExplainAgentConfig, *, console: Console | N
         UsageError: if it is no agent's run, has no checkpoint, has no layer for the method, or the folder
             cannot be written.
     """
+    run = local_folder(run)
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")

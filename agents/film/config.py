@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from spl.agents.load import Which
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Count0, NotNegative, Positive, Scale, Seed, check_ranges
+from spl.config.ranges import Count, Count0, NotNegative, Positive, Scale, Seed
 from spl.media.video_writer import CODECS
 
 
@@ -30,7 +31,7 @@ class FilmConfig:
     trust: bool = False  # import the classes that a bundle names
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.out is not None and Path(self.out).suffix.lower() not in CODECS:
             raise ValueError(f"out must end in one of {', '.join(CODECS)}, got {self.out}")
         if self.failure is None and self.fails_at_step != FilmConfig.fails_at_step:

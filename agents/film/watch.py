@@ -25,8 +25,9 @@ from spl.agents.load import Which, env_config_of, load_agent
 from spl.agents.names import ActionNames
 from spl.agents.record import HandRecording
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Positive, Scale, Seed, check_ranges
+from spl.config.ranges import Count, Positive, Scale, Seed
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.config import EnvConfig
@@ -60,7 +61,7 @@ class WatchConfig:
     num_steps: Count = 20_000  # of a human's recording, at most
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
 
 class Live(Reel):

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,11 @@ from spl.agents.bundle import is_bundle, read_bundle, write_bundle
 from spl.agents.config import TrainAgentConfig, kept_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.hub import local_folder
-from spl.agents.load import Which, load_agent
+from spl.agents.load import Which, check_which, load_agent
 from spl.agents.names import ActionNames
 from spl.agents.sharing.portable import Portable
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
 from spl.envs.adapter import AudioVisualEnv
 from spl.packages import require
@@ -34,14 +35,17 @@ class ExportConfig:
     out: PathName | None = None  # file or folder; null: agent.onnx, agent.pt2 or bundle in the run directory
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 def export_agent(run: str | Path, config: ExportConfig | None = None, **options: Any) -> Path:
     """Write a run's agent as a graph from raw frames and samples to action and Q-values, or as a bundle.
 
     Args:
         run: run directory of ``spl train agent``, or a bundle.
-        config: how; None: as ``options`` say.
-        options: fields of `ExportConfig`, such as ``to="pt2"``.
+        config: how; None: as it is by default.
+        options: fields of `ExportConfig` that are to be others, such as ``to="pt2"``.
 
     Returns:
         What was written. A graph's inputs and outputs are those of `Portable`; its metadata is what
@@ -52,10 +56,11 @@ def export_agent(run: str | Path, config: ExportConfig | None = None, **options:
             is none for a graph, or the file cannot be written.
     """
     run = local_folder(run)
-    config = ExportConfig(**options) if config is None else config
+    config = replace(config or ExportConfig(), **options)
     if config.to == "onnx":
         for package in NEEDED:
             require(package, f"--to onnx needs {package}")
+    check_which(run, config.checkpoint)
     agent, env, chosen, step = _opened(run, config.checkpoint)
     name = "bundle" if config.to == "bundle" else f"agent.{config.to}"
     path = run / name if config.out is None else Path(config.out)

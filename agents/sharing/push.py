@@ -1,7 +1,7 @@
 """``spl push``: an agent's bundle, on the Hugging Face Hub."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from spl.agents.bundle import FILES, bundled_config, is_bundle
 from spl.agents.hub import LOG_IN, endpoint, local_folder, parts_of, telling
 from spl.agents.load import Which
 from spl.agents.sharing.export import export_agent
+from spl.config.fields import check_fields
 from spl.packages import require
 
 
@@ -20,6 +21,9 @@ class PushConfig:
     private: bool = False  # of a repository that is made
     checkpoint: Which = "last"  # or the best of the evaluations while it was trained
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 def push(run: str | Path, config: PushConfig | None = None, **options: Any) -> str:
     """Push a run's agent to the Hub, as the bundle that ``spl export agent RUN --to bundle`` writes.
@@ -27,7 +31,7 @@ def push(run: str | Path, config: PushConfig | None = None, **options: Any) -> s
     Args:
         run: run directory of ``spl train agent``, or a bundle.
         config: where; None: as ``options`` say.
-        options: fields of `PushConfig`, such as ``to="hub:user/name"``.
+        options: fields of `PushConfig` that are to be others, such as ``to="hub:user/name"``.
 
     Returns:
         The page's address.
@@ -36,7 +40,7 @@ def push(run: str | Path, config: PushConfig | None = None, **options: Any) -> s
         UsageError: if the address is none, it is no agent's run, huggingface_hub is missing, nobody is logged
             in, or the Hub refuses or cannot be reached.
     """
-    config = PushConfig(**options) if config is None else config
+    config = PushConfig(**options) if config is None else replace(config, **options)
     name, revision = parts_of(config.to)
     hub = require("huggingface_hub", f"{config.to} needs huggingface_hub")
     folder = local_folder(run)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from spl.config.ranges import Count, Seed, Timeout, check_ranges
+from spl.config.fields import check_fields
+from spl.config.ranges import Count, Seed, Timeout
 from spl.envs.config import EnvConfig
 from spl.envs.registry import settle
 
@@ -17,7 +18,7 @@ class MemorySize:
     capacity: Count = 50_000  # observations to keep
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class CheckEnvConfig:
     memory: MemorySize = field(default_factory=MemorySize)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
     @property
     def options(self) -> EnvConfig:

@@ -97,7 +97,11 @@ def placed(
     looked = places_of(one, rows / columns)
     if looked is None:
         return None
-    module = {name.removeprefix("_orig_mod."): module for name, module in model.named_modules()}[owner]
+    modules = {name.removeprefix("_orig_mod."): module for name, module in model.named_modules()}
+    if (module := modules.get(owner)) is None:
+        raise ValueError(
+            f"model has no module {owner!r}, which made a map: pass the model that the maps are of"
+        )
     placement = placement_of(model, module, inputs, place, owner, is_before=True)
     h, w = placement.size
     told = places_of(one, h / w)

@@ -77,7 +77,12 @@ def draw_attention(
         raise ValueError(f"images must have shape (B, 1 or 3, H, W), got {tuple(images.shape)}")
     if model is not None and images is None:
         raise ValueError("model serves to lay maps over images, got none: pass images, too")
+    if num_images < 1:
+        raise ValueError(f"num_images must be at least 1, got {num_images}")
+    if images is not None and not images.isfinite().all():
+        raise ValueError("images has values that are NaN or infinite")
     columns = _columns(_last_of_each_stage(maps), images, model)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     _figure(columns, images, min(num_images, *batch)).savefig(path, dpi=160, facecolor="white")
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
 from spl.config.ranges import (
     MOST,
@@ -20,7 +21,6 @@ from spl.config.ranges import (
     Seed,
     ShareBelow1,
     Threads,
-    check_ranges,
 )
 from spl.curriculum import CurriculumConfig
 from spl.data.images.datasets import DataConfig
@@ -82,7 +82,7 @@ class TransferConfig:
     is_joint: bool = False  # let the gradient of each one's term reach the other too
 
     def __post_init__(self) -> None:
-        check_ranges(self)  # with a power below 1 the gradient of a feature that is 0 has no end
+        check_fields(self)  # with a power below 1 the gradient of a feature that is 0 has no end
         chosen = {one.name for one in fields(self) if getattr(self, one.name) not in (one.default, {})}
         if self.peer is None and chosen:
             verb = "needs" if len(chosen) == 1 else "need"
@@ -119,7 +119,7 @@ class RecipeConfig:
     freeze: bool = False  # train the last layer and attention alone; with model.weights
 
     def __post_init__(self) -> None:
-        check_ranges(self)  # a batch norm needs two images
+        check_fields(self)  # a batch norm needs two images
         if self.warmup_epochs > self.epochs:
             raise ValueError(
                 f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
@@ -140,7 +140,7 @@ class ModelConfig:
     attention_stages: tuple[Count, ...] = ()  # stages that have attention, from 1; empty: all
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
     @property
     def placed_attention(self) -> str:
@@ -174,7 +174,7 @@ class TrainClassifierConfig:
     checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.recipe.freeze and self.model.weights is None:
             raise ValueError(
                 "recipe.freeze keeps the weights that model.weights names: name them, or leave it out"

@@ -7,6 +7,7 @@ from typing import Literal
 from spl.classify.config import RUNS, TrainClassifierConfig
 from spl.classify.model import Classifier, build_classifier
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
 from spl.data.images.datasets import ImageSets, load_images
 from spl.runs import checkpoint
@@ -18,6 +19,9 @@ class MovedConfig:
     """Where the images of a run are now."""
 
     root: PathName | None = None  # folder of the dataset; null: as in training
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def read_classifier(

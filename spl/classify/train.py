@@ -28,7 +28,7 @@ class Result(NamedTuple):
 def train_classifier(
     config: TrainClassifierConfig,
     *,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
     command: list[str] | None = None,
     console: Console | None = None,
 ) -> Result:
@@ -39,6 +39,7 @@ def train_classifier(
         RunError: if a loss is not finite; the run is saved.
     """
     check_tracker(config.track)
+    resume = None if resume is None else Path(resume)
     seed = config.seed if resume is None else seed_of_data(config, resume)
     sets = flip_labels(load_images(config.data, run=resume), config.data.label_noise, seed)
     name = f"{config.data.name}-{config.model.name}-{config.model.attention}-s{config.seed}"

@@ -27,7 +27,7 @@ def ablate_curriculum(argv: list[str]) -> int:
     from spl.ablation.grid import RUNS, ablate
     from spl.agents.studies import curriculum_ablation as agent
     from spl.classify import curriculum_ablation as classifier
-    from spl.pretrain import curriculum_ablation as autoencoder
+    from spl.pretrain.studies import curriculum_ablation as autoencoder
 
     of, rest = subject_of(argv)
     subjects: Any = {"classifier": classifier, "autoencoder": autoencoder, "agent": agent}[of]

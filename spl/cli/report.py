@@ -88,7 +88,7 @@ def run_kinds() -> "list[Kind]":
     from spl.classify import curriculum_ablation as classifiers
     from spl.classify.ablation import grid
     from spl.pretrain import config as autoencoder
-    from spl.pretrain import curriculum_ablation as autoencoders
+    from spl.pretrain.studies import curriculum_ablation as autoencoders
     from spl.report.read_run import Kind
 
     curricula = (agents, classifiers, autoencoders)

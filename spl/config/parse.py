@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast, get_origin, get_type_hints
 import yaml
 
 from spl.config.errors import UsageError
+from spl.config.fields import clipped
 from spl.config.options import PATH, Option, options_of, screen_of
 from spl.config.presets import find_preset, nearest_presets, presets_of
 from spl.config.synonyms import JOINED, RENAMED, either, nearest_options
@@ -268,10 +269,5 @@ class _Reading:
         except (ValueError, OverflowError):
             is_empty = PATH in noun and not str(value).strip("[]'\", \t")
             here = "; write . for the current folder" if is_empty else ""
-            self.problems.append(f"{label} must be {noun}, got {_clipped(repr(value))}{here}")
+            self.problems.append(f"{label} must be {noun}, got {clipped(repr(value))}{here}")
             return MISSING
-
-
-def _clipped(text: str) -> str:
-    """Return a text of at most 200 letters, its middle left out."""
-    return text if len(text) <= 200 else f"{text[:100]} ... {text[-60:]}"

@@ -1,7 +1,6 @@
 """The range of a number, stated with its type where it is declared: ``num_steps: Count = 8_000``.
 
-A dataclass checks its own with `check_ranges`; ``--help`` shows them. What two numbers allow each other is
-checked where they are declared.
+A dataclass checks its own with `spl.config.fields.check_fields`; ``--help`` shows them.
 """
 
 import functools

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
+from spl.config.fields import check_fields
 from spl.config.options import PathName
 from spl.config.ranges import (
     LARGEST,
@@ -12,7 +13,6 @@ from spl.config.ranges import (
     ShareAbove0,
     ShareBelow1,
     ShareInside,
-    check_ranges,
 )
 from spl.curriculum.pace import Schedule
 from spl.curriculum.weights import SCHEMES, SchemeName
@@ -47,7 +47,7 @@ class CurriculumConfig:
     difficulty: PathName | None = None  # for predefined: .npy or .csv, a number per sample, low is easy
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.start > self.end:
             raise ValueError(f"end must be between start ({self.start}) and 1, got {self.end}")
         if self.warmup >= self.over:

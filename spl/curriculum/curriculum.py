@@ -61,6 +61,10 @@ class Curriculum:
                 raise ValueError(
                     f"{name} must have a number for each of the {num_samples:,} samples, got {values.shape}"
                 )
+        if difficulty is not None and config.name != "predefined":
+            raise ValueError(
+                f"difficulty is of the predefined curriculum, got one for {config.name}: leave it out"
+            )
         is_grouped = config.groups and groups is not None and not self.is_uniform
         self.groups = np.zeros(num_samples, np.int64)
         if is_grouped:
@@ -108,7 +112,19 @@ class Curriculum:
         )
 
     def see(self, indices: NDArray[np.int64], losses: NDArray[np.float32]) -> None:
-        """Take the losses ``(B,)`` of samples ``(B,)``; of a sample given twice the last counts."""
+        """Take the losses ``(B,)`` of samples ``(B,)``; of a sample given twice the last counts.
+
+        Raises:
+            ValueError: if there is not a loss for each, or one is of no sample.
+        """
+        if np.shape(losses) != np.shape(indices) or np.ndim(indices) != 1:
+            raise ValueError(
+                f"losses and indices must be (B,) both, got {np.shape(losses)} and {np.shape(indices)}"
+            )
+        if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < self.num_samples:
+            raise ValueError(
+                f"indices must be in 0..{self.num_samples - 1}, got {np.min(indices)} to {np.max(indices)}"
+            )
         if not self.is_uniform:
             self._losses[indices] = losses
             self._is_seen[indices] = True

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Range, SampleRate, Side, Workers, check_ranges
+from spl.config.ranges import Count, Range, SampleRate, Side, Workers
 from spl.data.audiovisual import Pairs, describe_samples, signature_of
 from spl.folder_files import NUM_NAMED, LeftOut, as_json, named, told
 from spl.media.video_cache import Cut, Decoded, Job
@@ -40,7 +41,7 @@ class ClipConfig:
     num_workers: Workers = 2  # decoding processes; 0 decodes in the main process
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         self.cut.log_mel()  # audio_frames must fit into a step
 
     @property

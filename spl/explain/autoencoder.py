@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, check_ranges
+from spl.config.ranges import Count
 from spl.data.audiovisual import NAMES
 from spl.eval_mode import borrowed
 from spl.explain.figures import MOST_PIXELS
@@ -48,7 +49,7 @@ class ExplainAutoencoderConfig:
     out: PathName | None = None  # output folder; null: explanation/ in the run directory
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         check_method(self.method)
 
 

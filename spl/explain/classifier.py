@@ -11,8 +11,9 @@ from torch import Tensor
 
 from spl.classify.load import MovedConfig
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Count0, check_ranges
+from spl.config.ranges import Count, Count0
 from spl.explain.figures import Drawn, draw_measures, draw_overlays
 from spl.explain.gates import Gates, draw_gates, gates_of
 from spl.explain.subjects import (
@@ -49,7 +50,7 @@ class ExplainClassifierConfig:
     out: PathName | None = None  # output folder; null: explanation/ in the first run directory
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         unknown = [method for method in self.method if method not in METHODS]
         if unknown or not self.method or len(set(self.method)) < len(self.method):
             raise ValueError(f"method must be some of {', '.join(METHODS)}, each once, got {self.method}")

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, check_ranges
+from spl.config.ranges import Count
 from spl.data.audiovisual import PairSource
 from spl.data.images.datasets import DataConfig, load_images
 from spl.data.labels import given_labels
@@ -42,7 +43,7 @@ class ShowDataConfig:
     pairs: PairsConfig = field(default_factory=PairsConfig)  # how recordings and videos are read
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if Path(self.out).suffix not in (".png", ".pdf"):
             raise ValueError(f"out must end in .png or .pdf, got {self.out}")
 

@@ -59,7 +59,7 @@ class CustomEncoder(TwoStreamEncoder):
     attribute ``features``, the width ``D`` of its code; and is called as ``module(video, audio, present)``:
 
     - ``video``: ``(B, T, C, H, W)`` uint8.
-    - ``audio``: ``(B, T, C, M, F)`` float16 log-mel levels in 0..1, or int8 samples.
+    - ``audio``: ``(B, T, C, M, F)`` float16 log-mel levels from 0 to about 1, or int8 samples.
     - ``present``: ``(B, 2)`` bool, whether video and audio are there. What is flagged absent must not matter.
     - returns ``(B, D)`` floats. An environment's state vector (``spec.state`` numbers) does not come here:
       what our own layers make of it is added to them, and the sum rectified.

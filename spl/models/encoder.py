@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention.stream import Start, StreamAttention, check_stream_options
+from spl.config.fields import check_fields
 from spl.config.named_class import Named, parts_of_named
-from spl.config.ranges import Count, check_ranges
+from spl.config.ranges import Count
 from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
 from spl.records import StreamSpec
 
@@ -41,7 +42,7 @@ class EncoderConfig:
     custom: Named | None = None  # module:Class of your own in place of both streams; in YAML with arguments
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.custom is not None:
             parts_of_named(self.custom, "custom")
             kept = {"custom": self.custom, "attention_start": self.attention_start}  # of a run made before
@@ -126,6 +127,8 @@ class TwoStreamEncoder(nn.Module):
             video_features if spec.has_video else 0,
             audio_features if spec.has_audio else 0,
         )
+        if absent not in ("gate", "zeros"):
+            raise ValueError(f"absent must be 'gate' or 'zeros', got {absent!r}")
         if absent == "zeros" and not any(self.stream_features):
             raise ValueError("absent=zeros needs a picture or a sound, and there is neither: leave it out")
         self.features = features

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import MOST, Count, Count0, Positive, Range, Seed, ShareBelow1, Threads, check_ranges
+from spl.config.ranges import MOST, Count, Count0, Positive, Range, Seed, ShareBelow1, Threads
 from spl.curriculum import CurriculumConfig
 from spl.data.audiovisual import PairSource
 from spl.data.statistics import Moments
@@ -52,7 +53,7 @@ class PretrainRecipe:
     layer_drop: ShareBelow1 = 0.3  # share of the input dropped while a layer is trained alone
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.warmup_epochs > self.epochs:
             raise ValueError(
                 f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}"
@@ -81,7 +82,7 @@ class PretrainConfig:
     num_drawn: Count0 = 4  # samples to draw after each epoch, with 3 s of audio; 0: none
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.encoder.custom is not None:
             raise ValueError(
                 f"encoder.custom={self.encoder.custom} is for agents: an autoencoder has the two streams"

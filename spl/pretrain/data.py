@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Count, Share, check_ranges
+from spl.config.ranges import Count, Share
 from spl.curriculum import Curriculum
 from spl.data.audiovisual import PairSource
 from spl.data.exchange.formats import opened
@@ -39,7 +40,7 @@ class PairsConfig:
     mismatch: Share = 0.0  # share of samples that get the audio of another class, on purpose
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
 
 def load_pairs(config: PairsConfig, seed: int = 0, *, run: Path | None = None) -> PairSource:

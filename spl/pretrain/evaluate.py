@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from spl.ablation.statistics import interval
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import MOST, Count, Range, Seed, check_ranges
+from spl.config.ranges import MOST, Count, Range, Seed
 from spl.data.audiovisual import NAMES, PairSource
 from spl.data.videos import ClipConfig
 from spl.folder_files import FolderFiles
@@ -44,6 +45,9 @@ class HeldOutConfig:
     paths: tuple[PathName, ...] = ()  # folders or files, of recordings or of videos
     skip_broken: bool = False  # leave out unreadable files, instead of refusing the data
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateAutoencoderConfig:
@@ -58,10 +62,10 @@ class EvaluateAutoencoderConfig:
     device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
 
-def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dict[str, Any]:
+def evaluate_autoencoder(folder: str | Path, config: EvaluateAutoencoderConfig) -> dict[str, Any]:
     """Return what the autoencoder of the run in ``folder`` is worth; write it there as JSON and Markdown.
 
     Reconstruction errors are shares of what predicting the training data's mean costs on the same samples.
@@ -70,6 +74,7 @@ def evaluate_autoencoder(folder: Path, config: EvaluateAutoencoderConfig) -> dic
     Raises:
         UsageError: if the run, or the one it is compared with, is not an autoencoder's, or data do not fit.
     """
+    folder = Path(folder)
     trained = read_autoencoder(folder, config.device)
     writable(folder, OWN)
     other = None if config.against is None else read_autoencoder(Path(config.against), config.device)

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from spl.config.ranges import Count0, NotNegative, Positive, Share, check_ranges
+from spl.config.fields import check_fields
+from spl.config.ranges import Count0, NotNegative, Positive, Share
 from spl.data.audiovisual import Pairs
 from spl.data.corruptions import gaussian_noise, mask_blocks, shift_in_time
 from spl.models.autoencoder import Modalities, Reconstruction, TwoStreamAutoencoder, mask
@@ -45,7 +46,7 @@ class ObjectiveConfig:
     shift: Count0 = 0  # shift video and audio in time, each by at most so many steps
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.video_weight == self.audio_weight == 0:
             raise ValueError("video_weight and audio_weight must not both be 0: nothing would be learned")
         if self.sparsity == "none" and (self.sparsity_of, self.sparsity_per_layer) != ("code", ()):

@@ -29,7 +29,7 @@ class Result(NamedTuple):
 def pretrain_autoencoder(
     config: PretrainConfig,
     *,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
     command: list[str] | None = None,
     console: Console | None = None,
 ) -> Result:
@@ -40,6 +40,7 @@ def pretrain_autoencoder(
         RunError: if a loss is not finite; the run is saved.
     """
     check_tracker(config.track)
+    resume = None if resume is None else Path(resume)
     seed = config.seed if resume is None else seed_of_data(config, resume)
     source = load_pairs(config.data, seed, run=resume)
     train = train_once if config.restarts == 1 else train_restarts

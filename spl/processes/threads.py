@@ -73,6 +73,18 @@ class Threads:
 
 
 @contextlib.contextmanager
+def torch_as_before() -> Iterator[None]:
+    """Give torch its number of threads back at the end, and numbers too small to be normal."""
+    before, smallest = torch.get_num_threads(), torch.tensor(1e-40)
+    keeps_denormals = bool(smallest * 1 != 0)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(not keeps_denormals)
+
+
+@contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch's operations run on one thread meanwhile: those of a single sample are too small to share.
 

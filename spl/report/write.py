@@ -12,8 +12,9 @@ from markupsafe import Markup, escape
 
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName, dotted
-from spl.config.ranges import NotNegative, check_ranges
+from spl.config.ranges import NotNegative
 from spl.config.words import check_once
 from spl.report.blocks import Block, Chapter, Code, Facts, Page, Section, Table, Words
 from spl.report.comparison import comparison, measures, told
@@ -40,7 +41,7 @@ class ReportConfig:
     max_mib: NotNegative = 64.0  # limit for embedded images, audio and films together; the rest is only named
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
 
 class Written(NamedTuple):

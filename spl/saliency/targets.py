@@ -1,5 +1,6 @@
 """The scores that are explained: one number per sample of a model's output."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,22 +11,22 @@ from spl.models.autoencoder import Reconstruction
 from spl.saliency.layers import Inputs, Score, several
 
 
-def chosen(index: Tensor | int) -> Score:
+def chosen(index: Tensor | Sequence[int] | int) -> Score:
     """Return the score that picks one output of each sample: a class's logit, an action's Q-value.
 
     Args:
-        index: ``(B,)`` int64, or one for all samples.
+        index: ``(B,)`` whole numbers, or one for all samples.
     """
     return lambda outputs: _picked(outputs, index)
 
 
-def advantage(action: Tensor | int) -> Score:
+def advantage(action: Tensor | Sequence[int] | int) -> Score:
     """Return the score ``A(s, a) = Q(s, a) - mean_a' Q(s, a')``, for outputs ``(B, A)``.
 
     Of a dueling network it is exactly its centred advantage: the value is the mean over the actions.
 
     Args:
-        action: ``(B,)`` int64, or one for all samples.
+        action: ``(B,)`` whole numbers, or one for all samples.
     """
     return lambda outputs: _picked(outputs, action) - outputs.mean(dim=1)
 
@@ -52,13 +53,20 @@ def predicted(model: nn.Module, inputs: Inputs) -> Tensor:
         return outputs.argmax(dim=1)
 
 
-def _picked(outputs: Tensor, index: Tensor | int) -> Tensor:
+def _picked(outputs: Tensor, index: Tensor | Sequence[int] | int) -> Tensor:
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         gave = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
             f"the model must give (B, K) to choose one of K, got {gave}; pass a score of its own: "
             "a function from what it gives to (B,)"
         )
-    if isinstance(index, int):
-        return outputs[:, index]
-    return outputs.gather(1, index.to(outputs.device)[:, None])[:, 0]
+    places = torch.as_tensor(index, device=outputs.device)
+    places = places.expand(len(outputs)) if places.ndim == 0 else places
+    is_whole = not places.is_floating_point() and places.dtype != torch.bool
+    K = outputs.shape[1]
+    if not is_whole or places.shape != outputs.shape[:1] or not ((places >= -K) & (places < K)).all():
+        raise ValueError(
+            f"what is chosen must be whole numbers (B,) or one, below the model's {K} outputs, for a B of "
+            f"{len(outputs)}, got {index}"
+        )
+    return outputs.gather(1, (places.long() % K)[:, None])[:, 0]

@@ -19,9 +19,9 @@ from spl.cli import main as cli
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import parse
 from spl.curriculum import CurriculumConfig
-from spl.pretrain.curriculum_ablation import ALIASES as WORDS
-from spl.pretrain.curriculum_ablation import CurriculaConfig as OfAutoencoder
-from spl.pretrain.curriculum_ablation import Learner as Autoencoder
+from spl.pretrain.studies.curriculum_ablation import ALIASES as WORDS
+from spl.pretrain.studies.curriculum_ablation import CurriculaConfig as OfAutoencoder
+from spl.pretrain.studies.curriculum_ablation import Learner as Autoencoder
 from spl.runs.files import read_rows
 
 TINY = "--data folder --data.image_size 16 --data.test_share 0.25 --recipe.epochs 3 --recipe.batch_size 9"

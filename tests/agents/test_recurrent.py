@@ -453,7 +453,7 @@ def test_a_run_stopped_in_mid_episode_goes_on_to_the_bit(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"reconstruction": 1}, "reconstruction=1 does not fit: set --agent.reconstruction 0"),
+        ({"reconstruction": 1}, "reconstruction=1.0 does not fit: set --agent.reconstruction 0"),
         ({"fusion": "mdqn", "dueling": False}, "fusion=mdqn does not fit: set --agent.fusion joint"),
         ({"head": "implicit"}, "head=implicit does not fit: set --agent.head quantile"),
         ({"compile": True}, "compile=True does not fit: set --agent.compile false"),

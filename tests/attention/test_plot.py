@@ -121,3 +121,21 @@ def test_what_modules_make_can_be_drawn(name, tmp_path):
         net(images)
     draw_attention(maps, tmp_path / "maps.png", images=images)
     assert imread(tmp_path / "maps.png").shape[1] > 5 * picture.CELL_INCHES * 160
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_images": 0}, "num_images must be at least 1, got 0"),
+        ({"images": torch.full((1, 1, 8, 8), torch.nan)}, "images has values that are NaN or infinite"),
+        (
+            {"images": torch.zeros(1, 1, 8, 8), "model": torch.nn.Identity()},
+            "model has no module 'spatial', which made a map",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(options, sentence, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        draw_attention({"spatial": torch.rand(1, 1, 4, 4)}, tmp_path / "a.png", **options)
+    draw_attention({"spatial": torch.rand(1, 1, 4, 4)}, tmp_path / "new" / "a.png")
+    assert (tmp_path / "new" / "a.png").exists()

@@ -15,9 +15,10 @@ import torch
 
 import spl
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import options_of
 from spl.config.parse import from_dict, parse
-from spl.config.ranges import Count, Positive, Range, Seed, Share, check_ranges, range_in, ranges_of
+from spl.config.ranges import Count, Positive, Range, Seed, Share, range_in, ranges_of
 
 # Networks, and bases: no command has them alone
 NO_OPTIONS = {"ResNetSpec", "LightSpec", "GridOptions", "EpochOptions"}
@@ -128,7 +129,7 @@ class _Config:
     free: int = -5
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
@@ -244,7 +244,7 @@ def type_of(name: str) -> Any:
     from spl.agents.studies.search import SearchAgentConfig
     from spl.classify import curriculum_ablation as classifier
     from spl.classify.ablation.grid import AblateClassifierConfig
-    from spl.pretrain import curriculum_ablation as autoencoder
+    from spl.pretrain.studies import curriculum_ablation as autoencoder
 
     if name == "ablate classifier":
         return AblateClassifierConfig
@@ -253,3 +253,19 @@ def type_of(name: str) -> Any:
         return of_agents[name]
     of = name.rpartition(" ")[2]
     return {"agent": agent, "classifier": classifier, "autoencoder": autoencoder}[of].CurriculaConfig
+
+
+def test_every_option_is_checked_where_it_is_set_in_python_too(screens: dict[str, Any]) -> None:
+    classes = {option.owner for _, reading, _ in screens.values() for option in reading.options.values()}
+    assert len(classes) > 20
+    unchecked = []
+    for one in classes:
+        needed = {field.name: "x" for field in fields(one) if field.default is field.default_factory}
+        for field in fields(one):
+            try:
+                one(**{**needed, field.name: object()})
+                unchecked.append(f"{one.__name__}.{field.name}")
+            except Exception as error:
+                if not re.search(rf"\b{field.name} must be .*<object object", str(error)):
+                    unchecked.append(f"{one.__name__}.{field.name}: {error}")
+    assert not unchecked, "\n".join(unchecked)

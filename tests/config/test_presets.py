@@ -16,8 +16,8 @@ from spl.config import presets
 from spl.config.errors import UsageError
 from spl.config.parse import given_options, parse
 from spl.config.presets import find_preset, headline, presets_of
-from spl.pretrain import curriculum_ablation as autoencoder_curricula
 from spl.pretrain.config import PretrainConfig
+from spl.pretrain.studies import curriculum_ablation as autoencoder_curricula
 
 ROOT = Path(__file__).parents[2]
 BY_COMMAND = {

@@ -434,3 +434,26 @@ def test_an_array_of_another_kind_is_refused(tmp_path: Any):
     np.save(path, np.zeros((2, 2)))
     with pytest.raises(UsageError, match=r"one number for each of the 4 samples, got \(2, 2\)"):
         read_difficulty(path, 4)
+
+
+@pytest.mark.parametrize(
+    ("indices", "losses", "sentence"),
+    [
+        ([-1], [1.0], "indices must be in 0..23, got -1 to -1"),
+        ([3, 24], [1.0, 1.0], "indices must be in 0..23, got 3 to 24"),
+        ([0, 1], 3.0, r"losses and indices must be (B,) both, got () and (2,)"),
+        ([0, 1], [1.0], r"losses and indices must be (B,) both, got (1,) and (2,)"),
+    ],
+)
+def test_losses_of_no_sample_are_refused(indices: Any, losses: Any, sentence: str):
+    curriculum = made()
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        curriculum.see(np.array(indices), np.array(losses, np.float32))
+    assert np.isnan(curriculum.losses).all()
+
+
+def test_difficulties_that_nobody_asked_for_are_refused():
+    with pytest.raises(
+        ValueError, match="difficulty is of the predefined curriculum, got one for self-paced"
+    ):
+        made(scores=LOSSES)

@@ -63,3 +63,50 @@ def test_what_cannot_be_made_is_refused():
         spl.make_env("spl/Beacon-v0", vidoe_size=(8, 8))
     with pytest.raises(UsageError, match="FrozenLake-v1: no picture, sound or vector"):
         spl.make_env("FrozenLake-v1")
+
+
+class Unbounded(gymnasium.Env):
+    """A picture of 0 to 255 in a space without bounds."""
+
+    observation_space = spaces.Dict(img=spaces.Box(-np.inf, np.inf, (16, 16), np.float32))
+    action_space = spaces.Discrete(2)
+    closed = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"img": self.np_random.uniform(0, 255, (16, 16)).astype(np.float32)}, {}
+
+    def step(self, action):
+        return self.reset()[0], 0.0, False, False, {}
+
+    def close(self):
+        Unbounded.closed += 1
+
+
+def test_a_range_that_nobody_tells_is_measured_or_asked_for():
+    measured = spl.make_env(f"{__name__}:Unbounded", video_size=(16, 16))
+    assert len(np.unique(measured.reset(seed=0)[0]["image"])) > 100, "and not black and white"
+    measured.close()
+    with pytest.raises(UsageError, match=r"Unbounded: its space has no bounds: give video_range=\(lowest"):
+        spl.make_env(Unbounded())
+    told = spl.make_env(Unbounded(), video_size=(16, 16), video_range=[0, 255])
+    assert len(np.unique(told.reset(seed=0)[0]["image"])) > 100
+
+
+def test_what_is_no_environment_and_what_is_of_its_making_are_refused():
+    with pytest.raises(UsageError, match=r"wants an id, an EnvConfig or a gymnasium.Env, got <class"):
+        spl.make_env(Unbounded)
+    with pytest.raises(UsageError, match="kwargs is of an environment that is yet to be made"):
+        spl.make_env(Unbounded(), kwargs={"x": 1}, video_range=(0, 255))
+
+
+def test_an_environment_that_does_not_serve_is_closed_if_it_was_made_here(monkeypatch):
+    monkeypatch.setattr(Unbounded, "observation_space", spaces.Discrete(3))
+    monkeypatch.setattr(Unbounded, "closed", 0)
+    with pytest.raises(UsageError, match="no picture"):
+        spl.make_env(f"{__name__}:Unbounded")
+    assert Unbounded.closed > 0
+    monkeypatch.setattr(Unbounded, "closed", 0)
+    with pytest.raises(UsageError, match="no picture"):
+        spl.make_env(Unbounded())
+    assert Unbounded.closed == 0, "it is the user's"

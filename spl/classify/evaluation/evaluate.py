@@ -13,8 +13,9 @@ from spl.classify.evaluation.masks import find_masks, measure_masks
 from spl.classify.evaluation.warning import MOST_SHOWN, Warnings, draw_warning, draw_withheld, warnings_of
 from spl.classify.load import MovedConfig, read_classifier
 from spl.classify.metrics import class_rows, draw_confusion, write_confusion
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import ShareInside, check_ranges
+from spl.config.ranges import ShareInside
 from spl.data.loading import Pictures, batches, in_order, plain
 from spl.models.image.network_table import NETWORKS
 from spl.runs.directory import generator_of
@@ -34,7 +35,7 @@ class EvaluateClassifierConfig:
     device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if self.masks is None and self.method != EvaluateClassifierConfig.method:
@@ -46,7 +47,7 @@ class EvaluateClassifierConfig:
         return f"evaluation-{self.checkpoint}"
 
 
-def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[str, Any]:
+def evaluate_classifier(folder: str | Path, config: EvaluateClassifierConfig) -> dict[str, Any]:
     """Return the scores of the run in ``folder`` and write them there as JSON and as pictures.
 
     Beside the confusion matrix: how far its probabilities can be trusted, and which images it would not
@@ -55,6 +56,7 @@ def evaluate_classifier(folder: Path, config: EvaluateClassifierConfig) -> dict[
     Raises:
         UsageError: as `read_classifier`, or if the images are of other classes.
     """
+    folder = Path(folder)
     classifier, sets, run = read_classifier(
         folder, config.checkpoint, root=config.data.root, device=config.device
     )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spl.config.errors import UsageError
+from spl.config.fields import check_fields
 from spl.config.options import PathName
-from spl.config.ranges import Pixels0, Range, Share, ShareInside, Workers, check_ranges
+from spl.config.ranges import Pixels0, Range, Share, ShareInside, Workers
 from spl.data.images.broken import Looking
 from spl.data.images.cifar import CIFAR_STATS, cifar
 from spl.data.images.files import colour_of, open_image
@@ -50,7 +51,7 @@ class DataConfig:
     num_workers: Workers = 0  # loader processes; 0 loads in the main process
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
         if self.download and self.name not in FETCHED:
             raise ValueError(f"download is for {', '.join(FETCHED)}, got it for {self.name}")
         if self.labels == "coarse" and self.name != "cifar100":

@@ -13,7 +13,8 @@ from typing import NamedTuple, TextIO
 import torch
 
 from spl.attention import ATTENTION
-from spl.config.ranges import Count, Side, check_ranges
+from spl.config.fields import check_fields
+from spl.config.ranges import Count, Side
 from spl.models.image.cost import Cost, forward_cost, num_parameters
 from spl.models.image.light import takes
 from spl.models.image.network_table import NETWORKS, check_size, lookup
@@ -79,6 +80,7 @@ class ModelsConfig:
     image_size: Side | None = None  # rows and columns; null: 32, 96 or 224, as the network expects
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in self.model:
             lookup(NETWORKS, name, "network")
         for name in self.attention:
@@ -87,7 +89,6 @@ class ModelsConfig:
             raise ValueError(
                 f"attention {', '.join(self.attention)} is for residual networks alone, got none"
             )
-        check_ranges(self)
 
 
 class Counted(NamedTuple):

@@ -19,6 +19,7 @@ from spl.agents.train import train_agent
 from spl.config.errors import UsageError
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
+from spl.envs.resumable import reset_seed
 from spl.records import VIDEO
 
 
@@ -82,21 +83,26 @@ def test_every_condition_is_played_and_told(smoke, monkeypatch, capsys):
     assert told.count("retained") == 1
 
 
-def test_it_plays_on_as_many_threads_as_are_asked_for(smoke, capsys):
+def test_it_plays_on_as_many_threads_as_are_asked_for(smoke, capsys, monkeypatch):
+    before, seen = torch.get_num_threads(), []
     folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
-    before = torch.get_num_threads()
-    try:
-        for count in (2, 1):
-            told = evaluate_agent(
-                folder, EvaluateAgentConfig(num_episodes=1, num_seeds=1, num_threads=count), console=quiet()
-            )
-            assert torch.get_num_threads() == count
-        print_evaluation(told)
-        lines = capsys.readouterr().out.splitlines()
-        (row,) = [line for line in lines if line.strip().startswith("all modalities")]
-        assert row.split()[3] == "-", "one episode has no interval"
-    finally:
-        torch.set_num_threads(before)
+    assert torch.get_num_threads() == before
+    assert torch.tensor(1e-40) * 1 != 0, "a training leaves torch as it was"
+    played = evaluate.play
+    monkeypatch.setattr(
+        evaluate, "play", lambda *a, **k: seen.append(torch.get_num_threads()) or played(*a, **k)
+    )
+    for count in (before + 2, before + 1):
+        config = EvaluateAgentConfig(num_episodes=1, num_seeds=1, num_threads=count)
+        told = evaluate_agent(folder, config, console=quiet())
+        assert set(seen) == {count}
+        assert torch.get_num_threads() == before
+        seen.clear()
+    assert told["reset_seeds"] == [[reset_seed(told["seeds"][0], 0)]]
+    print_evaluation(told)
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if line.strip().startswith("all modalities")]
+    assert row.split()[3] == "-", "one episode has no interval"
 
 
 def test_a_run_that_cannot_be_written_is_refused_before_it_is_played(smoke, monkeypatch):

@@ -1,0 +1,1 @@
+"""Commands that train many autoencoders: comparisons of curricula."""
