@@ -232,7 +232,8 @@ def main() -> None:
     if args.picture is not None:
         draw(args.out, args.picture)
     if args.table is not None:
-        write_table(args.out, args.table, {name: task.command for name, task in TASKS.items()})
+        commands = {name: task.command for name, task in TASKS.items()}
+        write_table(args.out, args.table, commands, args.picture)
 
 
 if __name__ == "__main__":

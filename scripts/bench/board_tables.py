@@ -1,6 +1,7 @@
 """The tables of ``board.py``: what its cells came to."""
 
 import json
+import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ What sound buys, and how soon each agent learns. One script makes it, and keeps 
 (extras: atari, doom, bench):
 
 ```bash
-python scripts/bench/board.py --out runs/board --seeds 0-2 --table docs/board.md
+python scripts/bench/board.py --out runs/board --seeds 0-2 \\
+    --table docs/board.md --picture docs/images/board.png
 ```
 
 All agents get the same observations, and share the discount, the rewards' scale, the history, the
@@ -114,10 +116,13 @@ def rows_of(cells: list[dict[str, Any]]) -> Iterator[list[str]]:
         ]
 
 
-def write_table(out: Path, path: Path, commands: Mapping[str, str]) -> None:
-    """Write the tables of all cells in ``out`` to ``path``, each with the task's command."""
+def write_table(out: Path, path: Path, commands: Mapping[str, str], picture: Path | None = None) -> None:
+    """Write the tables of all cells in ``out`` to ``path``, each with the task's command, below a picture."""
     cells = [json.loads(one.read_text()) for one in sorted(out.glob("*/*/seed-*.json"))]
     lines = [INTRODUCTION]
+    if picture is not None:
+        place = Path(os.path.relpath(picture, path.parent)).as_posix()
+        lines += [f"![Returns while training, by steps and by CPU seconds]({place})", ""]
     for task, command in commands.items():
         of_task = [one for one in cells if one["task"] == task]
         if not of_task:

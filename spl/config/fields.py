@@ -9,7 +9,7 @@ import os
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-from spl.config.options import noun_of
+from spl.config.options import PATH, noun_of
 from spl.config.ranges import check_ranges
 from spl.config.values import coerce
 
@@ -37,7 +37,7 @@ def check_fields(config: Any) -> None:
         try:
             object.__setattr__(config, name, coerce(as_plain(value), kind))
         except (ValueError, OverflowError):
-            problems.append(f"{name} must be {noun_of(kind)}, got {clipped(repr(value))}")
+            problems.append(mistaken(name, noun_of(kind), value))
     if problems:
         raise ValueError("; ".join(problems))
     check_ranges(config)
@@ -53,6 +53,13 @@ def as_plain(value: Any) -> Any:
         return value.item()
     is_device = (type(value).__module__, type(value).__name__) == ("torch", "device")
     return str(value) if is_device else value
+
+
+def mistaken(label: str, noun: str, value: Any) -> str:
+    """Return the sentence for a value of an option that is not what its ``noun`` says."""
+    is_empty = PATH in noun and not str(value).strip("[]'\", \t")
+    here = "; write . for the current folder" if is_empty else ""
+    return f"{label} must be {noun}, got {clipped(repr(value))}{here}"
 
 
 def clipped(text: str) -> str:

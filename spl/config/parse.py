@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast, get_origin, get_type_hints
 import yaml
 
 from spl.config.errors import UsageError
-from spl.config.fields import clipped
-from spl.config.options import PATH, Option, options_of, screen_of
+from spl.config.fields import mistaken
+from spl.config.options import Option, options_of, screen_of
 from spl.config.presets import find_preset, nearest_presets, presets_of
 from spl.config.synonyms import JOINED, RENAMED, either, nearest_options
 from spl.config.values import coerce, meaning
@@ -267,7 +267,5 @@ class _Reading:
             is_given = name in self.given and not value == default == ""  # an empty path may be the default
             return coerce(value, kind) if is_given else copy.deepcopy(value)
         except (ValueError, OverflowError):
-            is_empty = PATH in noun and not str(value).strip("[]'\", \t")
-            here = "; write . for the current folder" if is_empty else ""
-            self.problems.append(f"{label} must be {noun}, got {clipped(repr(value))}{here}")
+            self.problems.append(mistaken(label, noun, value))
             return MISSING

@@ -205,3 +205,19 @@ def test_info_and_wrappers_reach_the_adapter():
     assert (short != whole).any()
     wrapped = wrap(world, cutters[0].adapter.config)
     assert isinstance(wrapped.env, gymnasium.wrappers.TimeLimit)
+
+
+def test_a_key_that_is_likely_a_slip_is_told(run: Path):
+    agent, env = spl.load(run, device="cpu"), gymnasium.make("spl/Beacon-v0", num_rounds=10)
+    observation = dict(env.reset(seed=0)[0])
+    agent.act({**observation, "lidar": np.zeros(3)})  # beside all that it needs
+    observation["vido"] = observation.pop("video")
+    agent.reset()
+    with pytest.raises(ValueError, match="lacks 'video' and has 'vido', which the environment has not"):
+        agent.act(observation)
+
+
+@pytest.mark.parametrize("checkpoint", ["bset", 300, None])
+def test_a_checkpoint_that_there_cannot_be_is_told(run: Path, checkpoint):
+    with pytest.raises(UsageError, match=r"checkpoint must be 'last' or 'best', got"):
+        spl.load(run, checkpoint=checkpoint)

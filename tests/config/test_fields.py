@@ -71,7 +71,7 @@ def test_what_says_the_same_is_taken(name: str, value: Any, taken: Any) -> None:
         ({"count": 2.5}, "count must be an int of at least 1, got 2.5"),
         ({"is_on": 2}, "is_on must be true or false, got 2"),
         ({"sizes": (8, 8, 3)}, "sizes must be a list of 2, each an int or null, got (8, 8, 3)"),
-        ({"place": " "}, "place must be a path, got ' '"),
+        ({"place": " "}, "place must be a path, got ' '; write . for the current folder"),
         ({"free": 3}, "free must be a mapping, got 3"),
         ({"inner": {"kind": "slow"}}, "inner must be a Inner, got {'kind': 'slow'}"),
         ({"inner": "slow"}, "inner must be a Inner, got 'slow'"),

@@ -183,7 +183,7 @@ def test_aligned_views_of_a_sample_share_an_update():
 def test_other_views_are_always_one_or_drawn():
     def shown(views: str) -> tuple[list[int], list[int]]:
         order = ViewOrder(200, batch_size=50, views=views, is_aligned=False, seed=0, num_epochs=1)
-        indices, conditions = (np.concatenate(parts) for parts in zip(*order, strict=True))
+        indices, conditions = (np.concatenate(parts) for parts in zip(*order.after(0), strict=True))
         return np.bincount(indices).tolist(), np.bincount(conditions, minlength=3).tolist()
 
     assert shown("both") == ([3] * 200, [600, 0, 0])

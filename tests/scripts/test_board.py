@@ -65,8 +65,10 @@ def test_the_table_by_hand(tmp_path: Path):
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(one))
     out = tmp_path / "board.md"
-    board_tables.write_table(tmp_path, out, {"World": "spl train agent WORLD"})
+    picture = tmp_path / "images" / "board.png"
+    board_tables.write_table(tmp_path, out, {"World": "spl train agent WORLD"}, picture)
     text = out.read_text()
+    assert "](images/board.png)" in text
     assert "spl train agent WORLD --seed S" in text
     assert "random actions earn 0.00" in text
     ours, peer = ([part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()[-2:])

@@ -60,8 +60,6 @@ class DataConfig:
             )
         colour_of(self.background)
         is_cropped, is_folder = self.augmentation in ("crop", "crop-flip"), self.name == "folder"
-        if not self.root and self.name != "digits":
-            raise ValueError("root must name a folder, got ''; the current one is .")
         for name, is_used in (
             ("test_share", self.name in SPLIT),
             ("padding", is_cropped),
