@@ -52,9 +52,10 @@ def layers_of(layer: Layer | Sequence[Layer], inputs: Inputs) -> list[Layer]:
 
 
 def as_given(inputs: Inputs, maps: list[Tensor | None]) -> Maps:
-    """Return one map for a tensor, a tuple of them for a tuple."""
+    """Return one map for a tensor, a tuple of them for a tuple; refuse a tensor without values."""
     if isinstance(inputs, Tensor):
-        assert maps[0] is not None
+        if maps[0] is None:
+            raise ValueError(f"the input must have values, got shape {tuple(inputs.shape)}")
         return maps[0]
     return tuple(maps)
 

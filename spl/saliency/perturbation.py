@@ -26,11 +26,14 @@ def attributions(
         baseline: ``b``, every value of it; 0 of normalised pictures is their mean colour.
 
     Raises:
-        ValueError: if an input with rows and columns is not of floats.
+        ValueError: if an input with rows and columns is not of floats, or there is no point.
 
     Source: Sundararajan et al. (2017), Axiomatic attribution for deep networks, equation 1.
     """
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     given, places = [lent(x) for x in several(inputs)], seen_places(inputs)
+    read = [torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32 for x in given]  # by the model
     for place in places:
         if not given[place].is_floating_point():
             raise ValueError(
@@ -46,8 +49,8 @@ def attributions(
         for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
             points, moved = list(given), []
             for place, start, way in zip(places, starts, ways, strict=True):
-                points[place] = (start + (node + 1) / 2 * way).requires_grad_()
-                moved.append(points[place])
+                moved.append((start + (node + 1) / 2 * way).requires_grad_())
+                points[place] = moved[-1].to(read[place])
             scores = scores_of(model, points, score)
             if not scores.requires_grad:
                 raise ValueError(

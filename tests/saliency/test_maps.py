@@ -527,3 +527,40 @@ def test_maps_point_at_a_planted_cue(cue, name):
     points = maps.flatten(1).argmax(dim=1)
     accuracy = masks.flatten(1).gather(1, points[:, None]).float().mean()
     assert accuracy > 0.9
+
+
+def test_integrated_gradients_of_a_network_in_bfloat16_are_near_those_in_float32():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(256, 3))
+    x = torch.rand(2, 1, 8, 8)
+    exact = integrated_gradients(network, None, x, chosen(1))
+    low = integrated_gradients(network.to(torch.bfloat16), None, x.to(torch.bfloat16), chosen(1))
+    assert low.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([exact.flatten(), low.flatten()]))[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "sentence"),
+    [
+        (torch.rand(2, 1, 8, 8), {"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        (torch.rand(0, 1, 8, 8), {}, "the input must have values, got shape"),
+    ],
+)
+def test_integrals_of_nothing_are_refused(x, options, sentence):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(ValueError, match=sentence):
+        integrated_gradients(network, None, x, chosen(1), **options)
+
+
+@pytest.mark.parametrize("index", [9, -4, True, 0.5, [0, 1, 2]])
+def test_what_is_chosen_must_be_there(index):
+    with pytest.raises(ValueError, match="what is chosen must be whole numbers"):
+        chosen(index)(torch.rand(2, 3))
+
+
+@pytest.mark.parametrize(
+    "index", [np.int64(1), [1, 1], np.array([1, 1]), torch.tensor([1, 1]), torch.tensor(1), -2]
+)
+def test_what_is_chosen_may_be_any_whole_numbers(index):
+    outputs = torch.rand(2, 3)
+    assert torch.equal(chosen(index)(outputs), outputs[:, 1])
