@@ -23,7 +23,7 @@ AGENT = {
     "memory on the device": ["--memory.on_device", "true"],
     "compiled": ["--agent.compile", "true"],
     "compiled and paced": [
-        *("--agent.compile", "true", "--curriculum", "self-paced"),
+        *("--agent.compile", "true", "--curriculum.name", "self-paced"),
         *("--loop.mini_buffer", "64", "--loop.batch_size", "32"),
     ],
 }
