@@ -131,7 +131,8 @@ def write_table(out: Path, path: Path, commands: Mapping[str, str], picture: Pat
         seeds = sorted({one["seed"] for one in of_task})
         lines += [f"## {task}", "", "```bash", f"{command} --seed S", "```", ""]
         lines += [
-            f"{of_task[0]['num_steps']:,} steps, seeds {', '.join(map(str, seeds))}, one thread of "
+            f"{of_task[0]['num_steps']:,} steps, seed{'s' * (len(seeds) > 1)} "
+            f"{', '.join(map(str, seeds))}, one thread of "
             f"{of_task[0]['processor']}; random actions earn {chance:.2f}.",
             "",
             _line(HEAD),
