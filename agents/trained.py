@@ -145,8 +145,8 @@ def load(
         UsageError: if it is not an agent's run, has no such checkpoint that can be read, or no monitor.
     """
     run = local_folder(run)
-    check_which(run, checkpoint)
     if is_bundle(run):
+        check_which(run, checkpoint)
         bundle = read_bundle(run, pick_device(device))
         dqn, env, history, step = bundle.agent, bundle.adapter, bundle.config.memory.history, bundle.step
     else:

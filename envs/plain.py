@@ -1,6 +1,7 @@
 """A plain Gymnasium environment of what the adapter sees, hears and reads, for agents of other libraries."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -113,32 +114,45 @@ def make_env(env: "str | gymnasium.Env[Any, Any] | EnvConfig", **options: Any) -
         TypeError: if there is no such option.
         ValueError: if an option is out of its range.
     """
-    raw: gymnasium.Env[Any, Any] | None = None
     if isinstance(env, gymnasium.Env):
-        config = EnvConfig(id=type(env.unwrapped).__name__ if env.spec is None else env.spec.id, **options)
-        _check_given(options)
-    elif isinstance(env, EnvConfig | str):
-        config = replace(env, **options) if isinstance(env, EnvConfig) else EnvConfig(id=env, **options)
-        config = settle(measured(config, is_apart=False)[0])
-    else:
+        return _of_given(env, options)
+    if not isinstance(env, EnvConfig | str):
         raise UsageError(f"make_env wants an id, an EnvConfig or a gymnasium.Env, got {env!r}")
-    try:
-        raw = wrap(env, config) if isinstance(env, gymnasium.Env) else make_raw(config)
-        _check_ranges(raw, config)
-        return PlainEnv(raw, config)
-    except (AnswerError, ValueError) as error:
-        if raw is not None and not isinstance(env, gymnasium.Env):
+    config = settle(replace(env, **options) if isinstance(env, EnvConfig) else EnvConfig(id=env, **options))
+    with _telling(config.id):
+        raw = make_raw(config)
+        try:
+            if doubts_of(raw, config):
+                raw.close()
+                config = settle(measured(config, is_apart=False)[0])
+                raw = make_raw(config)
+            return PlainEnv(raw, config)
+        except (AnswerError, ValueError):
             raw.close()
-        raise UsageError(f"{config.id}: {error}") from error
+            raise
 
 
-def _check_given(options: Mapping[str, Any]) -> None:
-    """Refuse what decides how an environment is made, of one that is made already."""
+def _of_given(env: gymnasium.Env[Any, Any], options: Mapping[str, Any]) -> PlainEnv:
+    """Return an environment that is made already in our streams; it is not stepped to measure it.
+
+    Raises:
+        UsageError: if an option is of the making, the range of a stream is nowhere told, or the environment
+            does not serve.
+    """
     if of_making := sorted({"id", "kwargs"} & options.keys()):
         raise UsageError(f"{of_making[0]} is of an environment that is yet to be made, got one that is")
+    config = EnvConfig(id=type(env.unwrapped).__name__ if env.spec is None else env.spec.id, **options)
+    with _telling(config.id):
+        raw = wrap(env, config)
+        if unknown := [doubt for doubt in doubts_of(raw, config) if doubt.endswith("_range")]:
+            raise ValueError(f"its space has no bounds: give {unknown[0]}=(lowest, highest)")
+        return PlainEnv(raw, config)
 
 
-def _check_ranges(raw: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
-    """Refuse an environment of which nobody told the range of a stream, and which is not stepped to see."""
-    if unknown := [doubt for doubt in doubts_of(raw, config) if doubt.endswith("_range")]:
-        raise ValueError(f"its space has no bounds: give {unknown[0]}=(lowest, highest)")
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """Say of which environment it is that does not serve."""
+    try:
+        yield
+    except (AnswerError, ValueError) as error:
+        raise UsageError(f"{name}: {error}") from error

@@ -60,7 +60,6 @@ def export_agent(run: str | Path, config: ExportConfig | None = None, **options:
     if config.to == "onnx":
         for package in NEEDED:
             require(package, f"--to onnx needs {package}")
-    check_which(run, config.checkpoint)
     agent, env, chosen, step = _opened(run, config.checkpoint)
     name = "bundle" if config.to == "bundle" else f"agent.{config.to}"
     path = run / name if config.out is None else Path(config.out)
@@ -85,6 +84,7 @@ def export_agent(run: str | Path, config: ExportConfig | None = None, **options:
 def _opened(run: Path, which: Which) -> tuple[MultimodalDqn, AudioVisualEnv, TrainAgentConfig, int]:
     """Return the agent of a run or a bundle, its environment's adapter, its configuration and its step."""
     if is_bundle(run):
+        check_which(run, which)
         bundle = read_bundle(run, torch.device("cpu"))
         return bundle.agent, bundle.adapter, bundle.config, bundle.step
     agent, make, _, step = load_agent(run, "cpu", which)

@@ -54,6 +54,11 @@ HEAD = ["agent", "return, IQM [95 %]", "each seed", "at equal CPU seconds", "CPU
 HEAD += ["video only", "audio only"]
 
 
+def cells_of(out: Path) -> list[dict[str, Any]]:
+    """Return all cells that ``board.py`` left in ``out``."""
+    return [json.loads(one.read_text()) for one in sorted(out.glob("*/*/seed-*.json"))]
+
+
 def recent(curve: Sequence[Sequence[float]]) -> list[float]:
     """Return the mean return of the last `RECENT` training episodes after each episode."""
     returns = [row[2] for row in curve]
@@ -118,7 +123,7 @@ def rows_of(cells: list[dict[str, Any]]) -> Iterator[list[str]]:
 
 def write_table(out: Path, path: Path, commands: Mapping[str, str], picture: Path | None = None) -> None:
     """Write the tables of all cells in ``out`` to ``path``, each with the task's command, below a picture."""
-    cells = [json.loads(one.read_text()) for one in sorted(out.glob("*/*/seed-*.json"))]
+    cells = cells_of(out)
     lines = [INTRODUCTION]
     if picture is not None:
         place = Path(os.path.relpath(picture, path.parent)).as_posix()
