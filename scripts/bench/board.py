@@ -48,7 +48,11 @@ class Task(NamedTuple):
 def atari(game: str) -> Task:
     """Return a game of ALE, with sticky actions."""
     words = ("--config", "atari", "--env.id", f"ALE/{game}-v5", "--agent.thirds", "none")
-    return Task((*words, "--encoder.video_stream", "small-pooled"), 100_000, {"kwargs": {"sound_obs": False}})
+    return Task(
+        (*words, "--encoder.video_stream", "small-pooled", "--encoder.attention", "none"),
+        100_000,
+        {"kwargs": {"sound_obs": False}},
+    )
 
 
 TASKS = {

@@ -18,23 +18,23 @@ AXES = {"steps": 0, "CPU seconds of training": 1}  # which entry of a curve's ro
 
 
 def draw(out: Path, path: Path) -> None:
-    """Write a picture of all cells in ``out``: a column for each task, a row for each horizontal axis."""
+    """Write a picture of all cells in ``out``: a row for each task, a column for each horizontal axis."""
     cells = cells_of(out)
     tasks = list(dict.fromkeys(one["task"] for one in cells))
-    size = (4.2 * len(tasks), 6.4)
+    size = (10, 2.6 * len(tasks) + 0.6)
     figure, axes = plt.subplots(
-        len(AXES), len(tasks), figsize=size, sharey="col", squeeze=False, layout="constrained"
+        len(tasks), len(AXES), figsize=size, sharey="row", squeeze=False, layout="constrained"
     )
-    for row, (words, index) in zip(axes, AXES.items(), strict=True):
-        row[0].set_ylabel(f"return, last {RECENT} training episodes")
-        for one, task in zip(row, tasks, strict=True):
+    for row, task in zip(axes, tasks, strict=True):
+        for one, index in zip(row, AXES.values(), strict=True):
             draw_lines(one, [cell for cell in cells if cell["task"] == task], index)
-            one.set_xlabel(words)
-    for one, task in zip(axes[0], tasks, strict=True):
-        one.set_title(task)
+        row[0].set_ylabel(task)
+    for one, words in zip(axes[-1], AXES, strict=True):
+        one.set_xlabel(words)
     found = [pair for one in axes.flat for pair in zip(*one.get_legend_handles_labels(), strict=True)]
     handles = {label: handle for handle, label in found}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2 * len(tasks))
+    figure.suptitle(f"return, mean of the last {RECENT} training episodes", fontsize="medium")
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(AGENTS))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,9 +1,11 @@
 """The tables of ``board.py``: what its cells came to."""
 
+import itertools
 import json
+import math
 import os
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,12 @@ time.
 - *Video only*, *audio only*: share of the gain over random actions that is retained when the other modality
   is absent from the first step on.
 """
+IN_SHORT = """Nothing hidden beside each peer: training returns when the fastest of the three was done, and
+*ours to its return*, the median over seeds.
+"""
 HEAD = ["agent", "return, IQM [95 %]", "each seed", "at equal CPU seconds", "CPU s", "ours to its return"]
 HEAD += ["video only", "audio only"]
+SHORT = ["task", "spl", "DQN", "QR-DQN", "ours to DQN's return", "ours to QR-DQN's return"]
 
 
 def cells_of(out: Path) -> list[dict[str, Any]]:
@@ -91,31 +97,58 @@ def retained(cells: list[dict[str, Any]], condition: str) -> str:
     return f"{100 * statistics.fmean(shares):.0f} %"
 
 
+def shares_of_time(ours: list[dict[str, Any]], peers: list[dict[str, Any]]) -> list[float]:
+    """Return our CPU seconds to each peer's final training return, as shares of its own, seed by seed.
+
+    Infinity where ours never is that high.
+    """
+    by_seed = {one["seed"]: one for one in ours}
+    pairs = [(by_seed[one["seed"]], one) for one in peers if one["seed"] in by_seed]
+    finals = [recent(peer["curve"])[-1] for _, peer in pairs]
+    return [
+        seconds_to(one, final) / seconds_to(peer, final)
+        for (one, peer), final in zip(pairs, finals, strict=True)
+    ]
+
+
+def in_short(cells: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield a row for each task on which ours meets a peer, and one of the median task."""
+    medians: dict[str, list[float]] = {peer: [] for peer in PEERS}
+    for task, of_task in itertools.groupby(cells, key=lambda one: one["task"]):
+        found = {name: [] for name in (EQUAL, *PEERS)} | by_agent(of_task)
+        shares = {peer: shares_of_time(found[EQUAL], found[peer]) for peer in PEERS}
+        if not any(shares.values()):
+            continue
+        least = min(one["curve"][-1][1] for name in (EQUAL, *PEERS) for one in found[name])
+        early = [[return_at(one, least) for one in found[name]] for name in (EQUAL, *PEERS)]
+        for peer, values in shares.items():
+            medians[peer] += [statistics.median(values)] if values else []
+        yield [task, *(_number(values) for values in early), *(_share(values) for values in shares.values())]
+    yield ["*the median task*", "", *[""] * len(PEERS), *(_share(values) for values in medians.values())]
+
+
+def by_agent(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the cells of each agent, in the order of `AGENTS`."""
+    cells = list(cells)
+    found = {name: [one for one in cells if one["agent"] == name] for name in AGENTS}
+    return {name: ones for name, ones in found.items() if ones}
+
+
 def rows_of(cells: list[dict[str, Any]]) -> Iterator[list[str]]:
     """Yield a row for each agent of one task."""
-    by_agent = {name: [one for one in cells if one["agent"] == name] for name in AGENTS}
+    by_name = by_agent(cells)
     least = min(one["curve"][-1][1] for one in cells)  # CPU seconds that all have
-    for name, found in by_agent.items():
-        if not found:
-            continue
+    for name, found in by_name.items():
         returns = np.array([one["returns"]["all"] for one in found])
         low, high = bootstrap_interval(returns, np.random.default_rng(0))
-        early = statistics.fmean(return_at(one, least) for one in found)
-        sooner = "-"
-        if name in PEERS and by_agent[EQUAL]:
-            pairs = [(one, two) for one in found for two in by_agent[EQUAL] if one["seed"] == two["seed"]]
-            times = [
-                (seconds_to(two, recent(one["curve"])[-1]), seconds_to(one, recent(one["curve"])[-1]))
-                for one, two in pairs
-            ]
-            sooner = " ".join("never" if a == float("inf") else f"{a / b:.2f}" for a, b in times)
+        shares = shares_of_time(by_name.get(EQUAL, []), found) if name in PEERS else []
         yield [
             AGENTS[name],
             f"{interquartile_mean(returns):.2f} [{low:.2f}, {high:.2f}]",
             " ".join(f"{row.mean():.2f}" for row in returns),
-            f"{early:.2f}",
+            _number([return_at(one, least) for one in found]),
             f"{statistics.fmean(one['curve'][-1][1] for one in found):.0f}",
-            sooner,
+            " ".join(map(_times, shares)) or "-",
             retained(found, "video only"),
             retained(found, "audio only"),
         ]
@@ -128,6 +161,8 @@ def write_table(out: Path, path: Path, commands: Mapping[str, str], picture: Pat
     if picture is not None:
         place = Path(os.path.relpath(picture, path.parent)).as_posix()
         lines += [f"![Returns while training, by steps and by CPU seconds]({place})", ""]
+    lines += ["## In short", "", IN_SHORT, _line(SHORT), _line(["---"] * len(SHORT))]
+    lines += [*map(_line, in_short(cells)), ""]
     for task, command in commands.items():
         of_task = [one for one in cells if one["task"] == task]
         if not of_task:
@@ -146,6 +181,18 @@ def write_table(out: Path, path: Path, commands: Mapping[str, str], picture: Pat
         lines += map(_line, rows_of(of_task))
         lines.append("")
     path.write_text("\n".join(lines))
+
+
+def _number(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.2f}" if values else "-"
+
+
+def _share(values: Sequence[float]) -> str:
+    return _times(statistics.median(values)) if values else "-"
+
+
+def _times(share: float) -> str:
+    return "never" if math.isinf(share) else f"{share:.2f}"
 
 
 def _line(cells: Sequence[str]) -> str:

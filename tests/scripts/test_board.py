@@ -71,6 +71,8 @@ def test_the_table_by_hand(tmp_path: Path):
     assert "](images/board.png)" in text
     assert "spl train agent WORLD --seed S" in text
     assert "random actions earn 0.00" in text
+    assert "| World | 30.50 | 10.50 | - | 0.50 | - |" in text, "after 80 seconds"
+    assert "| *the median task* |  |  |  | 0.50 | - |" in text
     ours, peer = ([part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()[-2:])
     assert ours[0] == "spl, nothing hidden"
     assert ours[1].startswith("5.00 ["), "4 and 6 are cut"
@@ -93,3 +95,15 @@ def test_the_picture_has_a_line_for_each_seed_and_axis(tmp_path: Path, monkeypat
     assert by_seconds.lines[0].get_ydata()[-1] == 30.5, "the mean of 21 to 40"
     assert [text.get_text() for text in kept[0].legends[0].get_texts()] == ["spl", "DQN (Stable-Baselines3)"]
     assert (tmp_path / "board.png").stat().st_size > 10_000
+
+
+def test_the_median_task_counts_each_task_once_and_what_is_never_reached(tmp_path: Path):
+    def task(name: str, final: float) -> list[dict[str, Any]]:
+        peers = [(step, 4.0 * step, min(float(step), final)) for step in range(1, 61)]
+        return [cell("dqn", peers) | {"task": name}, cell("spl-whole", RISING) | {"task": name}]
+
+    rows = list(board_tables.in_short([*task("A", 10.0), *task("B", 20.0), *task("C", 60.0)]))
+    assert [row[0] for row in rows] == ["A", "B", "C", "*the median task*"]
+    assert [row[4] for row in rows][2] == "never", "ours ends at 30.5, the peer at 50.5"
+    assert rows[3][4] == rows[1][4]
+    assert rows[0][5] == "-", "QR-DQN was not trained"
