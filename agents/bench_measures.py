@@ -6,6 +6,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ def measure_parts(config: "BenchConfig", folder: Path, console: Console) -> dict
     """Return what each part of a training takes, measured alone.
 
     Returns:
-        Rates a second, medians of `SLICES` slices: ``collecting`` (steps with the network acting), ``acting``
+        Rates a second, medians of `SLICES` slices: ``collecting`` (steps with the network acting, which
+        explores as seldom as at the end of a training), ``acting``
         (the network alone, one action per environment), ``updates``, ``env`` (steps with random actions).
         ``threads``, ``num_envs``, ``batch``, ``in_thirds``; ``bytes_per_transition``;
         ``gflop_per_update``, counted in the matrix products and convolutions of an update, forward and back,
@@ -73,6 +75,7 @@ def measure_parts(config: "BenchConfig", folder: Path, console: Console) -> dict
         def rate(call: Callable[[], object]) -> float:
             return rate_of(call, config.duration_s, finish)
 
+        parts.collector.epsilon_at = lambda _: training.agent.epsilon_end
         figures["collecting"] = envs.num_envs * rate(lambda: _collect(parts))
         assert isinstance(parts.collector, Collector)
         stack = parts.collector.history.stack()
@@ -158,6 +161,8 @@ def peak_gflops(device: torch.device, precision: str, seconds: float) -> float:
 def measure_loop(config: "BenchConfig", folder: Path) -> dict[str, float]:
     """Return ``loop_steps`` and ``loop_updates`` a second of ``spl train agent``, from its first update on.
 
+    It explores as seldom as at the end of a training: an action at random costs no pass of the network.
+
     Raises:
         RunError: if the training ends before that.
         KeyboardInterrupt: if it is told to stop.
@@ -173,6 +178,8 @@ def measure_loop(config: "BenchConfig", folder: Path) -> dict[str, float]:
     training = config.training(
         folder, report_every_steps=ROW_EVERY, save_memory=False, checkpoint_every_steps=10**9
     )
+    seldom = replace(training.agent, epsilon_start=training.agent.epsilon_end, epsilon_warmup_steps=0)
+    training = replace(training, agent=seldom)
     result = train_agent(training, command=COMMAND, console=Console(quiet=True), on_row=on_row)
     if len(marks) < 2:
         raise RunError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spl.records import AUDIO, VIDEO, Observation, StreamSpec
 
 MODALITIES = ("video", "audio")  # at their positions in ``Observation.present``
+MOST_STEPS = 27_000  # of an evaluated episode, which is cut there: 30 minutes of an ALE game
 VIDEO_NOISE = 64.0  # standard deviation, of 255
 AUDIO_NOISE = 0.25  # standard deviation, in levels of 100 dB; of a waveform, in full scales
 HISS_LEVEL, HISS_SPREAD = 0.7, 0.05  # of white noise in every band: -30 dB, and 5 dB about it

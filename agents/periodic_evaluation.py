@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spl.agents.checkpoint import Parts, folder_of
-from spl.agents.conditions import MODALITIES
+from spl.agents.conditions import MODALITIES, MOST_STEPS
 from spl.agents.config import TrainAgentConfig
 from spl.agents.history import History
 from spl.agents.protocol import Agent
@@ -23,7 +23,6 @@ from spl.runs import checkpoint
 from spl.runs.directory import generator_of
 
 SEEDS_APART = 500_000_000  # by which the episodes' seed lies beyond that of training
-MOST_STEPS = 27_000  # of an episode, which is cut there: 30 minutes of an ALE game
 RETURN = "eval/mean_reward"  # the usual tag; behind it "_video" or "_audio", of an agent given that one alone
 
 

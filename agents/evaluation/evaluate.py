@@ -6,7 +6,7 @@ The conditions are in :mod:`spl.agents.conditions`, the figures in :mod:`spl.age
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import spl
-from spl.agents.conditions import UNTOUCHED, Condition, conditions
+from spl.agents.conditions import MOST_STEPS, UNTOUCHED, Condition, conditions
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.estimates import check_envs
 from spl.agents.evaluation.monitored import Watched, print_monitor, usual_running
@@ -169,6 +169,9 @@ class Rounds:
         result = outcomes_as_json(self.outcomes, self.config.seed)
         for name, condition in self.happening.items():
             result["conditions"][name] |= condition.as_json()
+            if condition.from_step:  # an episode may end before
+                reached = self.outcomes[name].lengths > condition.from_step
+                result["conditions"][name]["share_reached"] = float(reached.mean())
         for name, watched in self.monitored.items():
             result["conditions"][f"{name}, monitored"] |= watched.as_json()
         return {"fails_midway_at_step": self.half_length, **result}
@@ -187,6 +190,7 @@ def how_made(config: EvaluateAgentConfig) -> dict[str, Any]:
         "seeds": list(seeds),
         "reset_seeds": [[reset_seed(seed, episode) for episode in episodes] for seed in seeds],
         "epsilon": config.epsilon,
+        "most_steps": MOST_STEPS,
         "spl": spl.__version__,
         "torch": str(torch.__version__),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -212,8 +216,24 @@ def print_evaluation(result: dict[str, Any]) -> None:
     print_table(title, columns, rows)
     if "not_retained" in result:
         print(result["not_retained"])
+    for sentence in remarks_on(result):
+        print(sentence)
     print(result["sureness"]["sentence"])
     print_monitor(result)
+
+
+def remarks_on(result: dict[str, Any]) -> Iterator[str]:
+    """Yield what the table does not show: failures that came too late, and episodes that were cut."""
+    shares = (one.get("share_reached", 1.0) for one in result["conditions"].values())
+    if late := [share for share in shares if share < 1.0]:
+        spread = f"{min(late):.0%}" if min(late) == max(late) else f"{min(late):.0%} to {max(late):.0%}"
+        yield (
+            f"what fails midway does so at step {result['fails_midway_at_step']:,}, which {spread} of the "
+            "episodes reach; those that end before count, too"
+        )
+    num_cut = sum(one["num_cut"] for one in result["conditions"].values())
+    if num_cut:
+        yield f"{num_cut:,} episodes did not end by themselves: they were cut after {MOST_STEPS:,} steps"
 
 
 def retained_cells(one: dict[str, Any]) -> list[str]:

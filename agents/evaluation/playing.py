@@ -5,11 +5,12 @@ from typing import Protocol
 
 from gymnasium import spaces
 
-from spl.agents.conditions import Condition, Spoiler
+from spl.agents.conditions import MOST_STEPS, Condition, Spoiler
 from spl.agents.history import History
 from spl.agents.protocol import Actor
+from spl.config.errors import RunError
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.resumable import reset_seed
+from spl.envs.resumable import RAISED, reset_seed, told
 from spl.records import Action, Observation
 from spl.runs.directory import generator_of
 
@@ -35,7 +36,11 @@ def play(
 ) -> tuple[list[float], list[int]]:
     """Play one episode in each environment, all in step; return their returns and lengths.
 
-    What the condition leaves of an observation goes through ``watch``, if any, before the agent gets it.
+    What the condition leaves of an observation goes through ``watch``, if any, before the agent gets it. An
+    episode that has not ended after `MOST_STEPS` is cut there.
+
+    Raises:
+        RunError: if an environment fails.
     """
 
     def give(observation: Observation, position: int) -> None:
@@ -51,21 +56,34 @@ def play(
     stacks = History(envs[0].spec_of_streams, history=history, num_envs=len(envs))
     totals, lengths = [0.0] * len(envs), [0] * len(envs)
     for position, env in enumerate(envs):
-        observation, _ = env.reset(seed=reset_seed(seed, position))
+        try:
+            observation, _ = env.reset(seed=reset_seed(seed, position))
+        except RAISED as error:
+            raise _failure(error, env, seed, position, 0) from error
         give(observation, position)
     running = list(range(len(envs)))
     while running:
         actions = policy(stacks, envs, running)
         still_running = []
         for position, action in zip(running, actions, strict=True):
-            observation, reward, terminated, truncated, _ = envs[position].step(action)
+            try:
+                observation, reward, terminated, truncated, _ = envs[position].step(action)
+            except RAISED as error:
+                raise _failure(error, envs[position], seed, position, lengths[position] + 1) from error
             totals[position] += reward
             lengths[position] += 1
-            if not (terminated or truncated):
+            if not (terminated or truncated or lengths[position] == MOST_STEPS):
                 give(observation, position)
                 still_running.append(position)
         running = still_running
     return totals, lengths
+
+
+def _failure(error: BaseException, env: AudioVisualEnv, seed: int, position: int, step: int) -> RunError:
+    return RunError(
+        f"the environment failed while it was evaluated, at step {step:,} of the episode whose seed is "
+        f"{reset_seed(seed, position)}: {told(error)}; look at it with: spl check env {env.config.id}"
+    )
 
 
 def policy_of(agent: Actor, epsilon: float) -> Policy:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.ablation.statistics import interval
+from spl.agents.conditions import MOST_STEPS
 from spl.runs.directory import generator_of
 
 ALL, RANDOM, ORACLE = "all modalities", "random actions", "oracle"  # what the others are held against
@@ -96,6 +97,7 @@ def told(outcome: Outcome, seed: int) -> dict[str, Any]:
         "mean": float(outcome.returns.mean()),
         "standard_deviation": float(outcome.returns.std()),
         "mean_length": float(outcome.lengths.mean()),
+        "num_cut": int((outcome.lengths >= MOST_STEPS).sum()),  # that did not end by themselves
         "returns": outcome.returns.tolist(),
     }
 

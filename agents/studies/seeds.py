@@ -10,24 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Measure
 from spl.ablation.curriculum_task import OUTCOME, Judged
 from spl.ablation.grid import Ablation, Grid, ablate
-from spl.ablation.statistics import read_seeds
+from spl.ablation.statistics import interval, read_seeds
 from spl.ablation.tables import as_table, by_measure
 from spl.agents import config as run
 from spl.agents.collectors.progress import RECENT_EPISODES
 from spl.agents.config import RUNS, TrainAgentConfig
-from spl.agents.evaluation.returns import bootstrap_interval, interquartile_mean
 from spl.agents.studies.curriculum_ablation import Learner, return_in_training
 from spl.config.errors import UsageError
 from spl.config.options import narrowed
 from spl.config.ranges import Count
 from spl.runs import directory
-from spl.runs.directory import generator_of
 from spl.runs.files import read_json, replace_text
 from spl.runs.logger import duration, print_table
 
@@ -123,15 +120,14 @@ class SeedsGrid(Grid):
 
 
 def summary_of(comparison: Comparison) -> dict[str, Any]:
-    """Return the return of each seed, their interquartile mean and its 95 % interval, as JSON holds them.
+    """Return the return of each seed, their mean and its 95 % interval, as JSON holds them.
 
-    The interval is a percentile bootstrap over the seeds; null for a single one, as both are without any.
+    The interval is Student's t over the seeds, as few as they are; null for a single one, as both are
+    without any.
     """
     (entry,) = comparison.entries
-    returns = np.array(list(entry.values(FINAL).values()))
-    low = high = None
-    if len(returns) > 1:
-        low, high = bootstrap_interval(returns[None], generator_of(0, "bootstrap"))
+    returns = list(entry.values(FINAL).values())
+    mean, low, high = interval(returns) if returns else (None, None, None)
     return {
         "training": entry.label,
         "num_seeds": len(comparison.seeds),
@@ -140,7 +136,7 @@ def summary_of(comparison: Comparison) -> dict[str, Any]:
             for seed, outcome in sorted(entry.outcomes.items())
         },
         "failed": {str(seed): reason for seed, reason in sorted(entry.failures.items())},
-        "interquartile_mean": interquartile_mean(returns) if len(returns) else None,
+        "mean": mean,
         "interval_95": [low, high],
     }
 
@@ -152,10 +148,10 @@ def headline(told: Mapping[str, Any]) -> str:
 
 
 def table_of(told: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows: the interquartile mean first, and then each seed."""
-    iqm, (low, high) = told["interquartile_mean"], told["interval_95"]
-    interval = "" if low is None else f"{low:.2f} … {high:.2f}"
-    rows = [["IQM", "-" if iqm is None else f"{iqm:.2f}", interval, ""]]
+    """Return columns and rows: the mean first, and then each seed."""
+    mean, (low, high) = told["mean"], told["interval_95"]
+    spread = "" if low is None else f"{low:.2f} … {high:.2f}"
+    rows = [["mean", "-" if mean is None else f"{mean:.2f}", spread, ""]]
     for seed, one in told["runs"].items():
         rows.append([f"seed {seed}", f"{one['return']:.2f}", "", duration(one["seconds"])])
     rows += [[f"seed {seed}", "failed", "", ""] for seed in told["failed"]]
@@ -166,8 +162,8 @@ def note_on(told: Mapping[str, Any]) -> str:
     """Return the sentences that say what the figures are, and which seeds failed."""
     failed = "".join(f" Seed {seed} failed: {why}." for seed, why in told["failed"].items())
     return (
-        f"Return: mean of the last {RECENT_EPISODES} episodes of training, exploration included. IQM: mean "
-        f"of the middle half of the seeds; interval by bootstrap over the seeds.{failed}"
+        f"Return: mean of the last {RECENT_EPISODES} episodes of training, exploration included. Interval "
+        f"of the mean: Student's t over the seeds.{failed}"
     )
 
 

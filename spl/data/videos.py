@@ -32,7 +32,7 @@ class ClipConfig:
     video_size: tuple[Side, Side] = (84, 84)  # rows and columns after resizing
     grey: bool = True  # greyscale instead of colour
     sample_rate_hz: SampleRate = 16_000  # to which all audio is resampled
-    stereo: bool = False  # two audio channels instead of their mean
+    stereo: bool = False  # two audio channels instead of their mean; a mono file's is in both
     step_s: Annotated[float, Range(0.001, 60.0)] = 1 / 15  # seconds per step
     num_mels: Count = 64  # mel bands
     audio_frames: Count = 8  # log-mel frames per step

@@ -90,7 +90,8 @@ class Video:
             video_size: rows and columns, cut by area.
             grey: one channel instead of three.
             sample_rate_hz: of the sound, whatever it is in the file.
-            stereo: two channels instead of one. More or fewer are mixed (ITU-R BS.775, scaled not to clip).
+            stereo: two channels instead of one. A single one is repeated; more are mixed (ITU-R BS.775, scaled
+                not to clip, so that surround sound is quieter).
             step_s: seconds.
         """
         layout = "stereo" if stereo else "mono"
@@ -197,9 +198,11 @@ class Video:
     def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
         """Yield the sound from zero on, gaps filled with silence and overlaps cut."""
         position = 0
-        for begin, chunk in self._resampled(rate_hz, layout):
+        num_channels = 2 if layout == "stereo" else 1
+        for begin, sound in self._resampled(rate_hz, layout):
+            chunk = np.broadcast_to(sound, (num_channels, sound.shape[1]))  # one channel fills both
             while begin > position:
-                silence = np.zeros((chunk.shape[0], min(rate_hz, begin - position)), np.float32)
+                silence = np.zeros((num_channels, min(rate_hz, begin - position)), np.float32)
                 position += silence.shape[1]
                 yield silence
             if (kept := chunk[:, position - begin :]).shape[1]:
@@ -220,8 +223,10 @@ class Video:
                     for chunk in _flushed(resampler):
                         yield begin, chunk
                         begin += chunk.shape[1]
+                    # one channel is repeated later: FFmpeg would spread its power over two
+                    mixed = "mono" if frame.layout.nb_channels == 1 else layout
                     # of whole numbers, as it would mix floats beyond full scale
-                    resampler = pyav().AudioResampler("s32p", layout, rate_hz)
+                    resampler = pyav().AudioResampler("s32p", mixed, rate_hz)
                     kind, begin, end_s = met, round(time_s * rate_hz), time_s
                 end_s += frame.samples / frame.sample_rate
                 frame.pts = None

@@ -101,21 +101,21 @@ def _agent(run: Run) -> list[Block]:
 
 
 def _seeds(run: Run) -> list[Block]:
-    """Return the return of each seed as a mark, their interquartile mean first, and as a table."""
+    """Return the return of each seed as a mark, their mean first, and as a table."""
     told = run.document("seeds")
     if not told or not told["runs"]:
         return [Words(["No result yet: no seed is trained to its end."])]
-    iqm, (low, high) = told["interquartile_mean"], told["interval_95"]
+    if "mean" not in told:
+        return [Words(["seeds.json is of an earlier version: spl train agent --resume writes it again."])]
+    mean, (low, high) = told["mean"], told["interval_95"]
     found = {f"seed {seed}": one["return"] for seed, one in told["runs"].items()}
-    marks = [Mark(0, 0, iqm, low, high)]
+    marks = [Mark(0, 0, mean, low, high)]
     marks += [Mark(0, row, value, None, None) for row, value in enumerate(found.values(), 1)]
     interval = "" if low is None else f"{low:.2f} … {high:.2f}"
-    rows = [["IQM", f"{iqm:.2f}", interval], *([name, f"{value:.2f}", ""] for name, value in found.items())]
+    rows = [["mean", f"{mean:.2f}", interval], *([name, f"{value:.2f}", ""] for name, value in found.items())]
     title, (*_, note) = "Return at the end of training", run.lines("seeds.md") or ["- "]
     return [
-        Chart(
-            title, draw_marks(title, ["IQM", *found], marks), "interquartile mean with 95 % interval, seeds"
-        ),
+        Chart(title, draw_marks(title, ["mean", *found], marks), "mean with 95 % interval, seeds"),
         Table("", ["", "return", "95 % interval"], rows, note.removeprefix("- ")),
     ]
 

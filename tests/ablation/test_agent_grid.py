@@ -12,6 +12,7 @@ from spl.agents.studies.ablation import AblateAgentConfig, Options, ablate_agent
 from spl.cli import main as cli
 from spl.config.errors import UsageError
 from spl.config.parse import parse
+from spl.envs.resumable import reset_seed
 
 TINY = "--config smoke/agent --env.kwargs.num_rounds 2 --num_steps 44 --num_threads 1 --device cpu "
 TINY += "--num_episodes 2"
@@ -81,6 +82,59 @@ def test_a_grid_is_trained_judged_and_resumed(tmp_path, monkeypatch, capsys):
     grown = ["ablate", "agent", "--resume", str(folder), "--vary.agent.n_step", "1,3,5"]
     assert cli.main(grown) == 0
     assert "3 x 1, options x seeds), 2 finished" in capsys.readouterr().err
+
+
+def test_an_arm_keeps_what_it_changes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [*TINY.split(), "--seeds", "0"]
+    assert cli.main(["ablate", "agent", *words, "--arm.soft.agent.gamma", "0.5"]) == 0
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    again = ["ablate", "agent", "--resume", str(folder)]
+    before = (folder / "config.yaml").read_text()
+    for option, was, value in (("gamma", "0.5", "0.9"), ("n_step", "1", "3")):
+        assert cli.main([*again, f"--arm.soft.agent.{option}", value]) == 2
+        told = (
+            f"soft has begun with agent.{option} {was}, which would now be {value}: give the change another"
+        )
+        assert told in told_in(capsys)
+    assert (folder / "config.yaml").read_text() == before
+    assert cli.main([*again, "--arm.soft.agent.gamma", "0.5", "--arm.far.agent.gamma", "0.9"]) == 0
+    assert "3 x 1, options x seeds), 2 finished" in told_in(capsys)
+
+
+def told_in(capsys) -> str:
+    """Return what was written to both streams, in one line."""
+    return " ".join("".join(capsys.readouterr()).split())
+
+
+def test_an_environment_that_fails_while_a_cell_is_judged_fails_that_cell_alone(
+    tmp_path, monkeypatch, capsys
+):
+    """Of two cells the first one judged meets an episode that raises."""
+    monkeypatch.chdir(tmp_path)
+    broken = reset_seed(EvaluateAgentConfig().seed, 1)
+    (tmp_path / "fragile.py").write_text(
+        "from spl.envs.worlds.beacon import BeaconEnv\n"
+        "class Fragile(BeaconEnv):\n"
+        "    num_judged = 0\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        f"        Fragile.num_judged += seed == {broken}\n"
+        f"        self.breaks = seed == {broken} and Fragile.num_judged == 1\n"
+        "        return super().reset(seed=seed, options=options)\n"
+        "    def step(self, action):\n"
+        "        if self.breaks:\n"
+        "            raise OSError('the cable is out')\n"
+        "        return super().step(action)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ["--env.id", "fragile:Fragile", "--env_workers", "false", "--vary.agent.n_step", "1,3"]
+    assert cli.main(["ablate", "agent", *TINY.split(), *words, "--seeds", "0"]) == 1
+    told = told_in(capsys)
+    assert f"at step 1 of the episode whose seed is {broken}: OSError: the cable is out" in told
+    assert "spl check env fragile:Fragile" in told
+    (folder,) = (tmp_path / "runs" / "ablation").iterdir()
+    rows = list(csv.DictReader((folder / "ablation.csv").read_text().splitlines()))
+    assert [row["state"] for row in rows] == ["failed", "finished"]
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,14 @@ def test_stereo_is_kept_apart_or_meant(tmp_path):
     np.testing.assert_allclose(mixed[0], apart.mean(axis=0), atol=0.002)
 
 
+def test_a_single_channel_is_as_loud_in_both_of_two(tmp_path):
+    path = write(tmp_path / "a.mkv", *map(flat, range(15)), audio=clicks(1.0, 0.2), rate_hz=RATE_HZ)
+    _, alone = read(path)
+    _, both = read(path, stereo=True)
+    assert both.shape == (2, RATE_HZ)
+    np.testing.assert_array_equal(both, np.repeat(alone, 2, axis=0))
+
+
 def test_steps_of_unequal_length_cover_every_sample(tmp_path):
     path = write(tmp_path / "a.mkv", *map(flat, range(15)), audio=clicks(1.0), rate_hz=RATE_HZ)
     lengths = [step.sound.shape[1] for step in Video(path).steps(**CUT)]

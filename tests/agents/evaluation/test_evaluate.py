@@ -10,13 +10,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from spl.agents.conditions import Condition
-from spl.agents.evaluation import evaluate, monitored
-from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent, print_evaluation
+from spl.agents.conditions import UNTOUCHED, Condition
+from spl.agents.evaluation import evaluate, monitored, playing, returns
+from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent, print_evaluation, remarks_on
 from spl.agents.evaluation.playing import play
 from spl.agents.monitor.fitted import load_usual
 from spl.agents.train import train_agent
-from spl.config.errors import UsageError
+from spl.config.errors import RunError, UsageError
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.envs.resumable import reset_seed
@@ -52,6 +52,42 @@ def test_the_agent_is_given_what_the_condition_leaves():
         assert len(seen) == 32
         assert [np.array_equal(one, seen[2]) for one in seen] == [False, False, *[True] * 30]
         assert not any(np.array_equal(one, heard[2]) for one in heard[3:])
+    env.close()
+
+
+def test_an_episode_without_end_is_cut_and_said(smoke, monkeypatch, capsys):
+    monkeypatch.setattr(playing, "MOST_STEPS", 20)
+    monkeypatch.setattr(returns, "MOST_STEPS", 20)
+    monkeypatch.setattr(evaluate, "MOST_STEPS", 20)
+    folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    result = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=3, num_seeds=1), console=quiet())
+    assert {one["num_cut"] for one in result["conditions"].values()} == {3}, "Beacon's episodes have 32 steps"
+    assert (result["most_steps"], result["fails_midway_at_step"]) == (20, 10)
+    print_evaluation(result)
+    sentence = (
+        f"{3 * len(result['conditions'])} episodes did not end by themselves: they were cut after 20 steps"
+    )
+    assert sentence in capsys.readouterr().out
+
+
+def test_episodes_that_end_before_a_modality_fails_are_counted(smoke, monkeypatch):
+    folder = train_agent(smoke("--num_steps", "60"), console=quiet()).folder
+    lengths = [4, 8, 9, 19]  # half of their mean is 5
+    monkeypatch.setattr(evaluate, "play", lambda *_, **__: ([1.0] * 4, lengths))
+    result = evaluate_agent(folder, EvaluateAgentConfig(num_episodes=4, num_seeds=1), console=quiet())
+    assert result["fails_midway_at_step"] == 5
+    assert result["conditions"]["video fails midway"]["share_reached"] == 0.75
+    assert "share_reached" not in result["conditions"]["video only"], "it fails from the first step on"
+    (sentence,) = remarks_on(result)
+    assert sentence.startswith("what fails midway does so at step 5, which 75% of the episodes reach")
+
+
+def test_an_environment_that_raises_is_named_with_step_and_seed(monkeypatch):
+    env = make_env(EnvConfig())
+    monkeypatch.setattr(env.unwrapped, "step", lambda action: {}["missing"])
+    seed = reset_seed(5, 0)
+    with pytest.raises(RunError, match=rf"step 1 of the episode whose seed is {seed}: KeyError: 'missing'"):
+        play(lambda *_: [0], [env], UNTOUCHED, history=1, seed=5)
     env.close()
 
 

@@ -62,22 +62,22 @@ def test_seeds_and_steps_are_added_on_resume(trained, capsys):
 
 
 def test_a_summary_by_hand():
-    """Eight seeds: two are cut at each end, of 1..8 stay 3, 4, 5, 6."""
+    """Of 1..8 the mean is 4.5 and s^2 = 6; t(0.975, 7) = 2.36462, so half the interval is 2.04780."""
     layout = by_measure("training", [FINAL])
     entry = Entry("training", "Beacon")
     comparison = Comparison([entry], range(9), (FINAL,), (), (), layout)
-    assert summary_of(comparison)["interquartile_mean"] is None
+    assert summary_of(comparison)["mean"] is None
     for seed, value in enumerate([8.0, 1.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0]):
         entry.outcomes[seed] = Outcome({"return": value}, 60.0, {})
         if seed == 0:
             assert summary_of(comparison)["interval_95"] == [None, None]
     entry.failures[8] = "it broke"
     told = summary_of(comparison)
-    assert told["interquartile_mean"] == 4.5
+    assert told["mean"] == 4.5
     low, high = told["interval_95"]
-    assert 1.0 < low < 4.5 < high < 8.0
+    assert (low, high) == (pytest.approx(4.5 - 2.04780, abs=1e-4), pytest.approx(4.5 + 2.04780, abs=1e-4))
     rows = table_of(told)[1]
-    assert rows[0][:2] == ["IQM", "4.50"]
+    assert rows[0][:3] == ["mean", "4.50", "2.45 … 6.55"]
     assert rows[1] == ["seed 0", "8.00", "", "1:00"]
     assert rows[-1][:2] == ["seed 8", "failed"]
     assert note_on(told).endswith("Seed 8 failed: it broke.")
