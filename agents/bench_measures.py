@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from spl.agents.build import assemble, new_agent, new_memory, open_envs
 from spl.agents.checkpoint import Parts
 from spl.agents.collectors.progress import RECENT_EPISODES, Episode
+from spl.agents.config import TrainAgentConfig
 from spl.agents.loop import Collector, learn
 from spl.agents.train import train_agent
 from spl.config.errors import RunError
@@ -49,7 +50,7 @@ def measure_parts(config: "BenchConfig", folder: Path, console: Console) -> dict
         and None where it is compiled; ``peak_gflops``, the best rate of a product of two square matrices of
         `SIDE` (8 times that on a GPU) in the network's precision, on the same device and threads.
     """
-    training = config.training(folder)
+    training = _seldom_exploring(config.training(folder))
     threads = Threads(training.num_threads)
     with contextlib.ExitStack() as held:
         training, envs, _ = open_envs(training, None)
@@ -75,7 +76,6 @@ def measure_parts(config: "BenchConfig", folder: Path, console: Console) -> dict
         def rate(call: Callable[[], object]) -> float:
             return rate_of(call, config.duration_s, finish)
 
-        parts.collector.epsilon_at = lambda _: training.agent.epsilon_end
         figures["collecting"] = envs.num_envs * rate(lambda: _collect(parts))
         assert isinstance(parts.collector, Collector)
         stack = parts.collector.history.stack()
@@ -101,6 +101,12 @@ def measure_parts(config: "BenchConfig", folder: Path, console: Console) -> dict
 
         figures["env"] = envs.num_envs * rate(step)
     return figures
+
+
+def _seldom_exploring(training: TrainAgentConfig) -> TrainAgentConfig:
+    """Return the training with the exploration that it has at its end."""
+    agent = replace(training.agent, epsilon_start=training.agent.epsilon_end, epsilon_warmup_steps=0)
+    return replace(training, agent=agent)
 
 
 def _collect(parts: Parts) -> None:
@@ -175,11 +181,9 @@ def measure_loop(config: "BenchConfig", folder: Path) -> dict[str, float]:
             marks.append((step, int(num_updates), time.perf_counter()))
         return not marks or marks[-1][2] - marks[0][2] < config.duration_s
 
-    training = config.training(
-        folder, report_every_steps=ROW_EVERY, save_memory=False, checkpoint_every_steps=10**9
+    training = _seldom_exploring(
+        config.training(folder, report_every_steps=ROW_EVERY, save_memory=False, checkpoint_every_steps=10**9)
     )
-    seldom = replace(training.agent, epsilon_start=training.agent.epsilon_end, epsilon_warmup_steps=0)
-    training = replace(training, agent=seldom)
     result = train_agent(training, command=COMMAND, console=Console(quiet=True), on_row=on_row)
     if len(marks) < 2:
         raise RunError(

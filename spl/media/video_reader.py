@@ -90,8 +90,8 @@ class Video:
             video_size: rows and columns, cut by area.
             grey: one channel instead of three.
             sample_rate_hz: of the sound, whatever it is in the file.
-            stereo: two channels instead of one. A single one is repeated; more are mixed (ITU-R BS.775, scaled
-                not to clip, so that surround sound is quieter).
+            stereo: two channels instead of one. A single one is repeated; more are mixed (ITU-R BS.775,
+                scaled not to clip, so that surround sound is quieter).
             step_s: seconds.
         """
         layout = "stereo" if stereo else "mono"

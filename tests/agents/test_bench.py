@@ -9,6 +9,7 @@ from rich.console import Console
 
 from spl.agents import bench_measures as bench
 from spl.agents.bench import BenchConfig, _told, bench_agent, print_bench
+from spl.agents.dqn import MultimodalDqn
 from spl.cli import main as cli
 from spl.config.errors import RunError
 from spl.config.parse import parse
@@ -29,6 +30,19 @@ def test_a_rate_is_the_median_of_five_slices(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     # after the first call, slices of 1 s in which it takes 0.1, 0.5, 0.2, 0.25 and 1 s
     assert bench.rate_of(call, 4.999, lambda: None) == pytest.approx(4.0)
+
+
+def test_parts_and_loop_act_by_the_network_as_at_the_end_of_a_training(tmp_path, monkeypatch):
+    shares = []
+    decide = MultimodalDqn.decide
+
+    def noted(agent, stack, epsilon):
+        shares.append(epsilon)
+        return decide(agent, stack, epsilon)
+
+    monkeypatch.setattr(MultimodalDqn, "decide", noted)
+    bench_agent(config("--agent.epsilon_end", "0.125", "--num_steps", "200"), console=Console(quiet=True))
+    assert set(shares) == {0.0, 0.125}, "0 where acting is measured alone"
 
 
 def test_every_figure_is_there_and_the_table_tells_it(tmp_path, capsys):
