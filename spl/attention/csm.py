@@ -65,6 +65,11 @@ class PositionAttention(nn.Module):
             out = x + self.gamma * out  # x first: its layout in memory stays
         return out
 
+    def macs_correction(self, x: Tensor) -> int:
+        """Return the multiply-accumulates, negative, of the zeros that make keys as wide as values."""
+        B, C, H, W = x.shape
+        return -B * (H * W) ** 2 * (C - self.key.out_channels)
+
 
 def _project(conv: nn.Conv2d, rows: Tensor) -> Tensor:
     """Return the 1 x 1 convolution of ``rows (B, H W, C)``, which need not be transposed for it."""

@@ -155,8 +155,9 @@ class HAMSpatialAttention(nn.Module):
         weights = (groups * gate.flatten(1)[:, None]).to(x.dtype)  # (B, 2, C)
         pooled = self.pool(x, weights, groups)  # (B, 2, 2, H, W)
         scores = self.conv(pooled.flatten(0, 1)).unflatten(0, (-1, 2))  # (B, 2, 1, H, W)
-        important = self.important(self.norms[0](scores[:, 0]))  # (B, 1, H, W)
-        rest = self.rest(self.norms[-1](scores[:, 1]))  # (B, 1, H, W)
+        normal = self.norms[0](scores[:, 0]), self.norms[-1](scores[:, 1])  # (B, 1, H, W) each
+        rest = self.rest(normal[1])
+        important = self.important(normal[0])  # the last map of a layer is the one that is shown
         maps = torch.cat((important, rest), dim=1).to(x.dtype)  # (B, 2, H, W)
         scale = weights.transpose(1, 2) @ maps.flatten(2)  # (B, C, H W)
         return x * scale.view(x.shape)  # (B, C, H, W)

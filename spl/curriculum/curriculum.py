@@ -277,10 +277,10 @@ def _fixed_scores(
             "none" if difficulty is None else f"{np.count_nonzero(~np.isfinite(difficulty)):,} that are not"
         )
         raise ValueError(f"difficulty must be a finite number for each sample, got {wrong}")
-    if config.scheme == "logarithmic" and (difficulty < 0).any():
+    if config.scheme not in ("hard", "spld") and (difficulty < 0).any():
         raise ValueError(
-            f"difficulty must not be negative with scheme=logarithmic, got {difficulty.min():g}; "
-            "choose another scheme"
+            f"difficulty must not be negative with scheme={config.scheme}, whose weights are by shares of "
+            f"the pace, got {difficulty.min():g}; subtract the least one from all, or choose scheme=hard"
         )
     return np.asarray(difficulty, np.float32)
 

@@ -192,6 +192,7 @@ def _measure_all(
     total = sum(len(places[one.label]) * len(methods[one.label]) for one in subjects)
     rows, done = [], 0
     with Report(out, "spl explain classifier", total, is_logged=False) as report:
+        firsts: dict[Path, Measured] = {}  # by run, of its first method
         for subject in subjects:
             parts: dict[str, list[Measured]] = {method: [] for method in methods[subject.label]}
             for batch in subject.held_out(places[subject.label], config.batch_size):
@@ -203,7 +204,9 @@ def _measure_all(
                     if report.is_due():
                         report.show(done, {"run": subject.label, "method": method})
             whole = {method: together(kept) for method, kept in parts.items()}
-            rows += _rows(subject, whole)
+            if whole:
+                firsts.setdefault(subject.folder, next(iter(whole.values())))
+                rows += _rows(subject, whole, firsts[subject.folder])
         report.show(total, {"runs": len(subjects), "methods": len(config.method)})
     return rows
 
@@ -214,13 +217,12 @@ def _measured(subject: Subject, method: str, inputs: Tensor, classes: Tensor, nu
     return Measured(*(field.cpu() for field in measured))
 
 
-def _rows(subject: Subject, whole: dict[str, Measured]) -> list[Row]:
-    """Return the rows of a run; each method's win rate is that over the first one."""
-    first = next(iter(whole.values()), None)
+def _rows(subject: Subject, whole: dict[str, Measured], first: Measured) -> list[Row]:
+    """Return the rows of a run's layer; a win rate is that over ``first``, of the run's first method."""
     rows = []
     for method, measured in whole.items():
         wins = None
-        if first is not None and measured is not first:
+        if measured is not first:
             wins = win_rate(measured.full, measured.masked, first.masked)
         rows.append(Row(subject.label, method, measured, wins))
     return rows

@@ -25,6 +25,7 @@ class Gates:
 
     subject: Subject
     values: Tensor  # (modules, B, C)
+    num_others: int = 0  # modules of the layer whose gates are of another number of channels
 
     @property
     def likeness(self) -> float | None:
@@ -44,6 +45,8 @@ class Gates:
 def gates_of(subject: Subject, images: Tensor, batch_size: int) -> Gates | None:
     """Return the gates of channels within a subject's layer on images; None without any.
 
+    Of gates of several widths, as in layers whose blocks widen, those as wide as the last one.
+
     Args:
         subject: whose layer.
         images: ``(B, 3, H, W)`` uint8.
@@ -52,6 +55,7 @@ def gates_of(subject: Subject, images: Tensor, batch_size: int) -> Gates | None:
     if not any(isinstance(module, AttentionMap) for module in subject.model.modules()):
         return None
     parts: list[Tensor] = []
+    num_others = 0
     for some in torch.split(images, batch_size):
         inputs = subject.classifier.inputs(some)
         with evaluating(subject.model), torch.no_grad(), attention_maps(subject.model) as maps:
@@ -59,12 +63,15 @@ def gates_of(subject: Subject, images: Tensor, batch_size: int) -> Gates | None:
         within = [one for name, one in maps.items() if name.startswith(f"{subject.layer}.") and _is_gate(one)]
         if not within:
             return None
-        parts.append(torch.stack(within).flatten(2).float().cpu())
-    return Gates(subject, torch.cat(parts, dim=1))
+        alike = [one for one in within if one.shape == within[-1].shape]
+        num_others = len(within) - len(alike)
+        parts.append(torch.stack(alike).flatten(2).float().cpu())
+    return Gates(subject, torch.cat(parts, dim=1), num_others)
 
 
 def _is_gate(one: Tensor) -> bool:
-    return one.ndim == 4 and one.shape[2:] == (1, 1)
+    """Whether it is of channels: a map over a single position has one channel, a gate several."""
+    return one.ndim == 4 and one.shape[2:] == (1, 1) and one.shape[1] > 1
 
 
 def draw_gates(gates: Sequence[Gates], path: Path) -> None:
@@ -102,7 +109,8 @@ def draw_gates(gates: Sequence[Gates], path: Path) -> None:
         told = (
             "one gate" if one.likeness is None else f"{count} gates, r = {round(one.likeness, 2) + 0.0:.2f}"
         )
-        name = f"{one.subject.name}, {one.subject.layer}: {told}"
+        others = f", {one.num_others} of other widths left out" if one.num_others else ""
+        name = f"{one.subject.name}, {one.subject.layer}: {told}{others}"
         axes.set_title(drawable(name), fontsize=8, **drawn([name]))
     bar = figure.colorbar(shown, ax=grid, shrink=0.8, aspect=30)
     bar.ax.tick_params(labelsize=7)

@@ -33,14 +33,14 @@ def attributions(
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     given, places = [lent(x) for x in several(inputs)], seen_places(inputs)
-    read = [torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32 for x in given]  # by the model
+    read = [x.dtype for x in given]  # by the model
     for place in places:
         if not given[place].is_floating_point():
             raise ValueError(
                 f"integrated gradients need floats, got {given[place].dtype}: let the model read floats, "
                 "as there are no values between two bytes"
             )
-        given[place] = given[place].float()
+        given[place] = given[place].to(torch.promote_types(read[place], torch.float32))
     nodes, weights = np.polynomial.legendre.leggauss(num_steps)  # on -1..1
     with borrowed(model):
         starts = [torch.full_like(given[place], baseline) for place in places]

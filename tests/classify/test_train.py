@@ -25,6 +25,7 @@ from spl.classify.training import Training
 from spl.cli.main import main
 from spl.config.errors import RunError, UsageError
 from spl.config.parse import parse
+from spl.models.image.weights import read_weights
 from spl.runs import checkpoint
 from spl.runs.directory import check_resumable
 
@@ -193,6 +194,12 @@ def test_restarts_keep_the_best_and_tell_all(tiny: Maker):
     ]
     assert seeds == [0, 1, 2]
     assert evaluate_classifier(result.folder, EvaluateClassifierConfig())["top1"] == max(restarts["top1"])
+    started = read_weights(str(result.folder), "resnet20").tensors
+    alone = read_weights(str(result.folder / restarts["kept"]), "resnet20").tensors
+    assert all(torch.equal(one, alone[key]) for key, one in started.items())
+    (result.folder / "result.json").unlink()
+    with pytest.raises(UsageError, match="its restarts are not all trained: resume it first"):
+        read_weights(str(result.folder), "resnet20")
 
 
 def test_evaluation_equals_what_training_said(tiny: Maker, capsys: pytest.CaptureFixture[str]):

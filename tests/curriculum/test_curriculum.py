@@ -353,8 +353,10 @@ def test_what_does_not_fit_the_samples_is_refused():
         made(**options)
     with pytest.raises(ValueError, match="a finite number for each sample, got 1 that are not"):
         made(**options, scores=np.where(np.arange(N) == 3, np.nan, 0.0).astype(np.float32))
-    with pytest.raises(ValueError, match=r"not be negative with scheme=logarithmic, got -1; choose another"):
-        made(**options, scheme="logarithmic", scores=np.full(N, -1.0, np.float32))
+    for scheme in ("linear", "logarithmic", "mixture", "polynomial"):
+        with pytest.raises(ValueError, match=rf"not be negative with scheme={scheme}, .* got -1; subtract"):
+            made(**options, scheme=scheme, scores=np.full(N, -1.0, np.float32))
+    made(**options, scheme="hard", scores=np.full(N, -1.0, np.float32))
     with pytest.raises(ValueError, match=r"the round must be in 0..9, got 10"):
         made().begin(10)
 

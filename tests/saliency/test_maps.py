@@ -409,6 +409,21 @@ def test_attention_through_the_same_door(attention):
     assert maps.amax(dim=(1, 2)).tolist() == [1.0, 1.0]
 
 
+def test_the_attention_of_ham_is_that_of_the_important_channels():
+    torch.manual_seed(0)
+    model = build_resnet("resnet20", num_classes=3, attention="ham").eval()
+    with torch.no_grad():
+        for number, norm in enumerate(model.layer1[2].attention.spatial.norms):
+            norm.weight.fill_(2.0), norm.bias.fill_(-1.0 + 2.0 * number)
+    x = drawn(1, 3, 32, 32)
+    with attention_maps(model) as maps, torch.no_grad():
+        model(x)
+    of_block = {name.rpartition(".")[2]: one for name, one in maps.items() if name.startswith("layer1.2.")}
+    found = attention_map(model, "layer1.2", x, chosen(0))
+    torch.testing.assert_close(found, onto(of_block["important"][:, 0], (32, 32)))
+    assert (found - onto(of_block["rest"][:, 0], (32, 32))).abs().max() > 0.05
+
+
 def test_attention_is_that_of_the_layer():
     model, x = attentive().eval(), drawn(2, 3, 32, 32)
     with attention_maps(model) as maps, torch.no_grad():
@@ -564,3 +579,13 @@ def test_what_is_chosen_must_be_there(index):
 def test_what_is_chosen_may_be_any_whole_numbers(index):
     outputs = torch.rand(2, 3)
     assert torch.equal(chosen(index)(outputs), outputs[:, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_integrated_gradients_of_other_precisions(dtype: torch.dtype):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(256, 3))
+    x = torch.rand(2, 1, 8, 8)
+    exact = integrated_gradients(network, None, x, chosen(1))
+    found = integrated_gradients(network.to(dtype), None, x.to(dtype), chosen(1))
+    torch.testing.assert_close(found.float(), exact, atol=0.02, rtol=0.0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spl.config.errors import UsageError
 from spl.models.image.network_table import LIGHT, NETWORKS
 from spl.runs import checkpoint
+from spl.runs.files import read_json
 
 DEFAULT = "DEFAULT"  # torchvision's own word for its best weights
 OF_TORCHVISION = ("resnet18", "resnet34", "resnet50", *LIGHT)
@@ -76,7 +77,14 @@ def _of_torchvision(name: str) -> Weights:
 
 
 def _of_run(folder: Path) -> Weights:
-    """Return the judged weights of a run after its last epoch, or those that a ``best`` folder holds."""
+    """Return the judged weights of a run after its last epoch, or those that a ``best`` folder holds.
+
+    Of a run with restarts those of the one that was kept.
+    """
+    if any(folder.glob("restart-*/config.yaml")):
+        if not (folder / "result.json").exists():
+            raise ValueError("its restarts are not all trained: resume it first")
+        folder = folder / read_json(folder / "result.json")["restarts"]["kept"]
     saved = folder / "checkpoints"
     state = checkpoint.load(saved if saved.is_dir() else folder)
     if "images" not in state:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spl.attention.cbam import CBAM
+from spl.attention.csm import PositionAttention
 from spl.attention.eca import ECA
 from spl.attention.ham import HAM
 from spl.models.image.cost import forward_cost, macs, num_parameters, peak_activation_bytes
@@ -68,6 +69,15 @@ def test_macs_of_attention_are_its_convolutions_and_layers_however_they_are_comp
     assert macs(ham, size) == 2 * (3 * 16 + 2 * 64 * 2 * 49)  # one kernel, for two groups
     assert macs(nn.Sequential(ham, ham), size) == 2 * macs(ham, size)
     assert not any(module._forward_hooks for module in ham.modules())
+
+
+@pytest.mark.parametrize("query_reduction", [1, 4])
+def test_macs_of_position_attention_do_not_count_the_zeros_that_widen_its_keys(query_reduction: int) -> None:
+    """Per image three projections and two products: N C (2 d + C) + N^2 (d + C)."""
+    places, channels = 64, 16
+    narrow = channels // query_reduction
+    found = macs(PositionAttention(channels, query_reduction=query_reduction), (2, channels, 8, 8))
+    assert found == 2 * (places * channels * (2 * narrow + channels) + places**2 * (narrow + channels))
 
 
 def test_peak_is_the_largest_sum_of_activations_alive_at_once() -> None:
