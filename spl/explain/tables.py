@@ -36,6 +36,7 @@ class Row:
             "run": self.label,
             "method": self.method,
             "images": len(measured.full),
+            "even_maps": int(measured.is_even.sum()),
             **measured.summary(),
             "win_rate": self.win_rate,
             "shares": measured.shares.tolist(),
@@ -53,6 +54,7 @@ def notes_on(subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
         for one in subjects
     }
     return [
+        *notes_on_even(rows),
         f"Measured on {' or '.join(f'{count:,}' for count in images)} held-out images of each run, evenly "
         f"spread. Class activation maps of {', '.join(layers)}, scaled to 0..1 for each image.",
         "Confidence: the softmax probability of the class that the run predicts on the whole image.",
@@ -65,6 +67,21 @@ def notes_on(subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
         "Cost, time for an image in batches of 8: "
         + "; ".join(f"{name}: {told}" for name, told in costs.items())
         + ".",
+    ]
+
+
+def notes_on_even(rows: Sequence[Row]) -> list[str]:
+    """Return the sentence that names the maps which explain nothing; none without any."""
+    even = [
+        f"{int(row.measured.is_even.sum())} of {len(row.measured.full)} ({row.label}, {row.method})"
+        for row in rows
+        if row.measured.is_even.any()
+    ]
+    if not even:
+        return []
+    return [
+        "Maps that are the same everywhere explain nothing, and are measured all the same: "
+        f"{'; '.join(even)}. A layer of a single position makes no others: --layers takes an earlier one."
     ]
 
 

@@ -199,6 +199,7 @@ class Measured(NamedTuple):
     masked: Tensor  # (N,) confidence on the image times its map
     insertion: Tensor  # (N, S + 1) confidences
     deletion: Tensor  # (N, S + 1) confidences
+    is_even: Tensor  # (N,) bool: the same everywhere, so it explains nothing
     shares: Tensor  # (S + 1,) of the pixels
 
     def summary(self) -> dict[str, float]:
@@ -218,10 +219,12 @@ def measure(
     shown = insertion(model, images, maps, index, num_steps=num_steps)
     taken = deletion(model, images, maps, index, num_steps=num_steps)
     full, masked = (confidence(model, x, index) for x in (images, explained(images, maps)))
-    return Measured(full, masked, shown.confidences, taken.confidences, shown.shares)
+    flat = maps.flatten(1)
+    is_even = flat.amax(dim=1) == flat.amin(dim=1)
+    return Measured(full, masked, shown.confidences, taken.confidences, is_even, shown.shares)
 
 
 def together(parts: Sequence[Measured]) -> Measured:
     """Return the measures of all images of several batches."""
-    full, masked, shown, taken = (torch.cat([part[place] for part in parts]) for place in range(4))
-    return Measured(full, masked, shown, taken, parts[0].shares)
+    full, masked, shown, taken, is_even = (torch.cat([part[place] for part in parts]) for place in range(5))
+    return Measured(full, masked, shown, taken, is_even, parts[0].shares)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spl.explain.tables import Row, notes_on_even
 from spl.saliency.metrics import (
     Curve,
     average_drop,
@@ -130,6 +131,18 @@ def test_a_better_map_has_more_area_by_insertion_and_less_by_deletion():
     assert ours["insertion"] > other["insertion"] + 0.2
     assert ours["deletion"] < other["deletion"] - 0.2
     assert ours["average_drop"] < 30.0 < other["average_drop"]
+
+
+def test_maps_that_are_even_are_counted():
+    model, x = nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), torch.rand(3, 2, 2, 2)
+    maps = torch.stack([torch.zeros(2, 2), torch.ones(2, 2), torch.tensor([[0.0, 1.0], [1.0, 1.0]])])
+    found = measure(model, x, maps, torch.zeros(3, dtype=torch.long), num_steps=4)
+    assert found.is_even.tolist() == [True, True, False]
+    assert together([found, found]).is_even.tolist() == [True, True, False] * 2
+    row = Row("a run", "grad-cam", together([found, found]), None)
+    (sentence,) = notes_on_even([row])
+    assert "measured all the same: 4 of 6 (a run, grad-cam). A layer of a single position" in sentence
+    assert notes_on_even([]) == []
 
 
 def test_batches_measure_as_the_whole():
