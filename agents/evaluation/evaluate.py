@@ -233,7 +233,8 @@ def remarks_on(result: dict[str, Any]) -> Iterator[str]:
         )
     num_cut = sum(one["num_cut"] for one in result["conditions"].values())
     if num_cut:
-        yield f"{num_cut:,} episodes did not end by themselves: they were cut after {MOST_STEPS:,} steps"
+        most = result["most_steps"]
+        yield f"{num_cut:,} episodes did not end by themselves: they were cut after {most:,} steps"
 
 
 def retained_cells(one: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
 GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins again
 MOST_LOST = 0.01  # share of the announced pictures that may lack without a word: some files count roughly
 HIGH_RANGE = {16: "PQ", 18: "HLG"}  # FFmpeg's numbers of transfer curves
+CHANNELS = {"mono": 1, "stereo": 2}  # by the name of a layout
 LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the video ends before it
 
 Sound = NDArray[np.float32]
@@ -180,7 +181,7 @@ class Video:
 
     def _sounds(self, chunks: Iterator[Sound], rate_hz: int, layout: str, step_s: float) -> Iterator[Sound]:
         """Yield the samples ``(C, N)`` of each step, without end."""
-        num_channels = 2 if layout == "stereo" else 1
+        num_channels = CHANNELS[layout]
         rest = np.zeros((num_channels, 0), np.float32)
         for step in count():
             needed = round((step + 1) * rate_hz * step_s) - round(step * rate_hz * step_s)
@@ -198,7 +199,7 @@ class Video:
     def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
         """Yield the sound from zero on, gaps filled with silence and overlaps cut."""
         position = 0
-        num_channels = 2 if layout == "stereo" else 1
+        num_channels = CHANNELS[layout]
         for begin, sound in self._resampled(rate_hz, layout):
             chunk = np.broadcast_to(sound, (num_channels, sound.shape[1]))  # one channel fills both
             while begin > position:
