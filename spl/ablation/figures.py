@@ -104,7 +104,7 @@ def _draw_panel(axes: Any, panel: Panel, entries: Sequence[Entry], palette: Sequ
         _scale_by_factors(axes, np.concatenate([mean[int(FIRST_SHARE * len(mean)) :] for mean in means]))
     axes.grid(alpha=0.3, which="both")
     if axes.lines:
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(frameon=False, fontsize="small", loc="upper right" if panel.is_log else "lower right")
 
 
 def _scale_by_factors(axes: Any, values: Any) -> None:

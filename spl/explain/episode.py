@@ -101,7 +101,7 @@ def _draw_shares(over: "Axes", values: "Axes", shapley: Shapley, score: str, mar
         axes.set_xlim(0, max(1, len(steps) - 1))
         axes.plot(marked, [axes.get_ylim()[0]] * len(marked), "^", color=INK, markersize=4, clip_on=False)
         axes.tick_params(labelsize=7)
-    values.legend(frameon=False, fontsize=7)
+    values.legend(frameon=False, fontsize=7, loc="upper left")
 
 
 def shares_over_time(shapley: Shapley) -> tuple[int, list[int], list[list[float]]]:

@@ -121,7 +121,7 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of the pixels", ylabel="mean confidence")
         axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3)
-    taken.legend(frameon=False, prop={"size": 7, "family": drawn(labels)["fontfamily"]})
+    taken.legend(loc="upper right", frameon=False, prop={"size": 7, "family": drawn(labels)["fontfamily"]})
     _save(figure, path, dpi=120)
 
 

@@ -168,7 +168,7 @@ def draw_warning(warnings: Warnings, title: str, path: Path) -> None:
         )
     trust.set(xlabel="probability", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
     trust.set_title("are its probabilities right?", fontsize=9)
-    trust.legend(frameon=False, fontsize=8)
+    trust.legend(frameon=False, fontsize=8, loc="upper left")
     save(figure, path)
 
 
