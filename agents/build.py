@@ -17,7 +17,7 @@ from spl.agents.curriculum import ReplayCurriculum
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.encoder_init import PRETRAINING, load_encoder
 from spl.agents.env_signature import check_environment, read_environment
-from spl.agents.estimates import check_network, check_ram
+from spl.agents.estimates import check_copy, check_network, check_ram
 from spl.agents.loop import Collector
 from spl.agents.player import new_collector
 from spl.agents.q_network.heads import HEADS
@@ -107,6 +107,7 @@ def assemble(
         generator_of(config.seed, "replay"),
         num_steps=config.num_steps,
         huber=config.agent.huber,
+        quantiles=config.agent.num_quantiles,
     )
     return Parts(agent, optimizer, memory, progress, collector, curriculum, Meter())
 
@@ -236,6 +237,7 @@ def new_agent(config: TrainAgentConfig, envs: VectorisedEnv) -> MultimodalDqn:
         config.curriculum.check_sequences(config.agent.recurrent)
         config.curriculum.check_views(config.agent.no_thirds(envs.spec_of_streams))
         device = pick_device(config.device)
+        check_copy(config, envs.spec_of_streams, device)
         return build_agent(config, envs.spec_of_streams, envs.action_sizes, device)
     except ValueError as error:
         raise UsageError(str(error)) from error

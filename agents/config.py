@@ -119,11 +119,12 @@ class TrainAgentConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.memory.capacity < (least := 2 * self.num_rings * self.memory.history):
-            with_them = f" and collectors={self.collectors}" if self.collectors else ""
+        history, ahead = self.memory.history, self.agent.longest_n_step
+        if self.memory.capacity < (least := self.num_rings * (history + max(history, ahead + 1))):
+            collected = f", collectors={self.collectors}" if self.collectors else ""
             raise ValueError(
-                f"memory.capacity must be at least {least} with num_envs={self.num_envs}{with_them}, "
-                f"got {self.memory.capacity}"
+                f"memory.capacity must be at least {least} with memory.history={history}, n_step={ahead}, "
+                f"num_envs={self.num_envs}{collected}, got {self.memory.capacity}"
             )
         if self.step_timeout_s is not None and self.env_workers is False:
             raise ValueError("step_timeout_s needs environments in processes of their own: env_workers=true")
@@ -140,8 +141,7 @@ class TrainAgentConfig:
                 f"pretrain_steps ({self.pretrain_steps}) and pretrained.run ({self.pretrained.run}) both "
                 "give an encoder: choose one"
             )
-        is_without = not self.pretrain_steps and self.pretrained.run is None
-        if is_without and self.pretrained != PretrainedConfig():
+        if not self.pretrain_steps and self.pretrained.run is None and self.pretrained != PretrainedConfig():
             raise ValueError(
                 "pretrained options need an encoder: give pretrained.run a run of spl pretrain autoencoder, "
                 "or pretrain_steps"

@@ -4,6 +4,7 @@ One rule for all four names. Of ``num / share`` candidates, drawn uniformly or b
 easiest are learned, easy to hard. So the number of updates never depends on the pace.
 """
 
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ class ReplayCurriculum:
         generator: owns the draws.
         num_steps: of the run; ``over`` and ``warmup`` are shares of them.
         huber: whether the agent's losses are Huber's.
+        quantiles: how many of the return it learns; None: the mean.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class ReplayCurriculum:
         *,
         num_steps: int,
         huber: bool,
+        quantiles: int | None = None,
     ) -> None:
         self.config, self.agent, self.memory, self.generator = config, agent, memory, generator
-        self.num_steps, self.huber = num_steps, huber
+        self.num_steps = num_steps
+        self.errors_of = partial(absolute_errors, huber=huber, quantiles=quantiles)
         size = memory.sampleable.mask.size
         self.losses = LastLosses(size) if config.has_pace else None
         self.priorities = Priorities(size, config.alpha) if config.has_priorities else None
@@ -122,7 +126,7 @@ class ReplayCurriculum:
             if self.losses is not None and self.config.modality is None:
                 self.losses.see(places, losses)
             if self.priorities is not None:
-                self.priorities.see(places, absolute_errors(losses, huber=self.huber))
+                self.priorities.see(places, self.errors_of(losses))
         changed = self.memory.sampleable.take_changes()
         if self.losses is not None:
             self.losses.forget(changed, self.memory.sampleable.mask[changed])

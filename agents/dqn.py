@@ -147,7 +147,7 @@ class MultimodalDqn:
         return self._whole(Answers(trained.values(*now, *at), rated, chosen, before, *at), batch)
 
     def _whole(self, answers: Answers, batch: Batch | Steps) -> Tensor:
-        counting = self.network.counting(batch.present)  # (B, n)
+        counting = self.network.counting(batch.present_throughout)  # (B, n)
         return losses_of(answers, batch, counting, config=self.config, sizes=self.sizes)
 
     def _losses_in_sequences(self, batch: Sequences, *_: None) -> Tensor:

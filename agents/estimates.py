@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from spl.agents.q_network.decoupled import Sizes
 from spl.config.errors import UsageError
 from spl.processes.threads import allowed_cores
 from spl.records import StreamSpec
+from spl.runs.directory import pick_device
 
 WORKER_BYTES = 30 * 2**20  # of a process with one small environment, measured; ALE's take a little more
 ENV_BYTES = 4 * 2**20  # of one beside others in the same process
@@ -82,6 +83,61 @@ def _limit(name: str) -> int:
     return UNLIMITED if limit == resource.RLIM_INFINITY else limit
 
 
+def num_updates(config: TrainAgentConfig) -> int:
+    """Return how many updates a run makes, about: a few less where an observation awaits later rewards."""
+    loop = config.loop
+    phases = config.num_steps // loop.collect_steps - (config.memory.min_size - 1) // loop.collect_steps
+    return max(0, phases) * loop.replays * -(-loop.mini_buffer // loop.batch_size)
+
+
+def prospects_of(config: TrainAgentConfig) -> Iterator[str]:
+    """Yield what the lengths of a run leave unlearned, or unfinished."""
+    loop, agent, updates = config.loop, config.agent, num_updates(config)
+    if not updates:
+        first = -(-config.memory.min_size // loop.collect_steps) * loop.collect_steps
+        yield (
+            f"phases     NOTHING IS LEARNED: the first update comes after step {first:,}, and num_steps is "
+            f"{config.num_steps:,}"
+        )
+    elif rest := config.num_steps % loop.collect_steps:
+        yield (
+            f"phases     the last {rest:,} steps are not learned from: num_steps is no multiple of "
+            f"loop.collect_steps ({loop.collect_steps:,})"
+        )
+    most = min(updates, agent.reset_every_updates or updates)
+    if agent.is_annealed and most < agent.anneal_updates:
+        n_step, gamma = agent.horizon_at(most)
+        whole = f"{most:,} updates of agent.anneal_updates={agent.anneal_updates:,}"
+        yield f"horizon    ends at n_step {n_step} and gamma {gamma:.4g}, after about {whole}"
+
+
+def _memory_bytes(config: TrainAgentConfig, spec: StreamSpec) -> int:
+    return (config.memory.capacity + config.num_rings * slack_of(config)) * spec.nbytes
+
+
+def _bytes_in_ram(config: TrainAgentConfig, spec: StreamSpec) -> int:
+    """Return the bytes of RAM that the memory takes, and its copy where the device is the CPU."""
+    has_copy = config.memory.on_device and pick_device(config.device).type == "cpu"
+    return _memory_bytes(config, spec) * ((not config.memory.on_disk) + has_copy)
+
+
+def check_copy(config: TrainAgentConfig, spec: StreamSpec, device: torch.device) -> None:
+    """Refuse a copy of the memory on a GPU that has no room for it.
+
+    Raises:
+        UsageError: with the bytes that are needed and that there are.
+    """
+    if not config.memory.on_device or device.type != "cuda":
+        return
+    needed, there = _memory_bytes(config, spec), torch.cuda.mem_get_info(device)[0]
+    if needed > there:
+        raise UsageError(
+            f"a copy of the memory on {device} needs {needed:,} bytes ({needed / GIB:.1f} GiB), and "
+            f"{there:,} ({there / GIB:.1f} GiB) are free there: use --memory.capacity "
+            f"{config.memory.capacity * there // needed * 8 // 10} or less, or --memory.on_device false"
+        )
+
+
 def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
     """Refuse a memory that does not fit into the machine's RAM.
 
@@ -89,10 +145,9 @@ def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
         UsageError: with the bytes that are needed and that there are.
     """
     observation = spec.nbytes
-    needed = (config.memory.capacity + config.num_rings * slack_of(config)) * observation
-    there = ram_bytes()
-    if not config.memory.on_disk and needed > there:
-        fits = there // observation * 8 // 10  # the slack and all else need room too
+    needed, there = _bytes_in_ram(config, spec), ram_bytes()
+    if needed > there:
+        fits = there * config.memory.capacity // needed * 8 // 10  # all else needs room too
         raise UsageError(
             f"a memory of {config.memory.capacity:,} observations of {observation:,} bytes needs "
             f"{needed:,} bytes ({needed / GIB:.1f} GiB), and this machine has "
@@ -124,10 +179,9 @@ def check_network(config: TrainAgentConfig, spec: StreamSpec, sizes: Sizes) -> N
     """
     stacked = config.memory.history * spec.nbytes
     samples = "sequences" if config.agent.is_recurrent else "transitions"
-    memory = (config.memory.capacity + config.num_rings * slack_of(config)) * spec.nbytes
     parameters = num_parameters(config, spec, sizes)
     parts = {
-        "--memory.capacity": (0 if config.memory.on_disk else memory, "the memory"),
+        "--memory.capacity": (_bytes_in_ram(config, spec), "the memory"),
         "--encoder.* or --env.*": (
             COPIES * FLOAT_BYTES * parameters,
             f"a network of {parameters:,} parameters, learning",

@@ -16,6 +16,7 @@ from spl.agents.collectors.intake import Collectors
 from spl.agents.collectors.progress import Collected, Episode
 from spl.agents.config import TrainAgentConfig
 from spl.agents.encoder_init import PRETRAINING
+from spl.agents.estimates import prospects_of
 from spl.agents.loop import NonFiniteBatch, learn, owed_steps
 from spl.agents.periodic_evaluation import Evaluations
 from spl.config.errors import RunError
@@ -268,11 +269,7 @@ class Training:
             yield f"recurrent  {size} numbers; samples of {unroll.learned} steps, after {unroll.burn_in} more"
         reason = config.agent.no_thirds(envs.spec_of_streams)
         yield f"thirds     {TOLD_THIRDS if reason is None else f'none: {reason}'}"
-        if rest := config.num_steps % config.loop.collect_steps:
-            yield (
-                f"phases     the last {rest:,} steps are not learned from: num_steps is no multiple of "
-                f"loop.collect_steps ({config.loop.collect_steps:,})"
-            )
+        yield from prospects_of(config)
         source = self.folder / PRETRAINING if config.pretrain_steps else config.pretrained.run
         if source is not None:
             yield f"encoder    of {source}, {'frozen' if config.pretrained.mode == 'frozen' else 'learns on'}"
@@ -284,4 +281,6 @@ class Training:
 
     def farewell(self) -> str:
         """Return what to do with a run that came to its end."""
+        if not self.parts.agent.num_updates:
+            return "finished without an update: what was collected is in the memory, and nothing was learned"
         return f"finished; evaluate with: spl evaluate agent {shlex.quote(str(self.folder))}"

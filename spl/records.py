@@ -125,6 +125,11 @@ class Batch(NamedTuple):
         return Following(self.reward, self.discount, *following)
 
     @property
+    def present_throughout(self) -> Tensor:
+        """``(B, 2)`` bool: what is present now, and next unless nothing follows."""
+        return self.present & (self.next_present | (self.discount == 0)[:, None])
+
+    @property
     def size(self) -> int:
         """``B``, the number of transitions."""
         return int(self.action.shape[0])

@@ -97,7 +97,10 @@ class Heads(nn.ModuleList):
 
     @abstractmethod
     def counting(self, present: Tensor) -> Tensor:
-        """Return ``(B, n)``, by which each head's loss counts in that of a transition."""
+        """Return ``(B, n)``, by which each head's loss counts in that of a transition.
+
+        ``present (B, 2)`` says what is there both at the transition and in what its target is made of.
+        """
 
 
 class JointHead(Heads):
@@ -130,7 +133,9 @@ class JointHead(Heads):
 class StreamHeads(Heads):
     """A head per stream, ``heads.0`` and ``heads.1``, each trained on its own and fused only to act.
 
-    An absent stream's loss counts 0. Source: Qureshi et al. (2016), as in :func:`fuse_normalised`.
+    A head learns where its stream is present both when the action is taken and in what its target is made
+    of: of an absent stream it never learned a value. Source: Qureshi et al. (2016), as in
+    :func:`fuse_normalised`.
     """
 
     reads_code, fuses_shares = False, True
@@ -170,22 +175,22 @@ def fuse_normalised(values: Sequence[Tensor], present: Tensor) -> Tensor:
     """Average the streams' Q-values, each divided by its sum over actions.
 
     ``Q = sum_s w_s Q_s / sum_a Q_s(a)``, with ``w_s`` equal over the streams that are present (over all
-    where none is). The original divides by sums that may be zero or negative and so flip the order: there
-    the smallest value is subtracted first, and equal values give equal shares.
+    where none is). The original divides by whatever the sum is: one below 0 flips the order, and one near 0
+    lets a stream that hardly prefers an action overrule the other. So where a stream's smallest value is
+    negative it is subtracted first, and equal values give equal shares.
 
     Args:
         values: per stream ``(B, A)``.
         present: ``(B, S)`` flags in the order of ``values``.
 
     Returns:
-        ``(B, A)``; each row sums to 1.
+        ``(B, A)``, 0 to 1; each row sums to 1.
 
     Source: Qureshi et al. (2016), Robot gains social intelligence through multimodal deep reinforcement
     learning, section III.
     """
     stacked = torch.stack(list(values), dim=1)  # (B, S, A)
-    is_positive = stacked.sum(dim=2, keepdim=True) > 1e-6
-    shifted = torch.where(is_positive, stacked, stacked - stacked.amin(dim=2, keepdim=True))
+    shifted = stacked - stacked.amin(dim=2, keepdim=True).clamp(max=0.0)
     total = shifted.sum(dim=2, keepdim=True)
     shares = torch.where(total > 1e-6, shifted / total.clamp(min=1e-6), 1.0 / stacked.shape[2])  # (B, S, A)
     weights = present.to(stacked.dtype)  # (B, S)

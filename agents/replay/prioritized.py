@@ -139,12 +139,20 @@ def importance_weights(chances: NDArray[np.float64], num: int, beta: float) -> N
     return normalised
 
 
-def absolute_errors(losses: NDArray[np.float32], *, huber: bool) -> NDArray[np.float64]:
+def absolute_errors(
+    losses: NDArray[np.float32], *, huber: bool, quantiles: int | None = None
+) -> NDArray[np.float64]:
     """Return ``|delta|`` of temporal-difference losses ``(n,)``: what ``temporal_difference`` made them from.
 
     ``sqrt(2 l)`` where the loss is ``delta^2 / 2``; ``l + 1/2`` where Huber's is ``|delta| - 1/2``. Of a sum
-    over streams it is the error that one stream alone would have.
+    over streams it is the error that one stream alone would have. Of ``N`` quantiles, whose loss
+    ``quantile_regression`` made, it is the error by which all of them would be off: ``l / sqrt(N)`` is
+    Huber's loss of it, or without ``huber`` the error itself.
     """
     wide = losses.astype(np.float64)
+    if quantiles is not None:
+        wide /= np.sqrt(quantiles)
+        if not huber:
+            return wide
     roots = np.sqrt(2.0 * wide)
     return np.where(wide > 0.5, wide + 0.5, roots) if huber else roots

@@ -21,6 +21,11 @@ class Steps(NamedTuple):
     reward: Tensor  # (N,) float32
     discount: Tensor  # (N,) float32
 
+    @property
+    def present_throughout(self) -> Tensor:
+        """``present``: a joint code has a value of whatever follows."""
+        return self.present
+
 
 class Sequences(NamedTuple):
     """``B`` sequences of ``W = burn_in + L + n_step`` steps, each of one episode; its ``L`` may be learned.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spl.config.errors import UsageError
 from spl.config.named_class import Named, class_of, parts_of_named
 from spl.models.encoder import EncoderConfig, Features, TwoStreamEncoder, build_encoder
-from spl.records import StreamSpec
+from spl.records import AUDIO, VIDEO, StreamSpec
 
 OPTION = "encoder.custom"
 
@@ -60,7 +60,7 @@ class CustomEncoder(TwoStreamEncoder):
 
     - ``video``: ``(B, T, C, H, W)`` uint8.
     - ``audio``: ``(B, T, C, M, F)`` float16 log-mel levels from 0 to about 1, or int8 samples.
-    - ``present``: ``(B, 2)`` bool, whether video and audio are there. What is flagged absent must not matter.
+    - ``present``: ``(B, 2)`` bool, whether video and audio are there. What is absent comes as zeros.
     - returns ``(B, D)`` floats. An environment's state vector (``spec.state`` numbers) does not come here:
       what our own layers make of it is added to them, and the sum rectified.
 
@@ -94,8 +94,11 @@ class CustomEncoder(TwoStreamEncoder):
         return video, audio
 
     def gated(self, features: Features, present: Tensor) -> Features:
-        """Return the inputs."""
-        return features
+        """Return the inputs, zeros where they are absent, so that nothing of them can reach the code."""
+        (video, audio), absent = features, ~present[:, :, None, None, None, None]  # (B, 2, 1, 1, 1, 1)
+        assert video is not None
+        assert audio is not None
+        return video.masked_fill(absent[:, VIDEO], 0), audio.masked_fill(absent[:, AUDIO], 0)
 
     def code(self, streams: Features, present: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the module's ``(B, D)``, or with ``beside`` the rectified sum of the two."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spl.agents.config import LoopConfig, MemoryConfig, TrainAgentConfig, build_agent
+from spl.agents.dqn_config import DqnConfig
 from spl.agents.estimates import check_ram, ram_bytes
 from spl.config.errors import UsageError
 from spl.records import StreamSpec
@@ -53,6 +54,9 @@ def test_ram_is_checked_before_the_start():
     with pytest.raises(UsageError, match=r"observations of 1,808 bytes"):  # 36 * 36 + 512
         check_ram(config, SPEC._replace(audio=(1, 1, 512), audio_dtype="int8"))
     check_ram(TrainAgentConfig(memory=MemoryConfig(capacity=10**12, on_disk=True)), SPEC)
+    copied = replace(config, device="cpu", memory=replace(config.memory, on_device=True))
+    with pytest.raises(UsageError, match=r"needs 4,640,000,000,000,000 bytes"):  # twice as many
+        check_ram(copied, SPEC)
     with pytest.raises(UsageError) as caught:
         check_ram(config, SPEC)
     fits = int(re.search(r"--memory.capacity (\d+) or less", str(caught.value)).group(1))
@@ -67,6 +71,12 @@ def test_ram_is_checked_before_the_start():
         (lambda: MemoryConfig(capacity=10, min_size=11), r"min_size must be in 1..capacity \(10\), got 11"),
         (lambda: LoopConfig(batch_size=64), r"batch_size must be at most mini_buffer \(32\), got 64"),
         (lambda: LoopConfig(replays=0), "replays must be at least 1, got 0"),
+        (
+            lambda: TrainAgentConfig(
+                agent=DqnConfig(n_step=30), memory=MemoryConfig(capacity=34, min_size=9)
+            ),
+            "memory.capacity must be at least 35 with memory.history=4, n_step=30, num_envs=1, got 34",
+        ),
         (lambda: TrainAgentConfig(num_steps=0), "num_steps must be at least 1, got 0"),
         (lambda: TrainAgentConfig(seed=-1), "seed must be in 0..4294967295, got -1"),
         (lambda: TrainAgentConfig(num_threads=0), "num_threads must be in 1..1024, got 0"),

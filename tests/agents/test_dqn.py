@@ -225,6 +225,15 @@ def test_mdqn_adds_the_losses_of_the_streams_that_are_present() -> None:
     assert online.tables[1].grad is None or online.tables[1].grad.abs().max() == 0.0
 
 
+def test_mdqn_learns_no_stream_from_a_target_without_it() -> None:
+    """A head that never learned a value of an absent stream is not asked for one; an end needs none."""
+    agent = agent_of(Table([[0.0, 0.0]], [[0.0, 0.0]]), Table([[1.0, 3.0]], [[5.0, 2.0]]), fusion="mdqn")
+    batch = batch_of([0] * 3, [0] * 3, action=[1] * 3, reward=[1.0] * 3, discount=[1.0, 1.0, 0.0])
+    lost = batch._replace(next_present=torch.tensor([[True, False], [False, True], [False, False]]))
+    assert agent.losses(lost).tolist() == [8.0, 18.0, 1.0]  # as above; at the end 1/2 of either stream
+    assert lost.present_throughout.tolist() == [[True, False], [False, True], [True, True]]
+
+
 @pytest.mark.parametrize("lacking", ["video", "audio"])
 @pytest.mark.parametrize("fusion", ["joint", "mdqn"])
 def test_one_modality_is_enough(fusion: str, lacking: str) -> None:

@@ -1,6 +1,7 @@
 """What a run would take of the machine: reported or refused before anything is allocated."""
 
 import io
+import re
 import resource
 import time
 from dataclasses import replace
@@ -12,7 +13,7 @@ from torch import nn
 
 from spl.agents import estimates
 from spl.agents.config import LoopConfig, MemoryConfig, TrainAgentConfig, build_agent
-from spl.agents.estimates import check_envs, check_network, num_parameters, ram_bytes
+from spl.agents.estimates import check_copy, check_envs, check_network, num_parameters, ram_bytes
 from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.train import train_agent
 from spl.config.errors import UsageError
@@ -63,6 +64,21 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated(changes, words):
         check_network(replace(TrainAgentConfig(), **changes), SPEC, (4,))
     assert time.monotonic() - begun < 5
     check_network(TrainAgentConfig(), SPEC, (4,))
+
+
+def test_a_copy_that_does_not_fit_on_the_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**8, 10**9))
+    config = TrainAgentConfig(memory=MemoryConfig(on_device=True))
+    check_copy(config, SPEC, torch.device("cpu"))
+    check_copy(replace(config, memory=MemoryConfig()), SPEC, torch.device("cuda", 0))
+    with pytest.raises(
+        UsageError, match=r"cuda:0 needs .* 100,000,000 .* --memory.capacity (\d+) or less"
+    ) as got:
+        check_copy(config, SPEC, torch.device("cuda", 0))
+    fits = int(re.search(r"capacity (\d+) or less", str(got.value)).group(1))
+    check_copy(
+        replace(config, memory=MemoryConfig(capacity=fits, on_device=True)), SPEC, torch.device("cuda", 0)
+    )
 
 
 def test_more_environments_than_the_machine_holds_are_refused(smoke):

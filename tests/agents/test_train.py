@@ -491,6 +491,23 @@ def test_steps_that_no_phase_learns_from_are_told(smoke, num_steps, rest):
     assert (told in " ".join(console.file.getvalue().split())) is bool(rest)
 
 
+def test_a_run_that_learns_nothing_says_so(smoke):
+    console = quiet()
+    train_agent(smoke("--num_steps", "40", "--memory.min_size", "41"), console=console)
+    told = " ".join(console.file.getvalue().split())
+    assert "NOTHING IS LEARNED: the first update comes after step 42, and num_steps is 40" in told
+    assert "finished without an update: what was collected is in the memory, and nothing was learned" in told
+
+
+def test_a_horizon_that_is_never_reached_is_told(smoke):
+    console = quiet()
+    words = ["--agent.n_step", "1", "--agent.n_step_start", "8", "--agent.anneal_updates", "100"]
+    train_agent(smoke("--num_steps", "40", "--memory.min_size", "21", *words), console=console)
+    told = " ".join(console.file.getvalue().split())
+    assert "horizon ends at n_step 6 and gamma" in told  # 8^0.9 = 6.5 after 10 updates
+    assert "after about 10 updates of agent.anneal_updates=100" in told
+
+
 def test_the_terminal_is_told_what_was_chosen(smoke):
     console = quiet()
     train_agent(smoke("--num_steps", "50"), console=console)

@@ -11,6 +11,7 @@ import spl
 from spl.agents.load import load_agent
 from spl.cli import main as cli
 from spl.config import parse
+from spl.models.custom import CustomEncoder
 from spl.models.encoder import build_encoder
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,13 @@ class Narrow(Same):
         return super().forward(video, audio, present)[:, 1:]
 
 
+class Careless(Same):
+    """Reads both modalities, whatever is flagged."""
+
+    def forward(self, video, audio, present):
+        return super().forward(video, audio, torch.ones_like(present))
+
+
 class Failing(Same):
     def forward(self, video, audio, present):
         raise RuntimeError("out of ideas")
@@ -67,6 +75,19 @@ def trained(runs: Path, *options: str) -> Path:
     words += ["--memory.min_size", "32", "--env.kwargs.num_rounds", "4", *options]
     config = parse.parse(spl.TrainAgentConfig, words, prog="spl", aliases={"encoder.class": "encoder.custom"})
     return spl.train_agent(config, console=Console(quiet=True)).folder
+
+
+def test_what_is_absent_cannot_reach_the_code():
+    spec = spl.StreamSpec((1, 36, 36), (1, 64, 8))
+    encoder = CustomEncoder(f"{ME}:Careless", spec, history=2)
+    video = torch.randint(1, 256, (3, 2, *spec.video), dtype=torch.uint8)
+    audio = torch.rand(3, 2, *spec.audio).half()
+    flags = torch.tensor([[True, True], [True, False], [False, True]])
+    code = encoder(video, audio, flags)
+    both = torch.ones(1, 2, dtype=torch.bool)
+    torch.testing.assert_close(code[:1], encoder(video[:1], audio[:1], both))
+    torch.testing.assert_close(code[1:2], encoder(video[1:2], 0 * audio[1:2], both))
+    torch.testing.assert_close(code[2:], encoder(0 * video[2:], audio[2:], both))
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,13 @@ def test_fusion_keeps_the_order_where_the_sum_is_not_positive(values: list[float
     assert torch.equal((fused[0, :, None] - fused[0]).sign(), signs)
 
 
+@pytest.mark.parametrize("epsilon", [0.1, 1e-3, 1e-6, 0.0, -1e-3])
+def test_a_sum_near_zero_gives_a_stream_no_more_than_its_vote(epsilon: float) -> None:
+    values = [torch.tensor([[0.1, 0.1 * (epsilon - 1.0)]]), torch.tensor([[0.05, 2.0]])]
+    fused = fuse_normalised(values, torch.ones(1, 2, dtype=torch.bool))
+    assert fused.tolist()[0] == pytest.approx([(1 + 0.05 / 2.05) / 2, (0 + 2 / 2.05) / 2], abs=1e-6)
+
+
 @pytest.mark.parametrize("present", [[True, False], [False, True], [True, True], [False, False]])
 def test_an_absent_stream_has_no_vote(present: list[bool]) -> None:
     shares = torch.tensor([[0.2, 0.8], [0.6, 0.4]])

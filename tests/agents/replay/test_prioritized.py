@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
+from spl.agents.q_network.quantiles import quantile_regression
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.replay.prioritized import EPSILON, Priorities, SumTree, absolute_errors, importance_weights
 from spl.records import Observation, StreamSpec, Transition
@@ -128,6 +129,16 @@ def test_errors_are_read_back_from_losses(huber: bool) -> None:
     errors = torch.tensor([0.0, 1e-3, 0.5, 1.0, 1.5, 40.0])
     losses = temporal_difference(torch.zeros(6), -errors, huber=huber).numpy()
     assert absolute_errors(losses, huber=huber) == pytest.approx(errors.numpy(), rel=1e-6)
+
+
+@pytest.mark.parametrize("huber", [True, False])
+@pytest.mark.parametrize("num", [1, 2, 32])
+def test_errors_are_read_back_from_losses_of_quantiles(num: int, huber: bool) -> None:
+    """All quantiles off by the same, of a target without spread, as many below its middle as above."""
+    errors = torch.tensor([0.0, 1e-3, 0.5, 1.0, 1.5, 40.0])
+    values, targets = torch.zeros(6, num), -errors[:, None].expand(6, 3)
+    losses = quantile_regression(values, targets, huber=huber).numpy()
+    assert absolute_errors(losses, huber=huber, quantiles=num) == pytest.approx(errors.numpy(), rel=1e-5)
 
 
 def world(num_envs: int, slack: int, n_step: int, num_steps: int) -> tuple[ReplayMemory, Priorities]:
