@@ -39,6 +39,7 @@ TOLD, CONFIG, WEIGHTS = "agent.json", "config.json", "agent.safetensors"
 EVALUATED, DRAWN, FILM = "evaluation.json", "robustness.png", ("agent.mp4", "agent.srt")
 OF_RUN = (EVALUATED, DRAWN, *FILM)  # copied where they are there, and of this agent
 FILES = (TOLD, CONFIG, WEIGHTS, "README.md", *OF_RUN, f"{MONITOR}/*")  # all that a bundle may hold
+DECLARED = {"sample_rate_hz": (int, float), "sound_rest_level": (int, float), "buttons": (list,)}  # in JSON
 NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*")  # module:Name
 
 
@@ -149,7 +150,7 @@ def read_bundle(folder: Path, device: torch.device) -> Bundle:
         )
     try:
         seen, done = (space_from_json(told[name]) for name in ("observation_space", "action_space"))
-        adapter = AudioVisualEnv(GivenEnv(seen, done, told["declared"]), config.env)
+        adapter = AudioVisualEnv(GivenEnv(seen, done, _declared(told["declared"])), config.env)
         agent = build_agent(config, adapter.spec_of_streams, adapter.action_sizes, device)
         weights = load_file(folder / WEIGHTS)
         check_fits(weights, agent.network.state_dict(), WEIGHTS)
@@ -157,8 +158,23 @@ def read_bundle(folder: Path, device: torch.device) -> Bundle:
         state = {**agent.state_dict(), **acting}
         agent.load_state_dict(state)
         return Bundle(agent, config, adapter, int(told["step"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UsageError(f"the bundle {folder} cannot be used: {error}") from error
+
+
+def _declared(entry: Any) -> dict[str, Any]:
+    """Return what a bundle says that its environment declares of itself.
+
+    Raises:
+        ValueError: if that is under another name than ours, or of another kind.
+    """
+    wrong = f"declared must hold {', '.join(DECLARED)}, got {entry!r}"
+    if not isinstance(entry, dict) or not entry.keys() <= DECLARED.keys():
+        raise ValueError(wrong)
+    for name, value in entry.items():
+        if value is not None and not isinstance(value, DECLARED[name]):
+            raise ValueError(f"{name} of what is declared cannot be {value!r}")
+    return entry
 
 
 def check_trusted(folder: Path, config: TrainAgentConfig) -> None:
@@ -191,8 +207,8 @@ def card(run: Path, out: Path, config: TrainAgentConfig, told: dict[str, Any]) -
     """Return the model card: what it is, how to use it, how robust it is, and how it was made."""
     streams = " and ".join(name for name in NAMES if name in told["env"])
     commands = run / "command.txt"
-    made = commands.read_text().splitlines()[:1] if commands.is_file() else []
-    made = [shlex.join(["spl", *shlex.split(line)[1:]]) for line in made]
+    text = commands.read_text(encoding="utf-8") if commands.is_file() else ""
+    made = [shlex.join(["spl", *words[1:]]) for words in [_first_command(text)] if words]
     lines = [
         "---\nlibrary_name: spl\ntags: [reinforcement-learning, multimodal, audio-visual]\n---",
         f"# {config.env.id}\n",
@@ -209,6 +225,15 @@ def card(run: Path, out: Path, config: TrainAgentConfig, told: dict[str, Any]) -
     return "\n".join(lines)
 
 
+def _first_command(text: str) -> list[str]:
+    """Return the words of the first command of ``command.txt``; a quoted word may hold line ends."""
+    lines = text.splitlines()
+    for end in range(1, len(lines) + 1):
+        with suppress(ValueError):  # a quotation that goes on
+            return shlex.split("\n".join(lines[:end]))
+    return []
+
+
 def _robustness(out: Path) -> list[str]:
     """Return the table of a bundle's evaluation, if there is one."""
     path = out / EVALUATED
@@ -221,5 +246,6 @@ def _robustness(out: Path) -> list[str]:
         kept = f"{one['retained']:.0%}" if "retained" in one else "-"
         rows.append(f"| {name} | {one['interquartile_mean']:.2f} | {low:.2f} ... {high:.2f} | {kept} |")
     count = result["episodes"] * len(result["seeds"])
-    note = f"\n{count} episodes a condition, at step {result['step']:,}, exploration {result['epsilon']:g}.\n"
+    episodes = f"{count} episode{'s' * (count != 1)}"
+    note = f"\n{episodes} a condition, at step {result['step']:,}, exploration {result['epsilon']:g}.\n"
     return ["## Robustness\n", *rows, note]

@@ -3,7 +3,6 @@
 What they are asked, and what is made of their answers, is in `intake`.
 """
 
-import importlib
 import site
 import sys
 import sysconfig
@@ -17,7 +16,7 @@ from spl.agents.collectors.actor import CollectorActor, Machine
 from spl.agents.collectors.options import Plan
 from spl.agents.collectors.protocol import Player
 from spl.config.errors import UsageError
-from spl.config.named_class import parts_of_named
+from spl.config.named_class import imported, parts_of_named
 from spl.processes.cluster import cluster, own_cluster
 from spl.processes.threads import allowed_cores
 
@@ -131,7 +130,7 @@ def modules_of(plan: Plan) -> list[str]:
     found: dict[str, str] = {}
     for top in sorted(tops):
         try:
-            origin = _origin_of(importlib.import_module(top))
+            origin = _origin_of(imported(top, f"the module {top}"))
         except Exception:  # as the environment is made it is told
             continue
         if origin is None or _is_installed(origin):

@@ -212,7 +212,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
             *retained_cells(one),
         ]
         rows.append(row)
-    title = f"Return over {num_episodes} episodes a condition, agent at step {result['step']:,}"
+    episodes = f"{num_episodes} episode{'s' * (num_episodes != 1)}"
+    title = f"Return over {episodes} a condition, agent at step {result['step']:,}"
     print_table(title, columns, rows)
     if "not_retained" in result:
         print(result["not_retained"])

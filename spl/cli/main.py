@@ -165,7 +165,6 @@ def main(argv: list[str] | None = None) -> int:
         print(describe_version(__version__, Path(__file__).parents[1]))
         return OK
     calm_threads()
-    sys.path.insert(0, "")  # so that --env module:Id finds a file beside the user, as python -m would
     try:
         command, rest = choose(argv)
         if num_launched() > 1 and command not in SHARED:

@@ -1,12 +1,14 @@
 """Classes of the user's own, named ``module:Class`` with arguments, and imported when they are used."""
 
 import importlib
+import sys
 from types import ModuleType
 from typing import Any
 
 from spl.config.errors import UsageError
 
 Named = str | dict[str, Any]  # module:Class, or in YAML module:Class: {argument: value}
+HERE = ""  # the current folder, among those that hold modules
 
 
 def parts_of_named(entry: Named, option: str) -> tuple[str, dict[str, Any]]:
@@ -26,7 +28,10 @@ def parts_of_named(entry: Named, option: str) -> tuple[str, dict[str, Any]]:
 
 
 def imported(module_name: str, asked: str) -> ModuleType:
-    """Return a module of the user's own.
+    """Return a module of the user's own, which may lie in the current folder.
+
+    Nothing is looked for there before a module is named, and what is installed comes first: a folder that
+    came from a stranger may hold files named like the packages that spl imports.
 
     Args:
         module_name: of it.
@@ -35,6 +40,8 @@ def imported(module_name: str, asked: str) -> ModuleType:
     Raises:
         UsageError: if there is none, or it fails as it is imported.
     """
+    if HERE not in sys.path:
+        sys.path.append(HERE)
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast, get_origin, get_type_hints
 import yaml
 
 from spl.config.errors import UsageError
-from spl.config.fields import mistaken
+from spl.config.fields import clipped, mistaken
 from spl.config.options import Option, options_of, screen_of
 from spl.config.presets import find_preset, nearest_presets, presets_of
 from spl.config.synonyms import JOINED, RENAMED, either, nearest_options
@@ -109,6 +109,7 @@ class _Reading:
         unlisted = getattr(config_class, "unlisted", ())  # that may not be set, but are read from its files
         self.listed = {name: one for name, one in self.options.items() if name not in unlisted}
         self.given: dict[str, tuple[Any, str]] = {}  # option -> raw value, and the key as the user wrote it
+        self.of_file: set[str] = set()  # options that the file which is being read has set
         self.problems: list[str] = []
 
     def help(self, prog: str) -> str:
@@ -197,6 +198,7 @@ class _Reading:
             self.problems.append(f"{file}{line}: expected a YAML file of options{presets}, got: {error}")
             return
         if isinstance(content, Mapping):
+            self.of_file.clear()
             self.add_mapping(content, f" in {file}")
         elif content is not None:
             got = "a list" if isinstance(content, list) else repr(content)
@@ -211,20 +213,25 @@ class _Reading:
                 self.add_mapping(value, where, f"{section}.")
             elif name in JOINED and not value and self.owner(name) is None:
                 continue
-            elif not (is_section and value is None):  # all keys of a section may be commented out
-                self.add(self.now(name, mapping, prefix), value, f"{name!r}{where}")
+            elif is_section and self.resolve(name)[1] is None:
+                if value is not None:  # all keys of a section may be commented out
+                    got = clipped(repr(value))
+                    self.problems.append(f"{name!r}{where} must hold options below it, got {got}")
+            else:
+                self.add_key(name, value, where)
 
-    def now(self, key: str, mapping: Mapping[str, Any], prefix: str) -> str:
-        """Return what the option is called now that a file names ``key``, beside the other keys there."""
-        name = RENAMED.get(key, key)
-        if self.owner(key) is not None or self.owner(name) is None:
-            return key
-        beside: Any = mapping
-        for part in name.removeprefix(prefix).split("."):
-            beside = beside.get(part, MISSING) if isinstance(beside, Mapping) else MISSING
-        if beside is not MISSING:
-            self.problems.append(f"{key!r} and {name!r} are one option: leave one out")
-        return name
+    def add_key(self, key: str, value: Any, where: str) -> None:
+        """Take in a key of a file, by its name of now where it is an older one."""
+        label, now = f"{key!r}{where}", RENAMED.get(key, key)
+        key = now if self.owner(key) is None and self.owner(now) is not None else key
+        name, owner = self.resolve(key)
+        if owner == name and owner in self.of_file:
+            first = self.given[owner][1]
+            told = f"{first.removesuffix(where)} and {label} are one option"
+            self.problems.append(f"{f'{label} is there twice' if first == label else told}: leave one out")
+        if owner is not None:
+            self.of_file.add(owner)
+        self.add(key, value, label)
 
     def add(self, key: str, value: Any, label: str) -> None:
         name, owner = self.resolve(key)
@@ -267,5 +274,7 @@ class _Reading:
             is_given = name in self.given and not value == default == ""  # an empty path may be the default
             return coerce(value, kind) if is_given else copy.deepcopy(value)
         except (ValueError, OverflowError):
-            self.problems.append(mistaken(label, noun, value))
+            is_mapping = get_origin(kind) is dict and label.startswith("--")
+            how = f"; write {label}.KEY VALUE for each key" if is_mapping else ""
+            self.problems.append(mistaken(label, noun, value) + how)
             return MISSING

@@ -141,7 +141,7 @@ def _decode(
             "--data.videos.cache"
         ) from error
     with Report(cache, f"decoding {root}", len(jobs), is_logged=False, console=console) as report:
-        report.say(f"decoding {len(jobs):,} videos into {cache}, once")
+        report.say(f"decoding {len(jobs):,} video{'s' * (len(jobs) != 1)} into {cache}, once")
         try:
             for video in decode_all(jobs, config.cut, config.num_workers):
                 done[video.name] = video

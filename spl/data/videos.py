@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spl.config.errors import UsageError
 from spl.config.fields import check_fields
 from spl.config.options import PathName
 from spl.config.ranges import Count, Range, SampleRate, Side, Workers
@@ -58,9 +59,20 @@ class ClipConfig:
         )
 
     def cache_of(self, root: Path) -> Path:
-        """Return the folder of what was decoded of the videos in ``root``."""
+        """Return the folder of what was decoded of the videos in ``root``.
+
+        Raises:
+            UsageError: if none was chosen, and nothing can lie beside ``root``.
+        """
         root = root.absolute()
-        return root.with_name(root.name + CACHE) if self.cache is None else Path(self.cache)
+        if self.cache is not None:
+            return Path(self.cache)
+        if not root.name:
+            raise UsageError(
+                f"the folder that holds all videos is {root}, and nothing can be kept beside it: say where "
+                "decoded videos are kept with --data.videos.cache"
+            )
+        return root.with_name(root.name + CACHE)
 
 
 class Clips:

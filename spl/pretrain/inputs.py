@@ -9,7 +9,7 @@ from typing import NamedTuple
 from spl.config.errors import UsageError
 from spl.data.exchange.formats import is_address
 from spl.data.recording_format import HEADER, Fields
-from spl.folder_files import FolderFiles, LeftOut, gather, named
+from spl.folder_files import GIVEN_TWICE, FolderFiles, LeftOut, gather, named
 from spl.media.video_files import look_at
 from spl.printable import printable
 
@@ -34,12 +34,12 @@ def find_inputs(texts: Sequence[str]) -> RecordingFolders | FolderFiles:
         UsageError: if a path leads to nothing, or they lead to recordings and videos both.
     """
     recordings: list[Path | str] = [text for text in texts if is_address(text)]
-    others: list[Path] = []
+    others = list[Path]()
     for path in (path for text in texts if not is_address(text) for path in _expanded(text)):
         folder = path.parent if path.name == HEADER else path
         (recordings if (folder / HEADER).is_file() else others).append(folder)
     if not others:
-        return RecordingFolders(recordings, [])
+        return _once(recordings, [])
     files = gather(others)
     inner = {name.removesuffix(HEADER) for name in files.used if f"/{name}".endswith(f"/{HEADER}")}
     if not inner and not recordings:
@@ -54,7 +54,19 @@ def find_inputs(texts: Sequence[str]) -> RecordingFolders | FolderFiles:
         )
     left_out = [LeftOut(name, UNFINISHED if _is_array(name) else "no part of a recording") for name in rest]
     found = [files.root / folder for folder in sorted(inner, key=lambda name: name.split("/"))]
-    return RecordingFolders([*recordings, *found], sorted([*files.left_out, *left_out]))
+    return _once([*recordings, *found], [*files.left_out, *left_out])
+
+
+def _once(recordings: Sequence[Path | str], left_out: Sequence[LeftOut]) -> RecordingFolders:
+    """Return each recording once, however often it was given: twice, it would be two classes."""
+    kept: dict[str, Path | str] = {}
+    again = []
+    for one in recordings:
+        place = one if isinstance(one, str) else os.path.realpath(one)
+        if place in kept:
+            again.append(LeftOut(str(one), GIVEN_TWICE))
+        kept.setdefault(place, one)
+    return RecordingFolders([*kept.values()], sorted([*left_out, *again]))
 
 
 def _expanded(text: str) -> list[Path]:

@@ -51,7 +51,7 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
         OSError: if the disk refuses; the old file stays.
     """
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         beside.write_text(text, encoding="utf-8")
         sync(beside)

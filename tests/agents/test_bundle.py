@@ -1,6 +1,7 @@
 """Bundles: one folder that loads, acts, is evaluated and exported as its run, and imports nothing unasked."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,16 @@ def test_a_bundle_takes_along_what_is_of_its_own_agent(bundle, tmp_path):
     assert "robustness.png" not in (folder / "README.md").read_text()
 
 
+def test_the_card_tells_the_first_command_whatever_its_words_hold(bundle, tmp_path):
+    run = shutil.copytree(bundle[0], tmp_path / "run", symlinks=True)
+    first = ["spl", "train", "agent", "--runs", "two\nlines"]
+    for text, told in ((shlex.join(first) + "\nspl train agent --resume x\n", first), ("'cut", None)):
+        (run / "command.txt").write_text(text)
+        card = (export_agent(run, to="bundle", out=str(tmp_path / "told")) / "README.md").read_text()
+        assert "--resume" not in card
+        assert (f"    {shlex.join(told)}\n" in card) if told else ("spl train agent" not in card)
+
+
 def test_nothing_that_a_bundle_names_is_imported_unasked(bundle, tmp_path, monkeypatch):
     _, folder = bundle
     place = tmp_path / "named"
@@ -122,6 +133,10 @@ def test_a_bundle_that_does_not_serve_is_refused_in_a_sentence(bundle, tmp_path)
     with pytest.raises(UsageError, match=r"the bundle .* cannot be used"):
         spl.load(place)
     told = json.loads((place / "agent.json").read_text())
+    for declared in ([1], {"step": 5}, {"observation_space": 3}, {"sample_rate_hz": "16000"}, {"buttons": 5}):
+        (place / "agent.json").write_text(json.dumps({**told, "declared": declared}))
+        with pytest.raises(UsageError, match=r"cannot be used: .*declared"):
+            spl.load(place)
     (place / "agent.json").write_text(json.dumps({**told, "version": 2}))
     with pytest.raises(UsageError, match=r"must be a bundle of version 1, got 'spl-bundle' 2: update spl"):
         read_bundle(place, None)

@@ -228,6 +228,19 @@ def test_waiting_threads_are_calmed_where_the_user_says_nothing(tmp_path):
     assert patient == {"OMP_WAIT_POLICY": "active", "OPENBLAS_NUM_THREADS": "1"}
 
 
+def test_nothing_is_imported_from_the_current_folder_unless_it_is_named(tmp_path):
+    """A folder of a stranger's may hold files named as what spl imports, and what torch seeks and has not."""
+    for name in ("torch", "numpy", "rich", "av", "queue", "triton", "onnxruntime", "tabulate"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the folder was run')\n")
+    (tmp_path / "mine.py").touch()
+    command = [str(Path(sys.executable).with_name("spl"))]
+    done = subprocess.run([*command, "models"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    words = ["check", "env", "mine:Env"]
+    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert "mine neither registers the id Env nor has a class of that name" in done.stderr
+
+
 def test_importing_the_command_line_sets_no_variable():
     code = "import os; before = dict(os.environ); import spl.cli.main; assert dict(os.environ) == before"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -177,6 +177,40 @@ def test_yaml_values(write: Callable[..., str]) -> None:
     assert read("--config", write("")) == Config()
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("agent.seed: 1\nagent: {seed: 2}\n", "'agent.seed' in my.yaml is there twice: leave one out"),
+        ("agent: {seed: 2}\nagent.seed: 1\n", "'agent.seed' in my.yaml is there twice: leave one out"),
+        (
+            "env: A-v0\nenv.id: B-v0\n",
+            "'env' and 'env.id' in my.yaml are one option: leave one out",
+        ),
+        (
+            "num-steps: 1\nnum_steps: 1\n",
+            "'num-steps' and 'num_steps' in my.yaml are one option: leave one out",
+        ),
+        (
+            "env.kwargs.a: 1\nenv: {kwargs: {b: 2}}\n",
+            "'env.kwargs.a' and 'env.kwargs' in my.yaml are one option: leave one out",
+        ),
+        ("agent: 5\n", "'agent' in my.yaml must hold options below it, got '5'"),
+        ("agent: []\n", "'agent' in my.yaml must hold options below it, got []"),
+    ],
+)
+def test_a_file_sets_an_option_once_and_a_section_by_its_options(
+    write: Callable[..., str], text: str, sentence: str
+) -> None:
+    assert mistakes("--config", write(text)) == [sentence]
+
+
+def test_keys_of_a_mapping_may_stand_apart_in_a_file(write: Callable[..., str]) -> None:
+    file = write("env.kwargs.a: 1\nenv.kwargs.b: 2\nagent:\nmemory: null\n")
+    expected = {"sense": "both", "a": 1, "b": 2}  # added to the default
+    assert read("--config", file).env.kwargs == expected
+    assert read("--config", file, "--config", file).env.kwargs == expected
+
+
 def test_all_unknown_keys_are_told_with_the_nearest(write: Callable[..., str]) -> None:
     file = write("memory: {capacty: 3}\nwhatever: {a: 1}\nmemry: {capacity: 1}\n")
     assert mistakes("--config", file, "--agent.epsiln_end", "0.1", "--zzz") == [
@@ -202,7 +236,10 @@ def test_all_unknown_keys_are_told_with_the_nearest(write: Callable[..., str]) -
         ("--agent.hidden 1,x", "--agent.hidden must be a list, each an int, got '1,x'"),
         ("--agent.hidden 1,,2", "--agent.hidden must be a list, each an int, got '1,,2'"),
         ("--agent.size 84", "--agent.size must be a list of 2, each an int, got '84'"),
-        ("--env.kwargs 5", "--env.kwargs must be a mapping, got '5'"),
+        (
+            "--env.kwargs 5",
+            "--env.kwargs must be a mapping, got '5'; write --env.kwargs.KEY VALUE for each key",
+        ),
         ("--note null", "--note must be a string, got None"),
         ("foo", "unexpected argument 'foo'; write options as --name value"),
         ("--agent.seed", "--agent.seed must be followed by a value, got nothing"),

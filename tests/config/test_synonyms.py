@@ -169,7 +169,7 @@ def test_an_option_of_then_may_have_moved_into_a_section(tmp_path: Path) -> None
     config = parse(CheckEnvConfig, ["--config", str(path)], prog="spl")
     assert config.memory.capacity == 9
     path.write_text("capacity: 9\nmemory: {capacity: 8}\n")
-    with pytest.raises(UsageError, match=r"'capacity' and 'memory\.capacity' are one option"):
+    with pytest.raises(UsageError, match=r"'capacity' and 'memory\.capacity' in .* are one option"):
         parse(CheckEnvConfig, ["--config", str(path)], prog="spl")
 
 
@@ -179,4 +179,5 @@ def test_a_name_of_then_beside_that_of_now_is_refused(text: str, tmp_path: Path)
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
         parse(PretrainConfig, ["--config", str(path)], prog="spl")
-    assert str(caught.value) == "'num_shown' and 'num_drawn' are one option: leave one out"
+    first, second = (line.split(":")[0] for line in text.splitlines())
+    assert str(caught.value) == f"{first!r} and {second!r} in {path} are one option: leave one out"

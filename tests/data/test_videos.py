@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +180,12 @@ def test_the_second_time_nothing_is_decoded(folder, monkeypatch):
     moved = folder.rename(folder.with_name("moved"))
     folder.with_name("films.clips").rename(folder.with_name("moved.clips"))
     load(moved, skip_broken=True)
+
+
+def test_what_is_decoded_of_all_folders_of_a_machine_needs_a_place(tmp_path):
+    with pytest.raises(UsageError, match=r"all videos is /, .* with --data\.videos\.cache"):
+        ClipConfig().cache_of(Path("/"))
+    assert ClipConfig(cache=str(tmp_path)).cache_of(Path("/")) == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,20 @@ def test_what_a_path_is_is_looked_at(tmp_path: Path, videos: Path) -> None:
     assert find_inputs([str(videos / "low"), str(videos / "high")]) == FolderFiles(videos, sorted(names), [])
 
 
+def test_a_recording_that_is_given_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (record(tmp_path / "recordings" / name, 5, seed) for seed, name in enumerate(("one", "two")))
+    monkeypatch.chdir(tmp_path)
+    again = [LeftOut("recordings/one", "given twice"), LeftOut(str(one), "given twice")]
+    words = ["recordings/one/", "recordings/one/recording.json", str(one), "recordings/*"]
+    found = find_inputs(words)
+    assert found.left_out == [again[1], again[0], again[0]]
+    assert [Path(folder).resolve() for folder in found.folders] == [one, two]
+    assert find_inputs(["minari:a/b", "minari:a/b"]) == RecordingFolders(
+        ["minari:a/b"], [LeftOut("minari:a/b", "given twice")]
+    )
+    assert find_inputs([str(tmp_path / "recordings"), str(two)]).folders == [two, one]
+
+
 def test_a_folder_of_both_or_of_neither_is_refused_and_told(tmp_path: Path, videos: Path) -> None:
     recording = record(videos / "rec", 5, 0)
     both = (

@@ -41,6 +41,18 @@ def test_a_text_is_replaced_whole_and_in_utf8(tmp_path):
         assert os.listdir(tmp_path) == [path.name]
 
 
+def test_a_text_may_be_replaced_by_two_processes_at_once(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from spl.runs.files import replace_text\n"
+        "for text in range(300): replace_text(Path(sys.argv[1]), str(text))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "text")]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [one.communicate()[1] for one in both] == [b"", b""]
+    assert (tmp_path / "text").read_text() == "299"
+    assert os.listdir(tmp_path) == ["text"]
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize("stage", ["pathlib.Path.write_text", "os.fsync", "os.replace"])
 def test_a_write_that_fails_leaves_the_old_text(tmp_path, monkeypatch, stage, error):
