@@ -238,7 +238,7 @@ def _robustness(out: Path) -> list[str]:
     """Return the table of a bundle's evaluation, if there is one."""
     path = out / EVALUATED
     if not path.is_file():
-        return ["## Robustness\n", "Not evaluated: `spl evaluate agent .` tells.\n"]
+        return ["## Robustness\n", "Not evaluated: `spl evaluate agent path/to/this/folder` tells.\n"]
     result = read_json(path)
     rows = ["| Condition | Return (IQM) | 95 % interval | Retained |", "|---|---|---|---|"]
     for name, one in result["conditions"].items():
