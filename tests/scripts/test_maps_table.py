@@ -15,6 +15,7 @@ from spl.classify.train import train_classifier
 SCRIPT = Path(__file__).parents[2] / "scripts" / "figures" / "maps_table.py"
 
 
+@pytest.mark.slow
 def test_pairs_of_two_seeds_are_compared_with_the_same_alone(
     tiny: Callable[..., TrainClassifierConfig],
     capsys: pytest.CaptureFixture[str],
