@@ -95,6 +95,8 @@ def train_agent(
         many = check_envs(config.num_envs, is_apart=config.is_apart, option="--num_envs")
         if many is not None:
             say(shown, many)
+        if resume is not None and is_fresh(resume) and (resume / "metrics.jsonl").is_file():
+            say(shown, f"{resume} has no checkpoint: it begins again at step 0, with new rows and memory")
         config, envs, assumed = open_envs(config, resume)
         held.enter_context(contextlib.closing(envs))
         folder = resume

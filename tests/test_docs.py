@@ -40,6 +40,8 @@ def test_a_page_runs(page, run, tmp_path, monkeypatch):
         if "from stable_baselines3" not in block:  # it is not installed beside us
             exec(code, names)
     assert set(re.findall(r"\bspl\.([A-Za-z_]\w*)\(", text)) <= set(spl.__all__)
+    if "stop_at" in names:  # a row that is no evaluation's stops nothing, whatever the threshold
+        assert all(names["stop_at"](threshold)(7, {}) for threshold in (-200.0, 0.0, 100.0))
 
 
 def test_importing_spl_is_quick():

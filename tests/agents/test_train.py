@@ -491,6 +491,18 @@ def test_steps_that_no_phase_learns_from_are_told(smoke, num_steps, rest):
     assert (told in " ".join(console.file.getvalue().split())) is bool(rest)
 
 
+def test_a_run_without_its_checkpoints_begins_again_and_says_so(smoke):
+    config = smoke("--num_steps", "60")
+    run = train_agent(config, console=quiet()).folder
+    shutil.rmtree(run / "checkpoints")
+    console = quiet()
+    assert train_agent(config, resume=run, console=console).step == 60
+    assert f"{run} has no checkpoint: it begins again at step 0" in " ".join(console.file.getvalue().split())
+    console = quiet()
+    train_agent(replace(config, num_steps=70), resume=run, console=console)
+    assert "begins again" not in console.file.getvalue()
+
+
 def test_a_run_that_learns_nothing_says_so(smoke):
     console = quiet()
     train_agent(smoke("--num_steps", "40", "--memory.min_size", "41"), console=console)
