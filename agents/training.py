@@ -282,5 +282,5 @@ class Training:
     def farewell(self) -> str:
         """Return what to do with a run that came to its end."""
         if not self.parts.agent.num_updates:
-            return "finished without an update: what was collected is in the memory, and nothing was learned"
+            return "finished without an update: nothing was learned"
         return f"finished; evaluate with: spl evaluate agent {shlex.quote(str(self.folder))}"
