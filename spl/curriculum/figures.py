@@ -65,7 +65,7 @@ def _draw_share(axes: Any, rounds: Rounds, marks: Marks | None) -> None:
         share = marks.is_marked.mean()
         axes.axhline(share, color=MARKED, linestyle=":", label=f"{marks.name}, of all")
     axes.set(ylim=(-0.03, 1.03), ylabel="share of samples", title="Share of samples included")
-    axes.legend(frameon=False, fontsize="small", loc="upper left")
+    axes.legend(frameon=False, fontsize="small", loc="center right")
     axes.grid(alpha=0.3)
     _count(axes)
 
@@ -171,7 +171,7 @@ def draw_replay(curves: Mapping[str, Mapping[str, Points]], path: Path, title: s
         is_log = all(value > 0 for points in group.values() for _, value in points) and name == "loss"
         axes.set(xlabel="step", title=name, yscale="log" if is_log else "linear")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.legend(frameon=False, fontsize="small", loc="upper right")
+        axes.legend(frameon=False, fontsize="small", loc="upper right" if is_log else "lower right")
         axes.grid(alpha=0.3)
     figure.suptitle(drawable(title), **drawn([title]))
     save(figure, path)
