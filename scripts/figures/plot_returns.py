@@ -56,6 +56,7 @@ def main() -> None:
     axes.legend(loc="upper left")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

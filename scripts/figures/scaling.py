@@ -57,6 +57,7 @@ def main() -> None:
     axes.legend(fontsize=8, loc="upper left")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def run(notebook: Notebook) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    figures()  # of whoever drew before: no cell's
     names: dict[str, Any] = {"__name__": "__main__"}
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     for number, cell in enumerate(code, start=1):

@@ -89,6 +89,7 @@ def cell(source, kind="code"):
 
 
 def test_a_notebook_is_run_and_shown(tmp_path, monkeypatch):
+    from matplotlib import pyplot
     from notebook import markdown_of, run
 
     monkeypatch.chdir(tmp_path)
@@ -100,6 +101,7 @@ def test_a_notebook_is_run_and_shown(tmp_path, monkeypatch):
         drawn,
     ]
     notebook = {"cells": [cell("# A title", "markdown"), *map(cell, cells)]}
+    pyplot.figure()  # which somebody left open
     run(notebook)
     assert [one.get("execution_count") for one in notebook["cells"]] == [None, 1, 2, 3]
     text, pictures = markdown_of(notebook, "page")
