@@ -168,9 +168,8 @@ def _declared(entry: Any) -> dict[str, Any]:
     Raises:
         ValueError: if that is under another name than ours, or of another kind.
     """
-    wrong = f"declared must hold {', '.join(DECLARED)}, got {entry!r}"
     if not isinstance(entry, dict) or not entry.keys() <= DECLARED.keys():
-        raise ValueError(wrong)
+        raise ValueError(f"declared must hold {', '.join(DECLARED)}, got {entry!r}")
     for name, value in entry.items():
         if value is not None and not isinstance(value, DECLARED[name]):
             raise ValueError(f"{name} of what is declared cannot be {value!r}")

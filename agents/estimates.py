@@ -1,4 +1,4 @@
-"""Estimates of a run's resources before it allocates them: processes, open files, network, batches."""
+"""Estimates of a run before it begins: processes, open files, memory, network, batches, and its updates."""
 
 import os
 import sys
@@ -121,6 +121,11 @@ def _bytes_in_ram(config: TrainAgentConfig, spec: StreamSpec) -> int:
     return _memory_bytes(config, spec) * ((not config.memory.on_disk) + has_copy)
 
 
+def _fitting(config: TrainAgentConfig, needed: int, there: int) -> int:
+    """Return the capacity of a memory that leaves room for all else."""
+    return config.memory.capacity * there // needed * 8 // 10
+
+
 def check_copy(config: TrainAgentConfig, spec: StreamSpec, device: torch.device) -> None:
     """Refuse a copy of the memory on a GPU that has no room for it.
 
@@ -134,7 +139,7 @@ def check_copy(config: TrainAgentConfig, spec: StreamSpec, device: torch.device)
         raise UsageError(
             f"a copy of the memory on {device} needs {needed:,} bytes ({needed / GIB:.1f} GiB), and "
             f"{there:,} ({there / GIB:.1f} GiB) are free there: use --memory.capacity "
-            f"{config.memory.capacity * there // needed * 8 // 10} or less, or --memory.on_device false"
+            f"{_fitting(config, needed, there)} or less, or --memory.on_device false"
         )
 
 
@@ -147,12 +152,11 @@ def check_ram(config: TrainAgentConfig, spec: StreamSpec) -> None:
     observation = spec.nbytes
     needed, there = _bytes_in_ram(config, spec), ram_bytes()
     if needed > there:
-        fits = there * config.memory.capacity // needed * 8 // 10  # all else needs room too
         raise UsageError(
             f"a memory of {config.memory.capacity:,} observations of {observation:,} bytes needs "
             f"{needed:,} bytes ({needed / GIB:.1f} GiB), and this machine has "
             f"{there:,} ({there / GIB:.1f} GiB): "
-            f"use --memory.capacity {fits} or less, or --memory.on_disk true"
+            f"use --memory.capacity {_fitting(config, needed, there)} or less, or --memory.on_disk true"
         )
 
 

@@ -103,6 +103,11 @@ def gather(paths: Sequence[Path]) -> FolderFiles:
     return FolderFiles(root, sorted(names.values(), key=_place), sorted(left_out, key=_place_of))
 
 
+def unfinished(path: Path) -> Path:
+    """Return where this process writes what becomes ``path`` once it is whole: hidden, beside it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
+
+
 def sift(files: FolderFiles, reason_of: Callable[[str], str | None]) -> FolderFiles:
     """Return ``files`` without those for which ``reason_of`` their name gives a reason to leave them out."""
     reasons = {name: reason_of(name) for name in files.used}

@@ -1,10 +1,10 @@
 """Where a film is written."""
 
 import errno
-import os
 from pathlib import Path
 
 from spl.config.errors import UsageError
+from spl.folder_files import unfinished
 
 
 def open_out(path: Path) -> None:
@@ -17,7 +17,7 @@ def open_out(path: Path) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+        beside = unfinished(path)
         beside.touch()
         beside.unlink()
     except OSError as error:

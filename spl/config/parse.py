@@ -109,7 +109,7 @@ class _Reading:
         unlisted = getattr(config_class, "unlisted", ())  # that may not be set, but are read from its files
         self.listed = {name: one for name, one in self.options.items() if name not in unlisted}
         self.given: dict[str, tuple[Any, str]] = {}  # option -> raw value, and the key as the user wrote it
-        self.of_file: set[str] = set()  # options that the file which is being read has set
+        self.of_source: set[str] = set()  # options that the file, or the words, being read have set
         self.problems: list[str] = []
 
     def help(self, prog: str) -> str:
@@ -166,6 +166,7 @@ class _Reading:
                 overrides.append((name, {}, f"--{name}"))
             else:  # an empty word is an empty string; in YAML an empty value is null
                 overrides.append((name, plain(value) if value else "", f"--{name}"))
+        self.of_source.clear()
         for override in overrides:
             self.add(*override)
 
@@ -198,7 +199,7 @@ class _Reading:
             self.problems.append(f"{file}{line}: expected a YAML file of options{presets}, got: {error}")
             return
         if isinstance(content, Mapping):
-            self.of_file.clear()
+            self.of_source.clear()
             self.add_mapping(content, f" in {file}")
         elif content is not None:
             got = "a list" if isinstance(content, list) else repr(content)
@@ -218,30 +219,23 @@ class _Reading:
                     got = clipped(repr(value))
                     self.problems.append(f"{name!r}{where} must hold options below it, got {got}")
             else:
-                self.add_key(name, value, where)
+                now = RENAMED.get(name, name)
+                key = now if self.owner(name) is None and self.owner(now) is not None else name
+                self.add(key, value, f"{name!r}{where}", where)
 
-    def add_key(self, key: str, value: Any, where: str) -> None:
-        """Take in a key of a file, by its name of now where it is an older one."""
-        label, now = f"{key!r}{where}", RENAMED.get(key, key)
-        key = now if self.owner(key) is None and self.owner(now) is not None else key
-        name, owner = self.resolve(key)
-        if owner == name and owner in self.of_file:
-            first = self.given[owner][1]
-            told = f"{first.removesuffix(where)} and {label} are one option"
-            self.problems.append(f"{f'{label} is there twice' if first == label else told}: leave one out")
-        if owner is not None:
-            self.of_file.add(owner)
-        self.add(key, value, label)
-
-    def add(self, key: str, value: Any, label: str) -> None:
+    def add(self, key: str, value: Any, label: str, where: str = "") -> None:
+        """Take in what a file (``where``) or a word sets; a word may be repeated, and the last counts."""
         name, owner = self.resolve(key)
         if owner is None:
             dashes, word = ("--", "option") if label.startswith("--") else ("", "key")
             self.problems.append(f"unknown {word} {label} ({self.hint(key, dashes)})")
             return
-        before = self.given[owner][1] if owner in self.given else label
-        if owner == name and before != label and before.startswith("--") and label.startswith("--"):
-            self.problems.append(f"{before} and {label} are one option: leave one out")
+        first = self.given[owner][1] if owner in self.of_source else label
+        if owner == name and first != label:
+            self.problems.append(f"{first.removesuffix(where)} and {label} are one option: leave one out")
+        elif owner == name and owner in self.of_source and not label.startswith("--"):
+            self.problems.append(f"{label} is there twice: leave one out")
+        self.of_source.add(owner)
         if owner != name:  # one key of a dict field
             known, _ = self.given.get(owner, (self.options[owner].default, ""))
             value = {**(known if isinstance(known, Mapping) else {}), name.removeprefix(f"{owner}."): value}

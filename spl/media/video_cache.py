@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spl.config.errors import RunError
+from spl.folder_files import unfinished
 from spl.media.log_mel import LogMel
 from spl.media.video_files import MediaError
 from spl.media.video_reader import Video
@@ -169,7 +170,7 @@ def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
         if isinstance(error, MediaError):  # who may not open a file today may do so tomorrow
             _report(job, decoded)
         return decoded
-    beside = job.target.with_name(f".{job.target.name}.{os.getpid()}.new")
+    beside = unfinished(job.target)
     try:
         with beside.open("wb") as file:
             _write_header(file, cut.record, 0)

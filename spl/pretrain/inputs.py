@@ -65,7 +65,8 @@ def _once(recordings: Sequence[Path | str], left_out: Sequence[LeftOut]) -> Reco
         place = one if isinstance(one, str) else os.path.realpath(one)
         if place in kept:
             again.append(LeftOut(str(one), GIVEN_TWICE))
-        kept.setdefault(place, one)
+        else:
+            kept[place] = one
     return RecordingFolders([*kept.values()], sorted([*left_out, *again]))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spl.config.errors import UsageError
+from spl.folder_files import unfinished
 
 try:
     import fcntl
@@ -51,7 +52,7 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
         OSError: if the disk refuses; the old file stays.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = unfinished(path)
     try:
         beside.write_text(text, encoding="utf-8")
         sync(beside)
