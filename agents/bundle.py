@@ -4,7 +4,6 @@ Nothing in it is pickled or run: a class that it names is imported only where th
 """
 
 import json
-import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from spl import __version__
 from spl.agents.config import TrainAgentConfig, build_agent
@@ -27,8 +27,10 @@ from spl.config import parse as configuration
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import GivenEnv
+from spl.envs.registry import is_named
 from spl.envs.space_json import space_as_json, space_from_json
 from spl.explain.words import NAMES
+from spl.runs.checksums import checksum_of
 from spl.runs.directory import words_of_run
 from spl.runs.files import read_json, replace_text
 from spl.runs.state import check_fits
@@ -40,8 +42,6 @@ EVALUATED, DRAWN, FILM = "evaluation.json", "robustness.png", ("agent.mp4", "age
 OF_RUN = (EVALUATED, DRAWN, *FILM)  # copied where they are there, and of this agent
 FILES = (TOLD, CONFIG, WEIGHTS, "README.md", *OF_RUN, f"{MONITOR}/*")  # all that a bundle may hold
 DECLARED = {"sample_rate_hz": (int, float), "sound_rest_level": (int, float), "buttons": (list,)}  # in JSON
-NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*")  # module:Name
-
 
 USE = """```python
 import spl
@@ -98,6 +98,7 @@ def write_bundle(
         name: weight.detach().cpu().contiguous() for name, weight in agent.network.state_dict().items()
     }
     write_tensors(out / WEIGHTS, weights, {"format": "pt"})
+    told["weights_crc32"] = checksum_of(out / WEIGHTS)
     replace_text(out / CONFIG, json.dumps(configuration.to_dict(config), indent=1) + "\n")
     if run.resolve() != out.resolve():
         _take_along(run, out, step)
@@ -143,16 +144,15 @@ def read_bundle(folder: Path, device: torch.device) -> Bundle:
         found = f"{told.get('format')!r} {told.get('version')!r}"
         raise UsageError(f"{folder} must be a bundle of version {VERSION}, got {found}: update spl")
     config = bundled_config(folder)
-    tree = configuration.to_dict(config)
-    if names := [name for part in ("agent", "encoder") for name in _named(tree[part])]:
-        raise UsageError(
-            f"the bundle {folder} names {', '.join(names)}, and nothing of a network is imported"
-        )
+    own = [part for part in (config.agent.own_head, config.encoder.custom) if part is not None]
+    if own:
+        names = ", ".join(name for part in own for name in _strings(part))
+        raise UsageError(f"the bundle {folder} names {names}, and nothing of a network is imported")
     try:
         seen, done = (space_from_json(told[name]) for name in ("observation_space", "action_space"))
         adapter = AudioVisualEnv(GivenEnv(seen, done, _declared(told["declared"])), config.env)
         agent = build_agent(config, adapter.spec_of_streams, adapter.action_sizes, device)
-        weights = load_file(folder / WEIGHTS)
+        weights = _weights(folder, told.get("weights_crc32"))
         check_fits(weights, agent.network.state_dict(), WEIGHTS)
         acting = dict.fromkeys({"network", "target", "averaged"} & {*agent.state_dict()}, weights)
         state = {**agent.state_dict(), **acting}
@@ -160,6 +160,20 @@ def read_bundle(folder: Path, device: torch.device) -> Bundle:
         return Bundle(agent, config, adapter, int(told["step"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UsageError(f"the bundle {folder} cannot be used: {error}") from error
+
+
+def _weights(folder: Path, told: str | None) -> dict[str, Tensor]:
+    """Return the weights of a bundle; ``told`` is their checksum, None in bundles made before there was one.
+
+    Raises:
+        ValueError: if they are not those that were exported, or not finite.
+    """
+    if told is not None and checksum_of(folder / WEIGHTS) != told:
+        raise ValueError(f"{WEIGHTS} is not the file that was exported: fetch or export the bundle again")
+    weights = load_file(folder / WEIGHTS)
+    if spoilt := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise ValueError(f"{', '.join(spoilt[:3])} in {WEIGHTS} must be finite")
+    return weights
 
 
 def _declared(entry: Any) -> dict[str, Any]:
@@ -182,23 +196,23 @@ def check_trusted(folder: Path, config: TrainAgentConfig) -> None:
     Raises:
         UsageError: naming them.
     """
-    if names := sorted(set(_named(configuration.to_dict(config)["env"]))):
+    if names := sorted({name for name in _strings(configuration.to_dict(config)["env"]) if is_named(name)}):
         raise UsageError(
             f"the bundle {folder} names {', '.join(names)}, which would be imported and run: say that you "
             "trust it with --trust true, or act in an environment of your own with spl.load"
         )
 
 
-def _named(tree: Any) -> Iterator[str]:
-    """Yield every ``module:Name`` in nested options, keys too."""
+def _strings(tree: Any) -> Iterator[str]:
+    """Yield every string in nested options, keys too."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            yield from _named(key)
-            yield from _named(value)
+            yield from _strings(key)
+            yield from _strings(value)
     elif isinstance(tree, list | tuple):
         for value in tree:
-            yield from _named(value)
-    elif isinstance(tree, str) and NAMED.match(tree):
+            yield from _strings(value)
+    elif isinstance(tree, str):
         yield tree
 
 

@@ -81,7 +81,7 @@ def _make(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool) -> gymnasium.E
     maker: Callable[..., gymnasium.Env[Any, Any]]
     if env_id.startswith(retro.PREFIX):
         maker = retro.make_retro
-    elif ":" in env_id:
+    elif is_named(env_id):
         maker = _from_module(env_id)
     elif env_id.startswith(ALE):
         require("ale_py", f"{env_id} needs ale-py")
@@ -106,6 +106,11 @@ def _make(env_id: str, kwargs: dict[str, Any], *, is_fixed: bool) -> gymnasium.E
         told = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
         raise UsageError(f"{env_id} could not be made with {told}: {error}") from error
     return env if env_id.startswith((ALE, *DOOM, OURS, retro.PREFIX)) else hold_to_form(env)
+
+
+def is_named(env_id: str) -> bool:
+    """Whether an environment is named by its module, which is imported: ``module:Name``."""
+    return ":" in env_id and not env_id.startswith(retro.PREFIX)
 
 
 def may_crash(env_id: str) -> bool:

@@ -4,11 +4,13 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from safetensors.torch import load_file, save_file
 
 import spl
 from spl.agents.bundle import read_bundle
@@ -100,15 +102,55 @@ def test_the_card_tells_the_first_command_whatever_its_words_hold(bundle, tmp_pa
         assert (f"    {shlex.join(told)}\n" in card) if told else ("spl train agent" not in card)
 
 
-def test_nothing_that_a_bundle_names_is_imported_unasked(bundle, tmp_path, monkeypatch):
-    _, folder = bundle
-    place = tmp_path / "named"
-    export_agent(folder, to="bundle", out=str(place))
+def edited(bundle: Path, place: Path, **parts: dict[str, Any]) -> Path:
+    """Return a copy of a bundle whose configuration names something else."""
+    export_agent(bundle, to="bundle", out=str(place))
     chosen = json.loads((place / "config.json").read_text())
-    chosen["env"]["id"] = "wicked:World"
+    chosen = chosen | {part: chosen[part] | options for part, options in parts.items()}
     (place / "config.json").write_text(json.dumps(chosen) + "\n")
-    (tmp_path / "wicked.py").write_text("raise SystemExit('it was imported')\n")
+    return place
+
+
+@pytest.fixture
+def wicked(tmp_path, monkeypatch) -> None:
+    """Have modules that end the test when they are imported."""
+    for name in ("wicked", "böse"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('it was imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["wicked:1", "wicked:Näme", "böse:World", "wicked:", "wicked:a b"])
+def test_no_name_that_python_would_import_is_overlooked_in_a_bundle(bundle, tmp_path, wicked, name):
+    place = edited(bundle[1], tmp_path / "named", env={"id": name})
+    with pytest.raises(UsageError, match=f"names {name}, which would be imported and run"):
+        spl.evaluate(place)
+    place = edited(bundle[1], tmp_path / "wrapped", env={"wrappers": [{name: {"a": 1}}]})
+    with pytest.raises(UsageError, match=f"{name}"):
+        spl.evaluate(place)
+    for part, option in (("agent", "head"), ("encoder", "custom")):
+        place = edited(bundle[1], tmp_path / option, **{part: {option: name}})
+        with pytest.raises(UsageError, match=f"{name}|module:Class"):
+            spl.load(place)
+
+
+def test_spoilt_weights_are_noticed(bundle, tmp_path):
+    place = Path(export_agent(bundle[1], to="bundle", out=str(tmp_path / "spoilt")))
+    weights = load_file(place / "agent.safetensors")
+    name = next(iter(weights))
+    save_file(weights | {name: weights[name] * 1.01}, place / "agent.safetensors")
+    with pytest.raises(UsageError, match=r"agent.safetensors is not the file that was exported"):
+        spl.load(place)
+    told = json.loads((place / "agent.json").read_text())
+    del told["weights_crc32"]  # as in bundles made before
+    (place / "agent.json").write_text(json.dumps(told))
+    spl.load(place)
+    save_file(weights | {name: weights[name] * np.nan}, place / "agent.safetensors")
+    with pytest.raises(UsageError, match=f"{name} in agent.safetensors must be finite"):
+        spl.load(place)
+
+
+def test_nothing_that_a_bundle_names_is_imported_unasked(bundle, tmp_path, wicked):
+    place = edited(bundle[1], tmp_path / "named", env={"id": "wicked:World"})
     assert spl.load(place, device="cpu").step == 44
     with pytest.raises(
         UsageError, match=r"names wicked:World, which would be imported and run.*--trust true"
