@@ -288,5 +288,10 @@ def prepare(
     assert resume is not None
     agent = new_agent(config, envs)
     parts, faults = restore(config, envs, agent, resume, crew)
+    if (taken := parts.progress.step) >= config.num_steps + config.num_envs:  # they step together
+        raise UsageError(
+            f"num_steps must be more than the {taken:,} steps that {resume} has already, "
+            f"got {config.num_steps:,}"
+        )
     describe_run(resume, config, command, {"env": envs.streams})
     return resume, parts, faults

@@ -33,7 +33,7 @@ from spl.explain.words import NAMES
 from spl.runs.checksums import checksum_of
 from spl.runs.directory import words_of_run
 from spl.runs.files import read_json, replace_text
-from spl.runs.state import check_fits
+from spl.runs.state import MISFIT, check_fits
 from spl.runs.tensors import write_tensors
 
 FORMAT, VERSION = "spl-bundle", 1
@@ -158,7 +158,7 @@ def read_bundle(folder: Path, device: torch.device) -> Bundle:
         state = {**agent.state_dict(), **acting}
         agent.load_state_dict(state)
         return Bundle(agent, config, adapter, int(told["step"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, SafetensorError, *MISFIT) as error:
         raise UsageError(f"the bundle {folder} cannot be used: {error}") from error
 
 

@@ -31,7 +31,7 @@ from spl.models.encoder import EncoderConfig
 from spl.pretrain.config import RESTARTS
 from spl.records import StreamSpec
 from spl.runs import directory as runs
-from spl.runs.directory import describe_run, generator_of, new_run
+from spl.runs.directory import described_run, generator_of
 from spl.runs.trackers import TrackerName
 
 RUNS = Path("runs/agent")  # where runs lie unless told otherwise
@@ -249,11 +249,10 @@ def create_run(config: TrainAgentConfig, streams: dict[str, Any], command: list[
     ``streams`` are what was chosen of the environment, ``command`` is what started the run.
 
     Raises:
-        UsageError: if the folder cannot be written.
+        UsageError: if the folder cannot be written; none is left behind then.
     """
-    folder = new_run(Path(config.runs) / "agent", f"{config.env.id.split('/')[-1]}-s{config.seed}")
-    describe_run(folder, config, command, {"env": streams})
-    return folder
+    name = f"{config.env.id.split('/')[-1]}-s{config.seed}"
+    return described_run(Path(config.runs) / "agent", name, config, command, {"env": streams})
 
 
 def read_run(folder: Path) -> TrainAgentConfig:

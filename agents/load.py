@@ -15,7 +15,7 @@ from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.runs import checkpoint
 from spl.runs.directory import pick_device
-from spl.runs.state import check_fits
+from spl.runs.state import MISFIT, check_fits
 
 Which = Literal["last", "best"]  # of a run's checkpoints
 
@@ -57,7 +57,7 @@ def load_agent(
         check_fits(state, {"agent": agent.state_dict(), "progress": {"step": 0}}, "checkpoint")
         agent.load_state_dict(state["agent"])
         agent.act_by_average()
-    except (ValueError, KeyError, RuntimeError) as error:
+    except MISFIT as error:
         raise UsageError(f"the checkpoint {path} cannot be used: {error}") from error
     finally:
         env.close()

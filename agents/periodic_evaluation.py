@@ -42,10 +42,13 @@ class Evaluations:
     Args:
         config: of the run.
         folder: of the run, whose ``metrics.jsonl`` ends where the run stands.
+        step: where that is; a best agent of a later step goes.
     """
 
-    def __init__(self, config: TrainAgentConfig, folder: Path) -> None:
+    def __init__(self, config: TrainAgentConfig, folder: Path, step: int) -> None:
         self.config, self.folder = config, folder
+        checkpoint.drop_later(folder_of(folder, "best"), step)
+        self.has_new_best = False  # since the run was saved: a run that is killed would go on without its row
         self.judged = _judged(folder / "metrics.jsonl")
         self._tried_at = self.judged[-1].step if self.judged else 0
         self._envs: VectorisedEnv | None = None
@@ -80,7 +83,8 @@ class Evaluations:
         found = Judged(parts.progress.step, row[RETURN])
         if self.best is None or found.mean > self.best.mean:
             state = {"agent": agent.state_dict(), "progress": parts.progress.state_dict()}
-            checkpoint.save(folder_of(self.folder, "best"), state, step=found.step, keep=1)
+            checkpoint.save(folder_of(self.folder, "best"), state, step=found.step)
+            self.has_new_best = True
         self.judged.append(found)
         return row
 
@@ -158,7 +162,6 @@ def _judged(path: Path) -> list[Judged]:
     """Return the evaluations that a run's rows tell of; a line that cannot be read is none."""
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
-        if RETURN in line:
-            row = json.loads(line)
+        if RETURN in line and isinstance((row := json.loads(line)).get(RETURN), int | float):
             found.append(Judged(int(row["step"]), float(row[RETURN])))
     return found

@@ -33,6 +33,7 @@ from spl.runs import checkpoint
 from spl.runs.directory import describe_run, generator_of
 from spl.runs.files import hold
 from spl.runs.logger import Report
+from spl.runs.state import MISFIT
 from spl.training.loop import run as train
 
 
@@ -168,7 +169,7 @@ class _Recorder:
             self.progress.load_state_dict(state["progress"])
             self.actor.generator.bit_generator.state = state["generator"]
             return list(self.collector.load_state_dict(state["collector"]))
-        except (ValueError, KeyError) as error:
+        except MISFIT as error:
             raise UsageError(
                 f"the recording cannot be resumed: {error}; delete {self.folder} to record again"
             ) from error

@@ -115,11 +115,6 @@ def train_agent(
             envs.close()  # it has told what there is
         if resume is None and not config.pretrain_steps:
             held.enter_context(hold(folder))
-        if parts.progress.step >= config.num_steps + config.num_envs:  # they step together
-            raise UsageError(
-                f"num_steps must be more than the {parts.progress.step:,} steps that {folder} has already, "
-                f"got {config.num_steps:,}"
-            )
         hooks = Hooks(on_row, on_episode)
         try:
             training = Training(config, parts, folder, threads, console, faults, assumed, hooks)

@@ -72,7 +72,7 @@ class Training:
             config=config,
             owed=lambda: owed_steps(self.progress, config.loop),
         )
-        self.evaluations, self.hooks = Evaluations(config, folder), hooks  # once its rows are cut off
+        self.evaluations, self.hooks = Evaluations(config, folder, self.done), hooks  # once rows are cut off
         self.stop = StopSignals()
         self.num_faults = 0
         self._unreported, self._has_failed = faults, False  # since it was saved
@@ -91,12 +91,16 @@ class Training:
 
     @property
     def is_save_due(self) -> bool:
-        """Whether an environment failed, or enough came since the last save that it could not be repeated."""
+        """Whether an environment failed, an agent is the best, or enough came since the last save.
+
+        What came could not be repeated, if the memory wrote over what the last save needs.
+        """
         memory = self.parts.memory
         slack = memory.slots - memory.usable
         newer = max(now - then for now, then in zip(memory.written, self._saved_written, strict=True))
         return (
             self._has_failed
+            or self.evaluations.has_new_best
             or self.done - self._saved_step >= self.config.checkpoint_every_steps
             or (slack > 0 and newer >= slack - 2)  # the next ones would overwrite what the last save needs
         )
@@ -106,6 +110,7 @@ class Training:
         started = time.monotonic()
         save(self.parts, self.folder, with_memory=self.config.save_memory)
         self._saved_step, self._saved_written, self._has_failed = self.done, self.parts.memory.written, False
+        self.evaluations.has_new_best = False
         self.parts.meter.saving_s += time.monotonic() - started
 
     def units(self) -> Iterator[tuple[Part, ...]]:

@@ -26,6 +26,7 @@ from spl.envs.workers import (
     cause_of_death,
     check_alike,
     gymnasium_quiet,
+    interrupts_blocked,
     make_seeded,
     one_thread_each,
 )
@@ -110,7 +111,7 @@ class VectorisedEnv:
             functools.partial(make_seeded, self.config, self.seed, index) for index in range(self.num_envs)
         ]
         try:
-            with one_thread_each(), gymnasium_quiet():
+            with one_thread_each(), interrupts_blocked(), gymnasium_quiet():
                 return Apart(makers, context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
         except (EOFError, ConnectionError) as error:
             raise UsageError(

@@ -45,6 +45,19 @@ def one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Let no interrupt reach processes that start meanwhile: their imports come before `serve_above`."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Apart(AsyncVectorEnv):
     """Environments in processes, held to be alike by our own sentence."""
 

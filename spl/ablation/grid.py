@@ -16,7 +16,7 @@ from spl.ablation.tables import write_comparison
 from spl.config.errors import RunError, UsageError
 from spl.processes.cluster import cluster
 from spl.processes.signals import StopSignals
-from spl.runs.directory import RunContext, describe_run, has_learned, held_run
+from spl.runs.directory import RunContext, describe_run, has_learned, held_run, pick_device
 from spl.runs.logger import duration, say
 
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
@@ -81,6 +81,8 @@ def ablate(
         held_run(resume, parent, name, command, console) as context,
     ):
         folder = context.folder
+        if ray is None:
+            pick_device(task.config.device)  # one that is not here would stand in the folder
         new = {name: one for name, one in task.documents.items() if not (folder / f"{name}.json").exists()}
         describe_run(folder, task.config, context.command, new)
         cells = kind(task, context.console)

@@ -145,7 +145,13 @@ class Training:
         return self.learner.num_updates == self.order.num_updates
 
     def units(self) -> Iterator[tuple[Part, ...]]:
-        """Yield every update that is left, of single layers first; the last of an epoch with its pictures."""
+        """Yield every update that is left, of single layers first; the last of an epoch with its pictures.
+
+        Before them come the pictures of an epoch after which the run was killed.
+        """
+        epoch, begun = divmod(self.learner.num_updates, self.order.updates_per_epoch)
+        if self.gallery is not None and epoch and not begun and not self.gallery.has(epoch):
+            yield (Part(self._draw, keeps_state=True),)
         for pairs, _ in read_ahead(self.source, self.layers.after(self.layers.num_updates)):
             yield (Part(partial(self._step, pairs, None)),)
         while not self.is_finished:

@@ -11,6 +11,7 @@ from spl.config import parse as configuration
 from spl.config.errors import UsageError
 from spl.config.synonyms import RENAMED
 from spl.config.yaml_files import UnreadableYaml, read_yaml
+from spl.runs.logger import seconds_of
 
 # Runs inside the run directory of several seeds, of a grid, of one with restarts, and of a grid of those
 PARTS = ("seed-*", "cells/*/*", "restart-*", "cells/*/*/restart-*")
@@ -112,7 +113,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """How long it learned so far."""
-        return sum(float(one.rows[-1].get("seconds", 0.0)) for one in self.learners)
+        return sum(seconds_of(one.rows[-1]) for one in self.learners)
 
 
 def is_number(value: Any) -> bool:

@@ -80,6 +80,18 @@ def save(
     return target
 
 
+def drop_later(folder: Path, step: int) -> None:
+    """Remove the checkpoints of steps beyond ``step``, which a run that goes on from there never took."""
+    later = [path for path in _by_step(folder) if _step_of(path) > step]
+    last = folder / _LAST
+    if later and (last.is_symlink() or not last.is_dir()):
+        last.unlink(missing_ok=True)
+    elif later:
+        shutil.rmtree(last)  # a copy of the latest, from a disk without links
+    for path in later:
+        shutil.rmtree(path)
+
+
 def latest(folder: Path) -> Path | None:
     """Return the checkpoint that ``folder/last`` points to, else that of the highest step, else None.
 
@@ -244,9 +256,12 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _by_step(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder by rising step, a replaced one before that which replaces it."""
-    found = [(match, path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
-    found.sort(key=lambda pair: (int(pair[0][1]), pair[0][2] is None))
-    return [path for _, path in found]
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (_step_of(path), not path.name.endswith("-replaced")))
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.split("-")[1])
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

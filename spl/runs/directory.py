@@ -163,6 +163,23 @@ def describe_run(folder: Path, config: Any, command: list[str], documents: Mappi
         raise UsageError(f"the run folder {folder} cannot be written: {error.strerror}") from error
 
 
+def described_run(
+    parent: Path, name: str, config: Any, command: list[str], documents: Mapping[str, Any] = {}
+) -> Path:
+    """Return a `new_run` that `describe_run` has described.
+
+    Raises:
+        UsageError: if it cannot be written; none is left behind then.
+    """
+    folder = new_run(parent, name)
+    try:
+        describe_run(folder, config, command, documents)
+    except UsageError:
+        shutil.rmtree(folder)
+        raise
+    return folder
+
+
 def read_run(config_class: type[T], folder: Path, parent: Path) -> T:
     """Return the configuration of the run in ``folder``.
 

@@ -108,10 +108,10 @@ def writable(folder: Path, cure: str = "choose another with --out") -> Path:
 
 
 def not_saved(what: str, folder: Path, error: Exception) -> OSError:
-    """Return the error that says what could not be saved in ``folder``, why, and that the last save stays."""
+    """Return the error that says what could not be saved in ``folder``, why, and that earlier saves stay."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else error
     free = f"{free_bytes(folder):,} bytes are free there"
-    return OSError(f"cannot save {what} in {folder}: {why}; {free}, and the previous save stays")
+    return OSError(f"cannot save {what} in {folder}: {why}; {free}, and what was saved before stays")
 
 
 def free_bytes(folder: Path) -> int:

@@ -188,7 +188,13 @@ class Report:
         kept = [line for line in before.splitlines() if _step_of(line) <= step] if step else []
         if (text := "".join(line + "\n" for line in kept)) != before:
             replace_text(self._path, text)
-        self._seconds_before = float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
+        self._seconds_before = seconds_of(json.loads(kept[-1])) if kept else 0.0
+
+
+def seconds_of(row: Mapping[str, Any]) -> float:
+    """Return when a row was written, in seconds of the run; 0 where it does not say."""
+    seconds = row.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
 
 
 def _step_of(line: str) -> float:

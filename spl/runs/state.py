@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# What reading a state may raise that this program did not write.
+MISFIT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+
 
 def encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Return ``value`` as JSON holds it; tensors go to ``tensors`` and leave their key behind.

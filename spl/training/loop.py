@@ -3,6 +3,7 @@
 Where batches come from, which losses they get and when a model is judged is each training's own.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ from spl.processes.signals import StopSignals
 from spl.processes.threads import Threads
 from spl.runs import checkpoint
 from spl.runs.logger import Report
+from spl.runs.state import MISFIT
 from spl.runs.tensors import write_tensors
 from spl.training.shared import agreed
 
@@ -75,14 +77,15 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
         resume_with: the command that a stopped run names.
 
     Raises:
-        RunError: if a loss is not finite; its batch is set aside.
+        RunError: if a loss is not finite; its batch is set aside. If the folder was moved or deleted.
     """
-    report, stop = training.report, training.stop
+    report, stop, place = training.report, training.stop, training.folder.stat()
     saved = training.done if checkpoint.latest(training.folder / "checkpoints") is not None else None
     saved_at, is_saved, is_whole = time.monotonic(), saved is not None, True
 
     def save() -> None:
         nonlocal saved, saved_at, is_saved
+        _check_place(training.folder, place)
         with stop.patience():
             training.save()
         saved, saved_at, is_saved = training.done, time.monotonic(), True
@@ -121,6 +124,19 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
     return training.is_finished
 
 
+def _check_place(folder: Path, place: os.stat_result) -> None:
+    """Refuse to save where the run is no more: another folder of its name would hold a part of it.
+
+    Raises:
+        RunError: saying so.
+    """
+    if not folder.is_dir() or not os.path.samestat(folder.stat(), place):
+        raise RunError(
+            f"the run folder {folder} was moved or deleted while the run was trained: what it saved before "
+            "lies where it was moved to, and it can be resumed there"
+        )
+
+
 def _set_aside(error: NotTaken, folder: Path) -> RunError:
     path = folder / error.name
     try:
@@ -145,5 +161,5 @@ def resuming(folder: Path) -> Iterator[None]:
     """Raise `UsageError` for what does not serve of what was saved in ``folder``."""
     try:
         yield
-    except (ValueError, KeyError, RuntimeError) as error:
+    except MISFIT as error:
         raise UsageError(f"the run in {folder} cannot be resumed: {error}") from error

@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 import spl
+from spl.agents import training
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.evaluation.playing import play, policy_of
 from spl.agents.load import load_agent
@@ -131,14 +132,26 @@ def test_the_best_is_the_first_of_the_highest_and_a_fault_costs_one_row(smoke, m
         return {"eval/mean_reward": found}
 
     monkeypatch.setattr(Evaluations, "_row", told)
+    saved, save = [], training.save
+    monkeypatch.setattr(
+        training,
+        "save",
+        lambda parts, *place, **how: saved.append(parts.progress.step) or save(parts, *place, **how),
+    )
     console = Console(record=True, width=200, quiet=True)
     chosen = smoke("--num_steps", "25", "--evaluate_every_steps", "5")
     folder = train_agent(chosen, console=console).folder
+    assert saved == [5, 15, 25], "with each new best agent: a run that is killed goes on with it"
     assert [row["step"] for row in rows_of(folder)] == [5, 15, 20, 25]
     assert rows_of(folder, "fault") == [{"step": 10, "fault": "the world fell"}]
     assert load_agent(folder, "cpu", "best")[3] == 15
     assert spl.load(folder, checkpoint="best", device="cpu").step == 15
-    again = Evaluations(chosen, folder)
+    best = folder / "checkpoints/best"
+    checkpoint.save(
+        best, checkpoint.load(best), step=27
+    )  # of a stretch that was lost when the run was killed
+    again = Evaluations(chosen, folder, 25)
+    assert checkpoint.latest(best).name == "step-000000015"
     assert (again.best.step, again.is_due(29), again.is_due(30)) == (15, False, True)
     assert again.told() == {"evaluated": "2 at step 25, best 3 at 15"}
 

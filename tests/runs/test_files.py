@@ -74,8 +74,8 @@ def test_a_failed_save_says_what_why_how_much_is_free_and_what_stays(tmp_path, m
     monkeypatch.setattr(files, "free_bytes", lambda folder: 1_234)
     told = str(not_saved("step 7", tmp_path, OSError(28, "No space left on device")))
     assert told == (
-        f"cannot save step 7 in {tmp_path}: No space left on device; 1,234 bytes are free there, and the "
-        "previous save stays"
+        f"cannot save step 7 in {tmp_path}: No space left on device; 1,234 bytes are free there, and what "
+        "was saved before stays"
     )
     assert ": the mapper broke; " in str(not_saved("it", tmp_path, RuntimeError("the mapper broke")))
 

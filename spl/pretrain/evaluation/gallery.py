@@ -42,20 +42,29 @@ class Gallery:
             length = min(total, max(1, round(SOUND_S / step_s)))
             self.sound = source.pairs(np.arange(length, dtype=np.int64) + (total - length) // 2)
 
+    def has(self, epoch: int) -> bool:
+        """Whether the picture and the sound of an epoch are there."""
+        picture, sound = self._files(epoch)
+        return picture.is_file() and (self.sound is None or sound.is_file())
+
+    def _files(self, epoch: int) -> tuple[Path, Path]:
+        name = f"epoch-{epoch:04d}"
+        return self.folder / f"{name}.png", self.folder / f"{name}-from-video.wav"
+
     def show(self, model: TwoStreamAutoencoder, epoch: int) -> None:
         """Write the picture and the sound of an epoch."""
         self.folder.mkdir(exist_ok=True)
-        name = f"epoch-{epoch:04d}"
+        picture, sound = self._files(epoch)
         views = {"original": (in_units(self.pairs.video), in_units(self.pairs.audio))}
         for condition in CONDITIONS:
             views[condition] = _made(model, self.pairs, condition)
-        draw_views(views, self.folder / f"{name}.png", f"epoch {epoch}")
+        draw_views(views, picture, f"epoch {epoch}")
         if self.sound is not None:
             original = self.folder / "original.wav"
             if not original.exists():
                 write_steps(original, in_units(self.sound.audio)[:, -1], self.signature)
             told = _made(model, self.sound, "video")[1][:, -1]  # (S, C, M, F)
-            write_steps(self.folder / f"{name}-from-video.wav", told, self.signature)
+            write_steps(sound, told, self.signature)
 
 
 def write_steps(path: Path, steps: Tensor, signature: dict[str, Any]) -> None:
