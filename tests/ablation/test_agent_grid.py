@@ -90,6 +90,10 @@ def test_an_arm_keeps_what_it_changes(tmp_path, monkeypatch, capsys):
     assert cli.main(["ablate", "agent", *words, "--arm.soft.agent.gamma", "0.5"]) == 0
     (folder,) = (tmp_path / "runs" / "ablation").iterdir()
     again = ["ablate", "agent", "--resume", str(folder)]
+    chosen = (folder / "config.yaml").read_bytes()
+    assert cli.main([*again, "--device", "cuda:99"]) == 2
+    assert (folder / "config.yaml").read_bytes() == chosen, "a refusal changes nothing"
+    capsys.readouterr()
     before = (folder / "config.yaml").read_text()
     for option, was, value in (("gamma", "0.5", "0.9"), ("n_step", "1", "3")):
         assert cli.main([*again, f"--arm.soft.agent.{option}", value]) == 2

@@ -100,6 +100,8 @@ def test_a_resumed_run_goes_on_from_what_was_saved(smoke):
         UsageError, match=r"num_steps must be more than the 160 steps that .* has already, got 90"
     ):
         train_agent(replace(config, num_steps=90), resume=folder, console=quiet())
+    assert read_run(folder).num_steps == 160, "a refusal changes nothing"
+    assert (folder / "command.txt").read_text().count("\n") == 2
 
 
 def test_resuming_without_the_memory_collects_anew_before_learning(smoke):

@@ -15,6 +15,7 @@ from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.envs.resumable import Position, digest_of, reset_seed
 from spl.envs.vector import VectorisedEnv
+from spl.envs.workers import interrupts_blocked
 from spl.records import Observation
 
 EPISODE = 12  # steps of a faulty world's episode
@@ -299,3 +300,11 @@ def test_environments_of_one_run_that_are_not_alike_are_refused(what, said, is_a
     with pytest.raises(UsageError, match=said):
         VectorisedEnv(config, num_envs=2, seed=0, is_apart=is_apart, timeout_s=None)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_processes_that_start_are_not_interrupted_before_they_can_look_away():
+    told = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    with interrupts_blocked():
+        within = subprocess.check_output([sys.executable, "-c", told], text=True)
+    assert within.strip() == "True"
+    assert subprocess.check_output([sys.executable, "-c", told], text=True).strip() == "False"

@@ -23,6 +23,7 @@ from spl.config.parse import dump, parse
 from spl.data.audiovisual import read_ahead
 from spl.pretrain.config import MAY_CHANGE, PretrainConfig, build_model, measure
 from spl.pretrain.data import ViewOrder, load_pairs
+from spl.pretrain.evaluation.gallery import Gallery
 from spl.pretrain.learner import Learner, build_learner
 from spl.pretrain.load import read_autoencoder
 from spl.pretrain.objective import ObjectiveConfig
@@ -262,6 +263,20 @@ def test_a_killed_run_goes_on_to_the_bit(small: Maker, tmp_path: Path):
     resumed = train(replace(config, runs=str(tmp_path / "killed")), resume=folder)
     assert equal(weights(resumed.folder), weights(alone.folder))
     assert rows(resumed.folder) == rows(alone.folder)
+
+
+def test_pictures_that_a_kill_left_out_are_drawn_on_resuming(small: Maker, monkeypatch: pytest.MonkeyPatch):
+    def die(self: Gallery, model: object, epoch: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Gallery, "show", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(small("--recipe.epochs", "1", "--num_drawn", "2"))
+    monkeypatch.undo()
+    (folder,) = Path(small().runs, "autoencoder").iterdir()
+    assert not list(folder.glob("reconstructions/*"))
+    assert train(small("--recipe.epochs", "1", "--num_drawn", "2"), resume=folder).is_finished
+    assert (folder / "reconstructions" / "epoch-0001.png").is_file()
 
 
 @pytest.mark.parametrize("path", sorted(Path("configs/pretrain").glob("*.yaml")), ids=lambda path: path.stem)

@@ -14,7 +14,17 @@ from spl.agents.config import TrainAgentConfig
 from spl.config.errors import UsageError
 from spl.config.parse import dump
 from spl.pretrain.config import RUNS, PretrainConfig
-from spl.runs.directory import describe_run, generator_of, held_run, kept_run, new_run, pick_device, read_run
+from spl.runs import directory
+from spl.runs.directory import (
+    describe_run,
+    described_run,
+    generator_of,
+    held_run,
+    kept_run,
+    new_run,
+    pick_device,
+    read_run,
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,16 @@ def test_a_run_says_what_it_ran_on(tmp_path: Path) -> None:
     assert first["python"] == platform.python_version()
     assert first["cores"] == os.cpu_count()
     assert time.strptime(first["time"], "%Y-%m-%dT%H:%M:%S%z")
+
+
+def test_a_run_that_cannot_be_described_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(directory, "replace_text", full)
+    with pytest.raises(UsageError, match=r"cannot be written: No space left on device"):
+        described_run(tmp_path / "runs", "cart", Owner(), [])
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_a_run_of_another_kind_is_told_in_one_sentence(tmp_path: Path):

@@ -127,6 +127,26 @@ def finished(folder: Path, total: int = 6) -> Toy:
     return toy
 
 
+@pytest.mark.parametrize("is_another_there", [False, True])
+def test_a_folder_that_was_moved_gets_no_second_one_in_its_place(tmp_path: Path, is_another_there: bool):
+    (tmp_path / "run").mkdir()
+    toy, moved = Toy(tmp_path / "run"), tmp_path / "moved"
+
+    def move() -> None:
+        toy.folder.rename(moved)
+        if is_another_there:
+            toy.folder.mkdir()
+
+    toy.at[4] = move
+    with pytest.raises(
+        RunError, match=r"the run folder .*run was moved or deleted while the run was trained"
+    ):
+        toy.go()
+    assert toy.last_words == f"stopped; last saved at update 3; resume with: {AGAIN}"
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert Toy(moved).done == 3, "it can be resumed there"
+
+
 def test_a_learner_goes_to_its_end_and_is_saved_where_it_says(tmp_path: Path):
     toy = finished(tmp_path / "run", total=7)
     assert toy.saves == [3, 3, 6, 6, 7], "at each update and judgement that says so, and at the end"
