@@ -11,11 +11,20 @@ from spl.attention.stream import Start, StreamAttention, check_stream_options
 from spl.config.fields import check_fields
 from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import Count
-from spl.models.streams import AUDIO_STREAMS, VIDEO_STREAMS, AudioMlp, AudioStream, DenseStream, VideoStream
+from spl.models.streams import (
+    AUDIO_STREAMS,
+    VIDEO_STREAMS,
+    AudioMlp,
+    AudioStream,
+    DenseStream,
+    VideoStream,
+    draw_as_pytorch,
+)
 from spl.records import StreamSpec
 
 Features = tuple[Tensor | None, Tensor | None]  # (B, D) of video and audio; None: a stream not built
 CODE = ("fuse.weight", "fuse.bias")  # of an encoder's state: the layer that makes the joint code
+Init = Literal["scaled", "pytorch"]
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
@@ -39,6 +48,7 @@ class EncoderConfig:
     absent: Literal["gate", "zeros"] = (
         "gate"  # an absent modality's features are gated off and flagged, or its input is zero
     )
+    init: Init = "scaled"  # first weights of the streams: of variance 1 / inputs, or PyTorch's, a third of it
     custom: Named | None = None  # module:Class of your own in place of both streams; in YAML with arguments
 
     def __post_init__(self) -> None:
@@ -80,6 +90,7 @@ class TwoStreamEncoder(nn.Module):
         features: ``D`` of the code.
         code_activation: of `ACTIVATIONS`.
         absent: ``gate`` or ``zeros``.
+        init: of the streams' layers, see `initialise`, or ``pytorch``, see `draw_as_pytorch`.
 
     Source: Ngiam et al. (2011), Multimodal deep learning, section 3.2, for the zeros.
     """
@@ -99,6 +110,7 @@ class TwoStreamEncoder(nn.Module):
         attention_options: Mapping[str, Any] = {},
         attention_start: Start = "neutral",
         absent: str = "gate",
+        init: Init = "scaled",
     ) -> None:
         super().__init__()
         self.video: VideoStream | DenseStream | None = None
@@ -123,6 +135,10 @@ class TwoStreamEncoder(nn.Module):
                 if isinstance(audio_stream, str)
                 else DenseStream(spec.audio, widths=audio_stream, **heard)
             )
+        if init == "pytorch":
+            for stream in (self.video, self.audio):
+                if stream is not None:
+                    draw_as_pytorch(stream)
         self.stream_features = (
             video_features if spec.has_video else 0,
             audio_features if spec.has_audio else 0,
@@ -211,4 +227,5 @@ def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> T
         features=config.features,
         code_activation=config.code_activation,
         absent=config.absent,
+        init=config.init,
     )

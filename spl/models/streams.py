@@ -65,6 +65,18 @@ def initialise(layer: Layer, nonlinearity: Literal["linear", "relu"] = "linear")
     return layer
 
 
+def draw_as_pytorch(stream: "Stream") -> None:
+    """Draw the first weights of a stream's layers anew as PyTorch does, and leave its attention as it is.
+
+    Weights and biases are uniform in ``[-1 / sqrt(n), 1 / sqrt(n)]`` for ``n`` inputs a unit, a variance of
+    ``1 / (3 n)``.
+    """
+    for name, layer in stream.named_modules():
+        is_drawn = isinstance(layer, (nn.Conv2d, nn.Linear)) and not name.startswith("attention.")
+        if is_drawn and not layer.weight.is_meta:
+            layer.reset_parameters()
+
+
 class ByteConv2d(nn.Conv2d):
     """A convolution of bytes 0..255 read as 0..1: its weight is scaled, which costs less than the picture."""
 

@@ -205,6 +205,20 @@ def test_the_activation_of_the_code() -> None:
     assert build_encoder(config, SPEC, history=2).code_activation == "sigmoid"
 
 
+@pytest.mark.parametrize(("init", "gain"), [("scaled", 1.0), ("pytorch", 3**-0.5)])
+def test_the_first_weights_of_both_streams(init: str, gain: float) -> None:
+    torch.manual_seed(0)
+    config = EncoderConfig(video_stream="nature", audio_stream="mlp", init=init)
+    encoder = build_encoder(config, StreamSpec((1, 84, 84), (1, 64, 8)), history=4)
+    for layer in (encoder.video.convs[2], encoder.video.project, encoder.audio.hidden, encoder.audio.project):
+        inputs = layer.weight[0].numel()
+        assert layer.weight.detach().std().item() * inputs**0.5 == pytest.approx(gain, rel=0.03)
+        drawn = layer.bias.detach().abs() * inputs**0.5  # of biases: 0, or uniform up to 1
+        assert (drawn.max() <= 1 + 1e-6 and drawn.mean() > 0.3) if init == "pytorch" else not drawn.any()
+    attention = encoder.video.attention.channel.reduce.weight.detach()
+    assert attention.std().item() * attention[0].numel() ** 0.5 == pytest.approx(3**-0.5, rel=0.05)
+
+
 def test_widths_come_from_the_command_line_and_only_with_a_dense_stream() -> None:
     config = parse(EncoderConfig, ["--video_stream", "dense", "--video_widths", "[64, 32]"], prog="spl")
     assert config.video_widths == (64, 32)
