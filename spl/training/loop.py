@@ -3,7 +3,6 @@
 Where batches come from, which losses they get and when a model is judged is each training's own.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -79,13 +78,15 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
     Raises:
         RunError: if a loss is not finite; its batch is set aside. If the folder was moved or deleted.
     """
-    report, stop, place = training.report, training.stop, training.folder.stat()
+    report, stop = training.report, training.stop
+    described = (training.folder / "config.yaml").is_file()
     saved = training.done if checkpoint.latest(training.folder / "checkpoints") is not None else None
     saved_at, is_saved, is_whole = time.monotonic(), saved is not None, True
 
     def save() -> None:
         nonlocal saved, saved_at, is_saved
-        _check_place(training.folder, place)
+        if described:
+            _check_place(training.folder)
         with stop.patience():
             training.save()
         saved, saved_at, is_saved = training.done, time.monotonic(), True
@@ -124,13 +125,15 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
     return training.is_finished
 
 
-def _check_place(folder: Path, place: os.stat_result) -> None:
-    """Refuse to save where the run is no more: another folder of its name would hold a part of it.
+def _check_place(folder: Path) -> None:
+    """Refuse to save where the run is no more: a new folder of its name would hold a part of it.
+
+    Inodes would also tell of another run that took its place, but not on every network disk.
 
     Raises:
         RunError: saying so.
     """
-    if not folder.is_dir() or not os.path.samestat(folder.stat(), place):
+    if not (folder / "config.yaml").is_file():
         raise RunError(
             f"the run folder {folder} was moved or deleted while the run was trained: what it saved before "
             "lies where it was moved to, and it can be resumed there"
@@ -149,6 +152,8 @@ def _set_aside(error: NotTaken, folder: Path) -> RunError:
 def _closing_words(training: Training, saved: int | None, resume_with: str) -> str:
     if saved is None:
         return "stopped; nothing was saved"
+    if not training.folder.is_dir():
+        return f"stopped; last saved at {training.counted} {saved:,}"
     if saved != training.done:
         return f"stopped; last saved at {training.counted} {saved:,}; resume with: {resume_with}"
     if training.is_finished:
