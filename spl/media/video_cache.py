@@ -29,7 +29,7 @@ from spl.media.video_reader import Video
 from spl.records import StreamSpec
 from spl.runs.files import replace_text
 
-VERSION = 3  # of what a video becomes; another one decodes again
+VERSION = 4  # of what a video becomes; another one decodes again
 BLOCK_STEPS = 64  # that are held at once
 FORGOTTEN_S = (
     3_600.0  # a half-written file that nobody has touched for so long is of a process that was killed

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spl.media.frames import Cutter, Picture, is_askew, may_be_clear
 from spl.media.video_files import MediaError, is_shown, open_video, pyav, told
+from spl.media.video_times import in_order
 
 ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
 GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins again
@@ -71,7 +72,7 @@ class Video:
             first = next(self._decoded(container, self._video), None)
             if first is None:
                 raise MediaError(f"{path} has no picture that can be decoded")
-            self._zero_s = 0.0 if first.time is None else float(first.time)
+            self._zero_s = 0.0  # is known once the first picture was read
             self._note_of_colours(pictures[0], first)
 
     @property
@@ -96,6 +97,8 @@ class Video:
             step_s: seconds.
         """
         layout = "stereo" if stereo else "mono"
+        pictures = self._pictures(video_size, grey, step_s)
+        first = list(islice(pictures, 1))  # before the sound, which begins at its time
         chunks: Iterator[Sound] = iter(())
         if self.has_audio:
             chunks = self._timeline(sample_rate_hz, layout)
@@ -105,7 +108,7 @@ class Video:
             else:
                 chunks = chain([begin], chunks)
         sounds = self._sounds(chunks, sample_rate_hz, layout, step_s)
-        for picture in self._pictures(video_size, grey, step_s):
+        for picture in chain(first, pictures):
             yield Step(picture, next(sounds) if self.has_audio else None)
 
     def _decoded(self, container: Any, index: int) -> Iterator[Any]:
@@ -154,10 +157,12 @@ class Video:
         cut, step = Cutter(size, grey), 0
         time_s, held, length_s = 0.0, None, 1.0 / self.frame_rate_hz
         with open_video(self.path) as container:
-            for frame in self._decoded(container, self._video):
+            for frame, told_s in in_order(self._decoded(container, self._video)):
+                if held is None:
+                    self._zero_s = told_s or 0.0
                 last_s = time_s
-                if frame.time is not None:
-                    time_s = max(last_s, float(frame.time) - self._zero_s)
+                if told_s is not None:
+                    time_s = max(last_s, told_s - self._zero_s)
                 elif held is not None:
                     time_s = last_s + length_s
                 if time_s - last_s > LONGEST_GAP_S:
