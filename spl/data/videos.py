@@ -3,6 +3,7 @@
 Which files are videos, and that they are decoded, is seen to in `spl.data.video_folders`.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,7 +65,7 @@ class ClipConfig:
         Raises:
             UsageError: if none was chosen, and nothing can lie beside ``root``.
         """
-        root = root.absolute()
+        root = Path(os.path.abspath(root))  # without "..", or it would lie in a folder named "...clips"
         if self.cache is not None:
             return Path(self.cache)
         if not root.name:

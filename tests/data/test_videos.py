@@ -188,6 +188,11 @@ def test_what_is_decoded_of_all_folders_of_a_machine_needs_a_place(tmp_path):
     assert ClipConfig(cache=str(tmp_path)).cache_of(Path("/")) == tmp_path
 
 
+def test_what_is_decoded_of_a_folder_above_lies_beside_it(folder, monkeypatch):
+    monkeypatch.chdir(folder / "a")
+    assert ClipConfig().cache_of(Path("..")) == folder.with_name("films.clips")
+
+
 @pytest.mark.parametrize(
     "change",
     [
