@@ -106,13 +106,13 @@ def _judged(container: Any, is_meant: bool) -> Look:
         return Look("broken" if is_meant else "other", "in a codec that this FFmpeg does not know")
     if container.format.name == "image2" or container.format.name.endswith("_pipe"):
         return Look("other", PICTURE)
-    if known[0].frames == 1 or (known[0].frames == 0 and not _has_two(container, known[0])):
+    if known[0].frames <= 1 and not _has_two(container, known[0]):  # a first fragment may tell of one alone
         return Look("other", PICTURE)
     return Look("video", "")
 
 
 def _has_two(container: Any, stream: Any) -> bool:
-    """Whether a track holds more than one picture, where the file's header does not say how many."""
+    """Whether a track holds more than one picture, where the file's header does not say so."""
     packets = (packet for packet in container.demux(stream) if packet.size)
     try:
         return next(packets, None) is not None and next(packets, None) is not None

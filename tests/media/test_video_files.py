@@ -52,17 +52,22 @@ def write(
     path: Path, codec: str, pixels: str, count: int = 6, *, kind: str | None = None, tone: bool = False
 ) -> Path:
     with av.open(str(path), "w", format=kind) as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
-        sound = container.add_stream("aac", rate=16_000, layout="mono") if tone else None
-        for number in range(count):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 30 * number % 256, np.uint8), "rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-        if sound is not None:
-            mute(container, sound)
+        fill(container, codec, pixels, count, tone=tone)
     return path
+
+
+def fill(container, codec: str, pixels: str, count: int, *, tone: bool = False) -> None:
+    """Write pictures, with silence if there is to be a tone."""
+    stream = container.add_stream(codec, rate=25)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+    sound = container.add_stream("aac", rate=16_000, layout="mono") if tone else None
+    for number in range(count):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 30 * number % 256, np.uint8), "rgb24")
+        frame.pts, frame.time_base = number, Fraction(1, 25)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+    if sound is not None:
+        mute(container, sound)
 
 
 def mute(container, stream) -> None:
@@ -82,6 +87,16 @@ def test_a_video_is_known_whatever_its_name_ends_in(tmp_path, ending):
     assert look_at(path) == VIDEO
     assert look_at(path.rename(tmp_path / "a.txt")) == VIDEO
     assert look_at((tmp_path / "a.txt").rename(tmp_path / "without ending")) == VIDEO
+
+
+def test_a_first_fragment_of_one_frame_is_no_single_picture(tmp_path):
+    for count, look in ((6, VIDEO), (1, Look("other", PICTURE))):
+        path = tmp_path / f"{count}.mp4"
+        with av.open(str(path), "w", options={"movflags": "frag_every_frame"}) as container:
+            fill(container, "libx264", "yuv420p", count)
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].frames == 1
+        assert look_at(path) == look
 
 
 def pictures(path: Path) -> None:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from fractions import Fraction
-from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 from spl.config.errors import UsageError
 from spl.media.video_reader import MediaError, Video
-from spl.media.video_times import in_order
 from spl.media.video_writer import CODECS, write_video
 
 FPS, RATE_HZ = 15, 16_000
@@ -243,27 +241,6 @@ def test_a_step_of_several_frames_shows_the_last_of_them(tmp_path, suffix):
     np.testing.assert_allclose(levels(pictures), [20 + 10 * n for n in (3, 7, 11, 15, 19)], atol=4)
     slow, _ = read(path, step_s=1 / 120)
     np.testing.assert_allclose(levels(slow), [20 + 10 * (n // 2) for n in range(40)], atol=4)
-
-
-@pytest.mark.parametrize("suffix", [".avi", ".asf", ".mkv"])
-@pytest.mark.parametrize("num_between", [1, 3, 14])
-def test_pictures_stored_out_of_order_are_all_shown_in_their_place(tmp_path, suffix, num_between):
-    frames = [(n / FPS, picture(n % 19)) for n in range(40)]
-    between = {"bf": str(num_between), "x264-params": "b-adapt=0:scenecut=0"}
-    settings = PICTURES | {"time_base": Fraction(1, FPS), "options": between}
-    path = mux(tmp_path / f"a{suffix}", [("libx264", FPS, frames, settings)])
-    pictures, _ = read(path)
-    assert len(pictures) in (39, 40)  # ASF does not tell how long the last is shown
-    np.testing.assert_allclose(levels(pictures)[:39], [20 + 10 * (n % 19) for n in range(39)], atol=4)
-
-
-def test_of_large_pictures_few_are_held():
-    frames = [SimpleNamespace(time=n, width=7_680, height=4_320) for n in (0, 4, 1, 2, 3, 5, None, 8, 7)]
-    drawn = []
-    ordered = in_order(drawn.append(frame) or frame for frame in frames)
-    assert next(ordered) == (frames[0], 0.0)
-    assert len(drawn) == 5
-    assert [time_s for _, time_s in ordered] == [1, 2, 3, 4, 5, None, 7, 8]
 
 
 def test_late_sound_gaps_and_another_zero_are_honoured(tmp_path):
