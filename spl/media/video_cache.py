@@ -163,13 +163,7 @@ def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
     try:
         video = Video(job.path, num_threads=num_threads)
     except (MediaError, OSError) as error:
-        is_refused = isinstance(error, OSError) and error.strerror is not None
-        reason = f"cannot be opened: {error.strerror}" if is_refused else str(error)  # type: ignore[union-attr]
-        reason = reason.removeprefix(f"{job.path} ")
-        decoded = Decoded(job.name, 0, False, [], reason, 0)
-        if isinstance(error, MediaError):  # who may not open a file today may do so tomorrow
-            _report(job, decoded)
-        return decoded
+        return _refused(job, error)
     beside = unfinished(job.target)
     try:
         with beside.open("wb") as file:
@@ -184,10 +178,22 @@ def decode(job: Job, cut: Cut, *, num_threads: int) -> Decoded:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, job.target.with_suffix(".npy"))
+    except MediaError as error:
+        return _refused(job, error)
     finally:
         beside.unlink(missing_ok=True)
     decoded = Decoded(job.name, num_steps, video.has_audio, video.notes, None, num_bytes)
     _report(job, decoded)
+    return decoded
+
+
+def _refused(job: Job, error: MediaError | OSError) -> Decoded:
+    """Keep and return why a video cannot be read."""
+    is_refused = isinstance(error, OSError) and error.strerror is not None
+    reason = f"cannot be opened: {error.strerror}" if is_refused else str(error)  # type: ignore[union-attr]
+    decoded = Decoded(job.name, 0, False, [], reason.removeprefix(f"{job.path} "), 0)
+    if isinstance(error, MediaError):  # who may not open a file today may do so tomorrow
+        _report(job, decoded)
     return decoded
 
 

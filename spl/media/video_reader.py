@@ -95,9 +95,21 @@ class Video:
             stereo: two channels instead of one. A single one is repeated; more are mixed (ITU-R BS.775,
                 scaled not to clip, so that surround sound is quieter).
             step_s: seconds.
+
+        Raises:
+            MediaError: if FFmpeg cannot make such pictures or such sound of what it decodes.
         """
-        layout = "stereo" if stereo else "mono"
-        pictures = self._pictures(video_size, grey, step_s)
+        try:
+            yield from self._steps(video_size, grey, sample_rate_hz, "stereo" if stereo else "mono", step_s)
+        except pyav().FFmpegError as error:
+            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):  # gone meanwhile
+                raise
+            raise MediaError(f"{self.path} cannot be decoded: {told(error)}") from error
+
+    def _steps(
+        self, size: tuple[int, int], grey: bool, sample_rate_hz: int, layout: str, step_s: float
+    ) -> Iterator[Step]:
+        pictures = self._pictures(size, grey, step_s)
         first = list(islice(pictures, 1))  # before the sound, which begins at its time
         chunks: Iterator[Sound] = iter(())
         if self.has_audio:
@@ -236,13 +248,23 @@ class Video:
                     kind, begin, end_s = met, round(time_s * rate_hz), time_s
                 end_s += frame.samples / frame.sample_rate
                 frame.pts = None
-                for part in resampler.resample(frame):
+                for part in self._mixed(resampler, frame):
                     chunk = _samples(part)
                     yield begin, chunk
                     begin += chunk.shape[1]
             for chunk in _flushed(resampler):
                 yield begin, chunk
                 begin += chunk.shape[1]
+
+    def _mixed(self, resampler: Any, frame: Any) -> list[Any]:
+        try:
+            parts: list[Any] = resampler.resample(frame)
+        except pyav().FFmpegError as error:
+            raise MediaError(
+                f"{self.path} has sound of {frame.layout.nb_channels} channels that cannot "
+                f"be mixed: {told(error)}"
+            ) from error
+        return parts
 
 
 def _flushed(resampler: Any) -> Iterator[Sound]:

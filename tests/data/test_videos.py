@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,7 @@ from spl.envs.config import EnvConfig
 from spl.envs.worlds.greeting import GreetingEnv
 from spl.folder_files import LeftOut, gather
 from spl.media import video_cache as decoding
+from spl.media.frames import Cutter
 from spl.media.video_reader import Video
 from spl.media.video_writer import write_video
 from spl.records import StreamSpec
@@ -326,6 +328,36 @@ def test_videos_are_found_by_looking_and_the_rest_is_told(folder):
     assert told[1] == "left out 2 (a single picture): a/cover.jpg, b/short.mkv"
     assert clips.described()["left_out"][0]["names"] == ["a/cover.jpg", "b/short.mkv"]
     assert len(clips.described()["left_out"]) == 5
+
+
+def test_a_video_whose_sound_or_pictures_cannot_be_converted_is_left_out(folder, monkeypatch):
+    with av.open(str(folder / "b" / "nine.mkv"), "w") as container:
+        pictures, sound = container.add_stream("ffv1", 10), container.add_stream("pcm_s16le", RATE_HZ)
+        pictures.width, pictures.height, pictures.pix_fmt, sound.layout = 16, 16, "gray", "9C"
+        for _ in range(5):
+            container.mux(pictures.encode(av.VideoFrame(16, 16, "gray")))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 9 * RATE_HZ // 2), np.int16), "s16", "9C")
+        frame.sample_rate = RATE_HZ
+        container.mux(sound.encode(frame))
+    clips = load(folder, skip_broken=True)
+    assert len(clips) == 15
+    assert "left out 1 (has sound of 9 channels that cannot be mixed: Invalid argument): b/nine.mkv" in (
+        clips.summary()
+    )
+    (folder / "b" / "nine.mkv").unlink()
+    make_video(folder / "b" / "huge.mkv", range(5))
+    cut = Cutter.__call__
+
+    def refuse(self, frame):
+        if cut(self, frame).mean() < 10:
+            raise av.error.InvalidDataError(1, "too large")
+        return cut(self, frame)
+
+    monkeypatch.setattr(Cutter, "__call__", refuse)
+    clips = load(folder, skip_broken=True)
+    assert len(clips) == 15
+    assert "left out 1 (cannot be decoded: too large): b/huge.mkv" in clips.summary()
+    assert not list(folder.with_name("films.clips").glob(".*.new"))
 
 
 def test_broken_videos_are_refused_before_any_is_decoded_or_left_out_on_request(folder, monkeypatch):
