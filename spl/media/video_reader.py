@@ -73,6 +73,9 @@ class Video:
             if first is None:
                 raise MediaError(f"{path} has no picture that can be decoded")
             self._zero_s = 0.0  # is known once the first picture was read
+            if first.time is None:  # of a bare stream: the format's rate is a default, the codec's is told
+                told_hz = pictures[0].codec_context.framerate or pictures[0].guessed_rate
+                self.frame_rate_hz = float(told_hz or self.frame_rate_hz)
             self._note_of_colours(pictures[0], first)
 
     @property

@@ -29,3 +29,13 @@ def test_of_large_pictures_few_are_held():
     assert next(ordered) == (frames[0], 0.0)
     assert len(drawn) == 5
     assert [time_s for _, time_s in ordered] == [1, 2, 3, 4, 5, None, 7, 8]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".h264", "libx264"), (".hevc", "libx265"), (".m4v", "mpeg4")])
+def test_a_bare_stream_is_as_fast_as_it_says(tmp_path, suffix, codec):
+    frames = [(n / 30, picture(n % 19)) for n in range(30)]
+    settings = PICTURES | {"time_base": Fraction(1, 30), "options": {"x265-params": "log-level=none"}}
+    path = mux(tmp_path / f"a{suffix}", [(codec, 30, frames, settings)])
+    pictures, _ = read(path)
+    assert len(pictures) == 15
+    np.testing.assert_allclose(levels(pictures), [20 + 10 * (n % 19) for n in range(1, 30, 2)], atol=5)
