@@ -2,25 +2,18 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spl.media.frames import Cutter, Picture, is_askew, may_be_clear
 from spl.media.video_files import MediaError, is_shown, open_video, pyav, told
-from spl.media.video_times import in_order
+from spl.media.video_sound import GAP_S, Sound, flushed, in_steps, samples_of, without_gaps
+from spl.media.video_times import LONGEST_GAP_S, Axis, in_order
 
 ROUNDING_S = 0.0015  # containers round timestamps to as much as a millisecond
-GAP_S = 0.01  # sound whose timestamp lies farther from where the last ended begins again
 MOST_LOST = 0.01  # share of the announced pictures that may lack without a word: some files count roughly
 HIGH_RANGE = {16: "PQ", 18: "HLG"}  # FFmpeg's numbers of transfer curves
-CHANNELS = {"mono": 1, "stereo": 2}  # by the name of a layout
-LONGEST_GAP_S = 600.0  # a later timestamp is taken for damage, and the video ends before it
-
-Sound = NDArray[np.float32]
 
 
 class Step(NamedTuple):
@@ -63,7 +56,9 @@ class Video:
                 if len(those) > 1:
                     self.notes.append(f"{len(those)} {name} tracks: the first is used")
             self._video, self._audio = pictures[0].index, sounds[0].index if sounds else None
+            self._tracks = [track[0].index for track in (pictures, sounds) if track]
             self.frame_rate_hz = float(pictures[0].average_rate or pictures[0].guessed_rate or 25)
+            self._zero_s = 0.0  # is known once the first picture was read
             self._num_declared = pictures[0].frames  # 0: the file does not tell
             length, base = pictures[0].duration, pictures[0].time_base
             if length is None:
@@ -72,7 +67,6 @@ class Video:
             first = next(self._decoded(container, self._video), None)
             if first is None:
                 raise MediaError(f"{path} has no picture that can be decoded")
-            self._zero_s = 0.0  # is known once the first picture was read
             if first.time is None:  # of a bare stream: the format's rate is a default, the codec's is told
                 told_hz = pictures[0].codec_context.framerate or pictures[0].guessed_rate
                 self.frame_rate_hz = float(told_hz or self.frame_rate_hz)
@@ -116,13 +110,13 @@ class Video:
         first = list(islice(pictures, 1))  # before the sound, which begins at its time
         chunks: Iterator[Sound] = iter(())
         if self.has_audio:
-            chunks = self._timeline(sample_rate_hz, layout)
+            chunks = without_gaps(self._resampled(sample_rate_hz, layout), sample_rate_hz, layout)
             if (begin := next(chunks, None)) is None:
                 self._note("its sound track is empty: it counts as without sound")
                 self._audio = None
             else:
                 chunks = chain([begin], chunks)
-        sounds = self._sounds(chunks, sample_rate_hz, layout, step_s)
+        sounds = in_steps(chunks, sample_rate_hz, layout, step_s)
         for picture in chain(first, pictures):
             yield Step(picture, next(sounds) if self.has_audio else None)
 
@@ -131,7 +125,9 @@ class Video:
         stream = container.streams[index]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self.num_threads
-        av, packets, num_decoded, num_damaged = pyav(), container.demux(stream), 0, 0
+        axis = Axis()  # the same for each track, so of all of them
+        packets = axis.placed(container.demux([container.streams[track] for track in self._tracks]))
+        av, num_decoded, num_damaged = pyav(), 0, 0
         while True:
             try:
                 packet = next(packets, None)
@@ -140,6 +136,8 @@ class Video:
                 break
             if packet is None:
                 break
+            if packet.stream.index != index:
+                continue
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -148,6 +146,7 @@ class Video:
             num_decoded += len(frames)
             yield from frames
         if stream.type == "video":
+            self._note_of_times(axis)
             num_declared = max(num_decoded + num_damaged, self._num_declared)
             if num_damaged or num_declared - num_decoded > MOST_LOST * num_declared:
                 self._note(f"{num_decoded:,} of {num_declared:,} frames could be decoded")
@@ -161,6 +160,12 @@ class Video:
             self._note("its transparency cannot be decoded: it is read as opaque")
         if (turned := first.side_data.get("DISPLAYMATRIX")) is not None and is_askew(turned):
             self._note("it is turned by a part of a quarter, which is left out")
+
+    def _note_of_times(self, axis: Axis) -> None:
+        if (num := axis.num_joints) > 0:
+            self._note(f"its timestamps begin again ({num:,} times): each part follows the one before")
+        if axis.num_damaged:
+            self._note(f"{axis.num_damaged:,} damaged timestamps left out")
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
@@ -199,37 +204,6 @@ class Video:
         if self._declared_s is not None and self._declared_s - end_s > max(1.0, 2 * step_s):
             self._note(f"the pictures end at {end_s:.1f} s of {self._declared_s:.1f} s")
 
-    def _sounds(self, chunks: Iterator[Sound], rate_hz: int, layout: str, step_s: float) -> Iterator[Sound]:
-        """Yield the samples ``(C, N)`` of each step, without end."""
-        num_channels = CHANNELS[layout]
-        rest = np.zeros((num_channels, 0), np.float32)
-        for step in count():
-            needed = round((step + 1) * rate_hz * step_s) - round(step * rate_hz * step_s)
-            parts, length = [rest], rest.shape[1]
-            while length < needed:
-                chunk = next(chunks, None)
-                parts.append(
-                    np.zeros((num_channels, needed - length), np.float32) if chunk is None else chunk
-                )
-                length += parts[-1].shape[1]
-            heard = np.concatenate(parts, axis=1)
-            rest = heard[:, needed:]
-            yield heard[:, :needed]
-
-    def _timeline(self, rate_hz: int, layout: str) -> Iterator[Sound]:
-        """Yield the sound from zero on, gaps filled with silence and overlaps cut."""
-        position = 0
-        num_channels = CHANNELS[layout]
-        for begin, sound in self._resampled(rate_hz, layout):
-            chunk = np.broadcast_to(sound, (num_channels, sound.shape[1]))  # one channel fills both
-            while begin > position:
-                silence = np.zeros((num_channels, min(rate_hz, begin - position)), np.float32)
-                position += silence.shape[1]
-                yield silence
-            if (kept := chunk[:, position - begin :]).shape[1]:
-                position += kept.shape[1]
-                yield kept
-
     def _resampled(self, rate_hz: int, layout: str) -> Iterator[tuple[int, Sound]]:
         """Yield samples with the place of the first of them on the time axis, in samples."""
         resampler, kind = None, None
@@ -241,7 +215,7 @@ class Video:
                     break
                 met = (frame.format.name, frame.layout.name, frame.sample_rate)
                 if resampler is None or kind != met or abs(time_s - end_s) > GAP_S:
-                    for chunk in _flushed(resampler):
+                    for chunk in flushed(resampler):
                         yield begin, chunk
                         begin += chunk.shape[1]
                     # one channel is repeated later: FFmpeg would spread its power over two
@@ -252,10 +226,10 @@ class Video:
                 end_s += frame.samples / frame.sample_rate
                 frame.pts = None
                 for part in self._mixed(resampler, frame):
-                    chunk = _samples(part)
+                    chunk = samples_of(part)
                     yield begin, chunk
                     begin += chunk.shape[1]
-            for chunk in _flushed(resampler):
+            for chunk in flushed(resampler):
                 yield begin, chunk
                 begin += chunk.shape[1]
 
@@ -268,15 +242,3 @@ class Video:
                 f"be mixed: {told(error)}"
             ) from error
         return parts
-
-
-def _flushed(resampler: Any) -> Iterator[Sound]:
-    if resampler is not None:
-        for part in resampler.resample(None):
-            if part is not None:  # of a resampler that had nothing to do
-                yield _samples(part)
-
-
-def _samples(frame: Any) -> Sound:
-    levels: Sound = frame.to_ndarray() * np.float32(2.0**-31)  # (C, n)
-    return levels

@@ -6,8 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from spl.media.video_reader import Video
 from spl.media.video_times import in_order
-from tests.media.test_video_reader import FPS, PICTURES, levels, mux, picture, read
+from tests.media.test_video_reader import (
+    CUT,
+    FPS,
+    PICTURES,
+    RATE_HZ,
+    clicks,
+    heard,
+    levels,
+    mux,
+    onset,
+    picture,
+    read,
+)
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".asf", ".mkv"])
@@ -39,3 +52,49 @@ def test_a_bare_stream_is_as_fast_as_it_says(tmp_path, suffix, codec):
     pictures, _ = read(path)
     assert len(pictures) == 15
     np.testing.assert_allclose(levels(pictures), [20 + 10 * (n % 19) for n in range(1, 30, 2)], atol=5)
+
+
+def stream(path, num=30, flash=10, *, tone=True):
+    """Write a dark transport stream whose picture ``flash`` is bright while a click is heard."""
+    frames = [(n / FPS, picture(15 if n == flash else 0)) for n in range(num)]
+    sound = ("mp2", RATE_HZ, [(0, heard(clicks(num / FPS + 0.1, flash / FPS)))], {"layout": "mono"})
+    return mux(path, [("libx264", FPS, frames, PICTURES), *[sound] * tone])
+
+
+@pytest.mark.parametrize("tone", [True, False])
+def test_streams_put_one_after_the_other_are_read_to_the_end(tmp_path, tone):
+    parts = [stream(tmp_path / f"{flash}.ts", flash=flash, tone=tone).read_bytes() for flash in (10, 12, 14)]
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    video = Video(tmp_path / "a.ts", num_threads=1)
+    steps = list(video.steps(**CUT | {"step_s": 0.01}))
+    bright = np.array([step.picture.mean() > 90 for step in steps])
+    begins = np.flatnonzero(bright[1:] & ~bright[:-1]) + 1
+    part_s = 2.16 if tone else 2.0  # as long as its sound
+    np.testing.assert_allclose(begins * 0.01, [10 / FPS, part_s + 12 / FPS, 2 * part_s + 14 / FPS], atol=0.04)
+    assert len(steps) == pytest.approx(200 * part_s + 200, abs=4)
+    assert video.notes == ["its timestamps begin again (2 times): each part follows the one before"]
+    if tone:
+        wave = np.concatenate([step.sound for step in steps], axis=1)[0]
+        for begin in begins:
+            assert abs(onset(wave, begin * 0.01)) < 0.025 * RATE_HZ
+
+
+@pytest.mark.parametrize(("damaged", "byte"), [(15, 9), (15, 11), (26, 11)])  # 13 h, 1.5 s, -1.5 s
+def test_one_damaged_timestamp_costs_nothing_but_itself(tmp_path, damaged, byte):
+    path = stream(tmp_path / "a.ts")
+    whole = read(path)
+    data, num = bytearray(path.read_bytes()), 0
+    for start in range(0, len(data), 188):  # packets of the transport stream
+        if data[start + 1] & 0x40 and (data[start + 1] & 0x1F) << 8 | data[start + 2] == 0x100:
+            head = start + 4 + (1 + data[start + 4] if data[start + 3] & 0x20 else 0)
+            num += 1
+            if num == damaged:
+                data[head + byte] ^= 0x08
+                if data[head + 7] & 0x40:  # the time of decoding
+                    data[head + byte + 5] ^= 0x08
+    path.write_bytes(data)
+    for one, other in zip(read(path), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    video = Video(path)
+    assert len(list(video.steps(**CUT))) == 30
+    assert video.notes == ["1 damaged timestamps left out"]
