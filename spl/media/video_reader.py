@@ -111,8 +111,10 @@ class Video:
         chunks: Iterator[Sound] = iter(())
         if self.has_audio:
             chunks = without_gaps(self._resampled(sample_rate_hz, layout), sample_rate_hz, layout)
+            num_notes = len(self.notes)
             if (begin := next(chunks, None)) is None:
-                self._note("its sound track is empty: it counts as without sound")
+                reason = "" if len(self.notes) > num_notes else "its sound track is empty: "
+                self._note(f"{reason}it counts as without sound")
                 self._audio = None
             else:
                 chunks = chain([begin], chunks)
@@ -211,7 +213,8 @@ class Video:
         with open_video(self.path) as container:
             for frame in self._decoded(container, self._audio or 0):
                 time_s = end_s if frame.time is None else float(frame.time) - self._zero_s
-                if time_s - end_s > LONGEST_GAP_S:
+                if time_s > max(end_s + LONGEST_GAP_S, self._declared_s or 0.0):
+                    self._note(f"its sound jumps from {end_s:.1f} to {time_s:.1f} s: it ends before the jump")
                     break
                 met = (frame.format.name, frame.layout.name, frame.sample_rate)
                 if resampler is None or kind != met or abs(time_s - end_s) > GAP_S:

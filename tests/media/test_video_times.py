@@ -98,3 +98,20 @@ def test_one_damaged_timestamp_costs_nothing_but_itself(tmp_path, damaged, byte)
     video = Video(path)
     assert len(list(video.steps(**CUT))) == 30
     assert video.notes == ["1 damaged timestamps left out"]
+
+
+@pytest.mark.parametrize(("suffix", "is_heard"), [(".mkv", True), (".mp4", False)])
+def test_sound_after_a_long_silence_is_heard_while_there_are_pictures(tmp_path, suffix, is_heard):
+    last = 700 if is_heard else 2
+    frames = [(second, picture(0)) for second in (0, 1, last // 2, last)]
+    sound = ("aac", RATE_HZ, [(650, heard(np.sin(np.arange(48_000))))], {"layout": "mono"})
+    video = Video(mux(tmp_path / f"a{suffix}", [("libx264", FPS, frames, PICTURES), sound]))
+    loud = [
+        step.sound is not None and np.abs(step.sound).max() > 0.5
+        for step in video.steps(**CUT | {"step_s": 1.0})
+    ]
+    assert np.flatnonzero(loud).tolist() == ([650, 651, 652] if is_heard else [])
+    assert video.has_audio == is_heard
+    if not is_heard:
+        told = ["its sound jumps from 0.0 to 649.9 s: it ends before the jump", "it counts as without sound"]
+        assert video.notes == told
