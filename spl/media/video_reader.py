@@ -63,6 +63,8 @@ class Video:
             length, base = pictures[0].duration, pictures[0].time_base
             if length is None:
                 length, base = container.duration, Fraction(1, pyav().time_base)
+            elif container.format.name == "avi":  # whose length is another one where it is cut
+                length = self._num_declared or length
             self._declared_s = None if length is None or base is None else float(length * base)
             first = next(self._decoded(container, self._video), None)
             if first is None:
@@ -129,7 +131,7 @@ class Video:
         stream.codec_context.thread_count = self.num_threads
         axis = Axis()  # the same for each track, so of all of them
         packets = axis.placed(container.demux([container.streams[track] for track in self._tracks]))
-        av, num_decoded, num_damaged = pyav(), 0, 0
+        av, num_cut, num_decoded, num_damaged = pyav(), 0, 0, 0
         while True:
             try:
                 packet = next(packets, None)
@@ -140,6 +142,7 @@ class Video:
                 break
             if packet.stream.index != index:
                 continue
+            num_cut += packet.is_discard
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -149,7 +152,9 @@ class Video:
             yield from frames
         if stream.type == "video":
             self._note_of_times(axis)
-            num_declared = max(num_decoded + num_damaged, self._num_declared)
+            num_declared = num_decoded + num_damaged
+            if self._ends_early(axis.ends_s.get(index, 0.0)):  # edit lists cut frames that are declared
+                num_declared = max(num_declared, self._num_declared - num_cut)
             if num_damaged or num_declared - num_decoded > MOST_LOST * num_declared:
                 self._note(f"{num_decoded:,} of {num_declared:,} frames could be decoded")
         elif num_damaged:
@@ -162,6 +167,9 @@ class Video:
             self._note("its transparency cannot be decoded: it is read as opaque")
         if (turned := first.side_data.get("DISPLAYMATRIX")) is not None and is_askew(turned):
             self._note("it is turned by a part of a quarter, which is left out")
+
+    def _ends_early(self, end_s: float) -> bool:
+        return (self._declared_s or 0.0) - (end_s - self._zero_s) > 2 / self.frame_rate_hz
 
     def _note_of_times(self, axis: Axis) -> None:
         if (num := axis.num_joints) > 0:

@@ -331,7 +331,7 @@ def test_of_a_film_that_is_cut_the_beginning_is_read(tmp_path, suffix):
     steps = list(video.steps(**CUT))
     assert 10 < len(steps) < 50
     assert onset(np.concatenate([step.sound for step in steps], axis=1)[0], 0.5) in range(-2, 3)
-    assert video.notes or suffix == ".avi"  # whose length is told by an index at the end
+    assert any("frames could be decoded" in note or "the pictures end at" in note for note in video.notes)
 
 
 def test_damage_in_the_middle_costs_what_is_damaged(tmp_path):

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -115,3 +116,18 @@ def test_sound_after_a_long_silence_is_heard_while_there_are_pictures(tmp_path, 
     if not is_heard:
         told = ["its sound jumps from 0.0 to 649.9 s: it ends before the jump", "it counts as without sound"]
         assert video.notes == told
+
+
+def test_what_an_edit_list_cuts_and_avi_never_stored_is_not_lost(tmp_path):
+    frames = [(n / FPS - 1.0, picture(n % 19)) for n in range(30)]
+    options = {"avoid_negative_ts": "disabled"}
+    cut = mux(tmp_path / "a.mp4", [("libx264", FPS, frames, PICTURES)], options)
+    sparse = [(n / FPS, picture(n % 19)) for n in range(0, 30, 3)]
+    settings = {**PICTURES, "pix_fmt": "yuvj420p", "time_base": Fraction(1, FPS)}
+    slots = mux(tmp_path / "a.avi", [("mjpeg", FPS, sparse, settings)])
+    for path, num_declared, num_shown in ((cut, 30, 15), (slots, 28, 28)):
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].frames == num_declared
+        video = Video(path)
+        assert len(list(video.steps(**CUT))) == num_shown
+        assert video.notes == []
