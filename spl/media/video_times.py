@@ -50,6 +50,7 @@ class Axis:
         self._offset_s = self._before_s = 0.0  # of this part and, for tracks that lag, of the one before
         self._newest_s = 0.0  # time of the newest packet of any track
         self.ends_s = dict[int, float]()  # of each track
+        self._units_s = dict[int, float]()  # of each track's times; PyAV makes a fraction at every look
         self._decoded_s = dict[int, float]()  # time of decoding of the newest packet of each track
         self._runs = dict[int, list[Any]]()  # of packets whose times lie far from the one before them
 
@@ -59,7 +60,9 @@ class Axis:
             if not packet.size and packet.dts is not None:  # those that end the tracks have no time
                 continue
             index = packet.stream.index
-            if _is_torn(packet):
+            if index not in self._units_s:
+                self._units_s[index] = float(packet.time_base)
+            if self._is_torn(packet):
                 self.num_damaged, packet.pts = self.num_damaged + 1, None
             run = self._runs.get(index, [])
             if run and (is_over := self._is_over(run, packet)):
@@ -82,9 +85,10 @@ class Axis:
             return "stays"
         if packet.dts is None:  # the end, most likely
             return "stays" if is_ahead or len(run) > 1 else "returns"
-        if abs(_time(packet) - _time(run[-1])) > abs(self._place(packet) - last_s):
+        if abs(self._time(packet) - self._time(run[-1])) > abs(self._place(packet) - last_s):
             return "returns"
-        return "stays" if _time(packet) - _time(run[0]) > JOINT_S or len(run) >= LONGEST_RUN else None
+        is_long = self._time(packet) - self._time(run[0]) > JOINT_S or len(run) >= LONGEST_RUN
+        return "stays" if is_long else None
 
     def _judge(self, run: list[Any], *, stays: bool) -> None:
         """Begin again where times went back and stay there; take them away if they are damaged."""
@@ -94,42 +98,47 @@ class Axis:
                 packet.pts = packet.dts = None
         elif self._place(run[0]) < self._decoded_s[run[0].stream.index] - JOINT_S:
             self.num_joints += 1
-            begin_s = _time(run[0]) if run[0].pts is None else float(run[0].pts * run[0].time_base)
+            begin = run[0].dts if run[0].pts is None else run[0].pts
+            begin_s = begin * self._units_s[run[0].stream.index]
             self._before_s, self._offset_s = self._offset_s, max(self.ends_s.values()) - begin_s
+
+    def _is_torn(self, packet: Any) -> bool:
+        """Whether a packet's times of decoding and of showing cannot both be true."""
+        if packet.pts is None or packet.dts is None:
+            return False
+        return float(abs(packet.pts - packet.dts) * self._units_s[packet.stream.index]) > LONGEST_GAP_S
+
+    def _time(self, packet: Any) -> float:
+        return float(packet.dts * self._units_s[packet.stream.index])
 
     def _place(self, packet: Any) -> float:
         """Return a packet's time of decoding on the axis."""
-        return _time(packet) + self._offset_of(packet)
+        return self._time(packet) + self._offset_of(packet)
 
     def _offset_of(self, packet: Any) -> float:
-        near_s = self._newest_s - _time(packet)
-        return min(self._offset_s, self._before_s, key=lambda offset_s: abs(offset_s - near_s))
+        if self._offset_s == self._before_s:
+            return self._offset_s
+        known_s = self._newest_s, self._decoded_s.get(packet.stream.index, self._newest_s)
+        return min(
+            (self._offset_s, self._before_s),
+            key=lambda offset_s: min(abs(self._time(packet) + offset_s - one_s) for one_s in known_s),
+        )
 
     def _moved(self, packet: Any) -> Any:
         if packet.dts is None:
             offset_s = self._offset_s
         else:
             offset_s = self._offset_of(packet)
-            self._newest_s = self._decoded_s[packet.stream.index] = _time(packet) + offset_s
+            self._newest_s = self._decoded_s[packet.stream.index] = self._time(packet) + offset_s
         if offset_s:
             moved = round(offset_s / packet.time_base)
             packet.dts = None if packet.dts is None else packet.dts + moved
             packet.pts = None if packet.pts is None else packet.pts + moved
         if packet.pts is not None:
-            end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            self.ends_s[packet.stream.index] = max(end_s, self.ends_s.get(packet.stream.index, end_s))
+            index = packet.stream.index
+            end_s = (packet.pts + (packet.duration or 0)) * self._units_s[index]
+            self.ends_s[index] = max(end_s, self.ends_s.get(index, end_s))
         return packet
-
-
-def _time(packet: Any) -> float:
-    return float(packet.dts * packet.time_base)
-
-
-def _is_torn(packet: Any) -> bool:
-    """Whether a packet's times of decoding and of showing cannot both be true."""
-    if packet.pts is None or packet.dts is None:
-        return False
-    return abs(float((packet.pts - packet.dts) * packet.time_base)) > LONGEST_GAP_S
 
 
 def _earliest(waiting: deque[Any], times: list[float]) -> tuple[Any, float | None]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spl.media.video_reader import Video
-from spl.media.video_times import in_order
+from spl.media.video_times import Axis, in_order
 from tests.media.test_video_reader import (
     CUT,
     FPS,
@@ -131,3 +131,29 @@ def test_what_an_edit_list_cuts_and_avi_never_stored_is_not_lost(tmp_path):
         video = Video(path)
         assert len(list(video.steps(**CUT))) == num_shown
         assert video.notes == []
+
+
+def packets(track, *times, base=Fraction(1, 10)):
+    """Return packets of a track, one after each time in tenths of a second; None: what ends it."""
+    kind, size = SimpleNamespace(index=track), 9
+    return [SimpleNamespace(stream=kind, size=size, pts=n, dts=n, duration=1, time_base=base) for n in times]
+
+
+def test_a_track_that_lags_behind_a_joint_stays_in_its_part():
+    times = range(40)
+    first = [one for pair in zip(packets(0, *times), packets(1, *times), strict=True) for one in pair]
+    del first[-2]  # the last picture comes late
+    pictures, sounds = packets(0, 39, *times, None), packets(1, *times, None)
+    axis = Axis()
+    placed = list(axis.placed(iter([*first, *sounds[:20], *pictures[:10], *sounds[20:], *pictures[10:]])))
+    for track in (0, 1):
+        assert [one.pts for one in placed if one.stream.index == track] == [*range(80), None]
+    assert axis.num_joints == 1
+    assert axis.num_damaged == 0
+
+
+def test_packets_without_bytes_are_left_out_but_for_the_last():
+    given = packets(0, 0, 1, 2, 3, None)
+    for packet in given[1::2] + given[-1:]:
+        packet.size = 0
+    assert [packet.pts for packet in Axis().placed(iter(given))] == [0, 2, None]
