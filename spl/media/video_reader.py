@@ -173,9 +173,9 @@ class Video:
 
     def _note_of_times(self, axis: Axis) -> None:
         if (num := axis.num_joints) > 0:
-            self._note(f"its timestamps begin again ({num:,} times): each part follows the one before")
+            self._note(f"its timestamps begin again (places: {num:,}): each part follows the one before")
         if axis.num_damaged:
-            self._note(f"{axis.num_damaged:,} damaged timestamps left out")
+            self._note(f"damaged timestamps left out: {axis.num_damaged:,}")
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:

@@ -73,7 +73,7 @@ def test_streams_put_one_after_the_other_are_read_to_the_end(tmp_path, tone):
     part_s = 2.16 if tone else 2.0  # as long as its sound
     np.testing.assert_allclose(begins * 0.01, [10 / FPS, part_s + 12 / FPS, 2 * part_s + 14 / FPS], atol=0.04)
     assert len(steps) == pytest.approx(200 * part_s + 200, abs=4)
-    assert video.notes == ["its timestamps begin again (2 times): each part follows the one before"]
+    assert video.notes == ["its timestamps begin again (places: 2): each part follows the one before"]
     if tone:
         wave = np.concatenate([step.sound for step in steps], axis=1)[0]
         for begin in begins:
@@ -98,7 +98,7 @@ def test_one_damaged_timestamp_costs_nothing_but_itself(tmp_path, damaged, byte)
         np.testing.assert_array_equal(one, other)
     video = Video(path)
     assert len(list(video.steps(**CUT))) == 30
-    assert video.notes == ["1 damaged timestamps left out"]
+    assert video.notes == ["damaged timestamps left out: 1"]
 
 
 @pytest.mark.parametrize(("suffix", "is_heard"), [(".mkv", True), (".mp4", False)])
