@@ -35,6 +35,7 @@ class Reel:
         self.config, self.stop = config, stop
         self.frame_rate_hz, self.title = camera.frame_rate_hz, env.config.id
         self.most_frames = max(1, int(config.duration_s * self.frame_rate_hz))
+        self._frame_samples = round((camera.sample_rate_hz or 0) / self.frame_rate_hz)  # while one is shown
         self.num_frames, self.returns = 0, list[float]()
         self.names = ActionNames(env)
         step_s = float(env.frame_skip / self.frame_rate_hz)
@@ -57,13 +58,20 @@ class Reel:
                     return
                 self.count(moment)
                 if moment.sound is not None:
-                    self._sounds.append(moment.sound)
+                    self._sounds.append(self._filled(moment.sound))
                 yield self.draw(shot, moment, number / len(shot.moments))
 
     def sounds(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the sound ``(N, C)`` of the frames drawn so far: none is asked for before its frame."""
+        """Yield the sound ``(N, C)`` of the frames drawn so far: none is asked for before its frame.
+
+        It ends once it is asked for more; a frame's sound lasts as long as the frame, so that nobody asks.
+        """
         while self._sounds:
             yield self._sounds.popleft()
+
+    def _filled(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a frame's sound, followed by silence where its chunk is shorter than the frame is shown."""
+        return np.pad(sound, ((0, self._frame_samples - len(sound)), (0, 0)))
 
     def take_in(self, shot: Shot) -> None:
         """Take in what a shot brings, before its frames are drawn."""
