@@ -1,5 +1,6 @@
 """A trained agent in the user's own loop: raw observations in, actions of the user's environment out."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ class TrainedAgent:
         is_first = self._action is None
         frames = [*self._frames, (observation, dict(info or {}))]
         if not is_first and len(frames) < self.cutter.frame_skip:
-            self._frames = frames
+            # an environment may reuse its arrays
+            self._frames = [*self._frames, (copy.deepcopy(observation), frames[-1][1])]
             return self._raw(self._action)
         seen = self.cutter.first(frames[0]) if is_first else self.cutter.following(frames, self._action)
         self._frames = []

@@ -93,6 +93,17 @@ def test_a_loaded_agent_acts_as_an_evaluation_does(run, epsilon):
     assert len({tuple(one) for one in values}) > 2, "it decides on what it gets"
 
 
+def test_an_environment_may_reuse_the_arrays_of_its_observations(run):
+    kept = {}
+
+    def written_over(observation):
+        for key, part in observation.items():
+            np.copyto(kept.setdefault(key, np.array(part)), part)
+        return kept
+
+    assert own_loop(run, change=written_over) == evaluated(run)
+
+
 @pytest.mark.parametrize("modality", [VIDEO, AUDIO])
 def test_what_is_missing_or_none_is_flagged_absent(run, modality):
     told = evaluated(run, condition=Condition(modality, "absent"))
