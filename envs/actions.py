@@ -112,7 +112,7 @@ class ActionForm:
             names: of the dimensions; None: their keys and indices.
         """
         if isinstance(self.space, spaces.Discrete):
-            return [f"action {number}" for number in range(int(self.space.n))]
+            return [f"action {number}" for number in self._values[0].tolist()]
         return [
             f"{name} {_word(value)}".strip()
             for name, values in zip(names or self.names, self._values, strict=True)

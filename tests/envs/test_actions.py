@@ -78,6 +78,7 @@ def test_an_action_of_one_dimension_is_a_plain_integer():
 
 def test_labels_and_words():
     assert ActionForm(spaces.Discrete(2)).labels() == ["action 0", "action 1"]
+    assert ActionForm(spaces.Discrete(2, start=5)).labels() == ["action 5", "action 6"]
     assert ActionForm(spaces.Box(-2.0, 2.0, (1,)), bins=2).labels() == ["[0] -2", "[0] +2"]
     assert ActionForm(spaces.MultiBinary(2)).labels(["JUMP", "FIRE"]) == [
         "JUMP 0",
