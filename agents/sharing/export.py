@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from gymnasium import spaces
 
 from spl import __version__
 from spl.agents.bundle import is_bundle, read_bundle, write_bundle
@@ -20,6 +21,7 @@ from spl.config.errors import UsageError
 from spl.config.fields import check_fields
 from spl.config.options import PathName
 from spl.envs.adapter import AudioVisualEnv
+from spl.envs.wrapping import describe_wrappers
 from spl.packages import require
 
 FORMAT, VERSION = "spl-player", 1
@@ -93,7 +95,7 @@ def _opened(run: Path, which: Which) -> tuple[MultimodalDqn, AudioVisualEnv, Tra
 
 def described(env: AudioVisualEnv, portable: Portable, step: int) -> dict[str, Any]:
     """Return what a player must know of an exported agent, as JSON holds it."""
-    streams = env.describe()
+    streams, actions, seen = env.describe(), env.actions.space, env.env.observation_space
     sound = streams.get("audio", {})
     return {
         "format": FORMAT,
@@ -102,15 +104,32 @@ def described(env: AudioVisualEnv, portable: Portable, step: int) -> dict[str, A
         "step": step,
         "env": env.config.id,
         "env_kwargs": env.config.kwargs,
+        "env_wrappers": describe_wrappers(env.config),
+        "env_render": env.config.render,
         "frame_skip": env.frame_skip,
         "actions": ActionNames(env).labels,
+        "start": int(actions.start) if isinstance(actions, spaces.Discrete) else None,  # the first's number
         "image": streams.get("video", {}).get("key"),
         "sound": sound.get("key"),
         "sample_rate_hz": sound.get("sample_rate_hz"),
         "rest_level": sound.get("rest_level"),
         **({"state": streams["state"]["keys"]} if "state" in streams else {}),
+        "paths": _paths(env),
+        "keys": list(seen) if isinstance(seen, spaces.Dict) else None,
         "states": [name for name in portable.inputs if f"next_{name}" in portable.outputs],
     }
+
+
+def _paths(env: AudioVisualEnv) -> dict[str, list[Any]]:
+    """Return the keys and places that lead to each stream, and to each vector of the state."""
+    found: dict[str, list[Any]] = {}
+    for name, stream in (("image", env.streams.video), ("sound", env.streams.audio)):
+        if stream is not None:
+            is_growing = isinstance(stream.leaf.space, spaces.Sequence)
+            found[name] = [*stream.leaf.path, *([-1] if is_growing else [])]  # of several the newest
+    if env.streams.state:
+        found["state"] = [list(leaf.path) for leaf in env.streams.state]
+    return found
 
 
 def _write_onnx(portable: Portable, told: dict[str, Any], path: Path) -> None:
