@@ -194,9 +194,10 @@ class Portable(nn.Module):
             video = torch.cat([given["image_history"][1:], newest[None]])
             states.append(video)
         if self.sound is not None:
-            wave, context = self._heard(given["sound"]) * present[AUDIO], given.get("sound_context")
+            wave, context = self._heard(given["sound"]), given.get("sound_context")
+            wave = torch.where(present[AUDIO], wave, torch.zeros_like(wave))  # a product would keep NaN
             heard, context = self._kept(wave, context)
-            heard = (heard * present[AUDIO]).to(self.kept_dtype)
+            heard = torch.where(present[AUDIO], heard, torch.zeros_like(heard)).to(self.kept_dtype)
             audio = torch.cat([given["sound_history"][1:], heard[None]])
             states += [audio] if context is None else [audio, context]
         beside = [given[name][None] if name in given else None for name in ("state", "recurrent")]

@@ -126,6 +126,27 @@ def test_a_graph_decides_as_the_agent_does(name):
     assert len(seen) > 1
 
 
+@pytest.mark.parametrize("name", ["floats", "pooled", "buttons"])
+def test_what_an_absent_stream_holds_is_ignored(name):
+    agent, adapter, env = agent_of(name)
+    portable, found = Portable(agent.dqn, adapter, history=4).eval(), []
+    generator = np.random.default_rng(0)
+    for value in (np.nan, 0.0):
+        given = {key: one.clone() for key, one in portable.inputs.items()}
+        given["present"] = torch.tensor([True, False])
+        noise = env.reset(seed=1)[0]["image"]
+        given["image"][:] = torch.from_numpy(noise)
+        if given["sound"].is_floating_point():
+            given["sound"][:] = value
+        else:
+            given["sound"][:] = torch.from_numpy(generator.integers(-99, 99, tuple(given["sound"].shape)))
+        with torch.no_grad():
+            found.append(portable(*given.values()))
+    for one, other in zip(*found, strict=True):
+        assert one.isfinite().all()
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
 @pytest.fixture(scope="module")
 def run(tiny_run) -> Path:
     """Return a tiny run on Beacon."""
