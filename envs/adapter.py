@@ -160,9 +160,10 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
             ValueError: if the environment returns something else than its observation space says, or NaN.
             AnswerError: if the reward is not one number, or an end flag not true or false.
         """
-        frames, total, given = [], 0.0, self.actions.raw(action)
+        frames, total = [], 0.0
         for _ in range(self.frame_skip):
-            raw, reward, *ends, info = self.env.step(given)
+            # an action of its own for each frame: an environment may write into it
+            raw, reward, *ends, info = self.env.step(self.actions.raw(action))
             frames.append(self._take(raw, info))
             total += number_of(reward)
             terminated, truncated = map(flag_of, ("terminated", "truncated"), ends)

@@ -460,6 +460,22 @@ def test_pooling_shows_the_brightest_of_the_last_two_frames(max_pool):
     assert rows(env.step(0)[0]) == {4: 104}  # the end: one frame, and none of the step before
 
 
+def test_each_repeated_frame_is_given_an_action_of_its_own():
+    given = []
+
+    class Halves(Scripted):
+        def step(self, action):
+            given.append(action.tolist())
+            action *= 0.5
+            return super().step(action)
+
+    raw = Halves(PICTURE, [PICTURE.sample()] * 8, spaces.Box(-1.0, 1.0, (2,), np.float32))
+    env = AudioVisualEnv(raw, small(PICTURE, frame_skip=3))
+    env.reset()
+    env.step((2, 0))
+    assert given == [[1.0, -1.0]] * 3
+
+
 @pytest.mark.parametrize("frame_skip", [None, 1, 3])
 def test_the_frames_of_an_episode_are_those_of_its_whole_waveform(frame_skip):
     script = random_script(8)
