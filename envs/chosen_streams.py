@@ -1,9 +1,11 @@
 """The streams that an `EnvConfig` chooses from an environment: their processing, and how they are shown."""
 
+from numbers import Real
 from typing import Any
 
 import gymnasium
 
+from spl.config.ranges import SampleRate, range_in
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm, SoundForm
 from spl.envs.preprocessing import AudioProcessor, VideoProcessor
@@ -60,13 +62,27 @@ def declared_by(env: gymnasium.Env[Any, Any], name: str) -> Any:
 
 
 def sample_rate_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> int:
-    """Return the sound's rate in Hz: the option's, else the environment's own word."""
-    for rate in _rates_of(env, config):
-        return int(rate)
-    raise ValueError(
-        f"{config.id} does not declare its audio's sample rate; give --env.sample_rate_hz, or set the "
-        "attribute sample_rate_hz or metadata['audio_sample_rate_hz'] of the environment"
-    )
+    """Return the sound's rate in Hz: the option's, else the environment's own word.
+
+    Raises:
+        ValueError: if there is none, or it is no whole number in the range of `SampleRate`.
+    """
+    rates, allowed = _rates_of(env, config), range_in(SampleRate)
+    assert allowed is not None
+    place = "attribute sample_rate_hz or metadata['audio_sample_rate_hz'] of the environment"
+    if not rates:
+        raise ValueError(
+            f"{config.id} does not declare its audio's sample rate; give --env.sample_rate_hz, or set the "
+            f"{place}"
+        )
+    rate = rates[0]
+    is_whole = not isinstance(rate, bool) and isinstance(rate, Real) and rate % 1 == 0
+    if not (is_whole and allowed.holds(rate)):
+        raise ValueError(
+            f"{config.id} declares a sample rate of {rate!r}; it must be a whole number {allowed}: set the "
+            f"{place}, or give --env.sample_rate_hz"
+        )
+    return int(rate)
 
 
 def _rates_of(env: gymnasium.Env[Any, Any], config: EnvConfig) -> list[Any]:

@@ -95,7 +95,8 @@ def _opened(run: Path, which: Which) -> tuple[MultimodalDqn, AudioVisualEnv, Tra
 
 def described(env: AudioVisualEnv, portable: Portable, step: int) -> dict[str, Any]:
     """Return what a player must know of an exported agent, as JSON holds it."""
-    streams, actions, seen = env.describe(), env.actions.space, env.env.observation_space
+    streams, actions = env.describe(), env.actions.space
+    seen: spaces.Space[Any] = env.env.observation_space
     sound = streams.get("audio", {})
     return {
         "format": FORMAT,
