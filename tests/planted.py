@@ -191,3 +191,15 @@ class Hangs(World):
     def ends(self):
         time.sleep(3_600 if self.num_done == 4 else 0)
         return False, False
+
+
+class FailsToClose(World):
+    def close(self):
+        raise ZeroDivisionError("no motor")
+
+
+class Exits(World):
+    def ends(self):
+        if self.num_done == 4:
+            os._exit(3)
+        return False, False

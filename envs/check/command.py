@@ -18,7 +18,7 @@ from rich.markup import escape
 from spl.config.errors import UsageError
 from spl.envs.check.config import CheckEnvConfig, Say
 from spl.envs.check.examine import examine, fingerprint
-from spl.envs.check.failures import innermost
+from spl.envs.check.failures import RAISED, innermost, of_failure
 from spl.envs.check.findings import Finding
 from spl.envs.config import EnvConfig
 from spl.envs.registry import DOOM
@@ -88,11 +88,20 @@ def _work(look: Look, config: CheckEnvConfig, writer: Connection, last_words: Pa
             os.dup2(file.fileno(), stream)
     trace = last_words.with_name(TRACE).open("w")  # kept open until the process ends
     faulthandler.enable(trace)
+    doing = ["starting"]
+
+    def say(what: str) -> None:
+        doing.append(what)
+        writer.send(what)
+
     try:
-        for finding in look(config, writer.send):
+        for finding in look(config, say):
             writer.send(finding)
     except UsageError as error:
         writer.send(error)
+    except RAISED as error:  # in an author's code that no check is about, such as close()
+        writer.send(of_failure(doing[-1], error))
+        writer.send(None)
     else:
         writer.send(None)
 
@@ -142,7 +151,8 @@ def _of_death(config: CheckEnvConfig, doing: str, exit_code: int, last_words: Pa
     at = _place_of_death(last_words.with_name(TRACE))
     fix = f"a native library ended it{at}: see its last line, and the library's options for what that names"
     if exit_code >= 0:
-        fix = "find what calls os._exit, and raise an error instead"
+        is_told = "Traceback (most recent call last):" in lines
+        fix = "fix what raised it" if is_told else "find what calls os._exit, and raise an error instead"
     if hasattr(signal, "SIGKILL") and exit_code == -signal.SIGKILL:
         fix = "something outside ended it, most likely for want of memory: leave it more"
     if config.env.id.startswith(DOOM):

@@ -3,6 +3,7 @@
 import ctypes.util
 import importlib.util
 import io
+import re
 import time
 
 import gymnasium
@@ -173,6 +174,14 @@ def test_the_death_of_the_process_becomes_a_sentence(capfd):
     (died,) = [found for found in check_env(config("Aborts")) if found.verdict == "fault"]
     assert died.what == "the process died of SIGABRT at step 6 (seed 0): libear: assertion failed: gain > 0"
     assert capfd.readouterr().err == ""  # its last words are in the sentence only
+
+
+def test_an_error_that_is_known_is_told_and_else_what_may_have_ended_the_process():
+    found = {world: check_env(config(world, num_episodes=1))[-1] for world in ("FailsToClose", "Exits")}
+    assert found["FailsToClose"][:3] == ("errors", "fault", "closing it raised ZeroDivisionError: no motor")
+    assert re.fullmatch(r"fix what raised it \(.*planted.py, line \d+\)", found["FailsToClose"].fix)
+    assert found["Exits"].what == "the process died of exit code 3 at step 4 (seed 0)"
+    assert found["Exits"].fix.startswith("find what calls os._exit, and raise an error instead")
 
 
 def test_a_seed_that_only_a_fresh_process_repeats_is_told_from_one_that_nothing_does():
