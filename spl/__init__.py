@@ -8,7 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spl.agents.config import TrainAgentConfig
+    from spl.agents.config import LoopConfig, MemoryConfig, TrainAgentConfig
+    from spl.agents.curriculum_config import ReplayCurriculumConfig
     from spl.agents.dqn import MultimodalDqn
     from spl.agents.dqn_config import DqnConfig
     from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate, evaluate_agent
@@ -62,11 +63,14 @@ _OWNERS = {  # public name -> module that owns it
     "EvaluateClassifierConfig": "spl.classify.evaluation.evaluate",
     "ExplainAgentConfig": "spl.agents.evaluation.explain",
     "FilmConfig": "spl.agents.film.config",
+    "LoopConfig": "spl.agents.config",
+    "MemoryConfig": "spl.agents.config",
     "MultimodalDqn": "spl.agents.dqn",
     "MultimodalQNetwork": "spl.agents.q_network.network",
     "Observation": "spl.records",
     "PretrainConfig": "spl.pretrain.config",
     "RecordConfig": "spl.agents.record",
+    "ReplayCurriculumConfig": "spl.agents.curriculum_config",
     "ReplayMemory": "spl.agents.replay.memory",
     "StreamSpec": "spl.records",
     "TrainAgentConfig": "spl.agents.config",
@@ -119,11 +123,14 @@ __all__ = [
     "EvaluateClassifierConfig",
     "ExplainAgentConfig",
     "FilmConfig",
+    "LoopConfig",
+    "MemoryConfig",
     "MultimodalDqn",
     "MultimodalQNetwork",
     "Observation",
     "PretrainConfig",
     "RecordConfig",
+    "ReplayCurriculumConfig",
     "ReplayMemory",
     "StreamSpec",
     "TrainAgentConfig",
