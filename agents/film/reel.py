@@ -71,7 +71,7 @@ class Reel:
 
     def _filled(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a frame's sound, followed by silence where its chunk is shorter than the frame is shown."""
-        return np.pad(sound, ((0, self._frame_samples - len(sound)), (0, 0)))
+        return np.pad(sound, ((0, max(0, self._frame_samples - len(sound))), (0, 0)))
 
     def take_in(self, shot: Shot) -> None:
         """Take in what a shot brings, before its frames are drawn."""
