@@ -19,12 +19,14 @@ from torch import Tensor
 
 from spl import __version__
 from spl.agents.config import TrainAgentConfig, build_agent
+from spl.agents.custom_network import OPTION, own_classes
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.monitor.fitted import FOLDER as MONITOR
 from spl.agents.monitor.fitted import load_usual, save_usual
 from spl.agents.names import ActionNames
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
+from spl.config.named_class import parts_of_named
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.given import GivenEnv
 from spl.envs.registry import is_named
@@ -144,10 +146,8 @@ def read_bundle(folder: Path, device: torch.device) -> Bundle:
         found = f"{told.get('format')!r} {told.get('version')!r}"
         raise UsageError(f"{folder} must be a bundle of version {VERSION}, got {found}: update spl")
     config = bundled_config(folder)
-    own = [part for part in (config.agent.own_head, config.encoder.custom) if part is not None]
-    if own:
-        names = ", ".join(name for part in own for name in _strings(part))
-        raise UsageError(f"the bundle {folder} names {names}, and nothing of a network is imported")
+    if own := [parts_of_named(entry, OPTION)[0] for entry in own_classes(config)]:
+        raise UsageError(f"the bundle {folder} names {', '.join(own)}, and nothing of a network is imported")
     try:
         seen, done = (space_from_json(told[name]) for name in ("observation_space", "action_space"))
         adapter = AudioVisualEnv(GivenEnv(seen, done, _declared(told["declared"])), config.env)

@@ -11,7 +11,7 @@ from spl.agents.augmentation import Augmentation
 from spl.agents.collectors.options import check_collectors
 from spl.agents.companions import Companions
 from spl.agents.curriculum_config import ReplayCurriculumConfig
-from spl.agents.custom_network import check_two_streams, maker_of
+from spl.agents.custom_network import check_two_streams, maker_of, own_classes
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.dqn_config import DqnConfig
 from spl.agents.own_layers import check_own_layers
@@ -204,7 +204,7 @@ def build_agent(
         assert config.agent.num_quantiles is not None
         fractions = Fractions(config.agent.num_quantiles, generator_of(config.seed, "fractions"))
         companions = companions._replace(fractions=fractions)
-    if config.encoder.custom is not None or config.agent.own_head is not None:
+    if own_classes(config):
         check_own_layers(network, config.agent.precision)
         companions = companions._replace(own_seed=config.seed)
     generator = generator_of(config.seed, "exploration")

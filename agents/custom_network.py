@@ -52,6 +52,12 @@ def maker_of(entry: Named | None) -> MakeHead | None:
     return None if entry is None else partial(CustomHead, entry)
 
 
+def own_classes(config: "TrainAgentConfig") -> list[Named]:
+    """Return what a network has of the user's own: its head, its encoder."""
+    own = config.agent.own_head, config.encoder.custom
+    return [entry for entry in own if entry is not None]
+
+
 def check_two_streams(config: "TrainAgentConfig") -> None:
     """Refuse what needs the two streams where an encoder of the user's own takes their place.
 

@@ -12,6 +12,7 @@ from spl.agents.collectors.options import Plan
 from spl.agents.collectors.progress import Progress
 from spl.agents.collectors.protocol import Player
 from spl.agents.config import TrainAgentConfig, build_agent
+from spl.agents.custom_network import own_classes
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector
@@ -48,7 +49,6 @@ def new_collector(
 
 def plan_of(config: TrainAgentConfig) -> Plan:
     """Return how the collectors of a run play."""
-    own = config.encoder.custom, config.agent.own_head
     return Plan(
         num_collectors=config.collectors,
         num_envs=config.num_envs,
@@ -58,7 +58,7 @@ def plan_of(config: TrainAgentConfig) -> Plan:
         has_ladder=config.agent.epsilon_ladder,
         epsilon_at=config.agent.epsilon_at,
         env=config.env,
-        classes=[name for name in own if name is not None],
+        classes=own_classes(config),
         ray=config.ray,
     )
 

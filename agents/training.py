@@ -91,9 +91,9 @@ class Training:
 
     @property
     def is_save_due(self) -> bool:
-        """Whether an environment failed, an agent is the best, or enough came since the last save.
+        """Whether, since the last save, an environment failed, an agent became the best, or enough came.
 
-        What came could not be repeated, if the memory wrote over what the last save needs.
+        Enough is at the latest what makes the memory write over what the last save needs.
         """
         memory = self.parts.memory
         slack = memory.slots - memory.usable

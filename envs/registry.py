@@ -114,8 +114,8 @@ def is_named(env_id: str) -> bool:
 
 
 def may_crash(env_id: str) -> bool:
-    """Whether an environment may end its process, and so gets one of its own: a user's code, ViZDoom."""
-    return ":" in env_id or env_id.startswith(DOOM)
+    """Whether an environment may end its process, and gets one of its own: a user's code, ViZDoom, retro."""
+    return is_named(env_id) or env_id.startswith((*DOOM, retro.PREFIX))
 
 
 def _shipped(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:

@@ -88,10 +88,11 @@ def _work(look: Look, config: CheckEnvConfig, writer: Connection, last_words: Pa
             os.dup2(file.fileno(), stream)
     trace = last_words.with_name(TRACE).open("w")  # kept open until the process ends
     faulthandler.enable(trace)
-    doing = ["starting"]
+    doing = "starting"
 
     def say(what: str) -> None:
-        doing.append(what)
+        nonlocal doing
+        doing = what
         writer.send(what)
 
     try:
@@ -100,7 +101,7 @@ def _work(look: Look, config: CheckEnvConfig, writer: Connection, last_words: Pa
     except UsageError as error:
         writer.send(error)
     except RAISED as error:  # in an author's code that no check is about, such as close()
-        writer.send(of_failure(doing[-1], error))
+        writer.send(of_failure(doing, error))
         writer.send(None)
     else:
         writer.send(None)

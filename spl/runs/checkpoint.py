@@ -83,11 +83,13 @@ def save(
 def drop_later(folder: Path, step: int) -> None:
     """Remove the checkpoints of steps beyond ``step``, which a run that goes on from there never took."""
     later = [path for path in _by_step(folder) if _step_of(path) > step]
+    if not later:
+        return
     last = folder / _LAST
-    if later and (last.is_symlink() or not last.is_dir()):
+    if last.is_dir() and not last.is_symlink():
+        later.append(last)  # a copy of the latest, from a disk without links
+    else:
         last.unlink(missing_ok=True)
-    elif later:
-        shutil.rmtree(last)  # a copy of the latest, from a disk without links
     for path in later:
         shutil.rmtree(path)
 
