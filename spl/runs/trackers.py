@@ -6,6 +6,7 @@ Each is one function. A tracker can fail and the run goes on: ``metrics.jsonl`` 
 import json
 import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -107,19 +108,41 @@ def mlflow(run: Run) -> Tracker:
 
 
 def tensorboard(run: Run) -> Tracker:
-    """Open TensorBoard's files in the run's folder; what a killed stretch wrote beyond its save is hidden."""
+    """Open TensorBoard's file in the run's folder; what a killed stretch wrote beyond its save is hidden.
+
+    The thread that sends writes the records. The library's own writer has a thread besides, and where that
+    fails, it prints a traceback.
+    """
     require("tensorboard", "--track tensorboard needs tensorboard")
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
     folder = run.folder / "tensorboard"
-    writer: Any = SummaryWriter(str(folder), purge_step=run.first_step + 1 if run.first_step else None)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+
+    def write(*events: Any) -> None:
+        with path.open("ab") as file:
+            records = RecordWriter(file)
+            for event in events:
+                event.wall_time = time.time()
+                records.write(event.SerializeToString())
+
+    write(Event(file_version="brain.Event:2"))
+    if run.first_step:
+        write(Event(step=run.first_step + 1, session_log=SessionLog(status=SessionLog.START)))
 
     def send(rows: list[Row]) -> None:
-        for step, values in rows:
-            for tag, value in values.items():
-                writer.add_scalar(tag, value, step)
+        write(
+            *(
+                Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
+                for step, values in rows
+                for tag, value in values.items()
+            )
+        )
 
-    return Tracker(None, str(folder), send, lambda is_failed: writer.close())
+    return Tracker(None, str(folder), send, lambda is_failed: None)
 
 
 TRACKERS: dict[str, Callable[[Run], Tracker]] = {
@@ -166,7 +189,6 @@ class Tracking:
         self._thread = threading.Thread(target=self._work, name=f"track-{name}", daemon=True)
         if self._tracker is not None:
             self._thread.start()
-        self._hook, threading.excepthook = threading.excepthook, self._hear
 
     def _open(self, folder: Path, config: Any, first_step: int) -> Tracker | None:
         ids = read_json(folder / IDS) if (folder / IDS).exists() else {}
@@ -200,8 +222,6 @@ class Tracking:
 
     def close(self, *, is_failed: bool = False) -> None:
         """Send what is left, and end the tracker's run."""
-        if threading.excepthook == self._hear:
-            threading.excepthook = self._hook
         if self._is_over:
             return
         self._is_failed = is_failed
@@ -211,15 +231,6 @@ class Tracking:
             self._give_up(self._error)
         elif self._thread.is_alive():
             self._give_up(TimeoutError(f"not all rows arrived within {PATIENCE_S:.0f} s of the run's end"))
-
-    def _hear(self, failed: threading.ExceptHookArgs) -> None:
-        """Let what a thread of the tracker's library broke off with be the tracker's failure, and no more."""
-        if type(failed.thread).__module__.startswith(f"{self.name}.") and isinstance(
-            failed.exc_value, Exception
-        ):
-            self._error = failed.exc_value
-        else:
-            self._hook(failed)
 
     def _give_up(self, error: Exception) -> None:
         if not self._is_over:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import resource
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +20,7 @@ from spl.pretrain.data import PairsConfig
 from spl.runs import trackers
 from spl.runs.files import read_rows
 from spl.runs.logger import Report
-from spl.runs.trackers import IDS, TRACKERS, Tracker, check_tracker
+from spl.runs.trackers import IDS, TRACKERS, Run, Tracker, check_tracker
 
 
 class StandIn:
@@ -178,6 +180,33 @@ def test_tensorboard_is_one_of_them(tmp_path):
     (scalar,) = events.Scalars("rollout/ep_rew_mean")
     assert (scalar.step, scalar.value) == (10, 2.5)
     assert not (tmp_path / IDS).exists()
+
+
+def test_tensorboard_hides_what_a_killed_stretch_wrote_beyond_its_save(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    killed = TRACKERS["tensorboard"](Run(tmp_path, {}, 0, None))
+    killed.send([(step, {"train/loss": 1.0}) for step in (10, 20, 30)])
+    resumed = TRACKERS["tensorboard"](Run(tmp_path, {}, 20, None))
+    resumed.send([(30, {"train/loss": 2.0, "none": float("nan")})])
+    resumed.send([(40, {"train/loss": 3.0})])
+    resumed.finish(False)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    told = [(one.step, one.value) for one in events.Scalars("train/loss")]
+    assert told == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 3.0)]
+
+
+def test_a_file_that_tensorboard_cannot_write_fails_where_it_is_caught(tmp_path):
+    pytest.importorskip("tensorboard")
+    before = threading.active_count()
+    tracker = TRACKERS["tensorboard"](Run(tmp_path, {}, 0, None))
+    assert threading.active_count() == before, "a thread of its own would fail where nobody catches it"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (256, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            tracker.send([(step, {"train/loss": 1.0}) for step in range(100)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the library's own
