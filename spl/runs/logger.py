@@ -17,11 +17,11 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from spl.config.errors import UsageError
+from spl.packages import is_installed
 from spl.printable import printable, printable_lines
 from spl.processes.ranks import rank
 from spl.runs.files import not_saved, replace_text
-from spl.runs.trackers import Tracking
+from spl.runs.trackers import TrackerName, Tracking
 
 REFRESH_S = 0.25  # between two drawings of the panel
 PLAIN_S = 5.0  # between two plain lines
@@ -160,12 +160,10 @@ class Report:
         return None if self._tracking is None or not self._is_asked_for else self._tracking.place
 
     def _track(self, folder: Path, config: Any) -> Tracking | None:
-        if self._is_asked_for:
-            return Tracking(config.track, folder, config, self.first_step, self.say)
-        try:
-            return Tracking("tensorboard", folder, config, self.first_step, self.say)
-        except UsageError:  # it is not installed
+        name: TrackerName = config.track if self._is_asked_for else "tensorboard"
+        if not (self._is_asked_for or is_installed(name)):
             return None
+        return Tracking(name, folder, config, self.first_step, self.say, is_asked_for=self._is_asked_for)
 
     def _left(self, step: int) -> str:
         whole = step - self.owed()

@@ -173,15 +173,23 @@ class Tracking:
         config: of the run, which goes along.
         first_step: where this stretch begins.
         warn: says a sentence.
+        is_asked_for: a run that it does not know yet is not begun without it.
 
     Raises:
-        UsageError: if it cannot be opened for a run that it does not know yet.
+        UsageError: if it cannot be opened for such a run.
     """
 
     def __init__(
-        self, name: TrackerName, folder: Path, config: Any, first_step: int, warn: Callable[[str], None]
+        self,
+        name: TrackerName,
+        folder: Path,
+        config: Any,
+        first_step: int,
+        warn: Callable[[str], None],
+        *,
+        is_asked_for: bool = True,
     ) -> None:
-        self.name, self.warn = name, warn
+        self.name, self.warn, self.is_asked_for = name, warn, is_asked_for
         self._rows: SimpleQueue[Row | None] = SimpleQueue()
         self._error: Exception | None = None
         self._is_over, self._is_failed = False, False
@@ -198,7 +206,7 @@ class Tracking:
         except UsageError:
             raise
         except Exception as error:  # whatever a library, its server or the network come up with
-            if self.name in ids:
+            if self.name in ids or not self.is_asked_for:
                 self._give_up(error)
                 return None
             raise UsageError(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import resource
 import threading
 import time
@@ -193,6 +194,18 @@ def test_tensorboard_hides_what_a_killed_stretch_wrote_beyond_its_save(tmp_path)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     told = [(one.step, one.value) for one in events.Scalars("train/loss")]
     assert told == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 3.0)]
+
+
+def test_tensorboard_that_nobody_asked_for_is_missed_in_a_sentence_only(tmp_path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "tensorboard").touch()
+    told = io.StringIO()
+    with Report(tmp_path, "run", 9, console=Console(file=told, width=1_000)) as report:
+        report.row(1, {"a": 1})
+    assert re.match(r"tracker    tensorboard failed: .*; the run goes on without it", told.getvalue())
+    assert len(read_rows(tmp_path)) == 1
+    with pytest.raises(UsageError, match=r"^--track tensorboard cannot be opened: .*File exists"):
+        Report(tmp_path, "run", 9, config=describing("tensorboard"))
 
 
 def test_a_file_that_tensorboard_cannot_write_fails_where_it_is_caught(tmp_path):
