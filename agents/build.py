@@ -19,7 +19,7 @@ from spl.agents.encoder_init import PRETRAINING, load_encoder
 from spl.agents.env_signature import check_environment, read_environment
 from spl.agents.estimates import check_copy, check_network, check_ram
 from spl.agents.loop import Collector
-from spl.agents.player import new_collector
+from spl.agents.player import new_collector, start
 from spl.agents.q_network.heads import HEADS
 from spl.agents.replay.memory import ReplayMemory
 from spl.agents.throughput import Meter
@@ -196,10 +196,10 @@ def begin(
     """Return folder and parts of a run that begins: in a new folder, or in one that was never saved into.
 
     Raises:
-        UsageError: if the folder cannot be written; none is left behind then.
+        UsageError: if the folder cannot be written, or no lives are told; none is left behind then.
         RunError: if an environment cannot be reset; likewise.
     """
-    begun = envs.start().begun if crew is None else {}
+    begun = start(config, envs, has_crew=crew is not None)
     if folder is None:
         path = create_run(config, envs.streams, command)
     else:

@@ -46,6 +46,7 @@ class DqnConfig:
     dueling: bool = True  # separate value and advantages
     reward_scale: Positive = 1.0  # factor of the rewards before they are stored
     reward_clip: Positive | None = None  # clip scaled rewards to [-c, c]; null: off
+    terminal_on_life_loss: bool = False  # learn that nothing follows a lost life; the game itself goes on
     huber: bool = True  # clip each sample's gradient at 1
     state_features: Count = 64  # width of the layer that reads a state vector, where there is one
     head: Named | None = None  # mean, quantile, implicit, module:Class; null: mean, quantile with quantiles

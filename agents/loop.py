@@ -43,7 +43,9 @@ class Collector:
     Returns add up the true rewards, the memory keeps ``keep_reward`` of them. With
     ``remembers_hidden`` memory and history keep what ``dropout`` hides, with its true presence, and only what
     acts does not get it: every view that is acted on is then one that replay can make of a whole transition.
-    ``see``, if any, gets each observation once, before it is acted on.
+    ``see``, if any, gets each observation that is remembered, before it is acted on. With
+    ``ends_at_life_loss`` what is remembered ends where a life is lost, and begins there again; the returns
+    are those of whole episodes.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Collector:
         dropout: ModalityDropout,
         keep_reward: Callable[[float], float],
         remembers_hidden: bool = False,
+        ends_at_life_loss: bool = False,
         see: Callable[[Observation], None] | None = None,
     ) -> None:
         self.agent = agent
@@ -70,7 +73,7 @@ class Collector:
         self.totals = [0.0] * envs.num_envs  # of the episodes under way
         self.lengths = [0] * envs.num_envs
         self._observations = [self.history.newest(env) for env in range(envs.num_envs)]
-        self.remembers_hidden, self.see = remembers_hidden, see
+        self.remembers_hidden, self.ends_at_life_loss, self.see = remembers_hidden, ends_at_life_loss, see
         self._chosen: list[Action] | None = None  # actions that are not yet taken: a step may be interrupted
 
     def step(self) -> Collected:
@@ -84,10 +87,13 @@ class Collector:
         for env, reached in enumerate(arrival.reached):
             if reached is None:  # a fault: the step was not taken
                 continue
-            transition = self._remember(env, actions[env], reached, arrival)
-            transitions.append(transition)
-            if transition.terminated or transition.truncated:
+            has_ended = bool(arrival.terminated[env] or arrival.truncated[env])
+            is_life_over = self.ends_at_life_loss and not has_ended and bool(arrival.life_lost[env])
+            transitions.append(self._remember(env, actions[env], reached, arrival, is_life_over))
+            if has_ended:
                 episodes.append(Episode(self.totals[env], self.lengths[env]))
+            elif is_life_over:
+                self._open(reached, env)
         self.begin(arrival.begun)
         self.progress.step += len(transitions)
         self.progress.episode += len(episodes)
@@ -106,14 +112,16 @@ class Collector:
         shown = self.dropout(observation, env, is_first=is_first)
         return observation if self.remembers_hidden else shown
 
-    def _remember(self, env: int, action: Action, reached: Observation, arrival: Arrival) -> Transition:
+    def _remember(
+        self, env: int, action: Action, reached: Observation, arrival: Arrival, is_life_over: bool
+    ) -> Transition:
         following = self._kept(reached, env, is_first=False)
         reward = float(arrival.rewards[env])
         transition = Transition(
             self._observations[env],
             action,
             self.keep_reward(reward),
-            bool(arrival.terminated[env]),
+            bool(arrival.terminated[env]) or is_life_over,
             bool(arrival.truncated[env]),
             following,
         )
@@ -137,10 +145,14 @@ class Collector:
     def begin(self, begun: dict[int, Observation]) -> None:
         """Let episodes begin with these observations; one that was open stays without an end."""
         for env, first in begun.items():
-            observation = self._kept(first, env, is_first=True)
-            self._push(observation, env, is_first=True)
-            self.memory.begin(observation, env, self._remembered(env))
+            self._open(first, env)
             self.totals[env], self.lengths[env] = 0.0, 0
+
+    def _open(self, first: Observation, env: int) -> None:
+        """Let what is remembered begin with this observation."""
+        observation = self._kept(first, env, is_first=True)
+        self._push(observation, env, is_first=True)
+        self.memory.begin(observation, env, self._remembered(env))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where each environment stands, and what was seen, heard and earned on the way there."""

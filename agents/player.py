@@ -17,6 +17,7 @@ from spl.agents.dqn import MultimodalDqn
 from spl.agents.exploration import ModalityDropout
 from spl.agents.loop import Collector
 from spl.agents.protocol import Remembering
+from spl.config.errors import UsageError
 from spl.envs.vector import VectorisedEnv
 from spl.records import Observation
 from spl.runs.directory import generator_of
@@ -43,8 +44,27 @@ def new_collector(
         dropout=ModalityDropout(share, mean_steps, draws, num_envs=config.num_envs),
         keep_reward=config.agent.kept_reward,
         remembers_hidden=agent.has_thirds,
+        ends_at_life_loss=config.agent.terminal_on_life_loss,
         see=see,
     )
+
+
+def start(config: TrainAgentConfig, envs: VectorisedEnv, *, has_crew: bool) -> dict[int, Observation]:
+    """Return where the environments of a run begin; nothing of those that its collectors only look at.
+
+    Raises:
+        UsageError: if lives shall end what is learned, and the environment tells none.
+        RunError: if an environment cannot be reset.
+    """
+    needs_lives = config.agent.terminal_on_life_loss
+    if has_crew and not needs_lives:
+        return {}
+    begun = envs.start().begun
+    if needs_lives and not envs.counts_lives():
+        raise UsageError(
+            f"agent.terminal_on_life_loss needs info['lives'], which {config.env.id} lacks: leave it out"
+        )
+    return {} if has_crew else begun
 
 
 def plan_of(config: TrainAgentConfig) -> Plan:

@@ -46,7 +46,8 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
     A seed is given at the first episode that begins ``SEED_EVERY_STEPS`` after the last one (a seeded reset
     of an ALE game takes as long as a hundred steps). An environment that raises is made again and reset with
     its next seed; ``info["fault"]`` says why. With each episode's first observation comes
-    ``info["seeding"]``; other infos are dropped. What it raises while it is closed concerns nobody.
+    ``info["seeding"]``, and ``info["life_lost"]`` where ``info["lives"]`` has gone down within an episode;
+    other infos are dropped. What it raises while it is closed concerns nobody.
 
     Raises:
         RunError: from ``step`` and ``reset``, if it fails again while it begins again; of our own kind, as
@@ -59,6 +60,7 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
         self.seed = seed
         self.index = index
         self.goal: Position | None = None  # where the next reset leads; None: it begins the next episode
+        self.lives: int | None = None  # that are left; None: the environment counts none
         self._seeding = self._num_taken = 0
         self._is_broken = False  # it raised and was not made again yet
 
@@ -83,13 +85,22 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
         """Take one action; after a fault, the first observation after the next seeded reset is returned."""
         self._num_taken += 1
         try:
-            observation, reward, terminated, truncated, _ = self.env.step(action)
+            observation, reward, terminated, truncated, infos = self.env.step(action)
         except RAISED as error:
             self._is_broken = True
             observation = self._restart_env()
             return observation, 0.0, False, False, {"seeding": self._seeding, "fault": told(error)}
+        is_lost = self._count_lives(infos)
         info = {} if terminated or truncated else self._news()  # at an end it comes with the next reset
+        if is_lost:
+            info["life_lost"] = True
         return observation, float(reward), terminated, truncated, info
+
+    def _count_lives(self, info: dict[str, Any]) -> bool:
+        """Take note of the lives that are left; return whether they are fewer than before."""
+        before, lives = self.lives, info.get("lives")
+        self.lives = int(lives) if isinstance(lives, int | np.integer) else None
+        return before is not None and self.lives is not None and self.lives < before
 
     def _news(self) -> dict[str, Any]:
         """Return what is to be told of values beyond their range, each time something new."""
@@ -104,15 +115,21 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
     def _next_episode(self) -> Observation:
         if self._num_taken >= SEED_EVERY_STEPS:
             return self._go(Position(self._seeding + 1))
-        return self.env.reset()[0]
+        return self._reset()
+
+    def _reset(self, seed: int | None = None) -> Observation:
+        observation, info = self.env.reset(seed=seed)
+        self._count_lives(info)
+        return observation
 
     def _go(self, goal: Position) -> Observation:
         self._seeding, self._num_taken = goal.seeding, len(goal.actions)
-        observation, _ = self.env.reset(seed=reset_seed(self.seed, goal.seeding, self.index))
+        observation = self._reset(reset_seed(self.seed, goal.seeding, self.index))
         for action in goal.actions:
-            observation, _, terminated, truncated, _ = self.env.step(action)
+            observation, _, terminated, truncated, info = self.env.step(action)
+            self._count_lives(info)
             if terminated or truncated:
-                observation, _ = self.env.reset()
+                observation = self._reset()
         return observation
 
     def _restart_env(self) -> Observation:

@@ -52,6 +52,7 @@ class Arrival(NamedTuple):
     rewards: NDArray[np.float64]  # (E,), of those that reached something
     terminated: NDArray[np.bool_]  # (E,)
     truncated: NDArray[np.bool_]  # (E,)
+    life_lost: NDArray[np.bool_]  # (E,), of episodes that go on
     begun: dict[int, Observation]  # environments that stand at an episode's begin now
     faults: list[Fault]
 
@@ -159,13 +160,15 @@ class VectorisedEnv:
 
     def positions(self) -> list[Position]:
         """Return where each environment stands."""
-        digests: list[int | None] = [digest_of(newest) for newest in self._newest]
+        digests: list[int | None] = [*map(digest_of, self._newest)] or [None] * self.num_envs  # not begun
         return [
             Position(seeding, tuple(actions), digest)
-            for seeding, actions, digest in zip(
-                self._seedings, self._actions, digests or [None] * self.num_envs, strict=True
-            )
+            for seeding, actions, digest in zip(self._seedings, self._actions, digests, strict=True)
         ]
+
+    def counts_lives(self) -> bool:
+        """Whether the environments tell ``info["lives"]``; known once they have begun."""
+        return None not in self._envs.get_attr("lives")
 
     def step(self, actions: Sequence[Action]) -> Arrival:
         """Take one action in each environment.
@@ -228,7 +231,8 @@ class VectorisedEnv:
             if (seeding := int(infos["seeding"][env])) != self._seedings[env]:
                 self._seedings[env], self._actions[env] = seeding, []
             begun[env] = self._newest[env]
-        return Arrival(reached, rewards, terminated, truncated, begun, faults)
+        life_lost = np.asarray(infos.get("life_lost", np.zeros(self.num_envs, np.bool_)))
+        return Arrival(reached, rewards, terminated, truncated, life_lost, begun, faults)
 
     def note(self, news: str) -> None:
         """Keep sentences on streams that no environment has reported of before."""
