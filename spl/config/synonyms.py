@@ -77,6 +77,7 @@ _CALLED = (
     ("eps epsilon exploration", "epsilon agent.epsilon_end"),
     ("final_epsilon exploration_final_eps eps_end end_e", "agent.epsilon_end"),
     ("initial_epsilon exploration_initial_eps eps_start start_e", "agent.epsilon_start"),
+    ("episodic_life episode_life life_loss terminal_on_life end_on_life_loss", "agent.terminal_on_life_loss"),
     ("exploration_fraction eps_decay epsilon_decay", "agent.epsilon_decay_steps"),
     ("target_update target_update_interval target_network_frequency", "agent.target_every_updates"),
     ("tau", "agent.target_tau"),
