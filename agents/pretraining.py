@@ -189,14 +189,16 @@ class _Recorder:
                 num_steps,
                 report,
                 stop,
-                save=partial(self._save, config.seed),
+                save=partial(self._save, config.seed, num_steps),
                 save_every_steps=config.checkpoint_every_steps,
                 max_faults=config.max_faults,
             )
         return self.progress.step >= num_steps
 
-    def _save(self, seed: int) -> None:
-        save_recording(self.collector, self.memory, self.folder, actor="random", seed=seed)
+    def _save(self, seed: int, num_steps: int) -> None:
+        save_recording(
+            self.collector, self.memory, self.folder, actor="random", seed=seed, num_steps=num_steps
+        )
         state = {
             "memory": self.memory.state_dict(),
             "progress": self.progress.state_dict(),

@@ -39,6 +39,7 @@ from spl.runs.logger import Report
 
 MAX_FAULTS = 10  # of the environment, before recording is given up
 MAX_EPISODE_EDGES = 2  # slots per step at the most: every step could end its episode
+SAVE_EVERY_STEPS = 1_000  # what a kill can cost at the most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def actor_of(config: RecordConfig) -> tuple[Any, VectorisedEnv, int, list[str]]:
 def open_memory(
     folder: Path, envs: VectorisedEnv | AudioVisualEnv, num_steps: int, history: int
 ) -> ReplayMemory:
-    """Return an empty memory in ``folder`` with room for ``num_steps`` steps.
+    """Return an empty memory in ``folder`` with room for ``num_steps`` steps, and for the faults among them.
 
     Raises:
         UsageError: if the folder is taken or cannot be written.
@@ -105,7 +106,7 @@ def open_memory(
         folder.mkdir(parents=True, exist_ok=True)
         return ReplayMemory(
             envs.spec_of_streams,
-            max(2, MAX_EPISODE_EDGES * num_steps),
+            MAX_EPISODE_EDGES * (num_steps + MAX_FAULTS + 1),  # a fault begins an episode, as the start does
             num_dimensions=len(envs.action_sizes),
             history=history,
             folder=folder,
@@ -157,10 +158,10 @@ def roll_out(
 
 
 def save_recording(
-    collector: Collector, memory: ReplayMemory, folder: Path, *, actor: str, seed: int
+    collector: Collector, memory: ReplayMemory, folder: Path, *, actor: str, seed: int, num_steps: int
 ) -> None:
-    """Write what was remembered so far, and who acted."""
-    told = {"actor": actor, "seed": seed, "steps": collector.progress.step}
+    """Write what was remembered so far, of how many steps that were asked for, and who acted."""
+    told = {"actor": actor, "seed": seed, "steps": collector.progress.step, "steps_asked": num_steps}
     memory.meta = {**collector.envs.streams, **told}
     memory.save(folder)
 
@@ -249,7 +250,13 @@ def _record_into(folder: Path, config: RecordConfig, console: Console | None) ->
     title = f"spl record · {envs.config.id} · seed {config.seed}"
     report = Report(folder, title, config.num_steps, console=console, is_logged=False)
     save = partial(
-        save_recording, collector, memory, folder, actor=config.agent or "random", seed=config.seed
+        save_recording,
+        collector,
+        memory,
+        folder,
+        actor=config.agent or "random",
+        seed=config.seed,
+        num_steps=config.num_steps,
     )
     try:
         with contextlib.closing(envs), report, StopSignals() as stop:
@@ -257,7 +264,14 @@ def _record_into(folder: Path, config: RecordConfig, console: Console | None) ->
                 report.say(f"left out   {sentence}")
             for sentence in assumed:
                 report.say(f"assumed    {sentence}")
-            roll_out(collector, config.num_steps, report, stop, save=save)
+            roll_out(
+                collector,
+                config.num_steps,
+                report,
+                stop,
+                save=save,
+                save_every_steps=SAVE_EVERY_STEPS,
+            )
     finally:
         del memory, collector, save
         if progress.step:

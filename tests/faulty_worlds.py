@@ -97,6 +97,23 @@ class FaultyWorld(gymnasium.Env[dict[str, Any], int]):
         return {"video": np.full((16, 16), 7 * self.count + action, np.uint8), "audio": sound}
 
 
+class ShortWorld(FaultyWorld):
+    """Ends each episode at its first step; the first ``num_faults`` steps raise."""
+
+    num_done = 0  # steps of all its instances, as it is made again after a fault
+
+    def __init__(self, kind: str = "none", num_faults: int = 0) -> None:
+        super().__init__(kind if num_faults else "none", at=1)
+        self.num_faults = num_faults
+
+    def step(self, action: int) -> Any:
+        type(self).num_done += 1
+        if self.kind == "raise" and self.num_done > self.num_faults:
+            self.kind = "none"
+        observation, reward, _, truncated, info = super().step(action)
+        return observation, reward, True, truncated, info
+
+
 class DifferentWorld(gymnasium.Env):
     """Has one action, or one sample of sound, more than the one made before: ``counter`` names a file."""
 

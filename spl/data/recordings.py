@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from spl.config.errors import UsageError
 from spl.data.audiovisual import Pairs, describe_samples, signature_of
 from spl.data.recording_files import open_recording
 from spl.data.recording_format import HEADER, Fields, spec_of
-from spl.data.recording_places import check_sums, flatten, stacked
+from spl.data.recording_places import check_sums, flatten, live_places, stacked
 from spl.folder_files import LeftOut, as_json, told
 from spl.records import StreamSpec
 
@@ -33,6 +34,8 @@ class _Recording(NamedTuple):
     flat: Fields  # axis 0: slot * num_envs + env
     num_envs: int
     newest: NDArray[np.int64]  # (N,) places whose whole history is there, in order of time
+    meta: dict[str, Any]  # of its header
+    checksum: int  # of all that was observed
 
 
 class Recordings:
@@ -88,21 +91,29 @@ class Recordings:
         return int(self._starts[-1])
 
     def described(self) -> dict[str, Any]:
-        """Return what these data are, as JSON holds it; ``files`` has the samples of each folder."""
+        """Return what these data are, as JSON holds it; ``files``: each folder's samples and checksum."""
         counts = np.diff(self._starts).tolist()
         return {
             "kind": "recordings",
             "used": len(self.folders),
             "samples": len(self),
             "left_out": as_json(self.left_out),
-            "files": {str(folder): [count] for folder, count in zip(self.folders, counts, strict=True)},
+            "files": {
+                str(folder): [count, one.checksum]
+                for folder, count, one in zip(self.folders, counts, self._recordings, strict=True)
+            },
         }
 
     def summary(self) -> str:
-        """Return how many samples there are, and what was left out and why, one sentence per line."""
+        """Return how many samples there are, what ended early, and what was left out and why, a line each."""
         beside = f", {len(self.left_out):,} files left out" if self.left_out else ""
         count = f"{len(self.folders):,} recording{'s' * (len(self.folders) != 1)}"
-        return "\n".join([f"{count}: {describe_samples(self)}{beside}", *told(self.left_out)])
+        cut = []
+        for folder, one in zip(self.folders, self._recordings, strict=True):
+            steps, asked = one.meta.get("steps"), one.meta.get("steps_asked")
+            if type(steps) is int and type(asked) is int and steps < asked:
+                cut.append(f"{folder} ended early, after {steps:,} of {asked:,} steps")
+        return "\n".join([f"{count}: {describe_samples(self)}{beside}", *cut, *told(self.left_out)])
 
     def labels(self) -> NDArray[np.int64]:
         """Return the label of every sample, ``(N,)``: which recording it is of."""
@@ -160,9 +171,11 @@ def _open(place: Path | Opened, history: int, stride: int) -> tuple[_Recording, 
     newest = _whole(flat.age, written, slots, usable, history, stride)
     if newest.size < 2:
         raise UsageError(f"{name} must hold at least 2 steps with their history, got {newest.size}")
-    return _Recording(flat, num_envs, newest), describe_signature(
-        spec_of(header), header["meta"], history=history
-    )
+    rings = enumerate(written)
+    live = [live_places(n, env, usable=usable, slots=slots, num_envs=num_envs) for env, n in rings]
+    checksum = crc32(flat.sums[np.concatenate(live), 0].tobytes())
+    signature = describe_signature(spec_of(header), header["meta"], history=history)
+    return _Recording(flat, num_envs, newest, header["meta"], checksum), signature
 
 
 def _read(folder: Path) -> Opened:

@@ -121,7 +121,8 @@ def load_recordings(
     places = places or [*map(opened, folders)]
     source = Recordings(places, history=config.history, stride=config.stride, left_out=left_out)
     found = source.described()["files"]
-    if known is not None and (changed := [name for name in known if found[name] != list(known[name])]):
+    known = {} if known is None else known  # of older runs without a checksum
+    if changed := [name for name, one in known.items() if found[name][: len(one)] != list(one)]:
         raise UsageError(f"{changed[0]}, from which the run learned, has changed; {CHANGED}")
     return source
 

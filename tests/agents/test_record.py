@@ -1,6 +1,8 @@
 """Recordings: what lies in the folder, and that it is what the environment showed."""
 
 import io
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -11,6 +13,7 @@ from spl.agents import record as module
 from spl.agents.record import RecordConfig, record
 from spl.agents.replay.memory import ReplayMemory
 from spl.config.errors import RunError, UsageError
+from spl.data.recordings import Recordings
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.envs.resumable import reset_seed
@@ -59,6 +62,57 @@ def test_an_environment_that_fails_again_and_again_ends_the_recording_which_is_k
     assert console.file.getvalue().count("it begins a new episode") == 11
     memory = ReplayMemory.load(tmp_path / "rec")
     assert memory.meta["steps"] == len(memory) == 11 * 4
+
+
+@pytest.mark.parametrize(("kind", "num_faults"), [("none", 0), ("raise", 10)])
+def test_episodes_of_one_step_find_room_whatever_faults_there_are(
+    kind, num_faults, tmp_path, monkeypatch, request
+):
+    monkeypatch.syspath_prepend(request.path.parent)
+    out = tmp_path / "rec"
+    env = EnvConfig(
+        id="faulty_worlds:ShortWorld",
+        kwargs={"kind": kind, "num_faults": num_faults},
+        video_size=(16, 16),
+        audio_frames=2,
+    )
+    done = record(RecordConfig(env=env, num_steps=6, out=str(out)), console=quiet())
+    assert (done["steps"], done["episodes"]) == (6, 6)
+    memory = ReplayMemory.load(out)
+    assert len(memory) == memory.meta["steps"] == 6
+    assert np.load(out / "age.npy")[-13:, 0].tolist() == [0, 1] * 6 + [0]
+    assert len(np.load(out / "age.npy")) == 13 + num_faults
+
+
+DIES = """
+import os, signal
+from spl.agents import record as module
+from spl.envs.config import EnvConfig
+
+step = module.Collector.step
+
+def die(self):
+    if self.progress.step == 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self)
+
+module.SAVE_EVERY_STEPS, module.Collector.step = 20, die
+config = module.RecordConfig(env=EnvConfig(video_size=(16, 16)), num_steps=90, out={out!r})
+module.record(config)
+"""
+
+
+def test_a_recording_that_is_killed_is_there_as_far_as_it_was_saved(tmp_path):
+    out = tmp_path / "rec"
+    ended = subprocess.run(
+        [sys.executable, "-c", DIES.format(out=str(out))], stderr=subprocess.PIPE, text=True
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    memory = ReplayMemory.load(out)
+    assert len(memory) == memory.meta["steps"] == 40
+    source = Recordings([out], history=2)
+    assert len(source) == 42  # 40 steps, the first episode's final observation, and the newest
+    assert f"{out} ended early, after 40 of 90 steps" in source.summary()
 
 
 def test_an_environment_that_cannot_be_reset_leaves_no_folder_behind(tmp_path, monkeypatch, request):

@@ -49,7 +49,9 @@ def test_the_samples_are_those_of_the_folder(tmp_path):
     assert theirs.signature["sample_rate_hz"] == 22_050
     for mine, other in zip(ours.pairs(np.arange(len(ours))), theirs.pairs(np.arange(len(ours))), strict=True):
         assert mine.equal(other)
-    assert theirs.described()["files"] == {address: [len(ours)]}
+    [(count, checksum)] = ours.described()["files"].values()
+    assert theirs.described()["files"] == {address: [count, checksum]}
+    assert count == len(ours)
     both = load_pairs(PairsConfig(paths=(str(tmp_path / "ours"), address)))
     assert both.classes == (address, "ours")
 

@@ -561,10 +561,13 @@ def test_other_data_are_refused_on_resuming(small: Maker, tmp_path: Path):
         train(small("--data.paths", str(other)), resume=result.folder)
 
 
-def test_a_recording_that_has_grown_is_refused_on_resuming(small: Maker, tmp_path: Path):
+@pytest.mark.parametrize(("num_steps", "seed"), [(50, 0), (40, 1)], ids=["longer", "as long"])
+def test_another_recording_in_the_same_place_is_refused_on_resuming(
+    num_steps: int, seed: int, small: Maker, tmp_path: Path
+):
     result = train(small("--recipe.epochs", "1"))
     shutil.rmtree(tmp_path / "recording")
-    toy.record(tmp_path / "recording", 50, 0)
+    toy.record(tmp_path / "recording", num_steps, seed)
     with pytest.raises(UsageError, match=r"from which the run learned, has changed; bring back what"):
         train(small("--recipe.epochs", "1"), resume=result.folder)
 
