@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from spl.envs.actions import ActionForm
-from spl.envs.api_checks import flag_of, number_of
+from spl.envs.api_checks import flag_of, number_of, put_away
 from spl.envs.chosen_streams import (
     audio_processor_of,
     declared_by,
@@ -219,6 +219,10 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
         if self.streams.left_out:
             chosen["left_out"] = [one._asdict() for one in self.streams.left_out]
         return chosen
+
+    def close(self) -> None:
+        """Close the environment, whatever it raises meanwhile."""
+        put_away(self.env)
 
     def news(self) -> list[str]:
         """Return a sentence for each stream that went beyond its range, once for each."""

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 SIGNATURE = "def reset(self, *, seed=None, options=None)"
+RAISED = (Exception, SystemExit)  # whatever an environment raises; a closed window often calls sys.exit
 KINDS = "biuf"  # of numbers: bool, signed, unsigned, floating
 
 
@@ -83,6 +84,12 @@ class Answers(gymnasium.Wrapper[Any, Any, Any, Any]):
                 f"the observation has no {', '.join(map(repr, missing))}, it has {has}",
                 "return every key that observation_space promises",
             )
+
+
+def put_away(env: gymnasium.Env[Any, Any]) -> None:
+    """Close an environment that is not needed any more; what it raises meanwhile concerns nobody."""
+    with suppress(*RAISED):
+        env.close()
 
 
 def hold_to_form(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

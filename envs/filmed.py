@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.api_checks import AnswerError, number_of
+from spl.envs.api_checks import AnswerError, number_of, put_away
 from spl.envs.chosen_streams import (
     audio_processor_of,
     declared_by,
@@ -127,10 +127,10 @@ def make_filmed(config: EnvConfig) -> tuple[AudioVisualEnv, Camera]:
         if is_grey and "rgb_array" in (env.metadata or {}).get("render_modes", ()):
             with suppress(UsageError):  # one that takes no render_mode is filmed as it is observed
                 rendering = make_raw(replace(config, kwargs={"render_mode": "rgb_array", **config.kwargs}))
-                env.close()
+                put_away(env)
                 env = rendering
         camera = Camera(env, config)
         return AudioVisualEnv(camera, config), camera
     except ValueError as error:
-        env.close()
+        put_away(env)
         raise UsageError(str(error)) from error

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from spl.config.errors import UsageError
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.api_checks import AnswerError
+from spl.envs.api_checks import AnswerError, put_away
 from spl.envs.chosen_streams import doubts_of
 from spl.envs.config import EnvConfig
 from spl.envs.range_probe import measured
@@ -123,12 +123,12 @@ def make_env(env: "str | gymnasium.Env[Any, Any] | EnvConfig", **options: Any) -
         raw = make_raw(config)
         try:
             if doubts_of(raw, config):
-                raw.close()
+                put_away(raw)
                 config = settle(measured(config, is_apart=False)[0])
                 raw = make_raw(config)
             return PlainEnv(raw, config)
         except (AnswerError, ValueError):
-            raw.close()
+            put_away(raw)
             raise
 
 

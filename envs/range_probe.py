@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from spl.config.errors import RunError, UsageError
 from spl.envs.actions import ActionForm
-from spl.envs.api_checks import AnswerError
+from spl.envs.api_checks import RAISED, AnswerError, put_away
 from spl.envs.chosen_streams import doubts_of, streams_of
 from spl.envs.config import EnvConfig
 from spl.envs.layouts import PictureForm
 from spl.envs.registry import make_raw, settle
-from spl.envs.resumable import RAISED
 from spl.envs.resumable import told as describe_error
 from spl.envs.space_entries import Stream
 from spl.envs.value_ranges import Range, assumed
@@ -62,7 +61,7 @@ def measured(config: EnvConfig, *, is_apart: bool) -> Measured:
     except ValueError as error:
         raise UsageError(f"{config.id}: {error}") from error
     finally:
-        env.close()
+        put_away(env)
     return _measured_apart(config)
 
 

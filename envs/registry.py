@@ -14,7 +14,7 @@ from spl.config.errors import UsageError
 from spl.config.named_class import imported
 from spl.envs import retro
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.api_checks import AnswerError, hold_to_form
+from spl.envs.api_checks import AnswerError, hold_to_form, put_away
 from spl.envs.atari import FRAME_SKIP, make_atari, register_games
 from spl.envs.atari_names import ale_id
 from spl.envs.config import EnvConfig
@@ -39,7 +39,7 @@ def make_env(config: EnvConfig) -> AudioVisualEnv:
     try:
         return AudioVisualEnv(env, config)
     except ValueError as error:
-        env.close()
+        put_away(env)
         raise UsageError(str(error)) from error
 
 

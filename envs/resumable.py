@@ -1,20 +1,18 @@
 """An environment that seeds itself, can be restored to another's state, and survives its own exceptions."""
 
 import zlib
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
 from spl.config.errors import RunError
-from spl.envs.api_checks import AnswerError
+from spl.envs.api_checks import RAISED, AnswerError, put_away
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.records import Action, Observation
 
 SEED_EVERY_STEPS = 1_000  # at the least; what a resumed run steps again is that and an episode
-RAISED = (Exception, SystemExit)  # whatever an environment raises; a closed window often calls sys.exit
 UNREPEATED = (
     "does not repeat with the same seed and actions, so its current episode is abandoned; "
     "'spl check env' shows where it differs"
@@ -109,8 +107,7 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
 
     def close(self) -> None:
         """Close the environment, which may be too broken for that."""
-        with suppress(*RAISED):
-            self.env.close()
+        put_away(self.env)
 
     def _next_episode(self) -> Observation:
         if self._num_taken >= SEED_EVERY_STEPS:

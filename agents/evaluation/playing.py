@@ -10,7 +10,8 @@ from spl.agents.history import History
 from spl.agents.protocol import Actor
 from spl.config.errors import RunError
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.resumable import RAISED, reset_seed, told
+from spl.envs.api_checks import RAISED
+from spl.envs.resumable import reset_seed, told
 from spl.records import Action, Observation
 from spl.runs.directory import generator_of
 

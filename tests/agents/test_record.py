@@ -115,6 +115,15 @@ def test_a_recording_that_is_killed_is_there_as_far_as_it_was_saved(tmp_path):
     assert f"{out} ended early, after 40 of 90 steps" in source.summary()
 
 
+def test_an_environment_that_raises_while_it_is_closed_is_recorded_all_the_same(
+    tmp_path, monkeypatch, request
+):
+    monkeypatch.syspath_prepend(request.path.parent)
+    env = EnvConfig(id="faulty_worlds:FaultyWorld", kwargs={"kind": "no close"}, video_size=(16, 16))
+    done = record(RecordConfig(env=env, num_steps=6, out=str(tmp_path / "rec")), console=quiet())
+    assert done["is_finished"]
+
+
 def test_an_environment_that_cannot_be_reset_leaves_no_folder_behind(tmp_path, monkeypatch, request):
     monkeypatch.syspath_prepend(request.path.parent)
     env = EnvConfig(id="faulty_worlds:FaultyWorld", kwargs={"kind": "no reset"}, video_size=(16, 16))
