@@ -138,7 +138,8 @@ def find_streams(
     video = None if seen is None else _stream(seen, "video", video_layout)
     stack = 0 if video is None else dict(zip(video.form.layout, video.box.shape, strict=True)).get("S", 0)
     heard = _Choice(leaves, "audio", audio_key, audio_layout, has_rate=has_rate, stack=stack).leaf()
-    heard = None if heard is seen and not leaves[0].path else heard  # a space that could be both is a picture
+    if seen is heard and seen is not None and not seen.path:
+        heard = None  # a space that could be both is a picture
     audio = None if heard is None else _stream(heard, "audio", audio_layout, stack)
     others = [leaf for leaf in leaves if leaf not in (seen, heard)]
     reasons = [_reason(leaf, heard is not None) for leaf in others]

@@ -16,6 +16,7 @@ from spl.runs.files import check_regular
 FORMAT, VERSION, HEADER = "spl-recording", 2, "recording.json"
 STREAMS, _AUDIO_KINDS = ("video", "audio"), {"float16": "<f2", "int8": "|i1"}
 VECTORS = ("state", "recurrent")  # of which a recording has a file only where they have numbers
+SOUND_NUMBERS = ("sample_rate_hz", "samples_per_step")  # what meta says of a sound
 _HEADER_KINDS = {"slots": int, "num_envs": int, "capacity": int, "meta": dict, "is_trimming": bool}
 
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -114,8 +115,9 @@ def describe_arrays(layout: Layout) -> dict[str, Any]:
 
 
 def are_counts(value: Any, length: int) -> bool:
-    """Return whether ``value`` is a list of ``length`` integers from 0 on."""
-    return isinstance(value, list) and len(value) == length and all(type(v) is int and v >= 0 for v in value)
+    """Return whether ``value`` is a list of ``length`` integers from 0 on that numpy can count to."""
+    is_list = isinstance(value, list) and len(value) == length
+    return is_list and all(type(v) is int and 0 <= v < 2**63 for v in value)
 
 
 def spec_of(header: dict[str, Any]) -> StreamSpec:
@@ -154,6 +156,12 @@ def check_header(header: Any, place: Path | str) -> dict[str, Any]:
     for key, kind in _HEADER_KINDS.items():
         if type(header.get(key)) is not kind:
             raise ValueError(f"{place} must hold {key} as {kind.__name__}, got {header.get(key)!r}")
+    heard = header["meta"].get("audio", {})
+    numbers = [heard.get(key) for key in SOUND_NUMBERS] if isinstance(heard, dict) else [0]
+    if not all(one is None or (type(one) is int and one > 0) for one in numbers):
+        raise ValueError(
+            f"{place} must hold meta.audio with {' and '.join(SOUND_NUMBERS)} from 1 on, got {heard!r}"
+        )
     slots, num_envs, spec = header["slots"], header["num_envs"], header.get("spec")
     if min(slots, num_envs) < 1 or not are_counts(header.get("written"), num_envs):
         raise ValueError(f"{place} must hold {num_envs} counts as written, got {header.get('written')!r}")

@@ -125,6 +125,20 @@ DAMAGE = {
         lambda at: (at / "data/chunk-000/file-000.parquet").unlink(),
         "must hold 17 observations, got 0",
     ),
+    "a sound without sense": (
+        lambda at: edit(at, lambda told: told["spl"]["recording"]["meta"].update(audio=[1])),
+        "must hold meta.audio with sample_rate_hz",
+    ),
+    "a list in place of shapes": (
+        lambda at: edit(at, lambda told: told["spl"]["recording"].update(spec=[])),
+        "cannot be read",
+    ),
+    "no features": (lambda at: edit(at, lambda told: told.update(features=None)), "cannot be read"),
+    "no features, nor ours": (
+        lambda at: edit(at, lambda told: (told.pop("spl"), told.update(features={}))),
+        "does not serve",
+    ),
+    "an endless list": (lambda at: (at / "meta/info.json").write_text("[" * 100_000), "cannot be read"),
     "a cut info.json": (
         lambda at: (at / "meta/info.json").write_text("{"),
         "cannot be read: Expecting property",

@@ -159,6 +159,27 @@ def test_a_recording_of_nothing_is_refused(tmp_path: Path):
         Recordings([folder], history=1)
 
 
+@pytest.mark.parametrize(
+    "heard", [None, [8000], {"sample_rate_hz": "8000"}, {"sample_rate_hz": 8000, "samples_per_step": 0}]
+)
+def test_a_header_whose_sound_makes_no_sense_is_refused(heard, tmp_path: Path):
+    folder = record(tmp_path / "one", [6])
+    header = json.loads((folder / "recording.json").read_text())
+    del header["crc32"]
+    (folder / "recording.json").write_text(seal(header | {"meta": {"audio": heard}}))
+    with pytest.raises(UsageError, match=r"must hold meta.audio with sample_rate_hz and samples_per_step"):
+        Recordings([folder], history=1)
+
+
+def test_a_count_beyond_any_recording_is_refused(tmp_path: Path):
+    folder = record(tmp_path / "one", [6])
+    header = json.loads((folder / "recording.json").read_text())
+    del header["crc32"]
+    (folder / "recording.json").write_text(seal(header | {"written": [10**30]}))
+    with pytest.raises(UsageError, match="must hold 1 counts as written"):
+        Recordings([folder], history=1)
+
+
 def test_a_sound_that_is_not_a_number_is_named(tmp_path: Path):
     folder = record(tmp_path / "one", [6])
     sound = np.lib.format.open_memmap(folder / "audio.npy", mode="r+")

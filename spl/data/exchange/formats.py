@@ -32,7 +32,16 @@ FORMATS = {
     "minari": Format(minari_recordings.target, minari_recordings.write, minari_recordings.read),
     "lerobot": Format(lerobot_recordings.target, lerobot_recordings.write, lerobot_recordings.read),
 }
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AssertionError, ImportError)  # of others' packages
+UNREADABLE = (  # what files that are damaged or of another layout raise, here and in others' packages
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    RecursionError,
+)
 
 
 def is_address(text: str) -> bool:
