@@ -280,7 +280,7 @@ class ModalityMonitor:
                 one = signs[modality] = self._readers[env].read(observation, modality)
                 self._stopped[env, modality] |= one.stale > SLACK * usual.stale[modality]
                 low, high = usual.low[modality], usual.high[modality]
-                is_beyond = bool(((one.values < low) | (one.values > high)).any())
+                is_beyond = not bool(((one.values >= low) & (one.values <= high)).all())  # NaN is
                 self._unusual[env, modality] = CALM + 1 if is_beyond else self._unusual[env, modality]
         self._unusual[env] = np.maximum(self._unusual[env] - 1, 0)
         is_failed = self._stopped[env] | (self._unusual[env] > 0)

@@ -116,6 +116,8 @@ def test_unusual_values_are_flagged_until_they_were_usual_for_a_while():
     assert not any(audio)
     _, audio = watched(ModalityMonitor(usual_by_hand()), [11, 12], [0.5, 0.3])
     assert audio == [False, True]
+    _, audio = watched(ModalityMonitor(usual_by_hand()), [11, 12], [0.5, np.nan])
+    assert audio == [False, True]
 
 
 def test_what_is_absent_already_is_left_alone():
