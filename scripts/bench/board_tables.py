@@ -26,34 +26,34 @@ EQUAL = "spl-whole"  # learns under the conditions of the peers
 RECENT = 20  # training episodes over which a return is told
 INTRODUCTION = """# A board of hearing
 
-What sound buys, and how soon each agent learns. One script makes it, and keeps what is finished
-(extras: atari, doom, bench):
+What sound adds to the return, and how fast each agent learns. One script runs everything and keeps finished
+runs (extras: atari, doom, bench):
 
 ```bash
 python scripts/bench/board.py --out runs/board --seeds 0-2 \\
     --table docs/board.md --picture docs/images/board.png
 ```
 
-All agents get the same observations, and share the discount, the rewards' scale, the history, the
-exploration, the number of updates and the batch size of our preset. The rest of the peers is RL Baselines3
-Zoo's for Atari: Nature CNN, one-step returns, Adam at 1e-4.
+All agents get the same observations, and share the discount, the reward scale, the history, the exploration,
+the number of updates and the batch size of our preset. All other settings of the peers are those of RL
+Baselines3 Zoo for Atari: Nature CNN, one-step returns, Adam at 1e-4.
 
-`spl` is that preset: each transition is learned whole and from either modality alone, and one modality may be
-hidden while it plays. *Nothing hidden* is the same agent with neither (`--agent.thirds none
---agent.modality_dropout 0`): it learns under the conditions of the peers, and *ours to its return* is its
-time.
+`spl` is our preset: it learns each transition from both modalities and from each one alone, and one modality
+may be hidden while it acts. *Nothing hidden* is the same agent without both (`--agent.thirds none
+--agent.modality_dropout 0`). It learns under the conditions of the peers, so *ours to its return* refers to
+it.
 
-- *Return*: 20 greedy episodes a seed, interquartile mean with a bootstrap interval over episodes within
-  seeds. The interval is of these runs, not of other seeds.
-- *At equal CPU seconds*: mean of the last 20 training episodes, exploration included, when the fastest
-  agent was done.
-- *Ours to its return*: CPU seconds until the training return of our agent, nothing hidden, is the peer's
-  final one, as a share of the peer's own, seed by seed.
+- *Return*: interquartile mean of 20 greedy episodes per seed, with a bootstrap interval over episodes within
+  seeds. The interval describes these runs, not other seeds.
+- *At equal CPU seconds*: mean of the last 20 training episodes, exploration included, at the time when the
+  fastest agent finished.
+- *Ours to its return*: CPU seconds until the training return of our agent, nothing hidden, reaches the peer's
+  final one, as a share of the CPU seconds that the peer needs, seed by seed.
 - *Video only*, *audio only*: share of the gain over random actions that is retained when the other modality
   is absent from the first step on.
 """
-IN_SHORT = """Nothing hidden beside each peer: training returns when the fastest of the three was done, and
-*ours to its return*, the median over seeds.
+IN_SHORT = """Nothing hidden compared with each peer: training returns when the fastest of the three
+finished, and *ours to its return*, the median over seeds.
 """
 HEAD = ["agent", "return, IQM [95 %]", "each seed", "at equal CPU seconds", "CPU s", "ours to its return"]
 HEAD += ["video only", "audio only"]
