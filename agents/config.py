@@ -94,25 +94,25 @@ class TrainAgentConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     curriculum: ReplayCurriculumConfig = field(default_factory=ReplayCurriculumConfig)
-    num_steps: Count = 8_000  # agent decisions in all, over all environments
+    num_steps: Count = 8_000  # agent decisions, summed over all environments
     num_envs: Count = 1  # environments stepped together
     collectors: Count0 = 0  # processes that collect, each with num_envs environments; 0: this process
     chunk_steps: Count = 32  # steps after which a collector sends its transitions
     ordered: bool = False  # take the collectors' transitions in a fixed order: repeats to the bit
     ray: str | None = None  # address of the Ray cluster of collectors: auto, HOST:6379; null: this machine
-    env_workers: bool | None = None  # a process per environment; null: if several, module:..., or a timeout
+    env_workers: bool | None = None  # one process per environment; null: if several, module:..., or a timeout
     step_timeout_s: Timeout | None = None  # restart an environment whose step takes longer
     max_faults: Count0 = 10  # restarts of failed environments before the run ends
-    seed: Seed = 0  # everything random follows from it
+    seed: Seed = 0  # determines all random numbers
     restarts: Count = 1  # random initialisations, of which the best is kept
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
     track: TrackerName | None = None  # tracker that also gets the rows; null: TensorBoard, if installed
     report_every_steps: Count = 1_000  # steps between rows of metrics.jsonl
     evaluate_every_steps: Count0 = 0  # steps between evaluations during training; 0: none
     evaluate_episodes: Count = 5  # greedy episodes per evaluation; the best checkpoint is kept, too
-    evaluate_each_modality: bool = False  # evaluate also with video alone and with audio alone
+    evaluate_each_modality: bool = False  # also evaluate with video alone and with audio alone
     checkpoint_every_steps: Count = 10_000  # steps between checkpoints; sooner if the memory needs it
     checkpoint_every_minutes: Positive = 10.0  # minutes between checkpoints, at most
     save_memory: bool = True  # save the memory with each checkpoint, so that a resumed run has it

@@ -28,19 +28,21 @@ class ReplayCurriculumConfig:
     """Which transitions of the memory are learned, and how much each counts."""
 
     name: Name = "uniform"  # which transitions are learned first
-    views: Literal["all", "progress"] = "all"  # weigh the thirds' views alike, or more where the loss falls
+    views: Literal["all", "progress"] = (
+        "all"  # weigh the views of thirds equally, or more if their loss falls
+    )
     start: ShareAbove0 = 0.5  # easiest share of the sampled transitions learned at first
     end: ShareAbove0 = 1.0  # easiest share learned at the end
     over: ShareAbove0 = 0.5  # share of the steps over which it grows
-    warmup: Share = 0.08  # share of the steps, at the start, that learn everything sampled
+    warmup: Share = 0.08  # share of the steps at the start that learn from all samples
     schedule: Literal["linear", "root", "geometric"] = "linear"  # how the share grows
-    groups: Literal["reward", "action", "episode", "none"] = "reward"  # within which it is taken
+    groups: Literal["reward", "action", "episode", "none"] = "reward"  # in which the share is taken
     scheme: SchemeName = "hard"  # weight of a learned transition: 1 (hard), or less the harder it is
     inner: ShareInside = 0.5  # of scheme=mixture: weight 1 below this share of the threshold
     power: Power = 3.0  # of scheme=polynomial: 2 is linear, larger is closer to hard
-    gamma: NotNegative = 1.0  # of scheme=spld: mean losses taken off the easiest of each group
+    gamma: NotNegative = 1.0  # of scheme=spld: mean losses subtracted from the easiest of each group
     rescored: Share = 0.125  # mean share of sampled transitions whose loss is recomputed
-    modality: Literal["video", "audio"] | None = None  # whose loss alone is the score; null: both
+    modality: Literal["video", "audio"] | None = None  # score by the loss with it alone; null: with both
     alpha: Share = 0.6  # exponent of priorities: 0 is uniform, 1 proportional to the error
     beta: Share = 0.4  # initial exponent of importance weights; it grows to 1
 

@@ -48,14 +48,14 @@ class DqnConfig:
     reward_clip: Positive | None = None  # clip scaled rewards to [-c, c]; null: off
     terminal_on_life_loss: bool = False  # learn that nothing follows a lost life; the game itself goes on
     huber: bool = True  # clip each sample's gradient at 1
-    state_features: Count = 64  # width of the layer that reads a state vector, where there is one
+    state_features: Count = 64  # width of the layer that reads a state vector, if there is one
     head: Named | None = None  # mean, quantile, implicit, module:Class; null: mean, quantile with quantiles
-    quantiles: Quantiles | None = None  # how many quantiles of the return to learn; null: 32, if any
-    risk: ShareAbove0 = 1.0  # act by the mean of the worst share of the quantiles; 1: of all
+    quantiles: Quantiles | None = None  # number of quantiles of the return to learn; null: 32, if any
+    risk: ShareAbove0 = 1.0  # act on the mean of the worst share of the quantiles; 1: of all
     fusion: Fusion = "joint"  # one joint code, or the mean of each stream's Q-values
     recurrent: Literal["none", "gru"] = "none"  # recurrent unit after the joint code
     burn_in: Count0 = 8  # steps of a sequence that only bring the recurrent state up to date
-    sequence: Count = 16  # steps of a sequence that are learned, after burn_in
+    sequence: Count = 16  # steps of a sequence that are learned from, after burn_in
     thirds: Literal["auto", "none", "asymmetric"] = "auto"  # also learn from each modality alone
     reconstruction: NotNegative = 0.0  # weight of the error of reconstructing both modalities; 0: no decoders
     sparsity: Literal["none", "squared", "l1"] = "none"  # penalty on each hidden unit's expected activation
@@ -69,13 +69,13 @@ class DqnConfig:
     compile: bool = False  # compile the losses with torch.compile: half a minute at the start
     target_every_updates: Count = 250  # updates between copies to the target network
     target_tau: ShareAbove0 = 1.0  # share copied to the target network each time; 1 copies all
-    ema_decay: ShareBelow1 | None = 0.999  # decay of the averaged weights that it acts by; null: off
+    ema_decay: ShareBelow1 | None = 0.999  # decay of the weight average that a trained agent uses; null: off
     epsilon_start: Share = 1.0  # probability of a random action at the start
     epsilon_end: Share = 0.05  # probability of a random action at the end
     epsilon_warmup_steps: Count0 = 500  # steps at epsilon_start
     epsilon_decay_steps: Count0 = 4_500  # steps from epsilon_start to epsilon_end
-    epsilon_ladder: bool = False  # each collector has a constant epsilon of its own, 0.4 to 0.0007
-    modality_dropout: ShareBelow1 = 0.0  # share of steps at which one modality is hidden while collecting
+    epsilon_ladder: bool = False  # give each collector its own constant epsilon, 0.4 to 0.0007
+    modality_dropout: ShareBelow1 = 0.0  # share of collected steps at which one modality is hidden
     modality_dropout_steps: AtLeast1 = 8.0  # mean number of steps for which it stays hidden
 
     def __post_init__(self) -> None:

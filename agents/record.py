@@ -50,7 +50,7 @@ class RecordConfig:
     agent: PathName | None = None  # run directory whose agent acts; null: random actions
     epsilon: Share = 0.05  # the agent's probability of a random action
     num_steps: Count = 20_000  # agent decisions
-    seed: Seed = 0  # everything random follows from it
+    seed: Seed = 0  # determines all random numbers
     out: PathName = "recordings/new"  # output folder; in Minari the name, such as beacon/random-v0
     format: FormatName = "spl"  # our own arrays, or a dataset that others read
 

@@ -138,7 +138,7 @@ def load(
         run: run directory of ``spl train agent``, or a bundle, of which no environment is made; or the
             ``hub:user/name`` of one on the Hugging Face Hub.
         checkpoint: ``last``, or ``best`` of the evaluations while it was trained.
-        device: cpu, cuda, mps, or auto: cuda where there is one.
+        device: cpu, cuda, mps, or auto: cuda if available.
         seed: of what is drawn: random actions, and which of equally good ones is taken.
         monitor: take a modality that fails from the agent, which ``failed`` then names; fitted before by
             ``spl evaluate agent RUN --monitor true``.

@@ -21,7 +21,7 @@ class EnvConfig:
     id: str = "spl/Beacon-v0"  # a Gymnasium id, module:Id or module:Class
     kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments for the environment
     wrappers: tuple[Named, ...] = ()  # module:Wrapper, the innermost first; in YAML with arguments
-    render: bool = False  # take the picture from render(), where the observation has none
+    render: bool = False  # take the picture from render(), if the observation has none
     video_key: str | None = None  # key of the video in a Dict; null: found by name
     audio_key: str | None = None  # key of the audio in a Dict; null: found by name
     video_layout: str | None = None  # a letter per axis: HWC, CHW, SHW (S: stacked frames); null: inferred

@@ -45,13 +45,13 @@ class EvaluateAgentConfig:
 
     num_episodes: Count = 20  # per seed and condition
     num_seeds: Count = 5  # sets of episodes; every condition plays the same
-    conditions: Literal["flagged", "all"] = "flagged"  # all: also failures of which no presence flag tells
-    monitor: bool = False  # each condition of which no flag tells once more, under the monitor of modalities
+    conditions: Literal["flagged", "all"] = "flagged"  # all: also failures that no presence flag reports
+    monitor: bool = False  # also play each unflagged failure with the monitor of modalities
     epsilon: Share = 0.0  # probability of a random action
     seed: Seed = 1_000_000  # of the first set of episodes; differs from those of training
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
     num_threads: NumThreads | None = None  # of torch on the CPU; null: as many as there are free cores
-    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    checkpoint: Which = "last"  # newest checkpoint, or the best one evaluated during training
     trust: bool = False  # import the classes that a bundle names
 
     def __post_init__(self) -> None:

@@ -52,8 +52,8 @@ class ExplainAgentConfig:
     num_drawn: Annotated[int, Range(1, MOST_DRAWN)] = 8  # steps of each episode to draw, evenly spread
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
     batch_size: Count = 32  # steps at a time
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
-    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
+    checkpoint: Which = "last"  # newest checkpoint, or the best one evaluated during training
     trust: bool = False  # import the classes that a bundle names
     out: PathName | None = None  # output folder; null: explanation/ in the run directory
 

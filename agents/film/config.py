@@ -18,16 +18,16 @@ class FilmConfig:
     out: PathName | None = None  # output file; suffix sets the codecs; null: agent.mp4 in the run directory
     num_episodes: Count = 1  # at most
     duration_s: Positive = 120.0  # of the film at most
-    modalities: Literal["both", "video", "audio"] = "both"  # given to the agent; the film shows all
+    modalities: Literal["both", "video", "audio"] = "both"  # inputs of the agent; the film shows all
     failure: str | None = None  # a condition of spl evaluate agent --conditions all, such as 'video frozen'
     fails_at_step: Count0 = 30  # of each episode
-    monitor: bool = False  # clear the flag of what fails, by what spl evaluate agent --monitor fitted
+    monitor: bool = False  # detect failures with the monitor that spl evaluate agent --monitor fitted
     overlay: bool = True  # saliency maps over video and audio
-    subtitle_s: NotNegative = 1.5  # for which a decision's sentence stands in the .srt beside it; 0: one each
+    subtitle_s: NotNegative = 1.5  # time for which a subtitle stays; 0: one for each decision
     scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
-    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
+    checkpoint: Which = "last"  # newest checkpoint, or the best one evaluated during training
     trust: bool = False  # import the classes that a bundle names
 
     def __post_init__(self) -> None:

@@ -47,18 +47,18 @@ LATE_S = 0.25  # that the picture may lag before the pace gives way
 class WatchConfig:
     """Who plays, how fast, and what is shown."""
 
-    human: bool = False  # play oneself; what is played is recorded
+    human: bool = False  # play yourself; the session is recorded
     env: EnvConfig = field(default_factory=EnvConfig)  # with human, where no run is given
     num_episodes: Count | None = None  # at most; null: until the window is closed
     speed: Positive = 1.0  # times the environment's own pace
     overlay: bool = True  # saliency maps over video and audio
     scale: Scale | None = None  # factor by which frames are enlarged; null: to about 400 rows
-    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    checkpoint: Which = "last"  # newest checkpoint, or the best one evaluated during training
     trust: bool = False  # import the classes that a bundle names
     seed: Seed = 1_000_000  # of the first episode; differs from those of training
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
     out: PathName = "recordings/human"  # folder of a human's recording
-    num_steps: Count = 20_000  # of a human's recording, at most
+    num_steps: Count = 20_000  # most steps of a human's recording
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -33,9 +33,9 @@ NEEDED = ("onnx", "onnxscript")  # of the extra onnx
 class ExportConfig:
     """What an agent is exported to, and where."""
 
-    to: Target = "onnx"  # onnx: for ONNX Runtime; pt2: for torch.export.load; bundle: a folder to hand on
+    to: Target = "onnx"  # onnx: for ONNX Runtime; pt2: for torch.export.load; bundle: a folder to share
     out: PathName | None = None  # file or folder; null: agent.onnx, agent.pt2 or bundle in the run directory
-    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    checkpoint: Which = "last"  # newest checkpoint, or the best one evaluated during training
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -17,9 +17,9 @@ from spl.packages import require
 class PushConfig:
     """Where an agent is pushed."""
 
-    to: str  # hub:user/name, which is made where it does not exist
-    private: bool = False  # of a repository that is made
-    checkpoint: Which = "last"  # or the best of the evaluations while it was trained
+    to: str  # hub:user/name, created if it does not exist
+    private: bool = False  # create a new repository as private
+    checkpoint: Which = "last"  # newest checkpoint, or the best one evaluated during training
 
     def __post_init__(self) -> None:
         check_fields(self)

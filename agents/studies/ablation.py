@@ -55,10 +55,10 @@ class AblateAgentConfig(TrainAgentConfig):
     vary: dict[str, Any] = field(default_factory=dict)  # values of options to try, as --vary.OPTION A,B
     arm: dict[str, Any] = field(default_factory=dict)  # named changes of options, as --arm.NAME.OPTION VALUE
     seeds: str = "0-2"  # seeds for each combination: 0-4, or 0,3,7
-    parallel: Count = 1  # runs to train at a time, each in a process of its own
+    parallel: Count = 1  # runs to train at a time, each in its own process
     ray: str | None = None  # address of the Ray cluster that trains them: auto, HOST:6379; null: this machine
     num_episodes: Count = 50  # episodes that score a run at its end; the same for all
-    each_modality: bool = False  # score it also with video alone and with audio alone
+    each_modality: bool = False  # also score with video alone and with audio alone
 
     def __post_init__(self) -> None:
         super().__post_init__()

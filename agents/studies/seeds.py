@@ -39,7 +39,7 @@ class TrainAgentsConfig(TrainAgentConfig):
     """Everything that describes ``spl train agent``: a training, with one seed or several."""
 
     seeds: str | None = None  # train once with each of these: 0-4, or 0,3,7; null: once, with seed
-    parallel: Count = 1  # runs to train at a time, each in a process of its own
+    parallel: Count = 1  # runs to train at a time, each in its own process
     ray: str | None = None  # address of a Ray cluster, for seeds or collectors: auto, HOST:6379; null: none
 
     def __post_init__(self) -> None:

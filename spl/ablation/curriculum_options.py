@@ -30,7 +30,7 @@ class GridOptions:
     of: str  # classifier, autoencoder or agent; each has its own options
     variants: tuple[str, ...]  # curricula; the first is the baseline
     seeds: str = "0-4"  # seeds for each variant: 0-4, or 0,3,7
-    parallel: Count = 1  # runs to train at a time, each in a process of its own
+    parallel: Count = 1  # runs to train at a time, each in its own process
     ray: str | None = None  # address of the Ray cluster that trains them: auto, HOST:6379; null: this machine
 
 

@@ -68,9 +68,7 @@ class TransferConfig:
     attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the peer's attention module
     attention_stages: tuple[Count, ...] = ()  # stages of the peer that have attention, from 1; empty: all
-    weights: PathName | None = (
-        None  # of a peer that teaches and does not learn, as model.weights; null: both do
-    )
+    weights: PathName | None = None  # of a fixed teacher, as in model.weights; null: the peer learns too
     kind: Literal["maps", "predictions", "attention", "fsp"] = "maps"  # what the two learn from each other
     weight: NotNegative = 1.0  # weight of the transfer term; 0: each learns as if alone
     layers: tuple[str, ...] = ()  # layers of both that are compared; empty: all stages
@@ -79,7 +77,7 @@ class TransferConfig:
     overlap: ShareBelow1 = 0.0  # overlap of neighbouring patches, as a share of a patch
     below: Correlation | None = None  # transfer only patches whose correlation is below this; null: all
     temperature: Positive = 1.0  # of predictions: above 1, unlikely classes count more
-    is_joint: bool = False  # let the gradient of each one's term reach the other too
+    is_joint: bool = False  # let the gradient of each network's term also reach the other
 
     def __post_init__(self) -> None:
         check_fields(self)  # with a power below 1 the gradient of a feature that is 0 has no end
@@ -116,7 +114,7 @@ class RecipeConfig:
     label_smoothing: ShareBelow1 = 0.0  # share of the target spread over all classes
     ema_decay: ShareBelow1 | None = None  # evaluate an exponential moving average of the weights; null: off
     max_grad_norm: Positive | None = None  # clip the gradient's norm; null: off
-    freeze: bool = False  # train the last layer and attention alone; with model.weights
+    freeze: bool = False  # train only the last layer and attention; with model.weights
 
     def __post_init__(self) -> None:
         check_fields(self)  # a batch norm needs two images
@@ -133,7 +131,7 @@ class ModelConfig:
     """Which network."""
 
     name: str = "resnet20"  # one of those that spl models lists
-    weights: PathName | None = None  # to start from: DEFAULT (torchvision's), a run, a file; null: fresh ones
+    weights: PathName | None = None  # initial weights: DEFAULT (torchvision's), a run, a file; null: random
     attention: str = "none"  # none, se, eca, cbam, rcca, ham, csm, cam, sam or shared
     attention_per: Literal["block", "stage"] = "block"  # one module per residual block, or per stage
     attention_options: dict[str, Any] = field(default_factory=dict)  # of the attention module
@@ -162,8 +160,8 @@ class TrainClassifierConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     restarts: Count = 1  # random initialisations, of which the best is kept
-    seed: Seed = 0  # everything random follows from it
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    seed: Seed = 0  # determines all random numbers
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
     precision: Literal["float32", "bfloat16"] = "float32"  # of the network; weights and losses stay float32
     channels_last: bool = False  # use the channels-last memory format
     compile: bool = False  # compile the model with torch.compile
@@ -171,7 +169,7 @@ class TrainClassifierConfig:
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
     track: TrackerName | None = None  # tracker that also gets the rows; null: TensorBoard, if installed
-    checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
+    checkpoint_every_minutes: Positive = 10.0  # minutes between checkpoints, in addition to each epoch's end
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -12,7 +12,7 @@ ENVS_HELP = """usage: spl envs [ENV ...] [--check]
 list spl's own environments and those of installed packages, or those given
 
   --check
-      play 400 random steps in each, and add the checker's verdict; 'spl check env ENV' tells the details
+      play 400 random steps in each, and add the checker's verdict; 'spl check env ENV' gives the details
 """
 
 

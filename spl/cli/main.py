@@ -69,14 +69,14 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         ablate.ablate_curriculum, "[--of NAME]", "compare curricula over seeds: a table and a figure"
     ),
     ("search", "agent"): Command(
-        ablate.search_agent, "[ENV] --space FILE", "find the best options of a training, over seeds"
+        ablate.search_agent, "[ENV] --space FILE", "search for the best training options over seeds"
     ),
     ("bench",): Command(train.bench, "[ENV]", "measure how fast an agent trains on this machine"),
     ("report",): Command(
-        report.report, "RUN ...", "write one HTML page of a run, or of several side by side"
+        report.report, "RUN ...", "write one HTML page about a run, or several side by side"
     ),
     ("report", "curriculum"): Command(
-        report.report_curriculum, "RUN", "when each sample was learned; easiest and hardest"
+        report.report_curriculum, "RUN", "when each sample was learned from; easiest and hardest"
     ),
     ("film",): Command(explain.film, "RUN", "film an agent playing, with its sound and saliency maps"),
     ("watch",): Command(

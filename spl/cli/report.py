@@ -35,7 +35,9 @@ def report_curriculum(argv: list[str]) -> int:
 
     run, rest = take_run(argv, "spl report curriculum runs/classifier/...")
     if rest == ["--help"]:
-        print("usage: spl report curriculum RUN\n\nshow when each sample was learned; easiest and hardest")
+        print(
+            "usage: spl report curriculum RUN\n\nshow when each sample was learned from; easiest and hardest"
+        )
         return OK
     if rest:
         raise UsageError(f"spl report curriculum RUN takes one run and no options, got {rest[0]}")

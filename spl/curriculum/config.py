@@ -37,13 +37,13 @@ class CurriculumConfig:
     root: Positive = 2.0  # of schedule=root: 1 is linear, larger is faster at first
     threshold: Positive = 1.0  # of pace=absolute: highest loss included after the warm-up
     growth: Positive = 1.3  # of pace=absolute: the threshold's factor per round
-    warmup: ShareBelow1 = 0.08  # share of the updates that use every sample first
+    warmup: ShareBelow1 = 0.08  # share of the updates, at the start, that use every sample
     groups: bool = True  # choose within each label, so that every label keeps its share
     order: Literal["shuffled", "easy-first"] = "shuffled"  # order of the samples in a round
     unseen: Literal["include", "exclude"] = "include"  # what to do with samples that have no loss yet
     inner: ShareInside = 0.5  # of scheme=mixture: weight 1 below this share of the threshold
     power: Power = 3.0  # of scheme=polynomial: 2 is linear, larger is closer to hard
-    gamma: NotNegative = 1.0  # of scheme=spld: loss taken off the easiest sample of each group
+    gamma: NotNegative = 1.0  # of scheme=spld: loss subtracted from the easiest sample of each group
     difficulty: PathName | None = None  # for predefined: .npy or .csv, a number per sample, low is easy
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ class ClipConfig:
     cache: PathName | None = None  # folder of decoded videos; null: the videos' folder with .clips appended
     video_size: tuple[Side, Side] = (84, 84)  # rows and columns after resizing
     grey: bool = True  # greyscale instead of colour
-    sample_rate_hz: SampleRate = 16_000  # to which all audio is resampled
+    sample_rate_hz: SampleRate = 16_000  # sample rate to which all audio is resampled
     stereo: bool = False  # two audio channels instead of their mean; a mono file's is in both
     step_s: Annotated[float, Range(0.001, 60.0)] = 1 / 15  # seconds per step
     num_mels: Count = 64  # mel bands

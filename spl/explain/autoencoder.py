@@ -45,7 +45,7 @@ class ExplainAutoencoderConfig:
     method: str = "occlusion"  # saliency methods
     score: Literal["error", "fit"] = "error"  # what raises the error, or what lowers it
     modalities: Literal["both", "video", "audio"] = "both"  # modalities that the autoencoder is given
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
     out: PathName | None = None  # output folder; null: explanation/ in the run directory
 
     def __post_init__(self) -> None:

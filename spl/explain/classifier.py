@@ -46,7 +46,7 @@ class ExplainClassifierConfig:
     batch_size: Count = 32  # images at a time
     checkpoint: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
     out: PathName | None = None  # output folder; null: explanation/ in the first run directory
 
     def __post_init__(self) -> None:

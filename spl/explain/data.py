@@ -36,8 +36,8 @@ INCH, NAME = 1.1, 18  # of a tile's side; letters of a class that fit beside it
 class ShowDataConfig:
     """What is shown of a dataset, and how it is read."""
 
-    num_drawn: Count = 8  # of each class, evenly spread
-    most_classes: Count = 20  # that are drawn, from the first
+    num_drawn: Count = 8  # samples to draw per class, evenly spread
+    most_classes: Count = 20  # classes to draw, from the first on
     out: PathName = "data.png"  # the sheet, .png or .pdf
     images: DataConfig = field(default_factory=DataConfig)  # how images are read; the name is the word given
     pairs: PairsConfig = field(default_factory=PairsConfig)  # how recordings and videos are read

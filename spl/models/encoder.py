@@ -37,7 +37,7 @@ class EncoderConfig:
     )
     attention: StreamAttention = "csm"  # in the video stream: after convolutions, before dense layers
     attention_options: dict[str, Any] = field(default_factory=dict)  # its options, such as {reduction: 4}
-    attention_start: Start = "neutral"  # neutral: what its gates take at the start is given back
+    attention_start: Start = "neutral"  # neutral: undo what its gates attenuate at the start
     audio_stream: Literal["conv", "mlp", "dense"] = "conv"  # convolutions over the log-mel, or dense layers
     video_widths: tuple[Count, ...] = (512, 256)  # widths of the hidden layers of a dense video stream
     audio_widths: tuple[Count, ...] = (256, 128)  # widths of the hidden layers of a dense audio stream
@@ -48,8 +48,8 @@ class EncoderConfig:
     absent: Literal["gate", "zeros"] = (
         "gate"  # an absent modality's features are gated off and flagged, or its input is zero
     )
-    init: Init = "scaled"  # first weights of the streams: of variance 1 / inputs, or PyTorch's, a third of it
-    custom: Named | None = None  # module:Class of your own in place of both streams; in YAML with arguments
+    init: Init = "scaled"  # initial weights of the streams: variance 1 / inputs, or PyTorch's, a third of it
+    custom: Named | None = None  # your own module:Class instead of both streams; in YAML with arguments
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -73,12 +73,12 @@ class PretrainConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)  # which samples, when
     paced_by: Literal["across", "loss"] = "across"  # difficulty: error across modalities, or whole loss
     restarts: Count = 1  # random initialisations, of which the best is kept
-    seed: Seed = 0  # everything random follows from it
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    seed: Seed = 0  # determines all random numbers
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
     num_threads: Threads | None = None  # of torch on the CPU; null: adapts to the free cores
     runs: PathName = "runs"  # folder that holds all runs
     track: TrackerName | None = None  # tracker that also gets the rows; null: TensorBoard, if installed
-    checkpoint_every_minutes: Positive = 10.0  # besides the end of each epoch
+    checkpoint_every_minutes: Positive = 10.0  # minutes between checkpoints, in addition to each epoch's end
     num_drawn: Count0 = 4  # samples to draw after each epoch, with 3 s of audio; 0: none
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ class PairsConfig:
     """Which recordings or videos; each recording, and each sub-folder of videos, is a label."""
 
     paths: tuple[PathName, ...] = ()  # folders, files, of recordings or videos; minari:NAME; lerobot:PATH
-    skip_broken: bool = False  # leave unreadable files out for good, instead of refusing the data
+    skip_broken: bool = False  # permanently leave out unreadable files, instead of refusing the data
     videos: ClipConfig = field(default_factory=ClipConfig)  # how videos are cut
     history: Count = 4  # steps in a sample of a recording
     stride: Count = 1  # steps between samples of a recording

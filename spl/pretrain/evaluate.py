@@ -56,10 +56,10 @@ class EvaluateAutoencoderConfig:
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
     against: PathName | None = None  # another run directory, for comparison
     num_measured: Annotated[int, Range(2, MOST)] = 1_024  # samples at most, evenly spread over the data
-    num_retrieved: Annotated[int, Range(2, MOST)] = 256  # samples of them used for retrieval
+    num_retrieved: Annotated[int, Range(2, MOST)] = 256  # number of these samples used for retrieval
     num_splits: Count = 5  # training and test splits for the probes
     seed: Seed = 0  # of the splits
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
 
     def __post_init__(self) -> None:
         check_fields(self)

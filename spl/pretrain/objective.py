@@ -26,9 +26,7 @@ Views = Literal["thirds", "random", "both", "video", "audio"]
 class ObjectiveConfig:
     """What is shown, what is hidden, and what the code should be like."""
 
-    views: Views = (
-        "thirds"  # what is shown: both, video, audio: a third each, at random, or always one of these
-    )
+    views: Views = "thirds"  # views: both, video and audio a third each, one at random, or always the same
     video_weight: NotNegative = 1.0  # weight of the video's error, relative to predicting the mean
     audio_weight: NotNegative = 1.0  # weight of the audio's error, relative to predicting the mean
     alignment: Literal["none", "squared", "infonce"] = (

@@ -173,7 +173,7 @@ class Relapse:
     lr: float = 0.1  # of its optimizer
     episodes: int = 3  # at the very most
     length: float = 5.0  # that a film may have, at the most
-    rollouts: int = 7  # agent decisions in all, over all environments
+    rollouts: int = 7  # agent decisions, summed over all environments
     hearing: Literal["both", "video", "audio"] = "both"  # what it may use
     seed: float = 0.5  # of everything
     place: str = "there"  # folder of that

@@ -58,7 +58,7 @@ class AblateClassifierConfig(TrainClassifierConfig):
 
     attention: tuple[str, ...] = ("none", "sam", "cam", "csm")  # attention modules; the first is the baseline
     seeds: str = "0-4"  # seeds for each cell: 0-4, or 0,3,7
-    parallel: Count = 1  # runs to train at a time, each in a process of its own
+    parallel: Count = 1  # runs to train at a time, each in its own process
     ray: str | None = None  # address of the Ray cluster that trains them: auto, HOST:6379; null: this machine
     vary: dict[str, Any] = field(default_factory=dict)  # values of options to try, as --vary.OPTION A,B
     yes: bool = False  # begin a grid that takes longer than 8 hours

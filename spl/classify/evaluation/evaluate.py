@@ -29,10 +29,10 @@ class EvaluateClassifierConfig:
 
     checkpoint: Literal["last", "best"] = "last"  # weights after the last epoch, or after the best one
     data: MovedConfig = field(default_factory=MovedConfig)
-    masks: PathName | None = None  # folder of masks of a folder's images: where what they show is
-    method: str = "grad-cam"  # saliency method that is held against the masks
-    max_error: ShareInside = 0.02  # promised for the images that it would answer, with 95 % confidence
-    device: str = "auto"  # cpu, cuda, mps, or auto: cuda where there is one
+    masks: PathName | None = None  # folder with masks of a folder's images, white on the object
+    method: str = "grad-cam"  # saliency method to compare with the masks
+    max_error: ShareInside = 0.02  # guaranteed on the answered images, with 95 % confidence
+    device: str = "auto"  # cpu, cuda, mps, or auto: cuda if available
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -39,14 +39,14 @@ class DataConfig:
 
     name: Literal["digits", "cifar10", "cifar100", "stl10", "imagenet", "folder"] = "digits"  # dataset
     root: PathName = "data"  # folder of the dataset; digits needs none
-    labels: Literal["fine", "coarse"] = "fine"  # which labels, of cifar100: its 100 classes or its 20 groups
+    labels: Literal["fine", "coarse"] = "fine"  # labels of cifar100: its 100 classes or its 20 groups
     download: bool = False  # download cifar10, cifar100 or stl10 if it is missing
     augmentation: Augmentation = "affine"  # of training images; affine: small rotations, shifts and scalings
     padding: Pixels0 = 4  # pixels on each side before a crop
     image_size: ImageSide | None = None  # rows and columns; null: the set's own, 224 for imagenet and folder
-    test_share: ShareInside = 0.2  # share held out of each class, where a folder has no test/ or val/
+    test_share: ShareInside = 0.2  # held-out share of each class, if a folder has no test/ or val/
     background: str = "white"  # colour behind transparent pixels, in imagenet or a folder
-    skip_broken: bool = False  # leave broken images of a folder out for good, instead of refusing it
+    skip_broken: bool = False  # permanently leave out broken images of a folder, instead of refusing it
     label_noise: Share = 0.0  # share of training images that get a wrong label, drawn from the seed
     num_workers: Workers = 0  # loader processes; 0 loads in the main process
 
