@@ -13,16 +13,24 @@ from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Layout, Measure
 from spl.ablation.curriculum_task import Judged, needs
-from spl.ablation.grid import Ablation, ablate, place_of
+from spl.ablation.grid import Ablation, ablate, check_cells
 from spl.ablation.statistics import check_seeds, read_seeds
 from spl.ablation.tables import by_measure, difference, significance, spread, with_interval
-from spl.ablation.varied import Values, arms_of, changed, check_known, combinations, told, values_of
+from spl.ablation.varied import (
+    Values,
+    arms_of,
+    changed,
+    check_distinct,
+    check_known,
+    combinations,
+    told,
+    values_of,
+)
 from spl.agents import config as run
 from spl.agents.collectors.options import COLLECTORS
 from spl.agents.conditions import UNTOUCHED, Condition
 from spl.agents.config import TrainAgentConfig
 from spl.agents.studies.curriculum_ablation import PANEL, RETURN, Learner, returns_under
-from spl.config import parse
 from spl.config.errors import UsageError
 from spl.config.options import narrowed
 from spl.config.ranges import Count
@@ -87,10 +95,16 @@ class AblateAgentConfig(TrainAgentConfig):
 
     @property
     def changes(self) -> dict[str, dict[str, Any]]:
-        """What is changed of the training, by the name of the change; the first is the baseline."""
+        """What is changed of the training, by the name of the change; the first is the baseline.
+
+        Raises:
+            UsageError: if two combinations would have one name.
+        """
         if self.arm:
             return {AS_IT_IS: {}, **self.arms}
-        return {name_of(chosen): chosen for chosen in combinations(self.values)}
+        found = [(name_of(chosen), chosen) for chosen in combinations(self.values)]
+        check_distinct([name for name, _ in found])
+        return dict(found)
 
 
 def _check_names(before: str, names: Collection[str]) -> None:
@@ -190,26 +204,6 @@ def shortened(chosen: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_cells(subject: Options, folder: Path) -> None:
-    """Refuse to go on with a cell of a grid in ``folder`` under other options than those it began with.
-
-    Raises:
-        UsageError: if an arm has kept its name, but not what it changes.
-    """
-    for name in subject.changes:
-        for seed in read_seeds(subject.config.seeds):
-            cell = place_of(folder, name, seed)
-            if not (cell / "config.yaml").exists():
-                continue
-            (now,) = subject.runs(name, seed)
-            for option, (before, after) in parse.difference(run.read_run(cell), now).items():
-                if option not in MAY_CHANGE:
-                    raise UsageError(
-                        f"{name} has begun with {option} {told(before)}, which would now be {told(after)}: "
-                        "give the change another name, or start a new grid"
-                    )
-
-
 def ablate_agent(
     config: AblateAgentConfig,
     *,
@@ -237,5 +231,7 @@ def ablate_agent(
         )
     subject = Options(config)
     if resume is not None:
-        check_cells(subject, resume)
+        seeds = read_seeds(config.seeds)
+        runs = ((name, seed, subject.runs(name, seed)[0]) for name in subject.changes for seed in seeds)
+        check_cells(resume, runs, run.read_run, MAY_CHANGE, "give the change another name")
     return ablate(OptionsTask(subject), subject.name, resume=resume, command=command, console=console)

@@ -4,21 +4,24 @@ What a run learns and how it is judged belongs to the task.
 """
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
 from spl.ablation.parallel import Ended, train_cells
 from spl.ablation.tables import write_comparison
+from spl.ablation.varied import told
+from spl.config import parse as configuration
 from spl.config.errors import RunError, UsageError
 from spl.processes.cluster import cluster
 from spl.processes.signals import StopSignals
 from spl.runs.directory import RunContext, describe_run, has_learned, held_run, pick_device
 from spl.runs.logger import duration, say
 
+T = TypeVar("T")
 RUNS = Path("runs/ablation")  # where grids lie unless told otherwise
 
 
@@ -209,6 +212,36 @@ class Grid:
             return f"finished: {self.counted}; {self.cells.num_failed} failed"
         again = f"{self.task.command} --resume {shlex.quote(str(folder))}"
         return f"stopped with {self.counted} finished; resume with: {again}"
+
+
+def check_cells(
+    folder: Path,
+    runs: Iterable[tuple[str, int, T]],
+    read: Callable[[Path], T],
+    may_change: Collection[str],
+    cure: str,
+) -> None:
+    """Refuse to go on with a cell of a grid in ``folder`` under other options than those it began with.
+
+    Args:
+        folder: of the grid.
+        runs: variant, seed, and what would describe its run now.
+        read: returns what describes the run in a folder.
+        may_change: dotted options in which a cell may differ from before.
+        cure: what to do besides starting a new grid.
+
+    Raises:
+        UsageError: if a cell has kept its name, but not its options.
+    """
+    for variant, seed, now in runs:
+        if not (place := place_of(folder, variant, seed)).joinpath("config.yaml").exists():
+            continue
+        for option, (before, after) in configuration.difference(read(place), now).items():
+            if option not in may_change:
+                raise UsageError(
+                    f"{variant} has begun with {option} {told(before)}, which would now be {told(after)}: "
+                    f"{cure}, or start a new grid"
+                )
 
 
 def place_of(folder: Path, variant: str, seed: int) -> Path:

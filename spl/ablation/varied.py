@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_origin
 
+from spl.config.errors import UsageError
 from spl.config.options import dotted, options_of
 from spl.config.parse import from_dict, to_dict
 from spl.config.values import meaning
@@ -81,6 +82,19 @@ def check_known(config_class: Any, names: Collection[str], before: str = "vary")
             near = get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"--{before}.{name}: there is no option {name} to vary{hint}")
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Refuse rows of a grid that would lie in one folder, as names of folders have no ``/`` or ``:``.
+
+    Raises:
+        UsageError: naming the folder.
+    """
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(
+            f"each row of a grid needs a folder of its own, and {names.count(twice[0])} would lie in "
+            f"cells/{twice[0]}: choose values that differ in letters or digits"
+        )
 
 
 def changed(config: T, changes: Mapping[str, Any]) -> T:

@@ -153,6 +153,10 @@ def test_an_environment_that_fails_while_a_cell_is_judged_fails_that_cell_alone(
         (["--vary.learning_rate", "1,2"], r"there is no option learning_rate .*mean agent\.learning_rate\?"),
         (["--vary.agent.gamma", "0.9,0.9"], r"--vary\.agent\.gamma must name each value once"),
         (["--vary.agent.gamma", "0.9,2"], r"gamma 2 cannot be trained: .*gamma must be in \[0, 1\], got 2"),
+        (
+            ["--vary.pretrained.run", "runs/a/b,runs/a_b"],
+            "each row of a grid needs a folder of its own, and 2 would lie in cells/run-runs_a_b: choose",
+        ),
         (["--arm.soft", "3"], r"--arm\.soft: name the option that this arm changes: --arm\.soft\.OPTION"),
         (["--arm.soft.agent.n_stop", "3"], r"--arm\.soft\.agent\.n_stop: there is no option.*agent\.n_step"),
         (["--arm.as-it-is.agent.n_step", "3"], r"--arm\.as-it-is: choose another name"),

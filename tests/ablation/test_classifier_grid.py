@@ -146,6 +146,10 @@ def test_a_grid_may_grow_and_keeps_the_rest(words, monkeypatch, capsys, tmp_path
     cell = str(folder / "cells" / "none" / "seed-0")
     assert cli.main(["ablate", "classifier", "--resume", cell]) == 2
     assert "seed-0 is the run of one classifier, expected a grid of them" in capsys.readouterr().err
+    assert cli.main([*again, "--vary.recipe.epochs", "3"]) == 2  # one value names no folder of its own
+    assert (
+        "none has begun with recipe.epochs 2, which would now be 3: leave it out" in capsys.readouterr().err
+    )
     assert cli.main([*again, "--seeds", "0-1"]) == 0
     assert "cells      2 (1 x 2, networks x seeds), 1 finished" in capsys.readouterr().err
 
@@ -155,6 +159,10 @@ def test_a_refused_grid_leaves_no_folder(words, tmp_path, capsys):
         (["--attention", "ham", "--lambda", "0.5,1"], "share must leave both groups channels, got 1"),
         (["--attention", "csm", "--order", "up"], "order must be "),
         (["--attention", "se", "--attention.stages", "3,4"], "in 1..3, the stages of resnet20, got 4"),
+        (
+            ["--transfer.peer", "resnet20", "--vary.transfer.weights", "a/b,a_b"],
+            "2 would lie in cells/a_b-none",
+        ),
         (["--vary.recipe.epochs", "2,0"], "recipe: epochs must be at least 1, got 0"),
         (["--vary.recipe.epochs", "2,many"], "'recipe.epochs' must be an int of at least 1, got 'many'"),
         (["--model", "resnet20,squeezenet1_1"], "squeezenet1_1 needs pictures of at least 17 x 17"),

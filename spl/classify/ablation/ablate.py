@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from rich.console import Console
 
 from spl.ablation.comparison import Comparison, Entry, Outcome
-from spl.ablation.grid import Ablation, ablate
+from spl.ablation.grid import Ablation, ablate, check_cells
 from spl.ablation.statistics import read_seeds
+from spl.ablation.varied import check_distinct
 from spl.classify.ablation.grid import AblateClassifierConfig, Variant, cell_of, variants_of
 from spl.classify.ablation.tables import MEASURES, PANEL, notes_on, papers_layout
-from spl.classify.config import TrainClassifierConfig, build_model
+from spl.classify.config import MAY_CHANGE, RUNS, TrainClassifierConfig, build_model
 from spl.classify.model import build_classifier, start
 from spl.classify.train import documents_of, read_result, train_cell
 from spl.config.errors import UsageError
@@ -23,7 +25,7 @@ from spl.data.images.datasets import ImageSets, check_same, described, load_imag
 from spl.data.loading import Images
 from spl.models.image.cost import macs, num_parameters
 from spl.models.image.network_table import check_size
-from spl.runs.directory import RunContext, pick_device
+from spl.runs.directory import RunContext, pick_device, read_run
 from spl.runs.files import read_rows
 from spl.runs.logger import duration
 
@@ -60,6 +62,12 @@ def ablate_classifier(
         )
     if resume is not None:
         _check_grown(resume, modules.variants)
+        seeds = read_seeds(config.seeds)
+        runs = (
+            (name, seed, replace(cell, seed=seed)) for name, cell in modules.cells.items() for seed in seeds
+        )
+        read = partial(read_run, TrainClassifierConfig, parent=RUNS)
+        check_cells(resume, runs, read, MAY_CHANGE, "leave it out")
     name = f"{config.data.name}-{next(iter(modules.cells.values())).model.name}"
     return ablate(modules, name, resume=resume, command=command, console=console)
 
@@ -88,8 +96,10 @@ class Modules:
         self.documents: Mapping[str, Any] = documents_of(sets)
         self.images = described(sets)
         pick_device(config.device)  # refuses now what no run could begin with
-        self.cells = {variant.name: cell_of(config, variant, 0) for variant in variants_of(config)}
-        self.variants = {variant.name: variant for variant in variants_of(config)}
+        variants = variants_of(config)
+        check_distinct([variant.name for variant in variants])
+        self.cells = {variant.name: cell_of(config, variant, 0) for variant in variants}
+        self.variants = {variant.name: variant for variant in variants}
         seeds = read_seeds(config.seeds)
         entries = [self._entry(variant) for variant in self.variants.values()]
         baselines = list(dict.fromkeys(variant.baseline for variant in self.variants.values()))
