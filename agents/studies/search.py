@@ -45,6 +45,7 @@ from spl.runs.files import read_json, replace_text
 RUNS = Path("runs/search")  # where searches lie unless told otherwise
 MAY_CHANGE = (*(key for key in run.MAY_CHANGE if key != "num_steps"), "num_trials")  # it may grow
 IQM = Measure("IQM", "IQM", 2, "interquartile mean of a run's returns with all modalities")
+STUDY = "study.db"  # in the folder of a search
 RANDOM_TRIALS = 10  # before those that follow from how earlier ones did
 SEEDS = range_in(Seed)
 
@@ -156,16 +157,30 @@ class Search(Grid):
         """Yield the runs of each trial; what is drawn, and how it ended, lies in ``study.db``.
 
         A trial is drawn with a seed of its own, so that a search that was stopped goes on as if it had not.
+
+        Raises:
+            RunError: if that file cannot be read or written.
         """
-        from optuna.samplers import TPESampler
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield from self._order(folder)
+        except (StorageInternalError, SQLAlchemyError) as error:
+            cause = error if error.__cause__ is None else error.__cause__
+            why = getattr(cause, "orig", cause)
+            raise RunError(
+                f"{folder / STUDY} cannot be read or written: {why}; make room on its disk, "
+                "or copy it again, and resume the search"
+            ) from error
+
+    def _order(self, folder: Path) -> Iterator[tuple[Entry, int]]:
         from optuna.trial import TrialState
 
         study, space, config = open_study(folder), self.task.space, self.task.trials.config
-        distributions = {name: one.distribution() for name, one in space.items()}
         for number, entry in enumerate(self.cells.entries):
             if number == len(study.trials):
-                study.sampler = TPESampler(n_startup_trials=RANDOM_TRIALS, seed=config.seed + number)
-                study.ask(fixed_distributions=distributions)
+                draw(study, space, config.seed + number)
             trial = study.trials[number]
             options = {name: space[name].value(drawn) for name, drawn in trial.params.items()}
             self.task.trials.options[entry.name] = options
@@ -222,10 +237,26 @@ def open_study(folder: Path) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = (folder / "study.db").resolve()
+    path = (folder / STUDY).resolve()
     return optuna.create_study(
         storage=f"sqlite:///{path}", study_name="search", direction="maximize", load_if_exists=True
     )
+
+
+def draw(study: Any, space: Space, seed: int) -> None:
+    """Add the next trial to a study, with all of its options at once: a kill leaves it whole, or none.
+
+    Optuna's own ``ask`` writes them one after the other, and so it is asked of a copy that is in no file.
+    """
+    import optuna
+
+    distributions = {name: one.distribution() for name, one in space.items()}
+    sampler = optuna.samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed)
+    copy = optuna.create_study(direction="maximize", sampler=sampler)
+    copy.add_trials(study.trials)
+    drawn = copy.ask(fixed_distributions=distributions).params
+    running = optuna.trial.TrialState.RUNNING
+    study.add_trial(optuna.create_trial(state=running, params=drawn, distributions=distributions))
 
 
 class Found(NamedTuple):

@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from spl.agents.config import ALIASES, TrainAgentConfig
+from spl.agents.studies.ablation import SAME
 from spl.config.errors import UsageError
 from spl.config.options import Option, options_of
 from spl.config.ranges import range_in
@@ -106,6 +107,10 @@ def _read(name: str, given: Any, known: Mapping[str, Option]) -> Between | OneOf
     """Return what an option may be; ``ValueError`` in one sentence."""
     if name in DECIDED:
         raise ValueError(f"{name} is the same in all trials: leave it out")
+    if name in SAME:
+        raise ValueError(
+            f"{name}: all trials play one environment, so that their returns can be compared: leave it out"
+        )
     if name not in known:
         near = nearest_options(name, list(known), ALIASES)
         raise ValueError(

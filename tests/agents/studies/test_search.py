@@ -68,6 +68,9 @@ BAD = {
     "agent.n_step: [1, 1]": "agent.n_step must name each value once, got 1 twice",
     "agent.n_step: [one]": "agent.n_step: each value must be an int of at least 1, got 'one'",
     "seed: [1, 2]": "seed is the same in all trials: leave it out",
+    "env: {id: [spl/Greeting-v0, CartPole-v1]}": (
+        "env.id: all trials play one environment, so that their returns can be compared: leave it out"
+    ),
     "curriculum: [uniform]\ncurriculum.name: [uniform]": "curriculum.name is there twice: leave one out",
 }
 
@@ -219,6 +222,37 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not(trained, tmp_path, m
     again = search_agent(config, resume=stopped.folder, console=QUIET)
     assert again.result == resumed.result
     assert len(trained.runs) == len(runs)
+
+
+def test_a_trial_that_was_killed_while_it_was_drawn_has_all_options(trained, tmp_path, monkeypatch):
+    from optuna import Trial
+
+    def search_for(num_trials, folder, resume=None):
+        words = ["--num_trials", str(num_trials), "--num_seeds", "1"]
+        return search_agent(searching(folder, *words), resume=resume, console=QUIET)
+
+    (tmp_path / "whole").mkdir()
+    whole, (folder, *_) = search_for(2, tmp_path / "whole"), search_for(1, tmp_path)
+    suggest, drawn = Trial._suggest, []
+
+    def killed(self, name, distribution):
+        drawn.append(name)
+        if len(drawn) == 2:
+            raise OSError("killed")
+        return suggest(self, name, distribution)
+
+    monkeypatch.setattr(Trial, "_suggest", killed)
+    with pytest.raises(OSError, match="killed"):
+        search_for(2, tmp_path, folder)
+    assert search_for(2, tmp_path, folder).result["trials"] == whole.result["trials"]
+
+
+def test_a_study_that_is_damaged_is_told_in_a_sentence(trained, tmp_path, capsys):
+    folder = search_agent(searching(tmp_path, "--num_trials", "1"), console=QUIET).folder
+    (folder / "study.db").write_bytes(b"no database" * 1000)
+    assert cli.main(["search", "agent", "--resume", str(folder)]) == 1
+    told = f"spl: {folder}/study.db cannot be read or written: file is not a database; make room"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(told)
 
 
 def test_a_search_may_grow_and_changes_nothing_else(trained, tmp_path, capsys):
