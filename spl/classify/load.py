@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from spl.classify.config import RUNS, TrainClassifierConfig
 from spl.classify.model import Classifier, build_classifier
@@ -26,8 +26,10 @@ class MovedConfig:
 
 def read_classifier(
     folder: Path, which: Literal["last", "best"], *, root: str | None = None, device: str = "auto"
-) -> tuple[Classifier, ImageSets, TrainClassifierConfig]:
-    """Return the classifier of a run as it was trained, its images, and its configuration.
+) -> tuple[Classifier, ImageSets, TrainClassifierConfig, dict[str, Any]]:
+    """Return a run's classifier as it was trained, its images, its configuration, and which images it had.
+
+    The last as `described` says it: those that lie in a folder may be others by now.
 
     Args:
         folder: of the run; of a run with restarts, the one that was kept is meant.
@@ -55,4 +57,4 @@ def read_classifier(
             classifier.judged.load_state_dict(state["model"])
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"the {which} weights of {folder} cannot be used: {error}") from error
-    return classifier, sets, config
+    return classifier, sets, config, state["images"]

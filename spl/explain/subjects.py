@@ -100,7 +100,7 @@ def read_subjects(
         UsageError: if a folder is given twice, is not such a run, or has no such weights.
     """
     names = _distinct_names(folders)
-    read = [(folder, *read_classifier(folder, which, root=root, device=device)) for folder in folders]
+    read = [(folder, *read_classifier(folder, which, root=root, device=device)[:3]) for folder in folders]
     labels = [_label(config) for _, _, _, config in read]
     subjects = []
     for name, place, (folder, classifier, sets, config) in zip(labels, names, read, strict=True):

@@ -166,7 +166,8 @@ def _classifier(run: Run) -> list[Block]:
         blocks.append(Words([f"{kept}: optimistic. All: {restarts['mean']:.2%} ± {restarts['sd']:.2%}."]))
         run = next(part for part in run.parts if part.name == restarts["kept"])
     counts = run.table("confusion") or run.table("evaluation-last") or run.table("evaluation-best")
-    classes = result.get("classes") or run.document("evaluation-last").get("classes", [])
+    judged = run.document("evaluation-last") or run.document("evaluation-best")
+    classes = result.get("classes") or judged.get("classes", [])
     if not counts and not classes:
         return [
             Words(["Not finished yet: each class is reported at its end, or by spl evaluate classifier RUN."])
@@ -189,6 +190,8 @@ def _classifier(run: Run) -> list[Block]:
         for one in classes
     ]
     for which in ("last", "best"):
+        if told := run.document(f"evaluation-{which}").get("changed"):
+            blocks.append(Words([f"{which.capitalize()} weights: {told}."]))
         if told := run.document(f"evaluation-{which}").get("warning"):
             rows_of = [f"{one[0].upper()}{one[1:]}." for one in told["sentences"]]
             blocks.append(Words([f"{which.capitalize()} weights, a warning before a mistake:", *rows_of]))

@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -212,9 +214,34 @@ def test_evaluation_equals_what_training_said(tiny: Maker, capsys: pytest.Captur
     assert main(["evaluate", "classifier", str(result.folder), "--checkpoint", "best"]) == 0
     assert "best weights" in capsys.readouterr().out
     assert (result.folder / "evaluation-best.png").exists()
-    classifier, sets, _ = read_classifier(result.folder, "last")
+    classifier, sets, *_ = read_classifier(result.folder, "last")
     assert classifier.judged is not classifier.model
     assert sets.classes == ("blue", "green", "red")
+
+
+def test_an_evaluation_tells_of_images_that_are_others_by_now(
+    tiny: Maker, capsys: pytest.CaptureFixture[str]
+):
+    config = tiny("--recipe.epochs", "1")
+    folder = train(config).folder
+    assert evaluate_classifier(folder, EvaluateClassifierConfig())["changed"] is None
+    pictures = sorted(Path(config.data.root).glob("red/*"))
+    for number, path in enumerate(pictures):
+        shutil.copy(path, path.with_stem(f"more-{number}"))
+    assert main(["evaluate", "classifier", str(folder)]) == 0
+    told = "the held-out images are not those of the training (6 then, 8 now): it may have learned from some"
+    assert told in capsys.readouterr().out
+
+
+def test_an_evaluation_that_a_full_disk_does_not_take_says_so(tiny: Maker):
+    folder = train(tiny("--recipe.epochs", "1")).folder
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(OSError, match=f"^cannot save the evaluation in {folder}: File too large; "):
+            evaluate_classifier(folder, EvaluateClassifierConfig())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Linear(nn.Module):

@@ -61,7 +61,7 @@ def test_two_runs_side_by_side(runs, capsys):
 def test_the_measures_are_those_of_the_maps(runs):
     config = ExplainClassifierConfig(method=("grad-cam",), num_curve_steps=3, device="cpu", batch_size=4)
     (row,) = explain_classifier(runs[:1], config).rows
-    classifier, sets, _ = read_classifier(runs[0], "last", device="cpu")
+    classifier, sets, *_ = read_classifier(runs[0], "last", device="cpu")
     loaded = [np.asarray(sets.test.images[index][0].convert("RGB")) for index in sets.test.indices]
     assert len(row.measured.full) == len(loaded) == 6
     from spl.data.loading import Pictures, batches, in_order, plain

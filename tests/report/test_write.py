@@ -359,6 +359,17 @@ def test_the_restart_that_was_kept_is_judged(make: Maker) -> None:
     assert '"row">dog</th><td>7</td><td>71.4%</td><td>-</td><td>cat</td>' in page
 
 
+def test_a_classifier_judged_before_its_end_has_its_classes_whatever_weights_were_judged(make: Maker) -> None:
+    folder = make("run", kind="classifier", rows=[{**ROW, "epoch": 1, "test/top1": 0.5}])
+    cat = {"class": "cat", "images": 7, "recall": 1.0, "precision": 0.5, "confused_with": None}
+    judged = {"classes": [cat], "changed": "the held-out images are not those of the training"}
+    (folder / "evaluation-best.json").write_text(json.dumps(judged))
+    (folder / "evaluation-best.csv").write_text("class,cat,dog\ncat,7,0\ndog,7,0\n")
+    _, told, table = evaluation_blocks(read_folder(folder, run_kinds()))
+    assert table.rows == [["cat", "7", "100.0%", "50.0%", "-"]]
+    assert told.lines == ["Best weights: the held-out images are not those of the training."]
+
+
 def test_media_are_taken_in_as_far_as_there_is_room(make: Maker, capsys: Any) -> None:
     folder = make("run")
     (folder / "explanation").mkdir()

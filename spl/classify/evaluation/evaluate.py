@@ -16,10 +16,11 @@ from spl.classify.metrics import class_rows, draw_confusion, write_confusion
 from spl.config.fields import check_fields
 from spl.config.options import PathName
 from spl.config.ranges import ShareInside
+from spl.data.images.datasets import described
 from spl.data.loading import Pictures, batches, in_order, plain
 from spl.models.image.network_table import NETWORKS
 from spl.runs.directory import generator_of
-from spl.runs.files import OWN, replace_text, writable
+from spl.runs.files import OWN, not_saved, replace_text, writable
 from spl.saliency import METHODS
 
 
@@ -50,14 +51,16 @@ class EvaluateClassifierConfig:
 def evaluate_classifier(folder: str | Path, config: EvaluateClassifierConfig) -> dict[str, Any]:
     """Return the scores of the run in ``folder`` and write them there as JSON and as pictures.
 
+    ``changed`` says in a sentence if the images are not those that training held out, else it is None.
     Beside the confusion matrix: how far its probabilities can be trusted, and which images it would not
     answer to keep ``max_error`` (`Warnings`).
 
     Raises:
         UsageError: as `read_classifier`, or if the images are of other classes.
+        OSError: if what it writes does not fit on the disk.
     """
     folder = Path(folder)
-    classifier, sets, run = read_classifier(
+    classifier, sets, run, before = read_classifier(
         folder, config.checkpoint, root=config.data.root, device=config.device
     )
     writable(folder, OWN)
@@ -76,6 +79,7 @@ def evaluate_classifier(folder: str | Path, config: EvaluateClassifierConfig) ->
         "run_is_finished": (folder / "result.json").exists(),
         "data": run.data.name,
         "images": len(sets.test.indices),
+        "changed": changed(before, described(sets)),
         "files": None if sets.counted is None else sets.counted.as_json(),
         "top1": scores.top1,
         "top5": scores.top5,
@@ -87,15 +91,29 @@ def evaluate_classifier(folder: str | Path, config: EvaluateClassifierConfig) ->
         layer = NETWORKS[run.model.name].stages[-1]
         result["masks"] = measure_masks(classifier, pictures, masks, config.method, layer)
     title = f"{run.data.name}, {run.model.name}, {config.checkpoint} weights: {scores.top1:.2%}"
-    write_confusion(scores.confusion, sets.classes, folder / f"{config.file}.csv")
-    draw_confusion(scores.confusion, sets.classes, title, folder / f"{config.file}.png")
-    if warnings is not None:
-        draw_warning(warnings, title, folder / f"answers-{config.checkpoint}.png")
-        _draw_withheld(
-            warnings, pictures, labels, sets.classes, folder / f"unanswered-{config.checkpoint}.png"
-        )
-    replace_text(folder / f"{config.file}.json", json.dumps(result, indent=2) + "\n")
+    try:
+        write_confusion(scores.confusion, sets.classes, folder / f"{config.file}.csv")
+        draw_confusion(scores.confusion, sets.classes, title, folder / f"{config.file}.png")
+        if warnings is not None:
+            draw_warning(warnings, title, folder / f"answers-{config.checkpoint}.png")
+            _draw_withheld(
+                warnings, pictures, labels, sets.classes, folder / f"unanswered-{config.checkpoint}.png"
+            )
+        replace_text(folder / f"{config.file}.json", json.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        raise not_saved("the evaluation", folder, error) from error
     return result
+
+
+def changed(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Return a sentence on held-out images, as `described`, that are not those of before; None: they are."""
+    if before["test"] == now["test"]:
+        return None
+    counts = f"{before['test']['images']:,} then, {now['test']['images']:,} now"
+    return (
+        f"the held-out images are not those of the training ({counts}): it may have learned from some of "
+        "them, and the scores be too good"
+    )
 
 
 def _draw_withheld(

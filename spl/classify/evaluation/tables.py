@@ -26,6 +26,8 @@ def print_evaluation(result: dict[str, Any], path: Path) -> None:
     top = f"top-1 {result['top1']:.2%}, top-5 {result['top5']:.2%}, loss {result['loss']:.4f}"
     if not result["run_is_finished"]:
         print("the run is not finished: these are the weights of its last save so far")
+    if result["changed"] is not None:
+        print(f"changed        {result['changed']}")
     for each in (result["files"] or {"reasons": ()})["reasons"]:
         print(f"left out       {each['count']:,} ({each['reason']}): {named(each['names'], each['count'])}")
     print(f"{result['checkpoint']} weights   {top} on {result['images']:,} held-out images")

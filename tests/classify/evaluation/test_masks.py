@@ -38,7 +38,7 @@ def test_energy_is_the_share_of_the_map_inside():
 
 def test_masks_are_those_of_the_held_out_pictures_cut_alike(made):
     run, folder = made
-    _, sets, config = read_classifier(run, "last")
+    _, sets, config, _ = read_classifier(run, "last")
     masks = find_masks(sets, config.data, folder)
     assert sorted(masks) == list(range(12))
     for place, mask in masks.items():
@@ -57,7 +57,7 @@ def test_maps_are_held_against_them_and_a_map_of_the_mask_would_hit_always(made,
     assert told["images"] == 12
     assert 0 < told["chance"] < 0.5
     assert told["sentence"] in printed
-    _, sets, config = read_classifier(run, "last")
+    _, sets, config, _ = read_classifier(run, "last")
     masks = find_masks(sets, config.data, folder)
     cheat = torch.stack([masks[place] for place in masks]).float()
     monkeypatch.setitem(METHODS, "grad-cam", lambda *_: cheat)
