@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from spl.config.errors import RunError, UsageError
@@ -76,7 +77,8 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
         resume_with: the command that a stopped run names.
 
     Raises:
-        RunError: if a loss is not finite; its batch is set aside. If the folder was moved or deleted.
+        RunError: if a loss is not finite; its batch is set aside. If the folder was moved or deleted, or the
+            memory does not suffice.
     """
     report, stop = training.report, training.stop
     described = (training.folder / "config.yaml").is_file()
@@ -115,6 +117,12 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
             except NotTaken as error:
                 is_whole = True
                 raise _set_aside(error, training.folder) from error
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                why = (str(error) or type(error).__name__).splitlines()[0]
+                raise RunError(
+                    f"the memory does not suffice after {training.counted} {training.done:,}: {why}; "
+                    "a smaller batch or network needs less"
+                ) from error
             finally:
                 if is_whole and not is_saved:
                     save()

@@ -209,6 +209,18 @@ def test_half_a_part_is_never_saved(tmp_path: Path, at: object, error: BaseExcep
     assert again.saved == alone.saved
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory.\nTried"), MemoryError()])
+def test_memory_that_does_not_suffice_is_told_as_a_failure_of_the_run(tmp_path: Path, error: Exception):
+    toy = Toy(tmp_path)
+    toy.at[4] = failing(error)
+    why = str(error).partition("\n")[0] or "MemoryError"
+    with pytest.raises(
+        RunError, match=rf"^the memory does not suffice after update 4: {why}; a smaller batch"
+    ):
+        toy.go()
+    assert toy.last_words == f"stopped; last saved at update 3; resume with: {AGAIN}"
+
+
 def test_an_error_between_two_units_is_saved_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     toy, units = Toy(tmp_path), Toy.units
 
