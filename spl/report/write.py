@@ -73,7 +73,8 @@ def write_report(folders: Sequence[Path], config: ReportConfig, kinds: Sequence[
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, text)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another with --out") from error
+        why = error.strerror or error
+        raise UsageError(f"{path} cannot be written: {why}; choose another with --out") from error
     return Written(path, len(text.encode()), page.notes)
 
 

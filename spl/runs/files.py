@@ -50,8 +50,9 @@ def replace_text(path: Path, text: str) -> None:
     """Write ``path`` again as UTF-8: beside, synced, renamed; a kill leaves the old file or the new one.
 
     Raises:
-        OSError: if the disk refuses; the old file stays.
+        OSError: if the disk refuses, the old file stays; or if ``path`` is a device, a pipe or a folder.
     """
+    check_regular(path)
     beside = unfinished(path)
     try:
         beside.write_text(text, encoding="utf-8")

@@ -41,6 +41,14 @@ def test_a_text_is_replaced_whole_and_in_utf8(tmp_path):
         assert os.listdir(tmp_path) == [path.name]
 
 
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe is not a regular file"):
+        replace_text(pipe, "text")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
 def test_a_text_may_be_replaced_by_two_processes_at_once(tmp_path):
     code = (
         "import sys; from pathlib import Path; from spl.runs.files import replace_text\n"
