@@ -27,6 +27,7 @@ from spl.pretrain.inputs import find_inputs
 
 Tile = NDArray[Any]  # (H, W, 3) in 0..1
 IMAGE_SETS = ("digits", "cifar10", "cifar100", "stl10", "imagenet")
+IDLE = ("augmentation", "padding", "label_noise", "num_workers")  # of images: nothing drawn has them
 MOST_LOOKED_AT = 200  # files of a folder, of which one is a video or none is
 FEW_PIXELS = 128  # a side, below which pixels are drawn as squares
 INCH, NAME = 1.1, 18  # of a tile's side; letters of a class that fit beside it
@@ -44,6 +45,9 @@ class ShowDataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for name in IDLE:
+            if (given := getattr(self.images, name)) != getattr(DataConfig, name):
+                raise ValueError(f"images.{name} changes nothing that is drawn: leave it out, got {given}")
         if Path(self.out).suffix not in (".png", ".pdf"):
             raise ValueError(f"out must end in .png or .pdf, got {self.out}")
 
@@ -95,20 +99,29 @@ def find_samples(words: Sequence[str], config: ShowDataConfig) -> Samples:
         )
     if len(words) == 1 and words[0] in IMAGE_SETS:
         _check_idle(config.pairs, "pairs", "images")
-        return of_images(replace(config.images, name=words[0]))  # type: ignore[arg-type]  # it is one of them
+        return of_images(_named(config.images, words[0]))
     inputs = find_inputs(words)
     if isinstance(inputs, FolderFiles) and not _has_videos(inputs):
         if len(words) > 1:
             raise UsageError(f"images are shown of one folder at a time, got {len(words)}: give one")
         _check_idle(config.pairs, "pairs", "images")
-        return of_images(replace(config.images, name="folder", root=words[0]))
+        if config.images.root != DataConfig.root:
+            raise UsageError(f"the folder shown is {words[0]}: leave --images.root {config.images.root} out")
+        return of_images(replace(_named(config.images, "folder"), root=words[0]))
     _check_idle(config.images, "images", "recordings or videos")
     return of_pairs(load_found(inputs, config.pairs))
 
 
+def _named(images: DataConfig, name: Any) -> DataConfig:
+    """Return how images of the set ``name`` are read; refuse options of another set."""
+    if images.name not in (DataConfig.name, name):
+        raise UsageError(f"{name} is shown: leave --images.name {images.name} out")
+    return replace(images, name=name)
+
+
 def _check_idle(options: Any, name: str, shown: str) -> None:
-    """Refuse options that nothing reads."""
-    if options != type(options)():
+    """Refuse options that nothing reads, but for the set that a command line is read for."""
+    if {**vars(options), "name": None} != {**vars(type(options)()), "name": None}:
         raise UsageError(f"{shown} are shown, which read no --{name}: leave these options out")
 
 
@@ -130,7 +143,8 @@ def of_images(config: DataConfig) -> Samples:
 
     counts = f"{len(sets.train.indices):,} images to learn from, {len(sets.test.indices):,} held out"
     told = f"{config.name}: {counts}, {len(sets.classes):,} classes, {sets.size} x {sets.size}"
-    return Samples(sets.classes, given_labels(sets.train), tiles, [told])
+    left_out = [] if sets.counted is None else sets.counted.sentences()
+    return Samples(sets.classes, given_labels(sets.train), tiles, [told, *left_out])
 
 
 def of_pairs(source: PairSource) -> Samples:

@@ -39,6 +39,16 @@ def test_a_folder_of_images_is_a_row_a_class(pictures, tmp_path, capsys):
         assert tile.mean(axis=(0, 1)).argmax() == channel, "the row has the pictures of its class"
 
 
+def test_options_of_one_set_alone_are_taken_and_what_is_left_out_is_told(pictures, tmp_path, capsys):
+    (pictures / "red" / "0.png").write_bytes(b"no picture")
+    words = [str(pictures), "--images.image_size", "16", "--out", str(tmp_path / "data.png")]
+    assert main(["show", "data", *words, "--images.skip_broken", "true"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "folder: 18 images to learn from, 5 held out, 3 classes, 16 x 16",
+        "left out 1 (broken): red/0.png",
+    ]
+
+
 def test_a_set_of_images_is_named(tmp_path):
     samples = find_samples(["digits"], ShowDataConfig())
     assert samples.told == ["digits: 1,438 images to learn from, 359 held out, 10 classes, 32 x 32"]
@@ -82,6 +92,13 @@ def test_mistakes_are_one_sentence(pictures, tmp_path, capsys):
             "2",
         ): "images are shown, which read no --pairs: leave these options out",
         (str(pictures), "--pairs.history", "2"): "images are shown, which read no --pairs",
+        (
+            "digits",
+            "--images.label_noise",
+            "0.5",
+        ): "images.label_noise changes nothing that is drawn: leave it out",
+        ("digits", "--images.name", "cifar10"): "digits is shown: leave --images.name cifar10 out",
+        (str(pictures), "--images.root", "there"): "leave --images.root there out",
         ("digits", "--num_drawn", "0"): "num_drawn must be at least 1, got 0",
     }.items():
         assert main(["show", "data", *words]) == 2, words
