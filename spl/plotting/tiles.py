@@ -15,8 +15,11 @@ WAVE_SIZE = (48, 96)  # pixels that a waveform is drawn with
 def save(figure: Any, path: Path, *, dpi: int = 120) -> None:
     """Write a picture, a PNG or PDF by its suffix; whoever looks meanwhile sees the last one whole."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")  # of this process alone
-    figure.savefig(beside, dpi=dpi, format=path.suffix[1:])
-    os.replace(beside, path)
+    try:
+        figure.savefig(beside, dpi=dpi, format=path.suffix[1:])
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def as_picture(video: Tensor) -> NDArray[Any]:

@@ -159,15 +159,16 @@ def _profile(found: dict[str, Any]) -> Chart:
 
 
 def _classifier(run: Run) -> list[Block]:
-    result = run.document("result")
+    result, whole = run.document("result"), run
     blocks: list[Block] = []
     if restarts := result.get("restarts"):
         kept = f"{restarts['kept']} is kept, the best of {len(restarts['top1'])} on the held-out images"
         blocks.append(Words([f"{kept}: optimistic. All: {restarts['mean']:.2%} ± {restarts['sd']:.2%}."]))
         run = next(part for part in run.parts if part.name == restarts["kept"])
     counts = run.table("confusion") or run.table("evaluation-last") or run.table("evaluation-best")
-    judged = run.document("evaluation-last") or run.document("evaluation-best")
-    classes = result.get("classes") or judged.get("classes", [])
+    names = {which: f"evaluation-{which}" for which in ("last", "best")}  # written where the command was told
+    judged = {which: whole.document(name) or run.document(name) for which, name in names.items()}
+    classes = result.get("classes") or (judged["last"] or judged["best"]).get("classes", [])
     if not counts and not classes:
         return [
             Words(["Not finished yet: each class is reported at its end, or by spl evaluate classifier RUN."])
@@ -189,13 +190,13 @@ def _classifier(run: Run) -> list[Block]:
         ]
         for one in classes
     ]
-    for which in ("last", "best"):
-        if told := run.document(f"evaluation-{which}").get("changed"):
+    for which, one in judged.items():
+        if told := one.get("changed"):
             blocks.append(Words([f"{which.capitalize()} weights: {told}."]))
-        if told := run.document(f"evaluation-{which}").get("warning"):
-            rows_of = [f"{one[0].upper()}{one[1:]}." for one in told["sentences"]]
+        if told := one.get("warning"):
+            rows_of = [f"{line[0].upper()}{line[1:]}." for line in told["sentences"]]
             blocks.append(Words([f"{which.capitalize()} weights, a warning before a mistake:", *rows_of]))
-        if told := run.document(f"evaluation-{which}").get("masks"):
+        if told := one.get("masks"):
             blocks.append(Words([f"{which.capitalize()} weights, held against masks: {told['sentence']}."]))
     columns = ["class", "images", "recall", "precision", "confused with"]
     blocks.append(Table("Classes, the worst first", columns, rows[:MOST_CLASSES]))

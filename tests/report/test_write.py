@@ -352,11 +352,14 @@ def test_the_restart_that_was_kept_is_judged(make: Maker) -> None:
     classes = [{"class": "dog", "images": 7, "recall": 5 / 7, "precision": None, "confused_with": "cat"}]
     scores = {"last": {"top1": 0.9, "top5": 1.0, "loss": 0.1}, "best": {"top1": 0.9}, "restarts": restarts}
     (folder / "result.json").write_text(json.dumps({**scores, "classes": classes}))
+    judged = {"warning": {"sentences": ["no threshold promises it"]}}
+    (folder / "evaluation-last.json").write_text(json.dumps(judged))  # of the folder that was named
     report(folder)
     page = (folder / "report.html").read_text()
     assert "restart-1 is kept, the best of 2 on the held-out images: optimistic. All: 70.00% ± 20.00%" in page
     assert "12 of 14 images are on the diagonal" in page
     assert '"row">dog</th><td>7</td><td>71.4%</td><td>-</td><td>cat</td>' in page
+    assert "No threshold promises it." in page
 
 
 def test_a_classifier_judged_before_its_end_has_its_classes_whatever_weights_were_judged(make: Maker) -> None:
