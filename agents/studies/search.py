@@ -180,7 +180,7 @@ class Search(Grid):
         study, space, config = open_study(folder), self.task.space, self.task.trials.config
         for number, entry in enumerate(self.cells.entries):
             if number == len(study.trials):
-                draw(study, space, config.seed + number)
+                draw(study, space, (config.seed + number) % 2**32)  # numpy has no others
             trial = study.trials[number]
             options = {name: space[name].value(drawn) for name, drawn in trial.params.items()}
             self.task.trials.options[entry.name] = options

@@ -264,6 +264,11 @@ def test_a_search_may_grow_and_changes_nothing_else(trained, tmp_path, capsys):
     assert "a resumed run keeps its configuration, got --num_seeds 3" in capsys.readouterr().err
 
 
+def test_the_highest_seed_has_trials_beyond_the_first(trained, tmp_path):
+    words = ["--num_trials", "2", "--num_seeds", "1", "--seed", str(2**32 - 1)]
+    assert search_agent(searching(tmp_path, *words), console=QUIET).is_finished
+
+
 def test_options_that_do_not_go_together_fail_their_trial_alone(trained, tmp_path):
     path = tmp_path / "space.yaml"
     config = searching(tmp_path, "--num_trials", "6")
