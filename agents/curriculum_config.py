@@ -28,9 +28,7 @@ class ReplayCurriculumConfig:
     """Which transitions of the memory are learned, and how much each counts."""
 
     name: Name = "uniform"  # which transitions are learned first
-    views: Literal["all", "progress"] = (
-        "all"  # weigh the views of thirds equally, or more if their loss falls
-    )
+    views: Literal["all", "progress"] = "all"  # weigh the views of thirds equally, or by how their loss falls
     start: ShareAbove0 = 0.5  # easiest share of the sampled transitions learned at first
     end: ShareAbove0 = 1.0  # easiest share learned at the end
     over: ShareAbove0 = 0.5  # share of the steps over which it grows
