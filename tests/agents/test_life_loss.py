@@ -87,7 +87,7 @@ def test_without_the_option_the_game_alone_ends():
 
 def test_the_lives_of_a_game_of_ale():
     pytest.importorskip("ale_py")
-    num_steps = 400
+    num_steps = 250
     steps, _ = collected(BREAKOUT, num_steps, ends=True)
     actions = [step.transitions[0].action for step in steps]
     ends = [at for at, step in enumerate(steps) if step.transitions[0].terminated]
