@@ -62,7 +62,7 @@ def start(config: TrainAgentConfig, envs: VectorisedEnv, *, has_crew: bool) -> d
     begun = envs.start().begun
     if needs_lives and not envs.counts_lives():
         raise UsageError(
-            f"agent.terminal_on_life_loss needs info['lives'], which {config.env.id} lacks: leave it out"
+            f"agent.terminal_on_life_loss needs info['lives'], which {config.env.id} lacks: set it to false"
         )
     return {} if has_crew else begun
 

@@ -126,7 +126,7 @@ def test_a_run_stopped_amid_a_game_goes_on_with_its_lives_to_the_bit(smoke):
 
 def test_an_environment_that_tells_no_lives_is_refused_before_there_is_a_folder(smoke, tmp_path):
     sentence = (
-        r"^agent\.terminal_on_life_loss needs info\['lives'\], which spl/Beacon-v0 lacks: leave it out$"
+        r"^agent\.terminal_on_life_loss needs info\['lives'\], which spl/Beacon-v0 lacks: set it to false$"
     )
     with pytest.raises(UsageError, match=sentence):
         train_agent(smoke("--agent.terminal_on_life_loss", "true"), console=quiet())
