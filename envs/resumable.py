@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from spl.config.errors import RunError
-from spl.envs.api_checks import RAISED, AnswerError, put_away
+from spl.envs.api_checks import RAISED, AnswerError
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.records import Action, Observation
@@ -45,7 +45,7 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
     of an ALE game takes as long as a hundred steps). An environment that raises is made again and reset with
     its next seed; ``info["fault"]`` says why. With each episode's first observation comes
     ``info["seeding"]``, and ``info["life_lost"]`` where ``info["lives"]`` has gone down within an episode;
-    other infos are dropped. What it raises while it is closed concerns nobody.
+    other infos are dropped.
 
     Raises:
         RunError: from ``step`` and ``reset``, if it fails again while it begins again; of our own kind, as
@@ -104,10 +104,6 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
         """Return what is to be told of values beyond their range, each time something new."""
         news = self.env.news()  # type: ignore[attr-defined]
         return {"news": "\n".join(news)} if news else {}
-
-    def close(self) -> None:
-        """Close the environment, which may be too broken for that."""
-        put_away(self.env)
 
     def _next_episode(self) -> Observation:
         if self._num_taken >= SEED_EVERY_STEPS:

@@ -231,7 +231,7 @@ class VectorisedEnv:
             if (seeding := int(infos["seeding"][env])) != self._seedings[env]:
                 self._seedings[env], self._actions[env] = seeding, []
             begun[env] = self._newest[env]
-        life_lost = np.asarray(infos.get("life_lost", np.zeros(self.num_envs, np.bool_)))
+        life_lost = infos.get("_life_lost", np.zeros(self.num_envs, np.bool_))
         return Arrival(reached, rewards, terminated, truncated, life_lost, begun, faults)
 
     def note(self, news: str) -> None:

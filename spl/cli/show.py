@@ -11,9 +11,8 @@ def show_data(argv: list[str]) -> int:
     from spl.explain.data import show_data as show
 
     words, rest = split_words(argv)
-    if words and not any(
-        word.startswith("--images.name") for word in rest
-    ):  # some options are of one set alone
+    is_named = any(word.startswith("--images.name") for word in rest)
+    if words and not is_named:  # some options are of one set alone
         rest = ["--images.name", words[0] if words[0] in IMAGE_SETS else "folder", *rest]
     for sentence in show(words, parse(ShowDataConfig, rest, prog="spl show data NAME|PATH ...")):
         print(sentence)
