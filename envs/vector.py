@@ -26,10 +26,10 @@ from spl.envs.workers import (
     cause_of_death,
     check_alike,
     gymnasium_quiet,
-    interrupts_blocked,
     make_seeded,
     one_thread_each,
 )
+from spl.processes.signals import interrupts_blocked
 from spl.records import Action, Observation, StreamSpec
 
 

@@ -45,19 +45,6 @@ def one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Let no interrupt reach processes that start meanwhile: their imports come before `serve_above`."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class Apart(AsyncVectorEnv):
     """Environments in processes, held to be alike by our own sentence."""
 
@@ -76,6 +63,12 @@ class Apart(AsyncVectorEnv):
         except LOST:
             self._state = AsyncState.DEFAULT  # no answer comes any more: closing must not wait for it
             raise
+
+    def __del__(self) -> None:
+        """Kill what an interrupt left open: Gymnasium would wait and warn, its workers print tracebacks."""
+        for process in getattr(self, "processes", []):
+            if process.is_alive():
+                process.kill()
 
 
 def check_alike(name: str, sizes: Sequence[Sequence[int]], spaces: Sequence[Any], first: Any) -> None:

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from spl.config.errors import RunError, UsageError
 from spl.printable import printable
-from spl.processes.signals import StopSignals
+from spl.processes.signals import StopSignals, interrupts_blocked
 from spl.processes.threads import share_of_cores
 from spl.runs.directory import RunContext
 from spl.runs.logger import PLAIN_S, REFRESH_S, say
@@ -101,7 +101,8 @@ class Cell:
         context: Any = multiprocessing.get_context(START)
         self._receiver, sender = context.Pipe(duplex=False)
         self.process = context.Process(target=_serve, args=(job, sender))
-        self.process.start()
+        with interrupts_blocked():
+            self.process.start()
         sender.close()
 
     def __str__(self) -> str:

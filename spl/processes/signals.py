@@ -144,6 +144,25 @@ def _watch(reader: int) -> None:
     os.close(reader)
 
 
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Let no interrupt reach processes that start meanwhile: the one above stops them, or they `serve_above`.
+
+    A Ctrl-C goes to all processes of a terminal, and would be told by each that is still importing.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running  # not for every command
+
+    ensure_running()  # else it begins with the first process, and unblocks them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def serve_above() -> None:
     """Let this process, a worker, live as long as the one that started it: a signal is that one's to follow.
 

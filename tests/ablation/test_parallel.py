@@ -64,6 +64,13 @@ class Broken(Odd):
         return 1 // 0
 
 
+class Blocked(Odd):
+    seed = 0
+
+    def do(self):
+        raise UsageError(f"it blocks {signal.pthread_sigmask(signal.SIG_BLOCK, ())}")
+
+
 def weights_in(folder):
     return [path.read_bytes() for path in sorted(folder.glob("seed-*/checkpoints/last/tensors.safetensors"))]
 
@@ -96,6 +103,12 @@ def test_a_mistake_in_a_process_is_a_sentence_and_stops_the_others(tmp_path, mon
     monkeypatch.setattr(seeds, "Seeds", Refused)
     assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 2
     assert capsys.readouterr().err.endswith("spl: the sound is not to my taste\n")
+
+
+def test_ctrl_c_is_the_business_of_the_process_above(monkeypatch, capsys):
+    monkeypatch.setattr(seeds, "Seeds", Blocked)  # or one that imports yet would print a traceback
+    assert cli.main(["train", "agent", *TINY.split(), "--parallel", "2"]) == 2
+    assert "spl: it blocks {<Signals.SIGINT: 2>}" in capsys.readouterr().err
 
 
 def test_a_signal_stops_all(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """Several environments at once: seeds, true final observations, going back, and every way to fail."""
 
+import gc
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -15,7 +17,8 @@ from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.envs.resumable import Position, digest_of, reset_seed
 from spl.envs.vector import VectorisedEnv
-from spl.envs.workers import interrupts_blocked
+from spl.envs.workers import PARTING_S, Apart
+from spl.processes.signals import interrupts_blocked
 from spl.records import Observation
 
 EPISODE = 12  # steps of a faulty world's episode
@@ -302,9 +305,37 @@ def test_environments_of_one_run_that_are_not_alike_are_refused(what, said, is_a
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_an_interrupt_while_environments_start_ends_them_without_a_word(monkeypatch, capfd):
+    def interrupted(envs: Apart, *_: object) -> None:
+        envs.call_async("describe")  # what they answer, nobody hears
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Apart, "get_attr", interrupted)
+    others = multiprocessing.active_children()
+    with pytest.raises(KeyboardInterrupt):
+        VectorisedEnv(EnvConfig(), num_envs=1, seed=0, is_apart=True, timeout_s=None)
+    gc.collect()
+    for worker in multiprocessing.active_children():
+        if worker not in others:
+            worker.join(PARTING_S)
+            assert not worker.is_alive()
+    assert capfd.readouterr().err == ""
+
+
 def test_processes_that_start_are_not_interrupted_before_they_can_look_away():
     told = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
     with interrupts_blocked():
         within = subprocess.check_output([sys.executable, "-c", told], text=True)
     assert within.strip() == "True"
     assert subprocess.check_output([sys.executable, "-c", told], text=True).strip() == "False"
+
+
+def test_nor_is_the_first_before_which_python_starts_its_tracker_of_resources():
+    code = (
+        "import signal; from multiprocessing import resource_tracker\n"
+        "from spl.processes.signals import interrupts_blocked\n"
+        "with interrupts_blocked():\n"
+        "    resource_tracker.ensure_running()  # as the first process does\n"
+        "    print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "True"
