@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.media": {"runs"},
     "spl.models": {"attention"},
     "spl.models.image": {"attention", "attention.insertion", "runs"},
-    "spl.data": {"curriculum", "data.images", "media", "runs"},
+    "spl.data": {"curriculum", "data.images", "media", "processes", "runs"},
     "spl.data.exchange": {"data", "envs", "runs"},
     "spl.data.images": {"runs"},
     "spl.ablation": {"curriculum", "processes", "runs", "training"},

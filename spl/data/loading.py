@@ -4,6 +4,8 @@ A sample is a pure function of the seed, the epoch and its index, and a batch of
 whoever knows the update can go on, whatever the number of workers.
 """
 
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -14,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from spl.config.errors import UsageError
+from spl.config.errors import RunError, UsageError
 from spl.curriculum import Curriculum
 from spl.data.images.datasets import DataConfig, Split
 from spl.data.images.files import as_rgb
 from spl.printable import printable
+from spl.processes.signals import serve_above
 
 if TYPE_CHECKING:  # it takes longer to import than torch, and is not needed to tell options
     from torchvision.transforms import v2
@@ -177,6 +180,7 @@ def batches(
 
     Raises:
         UsageError: if an image cannot be read.
+        RunError: if one of these processes was killed.
     """
     loader = DataLoader(
         pictures,
@@ -185,14 +189,43 @@ def batches(
         collate_fn=collate,
         pin_memory=is_pinned,
         generator=torch.Generator(),  # else it would draw from the global one
+        worker_init_fn=_begin,
     )
-    for batch in loader:
-        if isinstance(batch, Broken):
-            raise UsageError(
-                f"{batch.reason}; restore an intact copy, or start a new run without it "
-                "(--data.skip_broken true)"
-            )
-        yield cast(Images, batch)
+    try:
+        for batch in _started(loader):
+            if isinstance(batch, Broken):
+                raise UsageError(
+                    f"{batch.reason}; restore an intact copy, or start a new run without it "
+                    "(--data.skip_broken true)"
+                )
+            yield cast(Images, batch)
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise RunError(
+            f"a process that loads images was killed, maybe for lack of memory: choose fewer than "
+            f"--data.num_workers {num_workers} ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _begin(number: int) -> None:
+    """Let this process, one that loads, leave signals to the one above it."""
+    serve_above()
+
+
+def _started(loader: "DataLoader[Any]") -> Iterator[Any]:
+    """Return the iterator of a loader, its processes started.
+
+    Torch lets the death of one interrupt whatever this process does, an update or a save too. Without that,
+    it is told where its batch is waited for.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        return iter(loader)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def in_order(num_samples: int, batch_size: int) -> list[list[tuple[int, int]]]:

@@ -178,6 +178,7 @@ def serve_above() -> None:
     if HANGUP is not None:
         signal.signal(HANGUP, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a fork has that of the one above
         signal.signal(signal.SIGTERM, lambda *_: signal.setitimer(signal.ITIMER_REAL, PARTING_S))
     threading.Thread(target=_end_with, args=(above,), daemon=True).start()
 

@@ -1,5 +1,8 @@
 """A sample follows from seed, epoch and index, and a batch from seed and update."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from spl.config.errors import UsageError
+from spl.config.errors import RunError, UsageError
 from spl.curriculum import Curriculum, CurriculumConfig
 from spl.data.images.datasets import DataConfig, Split, load_images
 from spl.data.loading import Order, Pictures, augmentation, batches, in_order, plain
@@ -136,6 +139,32 @@ def test_workers_change_nothing():
     ]
     for one, two in zip(*runs, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def begun():
+    """Return what is left of batches after the first, and the one process that loads them."""
+    others = multiprocessing.active_children()
+    order = in_order(7, 2)
+    left = batches(numbered(DataConfig(augmentation="crop-flip")), order, num_workers=1, is_pinned=False)
+    next(left)
+    (worker,) = [child for child in multiprocessing.active_children() if child not in others]
+    return left, worker
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_leaves_those_that_load_to_the_one_above(number: int):
+    left, worker = begun()
+    os.kill(worker.pid, number)
+    worker.join(0.5)
+    assert len(list(left)) == 3
+
+
+def test_a_killed_process_that_loads_is_told_where_its_batch_is_waited_for():
+    left, worker = begun()
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()  # torch would interrupt this
+    with pytest.raises(RunError, match=r"that loads images was killed.* fewer than --data.num_workers 1 \("):
+        list(left)
 
 
 def test_the_held_out_images_come_once_and_in_order():
