@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spl.envs.worlds": set(),
     "spl.training": {"attention", "processes", "runs"},
     "spl.curriculum": {"runs"},
-    "spl.media": {"runs"},
+    "spl.media": {"processes", "runs"},
     "spl.models": {"attention"},
     "spl.models.image": {"attention", "attention.insertion", "runs"},
     "spl.data": {"curriculum", "data.images", "media", "processes", "runs"},

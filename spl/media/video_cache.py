@@ -9,6 +9,7 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -26,6 +27,7 @@ from spl.folder_files import unfinished
 from spl.media.log_mel import LogMel
 from spl.media.video_files import MediaError
 from spl.media.video_reader import Video
+from spl.processes.signals import interrupts_blocked, serve_above
 from spl.records import StreamSpec
 from spl.runs.files import replace_text
 
@@ -125,7 +127,9 @@ def decode_all(jobs: Sequence[Job], cut: Cut, num_workers: int) -> Iterator[Deco
         yield from (decode(job, cut, num_threads=0) for job in jobs)
         return
     # started afresh: a fork of a process in which torch has threads may hang
-    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        min(num_workers, len(jobs)), multiprocessing.get_context("spawn"), initializer=_begin
+    )
     left = {job.name for job in jobs}
     try:
         for done in as_completed(_submitted(pool, jobs, cut)):
@@ -142,6 +146,14 @@ def decode_all(jobs: Sequence[Job], cut: Cut, num_workers: int) -> Iterator[Deco
             pool.shutdown(cancel_futures=True)
 
 
+def _begin() -> None:
+    """Let this process, one that decodes, end with the one above it, and at a Ctrl-C without a word."""
+    serve_above()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _submitted(pool: ProcessPoolExecutor, jobs: Sequence[Job], cut: Cut) -> list[Future[Decoded]]:
     """Return what decodes each video.
 
@@ -151,7 +163,8 @@ def _submitted(pool: ProcessPoolExecutor, jobs: Sequence[Job], cut: Cut) -> list
         OSError: if no process can be started.
     """
     try:
-        return [pool.submit(decode, job, cut, num_threads=1) for job in jobs]
+        with interrupts_blocked():  # they start with the first jobs
+            return [pool.submit(decode, job, cut, num_threads=1) for job in jobs]
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

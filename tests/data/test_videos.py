@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -262,6 +263,39 @@ def test_a_killed_decoding_leaves_nothing_half_and_goes_on(tmp_path):
     os.utime(half, (time.time() - 4_000,) * 2)
     assert len(load(root)) == 300
     assert not half.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_processes_that_decode_end_with_the_one_above_them_without_a_word(number, folder):
+    code = (
+        "from pathlib import Path; from spl.media import video_cache as decoding\n"
+        "from spl.data.videos import ClipConfig; from spl.folder_files import gather\n"
+        "from spl.data.video_folders import load_clips\n"
+        "before = decoding.as_completed\n"
+        "def told(*args):\n"
+        "    print('begun', flush=True)\n"
+        "    return before(*args)\n"
+        "decoding.as_completed = told\n"
+        "try:\n"
+        f"    load_clips(gather([Path({str(folder)!r})]), ClipConfig(**{CUT | {'num_workers': 2}!r}))\n"
+        "except KeyboardInterrupt:\n"
+        "    pass"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "begun\n"  # they import yet
+    if number == signal.SIGINT:
+        os.killpg(running.pid, number)  # as a terminal sends it
+    else:
+        running.send_signal(number)
+    _, told = running.communicate(timeout=60)  # until all have closed what they tell on
+    assert "Traceback" not in told
 
 
 def test_two_processes_decode_the_same_as_one(folder):
