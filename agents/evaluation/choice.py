@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spl.agents.dqn import MultimodalDqn
+from spl.agents.evaluation.playing import blamed
 from spl.agents.history import History, Stack
 from spl.agents.q_network.decoupled import advantage, best
 from spl.envs.adapter import AudioVisualEnv
@@ -158,19 +159,26 @@ def evidence_for(agent: MultimodalDqn, stack: Stack, actions: Tensor, moments: S
 def played_moments(
     agent: MultimodalDqn, make: Callable[[], AudioVisualEnv], history: int, seed: int
 ) -> Streams:
-    """Return `NUM_MOMENTS` of `NUM_STEPS` that the agent plays in an environment of its own, greedily."""
+    """Return `NUM_MOMENTS` of `NUM_STEPS` that the agent plays in an environment of its own, greedily.
+
+    Raises:
+        RunError: if the environment fails.
+    """
     env, parts = make(), list[Streams]()
     stacks = History(env.spec_of_streams, history=history)
     try:
-        episode, is_over = 0, True
+        episode, step, is_over = 0, 0, True
         for _ in range(NUM_STEPS):
             if is_over:
-                observation, _ = env.reset(seed=reset_seed(seed, episode))
-                episode += 1
+                with blamed(env, reset_seed(seed, episode), 0):
+                    observation, _ = env.reset(seed=reset_seed(seed, episode))
+                episode, step = episode + 1, 0
             stacks.push(observation, is_first=is_over)
             (action,) = stacks.act(agent, 0.0)
             parts.append(streams_of(agent, stacks.stack()))
-            observation, _, terminated, truncated, _ = env.step(action)
+            step += 1
+            with blamed(env, reset_seed(seed, episode - 1), step):
+                observation, _, terminated, truncated, _ = env.step(action)
             is_over = terminated or truncated
     finally:
         env.close()

@@ -1,6 +1,7 @@
 """Episodes that a policy plays in several environments at once, under a condition, and what they return."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from gymnasium import spaces
@@ -57,20 +58,16 @@ def play(
     stacks = History(envs[0].spec_of_streams, history=history, num_envs=len(envs))
     totals, lengths = [0.0] * len(envs), [0] * len(envs)
     for position, env in enumerate(envs):
-        try:
+        with blamed(env, reset_seed(seed, position), 0):
             observation, _ = env.reset(seed=reset_seed(seed, position))
-        except RAISED as error:
-            raise _failure(error, env, seed, position, 0) from error
         give(observation, position)
     running = list(range(len(envs)))
     while running:
         actions = policy(stacks, envs, running)
         still_running = []
         for position, action in zip(running, actions, strict=True):
-            try:
+            with blamed(envs[position], reset_seed(seed, position), lengths[position] + 1):
                 observation, reward, terminated, truncated, _ = envs[position].step(action)
-            except RAISED as error:
-                raise _failure(error, envs[position], seed, position, lengths[position] + 1) from error
             totals[position] += reward
             lengths[position] += 1
             if not (terminated or truncated or lengths[position] == MOST_STEPS):
@@ -80,11 +77,20 @@ def play(
     return totals, lengths
 
 
-def _failure(error: BaseException, env: AudioVisualEnv, seed: int, position: int, step: int) -> RunError:
-    return RunError(
-        f"the environment failed while it was evaluated, at step {step:,} of the episode whose seed is "
-        f"{reset_seed(seed, position)}: {told(error)}; look at it with: spl check env {env.config.id}"
-    )
+@contextmanager
+def blamed(env: AudioVisualEnv, seed: int, step: int) -> Iterator[None]:
+    """Tell in a sentence what an environment raises meanwhile, at a step of the episode of that seed.
+
+    Raises:
+        RunError: if it does.
+    """
+    try:
+        yield
+    except RAISED as error:
+        raise RunError(
+            f"the environment failed at step {step:,} of the episode whose seed is {seed}: {told(error)}; "
+            f"look at it with: spl check env {env.config.id}"
+        ) from error
 
 
 def policy_of(agent: Actor, epsilon: float) -> Policy:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spl.agents.conditions import Spoiler
 from spl.agents.evaluation.decision import Reason
-from spl.agents.evaluation.playing import Watch
+from spl.agents.evaluation.playing import Watch, blamed
 from spl.agents.history import History, Stack
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.filmed import Camera, Moment
@@ -98,9 +98,14 @@ class Player:
 
         An action that is sent takes the place of the decision. ``AGAIN`` lets the decision be made once more,
         after ``absent`` was changed: a shot of no frames.
+
+        Raises:
+            RunError: if the environment fails.
         """
         for episode in range(num_episodes):
-            observation, _ = self.env.reset(seed=reset_seed(self.seed, episode))
+            seed = reset_seed(self.seed, episode)
+            with blamed(self.env, seed, 0):
+                observation, _ = self.env.reset(seed=seed)
             if self._log_mel is not None:
                 self._log_mel.reset()
             if self.keep is not None:
@@ -118,7 +123,8 @@ class Player:
                     reason = self._decided(step)
                     sent = yield Shot(episode, False, [], None, reason, _flags(given))
                 action = reason.action if sent is None else sent
-                observation, reward, terminated, truncated, _ = self.env.step(action)
+                with blamed(self.env, seed, step + 1):
+                    observation, reward, terminated, truncated, _ = self.env.step(action)
                 if self.keep is not None:
                     self.keep(action, reward, terminated, truncated, observation)
                 step, is_over = step + 1, terminated or truncated

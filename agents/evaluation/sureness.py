@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from spl.agents.dqn import MultimodalDqn
+from spl.agents.evaluation.playing import blamed
 from spl.agents.history import History
 from spl.agents.q_network.decoupled import Sizes, best, taken
 from spl.envs.actions import numbers_of
@@ -28,11 +29,17 @@ class Choices(NamedTuple):
 def played_choices(
     agent: MultimodalDqn, env: AudioVisualEnv, *, history: int, seed: int, num_episodes: int
 ) -> Choices:
-    """Play at most `MOST_DECISIONS` steps without exploring; rewards are as the memory keeps them."""
+    """Play at most `MOST_DECISIONS` steps without exploring; rewards are as the memory keeps them.
+
+    Raises:
+        RunError: if the environment fails.
+    """
     found, sizes = Choices([], [], []), agent.network.sizes
     stacks = History(env.spec_of_streams, history=history)
     for episode in range(num_episodes):
-        observation, _ = env.reset(seed=reset_seed(seed, episode))
+        reset_with, step = reset_seed(seed, episode), 0
+        with blamed(env, reset_with, 0):
+            observation, _ = env.reset(seed=reset_with)
         stacks.push(observation, is_first=True)
         values, is_over = _values(agent, stacks), False
         while not is_over:
@@ -41,7 +48,9 @@ def played_choices(
             (action,) = stacks.act(agent, 0.0)
             found.values.append(float(taken(values, torch.tensor([action]), sizes)))
             found.leads.append(lead_of(values[0], action, sizes))
-            observation, reward, terminated, truncated, _ = env.step(action)
+            step += 1
+            with blamed(env, reset_with, step):
+                observation, reward, terminated, truncated, _ = env.step(action)
             stacks.push(observation, is_first=False)
             values, is_over = _values(agent, stacks), terminated or truncated
             follows = 0.0 if terminated else float(taken(values, best(values, sizes), sizes))

@@ -24,7 +24,7 @@ from spl.agents.hub import local_folder
 from spl.agents.load import env_config_of, load_agent
 from spl.agents.monitor.fitted import load_usual
 from spl.agents.monitor.monitor import ModalityMonitor
-from spl.config.errors import UsageError
+from spl.config.errors import RunError, UsageError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
 from spl.envs.filmed import make_filmed
@@ -93,11 +93,12 @@ def film(
 
     Returns:
         What was filmed: ``file`` and its ``subtitles``, the checkpoint's ``step``, ``frames``, ``seconds``,
-        the episodes' ``returns`` as far as they are filmed, and whether it ``is_finished``, not stopped by
-        a signal.
+        the episodes' ``returns`` as far as they are filmed, how many ``ended`` in it, and whether it
+        ``is_finished``, not stopped by a signal.
 
     Raises:
         UsageError: if there is no such run, it has no checkpoint, or the film cannot be written.
+        RunError: if the environment fails; the film until then is kept.
     """
     run, config = local_folder(run), replace(config or FilmConfig(), **options)
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
@@ -128,9 +129,10 @@ def film(
         with StopSignals() as stop:
             reel = Reel(env, camera, config, stop)
             write_reel(path, reel, player, console)
-            reel.subtitles.write(path.with_suffix(".srt"), float(reel.num_frames / reel.frame_rate_hz))
     finally:
         env.close()
+    if reel.failure is not None:
+        raise RunError(f"{reel.failure}; the film {path} ends there") from reel.failure
     return {
         "file": path,
         "step": step,
@@ -138,21 +140,27 @@ def film(
         "frames": reel.num_frames,
         "seconds": float(reel.num_frames / reel.frame_rate_hz),
         "returns": reel.returns,
+        "ended": reel.num_ended,
         "is_finished": not stop.has_come(),
     }
 
 
 def write_reel(path: Path, reel: Reel, player: Player, console: Console) -> None:
-    """Write what is played while it is played."""
+    """Write what is played while it is played, and its subtitles; `OSError` if the disk refuses."""
     rate_hz = player.camera.sample_rate_hz
-    write_video(
-        path,
-        watched(reel, reel.frames(player.shots(reel.config.num_episodes)), console),
-        fps=reel.frame_rate_hz,
-        audio=None if rate_hz is None else reel.sounds(),
-        sample_rate_hz=rate_hz,
-        video_options=QUICK.get(CODECS[path.suffix.lower()][0]),
-    )
+    try:
+        write_video(
+            path,
+            watched(reel, reel.frames(player.shots(reel.config.num_episodes)), console),
+            fps=reel.frame_rate_hz,
+            audio=None if rate_hz is None else reel.sounds(),
+            sample_rate_hz=rate_hz,
+            video_options=QUICK.get(CODECS[path.suffix.lower()][0]),
+        )
+        reel.subtitles.write(path.with_suffix(".srt"), float(reel.num_frames / reel.frame_rate_hz))
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"the film {path} cannot be written: {why}; choose another --out") from error
 
 
 def watched(reel: Reel, frames: Iterator[NDArray[np.uint8]], console: Console) -> Iterator[NDArray[np.uint8]]:

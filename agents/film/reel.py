@@ -13,6 +13,7 @@ from spl.agents.film.frame import Screen, View
 from spl.agents.film.sound_strip import Strip
 from spl.agents.film.subtitles import Subtitles
 from spl.agents.names import ActionNames
+from spl.config.errors import RunError
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.filmed import Camera, Moment
 from spl.processes.signals import StopSignals
@@ -37,6 +38,8 @@ class Reel:
         self.most_frames = max(1, int(config.duration_s * self.frame_rate_hz))
         self._frame_samples = round((camera.sample_rate_hz or 0) / self.frame_rate_hz)  # while one is shown
         self.num_frames, self.returns = 0, list[float]()
+        self.num_ended = 0  # episodes, of which the whole is filmed
+        self.failure: RunError | None = None  # of the environment
         self.names = ActionNames(env)
         step_s = float(env.frame_skip / self.frame_rate_hz)
         self._strip: Strip | None = None
@@ -50,16 +53,31 @@ class Reel:
         self._screen: Screen | None = None  # made for the first picture
 
     def frames(self, shots: Iterator[Shot]) -> Iterator[NDArray[np.uint8]]:
-        """Yield each frame's picture ``(H, W, 3)`` until there are enough, or no more."""
-        for shot in shots:
-            self.take_in(shot)
-            for number, moment in enumerate(shot.moments, start=1):
-                if self.num_frames == self.most_frames or self.stop.has_come():
-                    return
-                self.count(moment)
-                if moment.sound is not None:
-                    self._sounds.append(self._filled(moment.sound))
-                yield self.draw(shot, moment, number / len(shot.moments))
+        """Yield each frame's picture ``(H, W, 3)`` until there are enough, or no more.
+
+        An environment that fails ends it, as ``failure`` tells.
+
+        Raises:
+            KeyboardInterrupt: if it is stopped before the first: an earlier film stays.
+            RunError: if the environment fails before the first.
+        """
+        try:
+            for shot in shots:
+                self.take_in(shot)
+                for number, moment in enumerate(shot.moments, start=1):
+                    if self.stop.has_come() and not self.num_frames:
+                        raise KeyboardInterrupt
+                    if self.num_frames == self.most_frames or self.stop.has_come():
+                        return
+                    self.count(moment)
+                    if moment.sound is not None:
+                        self._sounds.append(self._filled(moment.sound))
+                    yield self.draw(shot, moment, number / len(shot.moments))
+                self.num_ended += shot.reason is None
+        except RunError as error:
+            if not self.num_frames:
+                raise
+            self.failure = error
 
     def sounds(self) -> Iterator[NDArray[np.float32]]:
         """Yield the sound ``(N, C)`` of the frames drawn so far: none is asked for before its frame.

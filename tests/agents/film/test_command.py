@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,8 @@ from spl.agents.load import load_agent
 from spl.agents.q_network.network import MultimodalQNetwork
 from spl.cli import main as cli
 from spl.config.errors import UsageError
-from spl.envs.filmed import make_filmed
+from spl.envs.adapter import AudioVisualEnv
+from spl.envs.filmed import Camera, make_filmed
 from spl.envs.resumable import reset_seed
 from spl.explain.words import Evidence
 from spl.models.encoder import EncoderConfig, build_encoder
@@ -148,7 +150,8 @@ def test_without_out_the_film_lies_in_the_runs_folder_and_on_its_page(run, tmp_p
     assert (
         cli.main(["film", str(copied), "--duration_s", "0.3", "--overlay", "false", "--device", "cpu"]) == 0
     )
-    assert f"{copied}/agent.mp4: 0.3 s" in capsys.readouterr().out
+    told = "0.3 s, 3 frames, return 0 so far: the film ends before the episode\n"
+    assert f"{copied}/agent.mp4: {told}" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert cli.main(["report", str(copied)]) == 0
     assert 'src="data:video/mp4' in (copied / "report.html").read_text()
@@ -280,6 +283,44 @@ def test_no_more_than_a_frame_of_sound_waits_and_a_signal_ends_the_film_whole(ru
             stop.stop()
     assert num_heard == reel.num_frames == 50
     assert len(reel.returns) == 2
+
+
+def test_an_environment_that_fails_ends_the_film_which_is_kept(run, tmp_path, monkeypatch, capsys):
+    path, steps, step = tmp_path / "a.mp4", count(1), Camera.step
+
+    def failing(camera, action):
+        if next(steps) == 10:
+            raise OSError(19, "No such device")
+        return step(camera, action)
+
+    monkeypatch.setattr(Camera, "step", failing)
+    words = [
+        "film",
+        str(run),
+        "--out",
+        str(path),
+        "--overlay",
+        "false",
+        "--device",
+        "cpu",
+        "--seed",
+        str(SEED),
+    ]
+    assert cli.main(words) == 1
+    assert capsys.readouterr().err.strip() == (
+        f"spl: the environment failed at step 10 of the episode whose seed is {reset_seed(SEED, 0)}: "
+        "OSError: [Errno 19] No such device; look at it with: spl check env spl/Greeting-v0; "
+        f"the film {path} ends there"
+    )
+    assert len(decoded(path, 16_000)[0]) == 10
+    assert path.with_suffix(".srt").is_file()
+
+
+def test_an_environment_that_fails_beforehand_is_told_in_a_sentence(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(AudioVisualEnv, "step", lambda *_: {}["missing"])
+    assert cli.main(["film", str(run), "--out", str(tmp_path / "a.mp4"), "--device", "cpu"]) == 1
+    assert "the environment failed at step 1 of the episode whose seed is" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 SILENT = """

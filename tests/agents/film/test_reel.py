@@ -11,6 +11,7 @@ from rich.console import Console
 
 from spl.agents.evaluation.decision import Reason
 from spl.agents.evaluation.rollout import Player
+from spl.agents.film import command
 from spl.agents.film.command import write_reel
 from spl.agents.film.config import FilmConfig
 from spl.agents.film.reel import Reel
@@ -50,15 +51,40 @@ class Varying(gymnasium.Env):
         }
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
-def test_sound_of_varying_length_lasts_as_long_as_the_picture_and_stays_in_step(tmp_path: Path, suffix):
+def varying(stop: StopSignals) -> tuple[Reel, Player]:
+    """Return the frames of an episode of it, and who plays it."""
     config = EnvConfig(video_size=(32, 32), num_mels=8, audio_frames=4)
     camera = Camera(Varying(), config)
     env = AudioVisualEnv(camera, config)
     player = Player(lambda *_: Reason(0, np.zeros(0, np.float32), None), env, camera, history=1)
-    film = FilmConfig(num_episodes=1, overlay=False, scale=1)
+    return Reel(env, camera, FilmConfig(num_episodes=1, overlay=False, scale=1), stop), player
+
+
+def test_a_signal_before_the_first_frame_leaves_an_earlier_film(tmp_path: Path):
+    (path := tmp_path / "a.mp4").write_bytes(b"earlier")
+    with StopSignals() as stop:
+        stop.stop()
+        with pytest.raises(KeyboardInterrupt):
+            write_reel(path, *varying(stop), Console(quiet=True))
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("a.mp4", b"earlier")]
+
+
+def test_a_disk_that_is_full_is_told_with_the_films_name(tmp_path: Path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device", ".a.7.new.mp4")
+
+    monkeypatch.setattr(command, "write_video", full)
+    path = tmp_path / "a.mp4"
+    with pytest.raises(
+        OSError, match=rf"^the film {path} cannot be written: No space left on device; choose"
+    ):
+        write_reel(path, *varying(StopSignals()), Console(quiet=True))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_sound_of_varying_length_lasts_as_long_as_the_picture_and_stays_in_step(tmp_path: Path, suffix):
     path = tmp_path / f"a{suffix}"
-    write_reel(path, Reel(env, camera, film, StopSignals()), player, Console(quiet=True))
+    write_reel(path, *varying(StopSignals()), Console(quiet=True))
     with av.open(str(path)) as container:
         bright = [float(frame.to_ndarray(format="gray8").max()) for frame in container.decode(video=0)]
     with av.open(str(path)) as container:
