@@ -212,12 +212,14 @@ def print_table(
 ) -> None:
     """Print a table to standard output: the first column to the left, the others to the right.
 
-    ``is_prose``: cells hold sentences with Rich's markup; all are to the left, and the last column is folded.
+    Where a terminal is too narrow, cells are folded, so that no number is cut. ``is_prose``: cells hold
+    sentences with Rich's markup; all are to the left, and only the last column is folded.
     """
     table = Table(title=escape(printable(title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for position, column in enumerate(columns):
         is_left, is_last = position == 0 or is_prose, position == len(columns) - 1
-        table.add_column(column, justify="left" if is_left else "right", no_wrap=not (is_prose and is_last))
+        form = {"no_wrap": True} if is_prose and not is_last else {"overflow": "fold"}
+        table.add_column(column, justify="left" if is_left else "right", **form)
     for row in rows:
         table.add_row(*(row if is_prose else (escape(printable(cell)) for cell in row)))
     console = Console(file=sys.stdout if file is None else file)

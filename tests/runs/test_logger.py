@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -86,6 +87,16 @@ def test_a_table_is_not_folded_in_a_file():
     print_table("Title", ["name", "value"], [["x" * 60, "y" * 40]], file=file)
     assert "x" * 60 in file.getvalue()
     assert "y" * 40 in file.getvalue()
+
+
+def test_a_table_is_folded_and_not_cut_on_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    cells = ["share of the peak (171 GFLOP/s)", "8,382 bytes a transition, 400 MiB", "1234567890.5"]
+    print_table("Title", ["a", "b", "c"], [cells])
+    told = capsys.readouterr().out
+    assert all(word in told for cell in cells for word in cell.split())
+    assert all(len(re.sub(r"\x1b\[\d*m", "", line)) <= 60 for line in told.splitlines())
 
 
 def test_nothing_that_a_terminal_obeys_comes_out_of_a_sentence_or_a_table(tmp_path):
