@@ -26,7 +26,7 @@ from spl.config.ranges import Count, Range, Seed
 from spl.envs.actions import as_action
 from spl.envs.chosen_streams import describe_left_out
 from spl.eval_mode import borrowed, lent
-from spl.explain.episode import Moment, draw_episode
+from spl.explain.episode import Moment, draw_episode, drop_later
 from spl.explain.two_streams import AsPictures, as_pictures, check_method
 from spl.explain.words import NAMES, Evidence, sentence
 from spl.records import Action
@@ -96,8 +96,6 @@ def explain_agent(
     agent, make, history, step = load_agent(run, config.device, config.checkpoint, trusts=config.trust)
     model = _model_of(agent, history, config.method, run)
     out = writable(Path(config.out) if config.out is not None else run / "explanation")
-    for earlier in out.glob("episode-*.*"):  # of an explanation of more episodes
-        earlier.unlink()
     env = make()
     names, told = ActionNames(env), list[dict[str, Any]]()
     console = Console(stderr=True) if console is None else console
@@ -125,6 +123,7 @@ def explain_agent(
         "episodes": told,
         "out": str(out),
     }
+    drop_later(out, config.num_episodes)
     replace_text(out / "explanation.json", json.dumps(result, indent=1) + "\n")
     return result
 

@@ -1,6 +1,7 @@
 """An episode as one figure: steps with maps over video and audio, and the modalities' shares."""
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,15 @@ def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title:
     over, values = lower.subplots(1, 2)
     _draw_shares(over, values, shapley, score, [moment.step for moment in moments])
     figure.savefig(path, dpi=120, facecolor="white")
+
+
+def drop_later(folder: Path, number: int) -> None:
+    """Remove what an explanation of more episodes than ``number`` left in its folder, and no other file."""
+    if (folder / "explanation.json").is_file():
+        for path in folder.iterdir():
+            found = re.fullmatch(r"episode-(\d+)\.(png|txt)", path.name)
+            if found is not None and int(found[1]) > number:
+                path.unlink()
 
 
 def _show(axes: "Axes", picture: Tensor | None, heat: Tensor | None, *, is_sound: bool = False) -> None:

@@ -87,13 +87,21 @@ def test_maps_are_kept_of_the_drawn_steps_alone_and_are_theirs(folder, monkeypat
     torch.testing.assert_close(few.audio_maps, every.audio_maps[[0, 16, 31]], atol=1e-3, rtol=0)
 
 
-def test_episodes_of_an_earlier_explanation_go(folder):
+def test_episodes_of_an_earlier_explanation_go_and_no_other_file(folder):
+    out = folder / "explanation"
+    out.mkdir()
+    for name in ("episode-1.mp4", "episode-2.csv", "episode-7.png"):  # not ours: there was no explanation yet
+        (out / name).touch()
     for count in (2, 1):
         options = ExplainAgentConfig(num_episodes=count, num_drawn=1)
         explain_agent(folder, options, console=Console(quiet=True))
-    assert sorted(path.name for path in (folder / "explanation").glob("episode-*")) == [
+        if count == 2:
+            assert (out / "episode-7.png").is_file()
+    assert sorted(path.name for path in out.glob("episode-*")) == [
+        "episode-1.mp4",
         "episode-1.png",
         "episode-1.txt",
+        "episode-2.csv",
     ]
 
 
