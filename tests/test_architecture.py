@@ -125,7 +125,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "runs",
         "saliency",
     },
-    "spl.agents.sharing": {"agents", "envs", "media"},
+    "spl.agents.sharing": {"agents", "envs", "media", "runs"},
     "spl.agents.studies": {"ablation", "agents", "agents.collectors", "agents.evaluation", "envs", "runs"},
     "spl.agents.film": {
         "agents",

@@ -1,5 +1,6 @@
 """``spl export agent``: a trained agent as one file that plays without us, or as a folder to hand on."""
 
+import io
 import json
 import warnings
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from spl.config.options import PathName
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.wrapping import describe_wrappers
 from spl.packages import require
+from spl.runs.files import replace_bytes, writable
 
 FORMAT, VERSION = "spl-player", 1
 Target = Literal["onnx", "pt2", "bundle"]
@@ -66,18 +68,19 @@ def export_agent(run: str | Path, config: ExportConfig | None = None, **options:
     name = "bundle" if config.to == "bundle" else f"agent.{config.to}"
     path = run / name if config.out is None else Path(config.out)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        writable(path.parent)
         if config.to == "bundle":
             write_bundle(run, path, agent, chosen, env, step)
         else:
             portable = Portable(agent, env, history=chosen.memory.history).eval()
-            write = {"onnx": _write_onnx, "pt2": _write_pt2}[config.to]
+            graph_of = {"onnx": _as_onnx, "pt2": _as_pt2}[config.to]
             with torch.no_grad():
-                write(portable, described(env, portable, step), path)
+                graph = graph_of(portable, described(env, portable, step))
+            replace_bytes(path, graph)
     except ValueError as error:
         raise UsageError(f"{run} cannot be exported: {error}") from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         env.close()
     return path
@@ -133,7 +136,7 @@ def _paths(env: AudioVisualEnv) -> dict[str, list[Any]]:
     return found
 
 
-def _write_onnx(portable: Portable, told: dict[str, Any], path: Path) -> None:
+def _as_onnx(portable: Portable, told: dict[str, Any]) -> bytes:
     import onnx
 
     program = torch.onnx.export(
@@ -148,11 +151,13 @@ def _write_onnx(portable: Portable, told: dict[str, Any], path: Path) -> None:
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(model, {"spl": json.dumps(told)})
-    path.write_bytes(model.SerializeToString())
+    content: bytes = model.SerializeToString()
+    return content
 
 
-def _write_pt2(portable: Portable, told: dict[str, Any], path: Path) -> None:
-    program = torch.export.export(portable, tuple(portable.inputs.values()))
+def _as_pt2(portable: Portable, told: dict[str, Any]) -> bytes:
+    program, content = torch.export.export(portable, tuple(portable.inputs.values())), io.BytesIO()
     with warnings.catch_warnings():  # of weights that share storage, which matters where they are on no CPU
         warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-        torch.export.save(program, path, extra_files={"spl.json": json.dumps(told)})
+        torch.export.save(program, content, extra_files={"spl.json": json.dumps(told)})
+    return content.getvalue()

@@ -47,7 +47,12 @@ def check_regular(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write ``path`` again as UTF-8: beside, synced, renamed; a kill leaves the old file or the new one.
+    """Write ``path`` again as UTF-8, as `replace_bytes` does."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write ``path`` again: beside, synced, renamed; a kill leaves the old file or the new one.
 
     Raises:
         OSError: if the disk refuses, the old file stays; or if ``path`` is a device, a pipe or a folder.
@@ -55,7 +60,7 @@ def replace_text(path: Path, text: str) -> None:
     check_regular(path)
     beside = unfinished(path)
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
         sync(beside)
         os.replace(beside, path)
     finally:

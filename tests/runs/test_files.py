@@ -62,7 +62,7 @@ def test_a_text_may_be_replaced_by_two_processes_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
-@pytest.mark.parametrize("stage", ["pathlib.Path.write_text", "os.fsync", "os.replace"])
+@pytest.mark.parametrize("stage", ["pathlib.Path.write_bytes", "os.fsync", "os.replace"])
 def test_a_write_that_fails_leaves_the_old_text(tmp_path, monkeypatch, stage, error):
     path = tmp_path / "text"
     path.write_text("old")

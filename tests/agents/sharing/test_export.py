@@ -206,6 +206,18 @@ def test_a_pt2_file_plays_without_spl(run):
     np.testing.assert_allclose(values.detach().numpy(), agent.q_values, atol=1e-4)
 
 
+def test_a_file_that_cannot_be_written_leaves_the_earlier_one(run, monkeypatch, tmp_path):
+    def full(path, content):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    (path := tmp_path / "agent.pt2").write_text("earlier")
+    with pytest.raises(UsageError, match=r"agent\.pt2 cannot be written: No space left on device"):
+        export_agent(run, to="pt2", out=str(path))
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("agent.pt2", b"earlier")]
+
+
 def test_what_cannot_be_exported_is_refused_in_a_sentence(run, monkeypatch, tmp_path, capsys):
     assert cli.main(["export", "agent", str(run), "--to", "tflite"]) == 2
     assert "onnx" in capsys.readouterr().err
