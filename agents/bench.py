@@ -11,12 +11,13 @@ from rich.console import Console
 
 from spl.agents.bench_measures import measure_loop, measure_parts, measure_return
 from spl.agents.collectors.options import COLLECTORS
+from spl.agents.collectors.progress import RECENT_EPISODES
 from spl.agents.config import TrainAgentConfig
 from spl.config import parse as configuration
 from spl.config.errors import UsageError
 from spl.config.options import PathName, narrowed
 from spl.config.ranges import Finite, Positive
-from spl.runs.files import replace_text
+from spl.runs.files import replace_text, writable
 from spl.runs.logger import print_table, say
 from spl.runs.machine import describe_system
 
@@ -56,10 +57,8 @@ def bench_agent(config: BenchConfig, *, console: Console | None = None) -> dict[
         RunError: if the environments fail, or the training ends before the loop could be measured.
     """
     console = Console(stderr=True) if console is None else console
-    if config.out is not None and not Path(config.out).parent.is_dir():
-        raise UsageError(f"--out {config.out}: there is no folder {Path(config.out).parent}")
-    if config.out is not None and Path(config.out).is_dir():
-        raise UsageError(f"--out must be a JSON file to write, got the folder {config.out}")
+    if config.out is not None:
+        _check_out(Path(config.out))
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory(prefix="spl-bench-") as name:
         folder = Path(name)
@@ -73,6 +72,16 @@ def bench_agent(config: BenchConfig, *, console: Console | None = None) -> dict[
     if config.out is not None:
         replace_text(Path(config.out), json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _check_out(path: Path) -> None:
+    """Refuse before anything is measured what could not be written afterwards."""
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no folder {path.parent}")
+    if path.exists() and not path.is_file():
+        sort = "folder" if path.is_dir() else "device or pipe"
+        raise UsageError(f"--out must be a JSON file to write, got the {sort} {path}")
+    writable(path.parent)
 
 
 def print_bench(result: dict[str, Any]) -> None:
@@ -102,7 +111,8 @@ def print_bench(result: dict[str, Any]) -> None:
         ["memory", f"{size:,.0f} bytes a transition, {size * figures['capacity'] / MIB:,.0f} MiB in all"],
     ]
     if "reached" in figures:
-        rows.append([f"to a return of {options['to_return']:g}", _told(figures["reached"], figures["best"])])
+        told = _told(figures["reached"], figures["best"], options["num_steps"])
+        rows.append([f"to a return of {options['to_return']:g}", told])
     title = (
         f"spl bench · {options['env']['id']} · {system.get('gpu', system['processor'])} · "
         f"{figures['threads']} of {system['cores']} cores · torch {system['packages']['torch']}"
@@ -110,8 +120,9 @@ def print_bench(result: dict[str, Any]) -> None:
     print_table(title, ["", ""], rows)
 
 
-def _told(reached: dict[str, float] | None, best: float | None) -> str:
+def _told(reached: dict[str, float] | None, best: float | None, num_steps: int) -> str:
     if reached is None:
-        return "not reached" + ("" if best is None else f"; at best {best:.4g}")
+        mean = f"fewer than {RECENT_EPISODES} episodes" if best is None else f"at best {best:.4g}"
+        return f"not reached in {num_steps:,} steps: {mean}"
     steps, seconds, cpu_seconds = reached["steps"], reached["seconds"], reached["cpu_seconds"]
     return f"{steps:,.0f} steps, {seconds:.0f} s, {cpu_seconds:.0f} CPU s"

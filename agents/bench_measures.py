@@ -185,13 +185,14 @@ def measure_loop(config: "BenchConfig", folder: Path) -> dict[str, float]:
         config.training(folder, report_every_steps=ROW_EVERY, save_memory=False, checkpoint_every_steps=10**9)
     )
     result = train_agent(training, command=COMMAND, console=Console(quiet=True), on_row=on_row)
+    measured_s = marks[-1][2] - marks[0][2] if marks else 0.0
+    if not result.is_finished and measured_s < config.duration_s:
+        raise KeyboardInterrupt
     if len(marks) < 2:
         raise RunError(
             f"the training ended after {result.step:,} steps, before its loop could be measured: "
             f"give it more, --num_steps {10 * training.num_steps}, or a smaller --memory.min_size"
         )
-    if not result.is_finished and marks[-1][2] - marks[0][2] < config.duration_s:
-        raise KeyboardInterrupt
     steps, updates, seconds = (last - first for first, last in zip(marks[0], marks[-1], strict=True))
     return {"loop_steps": steps / seconds, "loop_updates": updates / seconds}
 

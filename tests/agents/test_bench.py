@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -69,7 +70,8 @@ def test_a_return_that_is_never_earned_is_told(tmp_path):
     found = bench.measure_return(config("--num_steps", "120"), 99.0, tmp_path, Console(quiet=True))
     assert found["reached"] is None
     assert 0 < found["best"] < 1
-    assert _told(None, 2.5) == "not reached; at best 2.5"
+    assert _told(None, 2.5, 1_200) == "not reached in 1,200 steps: at best 2.5"
+    assert _told(None, None, 90) == "not reached in 90 steps: fewer than 100 episodes"
 
 
 def test_plain_updates_take_less_arithmetic_than_thirds(tmp_path):
@@ -85,6 +87,13 @@ def test_a_training_that_ends_too_soon_is_told(tmp_path):
         bench.measure_loop(config("--num_steps", "40"), tmp_path)
 
 
+def test_a_loop_that_is_interrupted_before_its_first_update_is_not_told_to_be_short(tmp_path, monkeypatch):
+    stopped = SimpleNamespace(is_finished=False, step=40)
+    monkeypatch.setattr(bench, "train_agent", lambda *args, **options: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bench.measure_loop(config(), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -92,6 +101,7 @@ def test_a_training_that_ends_too_soon_is_told(tmp_path):
         (["--duration_s", "0"], "duration_s must be positive, got 0"),
         (["--out", "nowhere/a.json"], "--out nowhere/a.json: there is no folder nowhere"),
         (["--out", "."], "--out must be a JSON file to write, got the folder ."),
+        (["--out", "/dev/null"], "--out must be a JSON file to write, got the device or pipe /dev/null"),
         (["--restarts", "2"], "spl bench keeps no run: leave restarts out, got 2"),
         (["--to_return", "high"], "to_return"),
     ],
