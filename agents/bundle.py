@@ -130,8 +130,10 @@ def bundled_config(folder: Path) -> TrainAgentConfig:
     """Return the configuration of a bundle's run.
 
     Raises:
-        UsageError: if it cannot be read.
+        UsageError: if it is missing or cannot be read.
     """
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"the bundle {folder} lacks {CONFIG}: fetch or export the bundle again")
     return configuration.parse(TrainAgentConfig, words_of_run(TrainAgentConfig, folder, CONFIG), prog="spl")
 
 

@@ -91,7 +91,8 @@ class Cutter:
         """
         found = [(place, one) for place, one in enumerate(self.adapter.streams[:2]) if one is not None]
         absent = [place for place, stream in found if _is_missing(raw, stream.leaf.path)]
-        if len(absent) == len(found) and not self.adapter.streams.state:
+        is_array = isinstance(raw, np.ndarray)  # where a Dict or a Tuple is due
+        if absent and len(absent) == len(found) and (is_array or not self.adapter.streams.state):
             wanted = " or ".join(repr(stream.key) if stream.key else stream.modality for _, stream in found)
             raise ValueError(f"the observation must hold {wanted}, got {_told(raw)}")
         known = getattr(self._env.observation_space, "spaces", raw)

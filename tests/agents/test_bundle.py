@@ -182,6 +182,12 @@ def test_a_bundle_that_does_not_serve_is_refused_in_a_sentence(bundle, tmp_path)
     (place / "agent.json").write_text(json.dumps({**told, "version": 2}))
     with pytest.raises(UsageError, match=r"must be a bundle of version 1, got 'spl-bundle' 2: update spl"):
         read_bundle(place, None)
+    (place / "agent.json").write_text(json.dumps(told))
+    (place / "config.json").unlink()
+    with pytest.raises(
+        UsageError, match=r"^the bundle .* lacks config\.json: fetch or export the bundle again$"
+    ):
+        spl.load(place)
 
 
 def test_spaces_come_back_as_they_were():

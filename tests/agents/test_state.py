@@ -268,6 +268,8 @@ def test_a_graph_joins_the_vectors_as_the_adapter_does(smoke: Any) -> None:
     trained.act(raw)  # of two frames the newest counts
     with pytest.raises(ValueError, match="the state 'goal' is missing"):
         trained.act(raw)
+    with pytest.raises(ValueError, match="the observation must hold 'camera', got ndarray"):
+        trained.act(raw["camera"])
 
 
 def test_an_agent_of_a_state_alone_is_explained_and_filmed(pole: Path, tmp_path: Path) -> None:
