@@ -25,7 +25,7 @@ from spl.agents.sparsity import Sparsity, by_gradient
 from spl.agents.targets import Answers, losses_of
 from spl.envs.actions import as_action
 from spl.processes.threads import one_thread
-from spl.records import Action, Batch, Following, Observation
+from spl.records import VIDEO, Action, Batch, Following, Observation
 from spl.training.compile import compiled
 
 
@@ -64,6 +64,7 @@ class MultimodalDqn:
         trained, seed = self.network if self._low is None else self._low[0], companions.own_seed
         self._own = None if seed is None else OwnLayers(self.network, trained, seed)
         self._trained: Any = self._own or trained
+        self._pictures = network.picture_norm
         self.num_updates, self._is_stale = 0, False  # whether the network has moved since its copy was made
         losses = self._losses_of if network.privileged is None else self._losses_in_views
         self._losses: Callable[..., Tensor] = compiled(losses, device) if config.compile else losses
@@ -79,8 +80,8 @@ class MultimodalDqn:
     def decide(self, stack: Stack, epsilon: float) -> tuple[list[Action], Tensor | None]:
         """Return one action per environment: uniform with chance ``epsilon``, else a best one.
 
-        Each dimension of an action is drawn, or is its best, for itself: as Seyde et al. (2023) explore.
-        Beside the actions comes the recurrent state ``(E, R)`` after the step; None of an agent without.
+        Each dimension of an action is drawn, or is its best, for itself (Seyde et al., 2023). Beside them
+        comes the recurrent state ``(E, R)`` after the step; None of an agent without.
         """
         shape = len(stack.present), len(self.sizes)
         explores = self.generator.random(shape) < epsilon
@@ -97,7 +98,9 @@ class MultimodalDqn:
         return [as_action(action) for action in actions], reached
 
     def see(self, observation: Observation) -> None:
-        """Take the state of an observation that was collected into the statistics that normalise it."""
+        """Take what was collected into the statistics that normalise it: a picture until learning begins."""
+        if self._pictures is not None and not self.num_updates and observation.present[VIDEO]:
+            self._pictures.update(torch.from_numpy(observation.video))
         if self.network.state is not None:
             self.network.state.norm.update(torch.from_numpy(observation.state))
 
@@ -106,15 +109,16 @@ class MultimodalDqn:
 
         With thirds ``(3 B,)``: those of the whole transitions, then of the same as video alone and as audio
         alone (`thirds.asymmetric`), 0 where not both were present. ``soon`` is what came one step ahead; None
-        where the batch tells it. With it the target network chooses for the modalities alone, too: the
-        network's choice would take one more pass of its streams, and it is another head than the choosing one
-        that rates, so that even so no maximum is taken of what is rated.
+        where the batch tells it. With it the target network chooses for the modalities alone, too, which
+        saves a pass of the streams: another head than the choosing one rates.
 
-        What is wrong in both modalities that decoders rebuild of a view's code is added ``reconstruction``
-        times, and with sparsity hidden units are drawn to their target, both `by_gradient`. Augmentation
-        changes all of the batch at random. Layers of the user's own are in training mode here alone. Of
-        `Sequences` each is the mean over the steps that may be learned.
+        Decoders' errors in both modalities are added ``reconstruction`` times, and sparsity draws hidden
+        units to its target, both `by_gradient`. Augmentation changes the batch at random. Layers of the
+        user's own are in training mode here alone. Of `Sequences` each is the mean over the steps learned.
         """
+        if self._pictures is not None and not self.num_updates:
+            self._pictures.fix()
+            self._begin_others()
         self._refresh()
         fractions = None
         if isinstance(batch, Batch):
@@ -138,8 +142,7 @@ class MultimodalDqn:
         trained, choosing, rating = self._networks()
         at, at_next = ((), ()) if fractions is None else ((fractions[0],), (fractions[1],))
         is_apart = self.config.double or fractions is not None  # what chooses, from what is rated
-        now = (batch.video, batch.audio, batch.present, batch.state)
-        following = (batch.next_video, batch.next_audio, batch.next_present, batch.next_state)
+        now, following = batch.inputs, batch.next_inputs
         with torch.no_grad():
             rated = rating.values(*following, *at_next)
             chosen = choosing.values(*following) if is_apart else rated
@@ -163,8 +166,7 @@ class MultimodalDqn:
         trained, choosing, rating = self._networks()
         at, at_next = ((), ()) if fractions is None else ((fractions[0],), (fractions[1],))
         is_apart = self.config.double or fractions is not None  # what chooses, from what is rated
-        now = (batch.video, batch.audio, batch.present, batch.state)
-        following = (batch.next_video, batch.next_audio, batch.next_present, batch.next_state)
+        now, following = batch.inputs, batch.next_inputs
         values, size = trained.views(*now, *at), len(batch.action)
         with torch.no_grad():
             if soon is None:
@@ -262,9 +264,6 @@ class MultimodalDqn:
     @contextmanager
     def by_average(self) -> Iterator[None]:
         """Act by the averaged weights, where there are any, and by the newest again at the end."""
-        if self.averaged is None:
-            yield
-            return
         newest = {name: weight.clone() for name, weight in self.network.state_dict().items()}
         self.act_by_average()
         try:

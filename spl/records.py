@@ -119,10 +119,19 @@ class Batch(NamedTuple):
     next_state: Tensor  # (B, S) float32
 
     @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a network reads: video, audio, presence flags and state."""
+        return self.video, self.audio, self.present, self.state
+
+    @property
+    def next_inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What it reads of the next observation."""
+        return self.next_video, self.next_audio, self.next_present, self.next_state
+
+    @property
     def following(self) -> Following:
         """What lies ahead, which of one-step transitions is one decision ahead."""
-        following = self.next_video, self.next_audio, self.next_present, self.next_state
-        return Following(self.reward, self.discount, *following)
+        return Following(self.reward, self.discount, *self.next_inputs)
 
     @property
     def present_throughout(self) -> Tensor:

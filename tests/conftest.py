@@ -43,11 +43,11 @@ def _one_thread() -> None:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory):
     """Return a trainer of tiny agents on Beacon, ``tiny_run(num_rounds)``; it returns the run directory."""
 
-    def train(num_rounds: int, command: list[str] | None = None) -> Path:
+    def train(num_rounds: int, command: list[str] | None = None, *, options: tuple[str, ...] = ()) -> Path:
         words = ["--config", str(ROOT / "configs/smoke/agent.yaml"), "--num_steps", "44"]
         words += ["--runs", str(tmp_path_factory.mktemp("runs")), "--num_threads", "1", "--device", "cpu"]
         words += ["--env.kwargs.num_rounds", str(num_rounds)]
-        described = config.parse(TrainAgentConfig, words, prog="spl")
+        described = config.parse(TrainAgentConfig, [*words, *options], prog="spl")
         return train_agent(described, console=Console(quiet=True), command=command).folder
 
     return train

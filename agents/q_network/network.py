@@ -12,6 +12,7 @@ from spl.agents.q_network.quantiles import acted_on
 from spl.agents.q_network.state_norm import StateStream
 from spl.agents.q_network.thirds import Views, only
 from spl.models.encoder import Features, TwoStreamEncoder
+from spl.models.pictures import PictureNorm
 from spl.records import AUDIO, VIDEO
 
 KEPT_STEPS = 32.0  # for which a number of a recurrent unit is kept at first, at most
@@ -141,6 +142,11 @@ class MultimodalQNetwork(nn.Module):
         streams = self.encoder.streams(video, audio, present)
         reached = self._reached(streams, present, state, recurrent)
         return acted_on(self.heads[0](reached), self.risk), reached
+
+    @property
+    def picture_norm(self) -> PictureNorm | None:
+        """What standardises the pictures, if anything does."""
+        return self.encoder.picture_norm
 
     @property
     def num_remembered(self) -> int:

@@ -236,21 +236,24 @@ class TwoStreamAutoencoder(nn.Module):
         self.video = decoder_of(encoder.video, encoder.features, torch.sigmoid)
         self.audio = decoder_of(encoder.audio, encoder.features, torch.tanh if is_waveform else torch.sigmoid)
 
-    def begin_with(self, video_mean: Tensor, audio_mean: Tensor) -> None:
+    def begin_with(self, video_mean: Tensor, audio_mean: Tensor, video_variance: float = 0.0) -> None:
         """Let the outputs be about the data's means until something is learned; dense streams take them off.
 
         What random weights make of a code costs ten times as much. The decoders' last weights become small,
-        their biases what squashes to the means.
+        their biases what squashes to the means. A stream that standardises its pictures does so by these.
 
         Args:
             video_mean: ``(T, C, H, W)`` in 0..1.
             audio_mean: ``(T, C, M, F)`` in its unit.
+            video_variance: mean of the variances of the video's values.
         """
         self.video.begin_with(video_mean)
         self.audio.begin_with(audio_mean)
         for stream, mean in ((self.encoder.video, video_mean), (self.encoder.audio, audio_mean)):
             if isinstance(stream, DenseStream):
                 stream.mean.copy_(mean)
+        if self.encoder.picture_norm is not None:
+            self.encoder.picture_norm.fix(video_mean.mean(dim=0), video_variance)
 
     def decode(self, code: Tensor) -> Reconstruction:
         """Return both modalities as ``code (B, D)`` has them."""

@@ -11,6 +11,7 @@ from spl.attention.stream import Start, StreamAttention, check_stream_options
 from spl.config.fields import check_fields
 from spl.config.named_class import Named, parts_of_named
 from spl.config.ranges import Count
+from spl.models.pictures import PictureNorm
 from spl.models.streams import (
     AUDIO_STREAMS,
     VIDEO_STREAMS,
@@ -49,6 +50,7 @@ class EncoderConfig:
         "gate"  # an absent modality's features are gated off and flagged, or its input is zero
     )
     init: Init = "scaled"  # initial weights of the streams: variance 1 / inputs, or PyTorch's, a third of it
+    standardise_video: bool = False  # subtract the mean of the first pictures, divide by their deviation
     custom: Named | None = None  # your own module:Class instead of both streams; in YAML with arguments
 
     def __post_init__(self) -> None:
@@ -62,6 +64,11 @@ class EncoderConfig:
                     f"custom={self.custom} takes the place of both streams: leave {', '.join(others)} out"
                 )
         check_stream_options(self.attention, self.attention_options)
+        if self.standardise_video and self.video_stream == "dense":
+            raise ValueError(
+                "standardise_video is of convolutions, and a dense stream subtracts the mean of its "
+                "pretraining: leave it out, or set video_stream to another"
+            )
         for modality in ("video", "audio"):
             name, widths = f"{modality}_widths", getattr(self, f"{modality}_widths")
             if getattr(self, f"{modality}_stream") != "dense" and widths != getattr(EncoderConfig, name):
@@ -91,6 +98,7 @@ class TwoStreamEncoder(nn.Module):
         code_activation: of `ACTIVATIONS`.
         absent: ``gate`` or ``zeros``.
         init: of the streams' layers, see `initialise`, or ``pytorch``, see `draw_as_pytorch`.
+        standardise_video: whether the convolutions read standardised pictures (`PictureNorm`).
 
     Source: Ngiam et al. (2011), Multimodal deep learning, section 3.2, for the zeros.
     """
@@ -111,6 +119,7 @@ class TwoStreamEncoder(nn.Module):
         attention_start: Start = "neutral",
         absent: str = "gate",
         init: Init = "scaled",
+        standardise_video: bool = False,
     ) -> None:
         super().__init__()
         self.video: VideoStream | DenseStream | None = None
@@ -124,7 +133,9 @@ class TwoStreamEncoder(nn.Module):
                 "features": video_features,
             }
             self.video = (
-                VideoStream(spec.video, layers=VIDEO_STREAMS[video_stream], **seen)
+                VideoStream(
+                    spec.video, layers=VIDEO_STREAMS[video_stream], standardise=standardise_video, **seen
+                )
                 if isinstance(video_stream, str)
                 else DenseStream(spec.video, widths=video_stream, **seen)
             )
@@ -153,6 +164,11 @@ class TwoStreamEncoder(nn.Module):
         self.fuse: nn.Linear | None = nn.Linear(
             sum(self.stream_features) + (2 if absent == "gate" else 0), features
         )
+
+    @property
+    def picture_norm(self) -> PictureNorm | None:
+        """What standardises the pictures, if anything does."""
+        return self.video.norm if isinstance(self.video, VideoStream) else None
 
     def leave_out_code(self) -> None:
         """Have no layer of the joint code, for heads that read each stream alone: it would never learn."""
@@ -228,4 +244,5 @@ def build_encoder(config: EncoderConfig, spec: StreamSpec, *, history: int) -> T
         code_activation=config.code_activation,
         absent=config.absent,
         init=config.init,
+        standardise_video=config.standardise_video,
     )

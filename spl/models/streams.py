@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention.stream import Start, gain_of, stream_attention
+from spl.models.pictures import ByteConv2d, PictureNorm
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
@@ -77,32 +78,6 @@ def draw_as_pytorch(stream: "Stream") -> None:
             layer.reset_parameters()
 
 
-class ByteConv2d(nn.Conv2d):
-    """A convolution of bytes 0..255 read as 0..1: its weight is scaled, which costs less than the picture."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, C', H', W')`` for ``x (B, C, H, W)`` uint8."""
-        out: Tensor = self._conv_forward(as_floats(x, self.weight.dtype), self.weight / 255, self.bias)
-        return out
-
-
-def as_floats(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return bytes ``(B, C, H, W)`` as floats 0..255 with the channels last in memory, where that pays.
-
-    On the CPU one channel after the other: half the time of the library's own permuting copy (0.6 ms at
-    32 x 4 x 84 x 84), which has its inner loop over the four channels. Convolutions in float32 gain from it
-    only where they go back.
-    """
-    if x.device.type != "cpu" or torch.compiler.is_exporting():
-        return x.to(dtype, memory_format=torch.channels_last)
-    if dtype == torch.float32 and not torch.is_grad_enabled():
-        return x.to(dtype)
-    floats = torch.empty(x.shape, dtype=dtype, memory_format=torch.channels_last)
-    for channel in range(x.shape[1]):
-        floats[:, channel].copy_(x[:, channel])
-    return floats
-
-
 def conv_stream(
     in_channels: int, size: tuple[int, int], layers: Sequence[Conv], first: type[nn.Conv2d] = nn.Conv2d
 ) -> tuple[nn.Sequential, int]:
@@ -128,7 +103,10 @@ def conv_stream(
 
 
 class VideoStream(nn.Module):
-    """``T`` frames as channels -> convolutions -> attention -> ``(B, D)``."""
+    """``T`` frames as channels -> convolutions -> attention -> ``(B, D)``.
+
+    With ``standardise`` they are standardised first (`PictureNorm`).
+    """
 
     shape: tuple[int, int, int, int]  # (T, C, H, W), what it reads of a sample
 
@@ -142,18 +120,22 @@ class VideoStream(nn.Module):
         features: int,
         attention_options: Mapping[str, Any] = {},
         attention_start: Start = "neutral",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
         self.shape = (history, *shape)
-        self.convs, positions = conv_stream(history * channels, (rows, columns), layers, ByteConv2d)
+        self.norm = PictureNorm(shape) if standardise else None
+        first = nn.Conv2d if standardise else ByteConv2d
+        self.convs, positions = conv_stream(history * channels, (rows, columns), layers, first)
         self.attention = stream_attention(attention, layers[-1].channels, attention_options)
         self.gain = gain_of(attention, attention_options, attention_start)
         self.project = initialise(nn.Linear(layers[-1].channels * positions, features))
 
     def forward(self, video: Tensor) -> Tensor:
         """Return ``(B, D)`` for ``video (B, T, C, H, W)`` uint8."""
-        x = self.convs(video.flatten(1, 2))  # (B, C', H', W')
+        x = video.flatten(1, 2) if self.norm is None else self.norm(video)  # (B, T C, H, W)
+        x = self.convs(x)  # (B, C', H', W')
         x = self.attention(x)
         x = x if self.gain == 1 else self.gain * x
         return torch.relu(self.project(x.flatten(1)))  # (B, D)

@@ -107,7 +107,7 @@ def build_learner(
     model = build_model(config.encoder, source.spec, source.history, config.seed)
     share_norms(model)
     video, audio = moments
-    model.begin_with(video.mean, audio.mean)
+    model.begin_with(video.mean, audio.mean, video.variance)
     device = pick_device(config.device)
     generator = torch.Generator()
     generator.manual_seed(int(generator_of(config.seed, "corruption").integers(2**63)))

@@ -31,7 +31,8 @@ class Table(nn.Module):
     def __init__(self, *tables: Any) -> None:
         super().__init__()
         self.tables = nn.ParameterList(torch.tensor(table) for table in tables)
-        self.sizes, self.privileged, self.state, self.recurrent = (len(tables[0][0]),), None, None, None
+        self.sizes, self.privileged, self.state = (len(tables[0][0]),), None, None
+        self.recurrent, self.picture_norm = None, None
         self.num_calls = 0
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> list[Tensor]:

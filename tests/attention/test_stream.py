@@ -12,7 +12,8 @@ from spl.attention.stream import RESIDUAL, StreamAttention, gain_of, stream_atte
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.models.encoder import EncoderConfig
-from spl.models.streams import VIDEO_STREAMS, ByteConv2d, VideoStream, conv_stream
+from spl.models.pictures import ByteConv2d
+from spl.models.streams import VIDEO_STREAMS, VideoStream, conv_stream
 
 NAMES = [name for name in get_args(StreamAttention) if name != "none"]
 NUM_SEEDS = 60

@@ -10,17 +10,16 @@ from torch import nn
 from torch.nn import functional
 
 from spl.attention import attention_maps
+from spl.models.pictures import ByteConv2d, as_floats
 from spl.models.streams import (
     AUDIO_STREAM,
     AUDIO_STREAMS,
     VIDEO_STREAMS,
     AudioMlp,
     AudioStream,
-    ByteConv2d,
     Conv,
     DenseStream,
     VideoStream,
-    as_floats,
     conv_stream,
     in_units,
     initialise,

@@ -82,10 +82,19 @@ def agent_of(name):
     chosen = spl.TrainAgentConfig(
         env=spl.EnvConfig(id=name, video_size=(36, 36), **options),
         agent=DqnConfig(head="implicit", risk=0.5) if name == "buttons" else DqnConfig(),
-        encoder=spl.EncoderConfig(audio_stream=stream, video_features=16, audio_features=16, features=16),
+        encoder=spl.EncoderConfig(
+            audio_stream=stream,
+            video_features=16,
+            audio_features=16,
+            features=16,
+            standardise_video=name in ("colours", "pooled"),
+        ),
     )
     adapter = AudioVisualEnv(env, chosen.env)
     dqn = build_agent(chosen, adapter.spec_of_streams, adapter.action_sizes, torch.device("cpu"))
+    if chosen.encoder.standardise_video:
+        for _ in range(5):
+            dqn.see(adapter.reset()[0])
     return TrainedAgent(dqn, adapter, history=4, step=0), adapter, env
 
 
@@ -149,8 +158,8 @@ def test_what_an_absent_stream_holds_is_ignored(name):
 
 @pytest.fixture(scope="module")
 def run(tiny_run) -> Path:
-    """Return a tiny run on Beacon."""
-    return tiny_run(10)
+    """Return a tiny run on Beacon, whose pictures are standardised within the graph."""
+    return tiny_run(10, options=("--encoder.standardise_video", "true"))
 
 
 def player_of(path, **options):
