@@ -1,6 +1,6 @@
 """How many filters of an agent's video stream respond to anything it sees, and how constantly.
 
-Up to 256 stacks of pictures, evenly spread over an episode that the agent plays greedily, go through its
+The agent plays 1,000 steps with an epsilon of 0.01, and every fourth stack of pictures goes through its
 convolutions. A filter responds if it is above 0 at any place of any of them. The constant share of a layer is
 that of the power of its responses (their mean square) which does not change from picture to picture at the
 same place.
@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from spl.ablation.tables import as_table
-from spl.agents.evaluation.explain import played
-from spl.agents.history import Stack
+from spl.agents.dqn import MultimodalDqn
+from spl.agents.history import History
 from spl.agents.load import load_agent
+from spl.envs.adapter import AudioVisualEnv
 from spl.models.streams import VideoStream
+
+NUM_STEPS = 1_000  # that are played
 
 
 def told_of(responses: Tensor) -> tuple[int, float]:
@@ -26,6 +29,22 @@ def told_of(responses: Tensor) -> tuple[int, float]:
     return num_responding, 1 - float(responses.var(dim=0, correction=0).mean()) / power if power else 1.0
 
 
+def pictures_of(agent: MultimodalDqn, env: AudioVisualEnv, history: int) -> Tensor:
+    """Return every fourth stack of pictures ``(B, T, C, H, W)`` that the agent sees in `NUM_STEPS`."""
+    stacks, found, is_over = History(env.spec_of_streams, history=history), [], True
+    for step in range(NUM_STEPS):
+        if is_over:
+            observation, _ = env.reset(seed=step)
+        stacks.push(observation, is_first=is_over)
+        if step % 4 == 0:
+            found.append(stacks.stack().video)
+        (action,) = stacks.act(agent, 0.01)
+        observation, _, terminated, truncated, _ = env.step(action)
+        is_over = terminated or truncated
+    env.close()
+    return torch.cat(found)
+
+
 @torch.no_grad()
 def judge(run: Path) -> list[str]:
     """Return a row of the table: the run, its steps, and each convolution's filters and constant share."""
@@ -33,11 +52,7 @@ def judge(run: Path) -> list[str]:
     stream = agent.network.encoder.video
     if not isinstance(stream, VideoStream):
         raise SystemExit(f"{run} has no convolutions of video: give a run with --encoder.video_stream small")
-    env = make()
-    video = Stack.of(played(agent, env, history, 0)[0]).video  # (B, T, C, H, W)
-    env.close()
-    video = video[torch.linspace(0, len(video) - 1, min(len(video), 256)).long()]
-    cells = []
+    video, cells = pictures_of(agent, make(), history), []
     x = video.flatten(1, 2) if stream.norm is None else stream.norm(video)
     for layer in stream.convs:
         x = layer(x)

@@ -96,7 +96,8 @@ class Table(nn.Module):
     def __init__(self, table: list[list[float]]) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.tensor(table))
-        self.sizes, self.privileged, self.state, self.recurrent = SIZES, None, None, None
+        self.sizes, self.privileged, self.state = SIZES, None, None
+        self.recurrent, self.picture_norm = None, None
 
     def values(self, video: Tensor, audio: Tensor, present: Tensor, state: Tensor) -> list[Tensor]:
         return [self.table[video[:, -1, 0, 0, 0].long()]]

@@ -28,7 +28,7 @@ BOTH = torch.ones(2, 2, dtype=torch.bool)
 class TinyEncoder(nn.Module):
     """A code that is the newest pixel and the newest level themselves, gated as streams are."""
 
-    features, stream_features = 2, (1, 1)
+    features, stream_features, picture_norm = 2, (1, 1), None
 
     def ungated(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         return video[:, -1, 0, 0].float(), audio[:, -1, 0, 0].float()
