@@ -167,17 +167,18 @@ def played_moments(
     env, parts = make(), list[Streams]()
     stacks = History(env.spec_of_streams, history=history)
     try:
-        episode, step, is_over = 0, 0, True
+        episode, is_over = 0, True
         for _ in range(NUM_STEPS):
             if is_over:
-                with blamed(env, reset_seed(seed, episode), 0):
-                    observation, _ = env.reset(seed=reset_seed(seed, episode))
-                episode, step = episode + 1, 0
+                reset_with, step = reset_seed(seed, episode), 0
+                with blamed(env, reset_with, 0):
+                    observation, _ = env.reset(seed=reset_with)
+                episode += 1
             stacks.push(observation, is_first=is_over)
             (action,) = stacks.act(agent, 0.0)
             parts.append(streams_of(agent, stacks.stack()))
             step += 1
-            with blamed(env, reset_seed(seed, episode - 1), step):
+            with blamed(env, reset_with, step):
                 observation, _, terminated, truncated, _ = env.step(action)
             is_over = terminated or truncated
     finally:

@@ -70,9 +70,7 @@ class PictureNorm(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Return ``(B, T C, H, W)`` for ``video (B, T, C, H, W)`` uint8."""
-        pictures = video.flatten(1, 2)  # (B, T C, H, W), 0..255
-        if torch.is_grad_enabled():
-            pictures = as_floats(pictures, self.mean.dtype)
+        pictures = as_floats(video.flatten(1, 2), self.mean.dtype)  # (B, T C, H, W), 0..255
         is_last = pictures.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if is_last else torch.contiguous_format
         mean = (255 * self.mean).repeat(video.shape[1], 1, 1)[None].contiguous(memory_format=layout)
