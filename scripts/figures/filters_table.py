@@ -53,7 +53,7 @@ def judge(run: Path) -> list[str]:
     if not isinstance(stream, VideoStream):
         raise SystemExit(f"{run} has no convolutions of video: give a run with --encoder.video_stream small")
     video, cells = pictures_of(agent, make(), history), []
-    x = video.flatten(1, 2) if stream.norm is None else stream.norm(video)
+    x = video.flatten(1, 2)
     for layer in stream.convs:
         x = layer(x)
         if isinstance(layer, nn.ReLU):

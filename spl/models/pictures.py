@@ -1,6 +1,7 @@
 """How a video stream reads the bytes of pictures: as 0..1, or standardised by the first pictures seen."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class ByteConv2d(nn.Conv2d):
 
 
 class PictureNorm(nn.Module):
-    """Subtracts the mean picture and divides by the standard deviation of the pixels.
+    """The mean picture and the standard deviation of the pixels, by which pictures are standardised.
 
     The ``n``-th picture ``x (C, H, W)`` in 0..1 updates the mean picture and one variance for all ``P``
     pixels (Welford): ``d = x - mean``, ``mean += d / n``, ``v += (sum d (x - mean) / P - v) / n``. A picture
@@ -68,20 +69,40 @@ class PictureNorm(nn.Module):
             self.variance.fill_(1.0)
         self.count.fill_(math.inf)
 
-    def forward(self, video: Tensor) -> Tensor:
-        """Return ``(B, T C, H, W)`` for ``video (B, T, C, H, W)`` uint8."""
-        pictures = as_floats(video.flatten(1, 2), self.mean.dtype)  # (B, T C, H, W), 0..255
-        is_last = pictures.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if is_last else torch.contiguous_format
-        mean = (255 * self.mean).repeat(video.shape[1], 1, 1)[None].contiguous(memory_format=layout)
-        centred = pictures - mean
-        is_there = video.flatten(2).amax(dim=2) > 0  # (B, T)
-        is_eager = video.device.type == "cpu" and not torch.compiler.is_compiling()
-        if not is_eager or not is_there.all():  # a factor per picture costs as much as all else here
-            centred.mul_(is_there.repeat_interleave(video.shape[2], dim=1)[..., None, None])
+    @property
+    def scale(self) -> Tensor:
+        """Return ``()``, by which a difference in 0..1 is multiplied: 1 before any picture was seen."""
         deviation = self.variance.float().sqrt().clamp(min=SMALLEST)
-        scale = torch.where(self.count > 0, 1 / deviation, torch.ones_like(deviation)) / 255
-        return centred.mul_(scale.to(centred.dtype))
+        return torch.where(self.count > 0, 1 / deviation, torch.ones_like(deviation)).to(self.mean.dtype)
+
+
+class StandardisedConv2d(ByteConv2d):
+    """A convolution of bytes 0..255 read as standardised pictures (`PictureNorm`), ``T`` of ``C`` channels.
+
+    A convolution is linear, so its response to the mean picture is subtracted from its response to the bytes,
+    instead of the mean from each picture: one pass over one picture replaces two over all of them.
+
+    Args:
+        norm: the statistics.
+        args, kwargs: of `nn.Conv2d`.
+    """
+
+    def __init__(self, *args: Any, norm: PictureNorm, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, C', H', W')`` for ``x (B, T C, H, W)`` uint8."""
+        B, (C, H, W), filters = len(x), self.norm.mean.shape, len(self.weight)
+        weight = self.weight * (self.norm.scale / 255)  # (C', T C, k, k)
+        out = self._conv_forward(as_floats(x, weight.dtype), weight, self.bias)
+        each = weight.reshape(filters, -1, C, *self.kernel_size).transpose(0, 1).flatten(0, 1)
+        mean = self._conv_forward(255 * self.norm.mean[None], each, None)  # (1, T C', H', W')
+        rows = mean.view(-1, filters, *out.shape[2:]).permute(0, 2, 3, 1).flatten(1)  # (T, H' W' C')
+        is_there = x.reshape(B, -1, C * H * W).amax(dim=2) > 0  # (B, T)
+        of_mean = (is_there.to(rows.dtype) @ rows).view(B, *out.shape[2:], filters)
+        found: Tensor = out - of_mean.permute(0, 3, 1, 2)
+        return found
 
 
 def as_floats(x: Tensor, dtype: torch.dtype) -> Tensor:

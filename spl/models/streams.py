@@ -1,7 +1,8 @@
 """The streams, each from one modality to its features: convolutional or dense. Fusion is not here."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention.stream import Start, gain_of, stream_attention
-from spl.models.pictures import ByteConv2d, PictureNorm
+from spl.models.pictures import ByteConv2d, PictureNorm, StandardisedConv2d
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
@@ -79,7 +80,10 @@ def draw_as_pytorch(stream: "Stream") -> None:
 
 
 def conv_stream(
-    in_channels: int, size: tuple[int, int], layers: Sequence[Conv], first: type[nn.Conv2d] = nn.Conv2d
+    in_channels: int,
+    size: tuple[int, int],
+    layers: Sequence[Conv],
+    first: Callable[..., nn.Conv2d] = nn.Conv2d,
 ) -> tuple[nn.Sequential, int]:
     """Return convolutions for ``(B, in_channels, *size)`` and the number of values they leave per channel.
 
@@ -125,17 +129,21 @@ class VideoStream(nn.Module):
         super().__init__()
         channels, rows, columns = shape
         self.shape = (history, *shape)
-        self.norm = PictureNorm(shape) if standardise else None
-        first = nn.Conv2d if standardise else ByteConv2d
+        first = partial(StandardisedConv2d, norm=PictureNorm(shape)) if standardise else ByteConv2d
         self.convs, positions = conv_stream(history * channels, (rows, columns), layers, first)
         self.attention = stream_attention(attention, layers[-1].channels, attention_options)
         self.gain = gain_of(attention, attention_options, attention_start)
         self.project = initialise(nn.Linear(layers[-1].channels * positions, features))
 
+    @property
+    def norm(self) -> PictureNorm | None:
+        """What standardises the pictures, if anything does."""
+        first = self.convs[0]
+        return first.norm if isinstance(first, StandardisedConv2d) else None
+
     def forward(self, video: Tensor) -> Tensor:
         """Return ``(B, D)`` for ``video (B, T, C, H, W)`` uint8."""
-        x = video.flatten(1, 2) if self.norm is None else self.norm(video)  # (B, T C, H, W)
-        x = self.convs(x)  # (B, C', H', W')
+        x = self.convs(video.flatten(1, 2))  # (B, C', H', W')
         x = self.attention(x)
         x = x if self.gain == 1 else self.gain * x
         return torch.relu(self.project(x.flatten(1)))  # (B, D)

@@ -20,7 +20,7 @@ OPTIONS = (
     "--checkpoint_every_steps",
     "1000",
 )
-NORM = "encoder.video.norm."
+NORM = "encoder.video.convs.0.norm."
 
 
 def quiet() -> Console:
@@ -76,4 +76,4 @@ def test_a_pretrained_encoder_keeps_the_statistics_of_its_pretraining(smoke):
     run = train_agent(config, console=quiet()).folder
     encoder = checkpoint.load(run / "pretraining" / "checkpoints")["learner"]["encoder"]
     for key in ("mean", "variance", "count"):
-        assert torch.equal(saved(run)["network"][NORM + key], encoder[f"video.norm.{key}"]), key
+        assert torch.equal(saved(run)["network"][NORM + key], encoder[f"video.convs.0.norm.{key}"]), key
