@@ -57,7 +57,8 @@ def film(argv: list[str]) -> int:
     done = shoot(run, parse(FilmConfig, rest, prog="spl film RUN"))
     returns = ", ".join(f"{total:g}" for total in done["returns"])
     cut = "" if done["ended"] == len(done["returns"]) else " so far: the film ends before the episode"
-    print(f"{done['file']}: {done['seconds']:.1f} s, {done['frames']:,} frames, return {returns}{cut}")
+    frames = f"{done['frames']:,} frame{'s' * (done['frames'] > 1)}"
+    print(f"{done['file']}: {done['seconds']:.1f} s, {frames}, return {returns}{cut}")
     print(f"{done['subtitles']}: what each decision rests on, in words; players show it as subtitles")
     return OK if done["is_finished"] else INTERRUPTED
 

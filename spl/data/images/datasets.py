@@ -241,7 +241,7 @@ def _stratified(
         num_test = round(test_share * len(members))
         if not 0 < num_test < len(members):
             raise UsageError(
-                f"class {classes[label]!r} has {len(members)} images, "
+                f"class {classes[label]!r} has {len(members)} image{'s' * (len(members) > 1)}, "
                 f"too few to hold out {test_share:.0%} of them"
             )
         test += members[:num_test].tolist()
