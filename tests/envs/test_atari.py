@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.atari import make_atari
+from spl.envs.atari import PressFire, make_atari
 from spl.envs.config import EnvConfig
 from spl.envs.registry import make_env
 from spl.records import StreamSpec
@@ -141,6 +141,59 @@ def test_the_adapted_game_has_the_usual_skip_and_shapes():
 def test_a_frame_skip_of_ales_own_is_refused():
     with pytest.raises(ValueError, match=r"frameskip loses three quarters .* --env\.frame_skip"):
         make_atari(PONG, frameskip=4)
+
+
+class Counted(gymnasium.Env):
+    """A game whose lives are as given, frame by frame; it keeps what was pressed."""
+
+    def __init__(self, lives):
+        self.lives, self.pressed = lives, []
+
+    def get_action_meanings(self):
+        return ["NOOP", "LEFT", "FIRE"]
+
+    def _told(self):
+        return {"lives": self.lives[min(len(self.pressed), len(self.lives) - 1)]}
+
+    def reset(self, *, seed=None, options=None):
+        self.pressed = []
+        return 0, self._told()
+
+    def step(self, action):
+        self.pressed.append(action)
+        return 0, 0.0, False, False, self._told()
+
+
+def test_fire_is_pressed_for_four_frames_of_each_life_by_hand():
+    game = Counted([2] * 8 + [1] * 9)  # the eighth frame costs a life
+    env = PressFire(game)
+    for _ in range(2):
+        env.reset()
+        for _ in range(14):
+            env.step(1)
+        assert game.pressed == [2, 2, 2, 2, 1, 1, 1, 1, 2, 2, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("presses", [False, True])
+def test_a_game_that_waits_for_fire_is_played_and_heard_whole(presses):
+    env = make_env(EnvConfig(id="ALE/Breakout-v5", kwargs={"press_fire": presses}))
+    lives, waveforms = [env.reset(seed=3)[1]["lives"]], []
+    for _ in range(100):
+        lives.append(env.step(0)[-1]["lives"])
+        waveforms.append(env.waveform)
+    env.close()
+    assert lives[0] == 5
+    assert (lives[-1] < 5) == presses, "a ball that nobody meets is lost, one that nobody serves is not"
+    assert np.concatenate(waveforms, axis=1).shape == (1, 400 * 512)
+
+
+def test_a_game_without_fire_and_words_are_refused():
+    with pytest.raises(
+        ValueError, match=r"press_fire needs an action FIRE, got NOOP, UP, DOWN: leave it out"
+    ):
+        make_atari("ALE/Freeway-v5", press_fire=True)
+    with pytest.raises(ValueError, match=r"press_fire must be true or false, got 'maybe'"):
+        make_atari(PONG, press_fire="maybe")
 
 
 def test_colour_and_deafness_are_handed_on():
