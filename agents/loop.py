@@ -44,8 +44,8 @@ class Collector:
     ``remembers_hidden`` memory and history keep what ``dropout`` hides, with its true presence, and only what
     acts does not get it: every view that is acted on is then one that replay can make of a whole transition.
     ``see``, if any, gets each observation that is remembered, before it is acted on. With
-    ``ends_at_life_loss`` nothing that follows a lost life counts, while the episode goes on: its stacks and
-    its return are whole.
+    ``ends_at_life_loss`` what is remembered ends where a life is lost, and begins there again; the returns
+    are those of whole episodes.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Collector:
             transitions.append(self._remember(env, actions[env], reached, arrival, is_life_over))
             if has_ended:
                 episodes.append(Episode(self.totals[env], self.lengths[env]))
+            elif is_life_over:
+                self._open(reached, env)
         self.begin(arrival.begun)
         self.progress.step += len(transitions)
         self.progress.episode += len(episodes)
@@ -122,7 +124,6 @@ class Collector:
             bool(arrival.terminated[env]) or is_life_over,
             bool(arrival.truncated[env]),
             following,
-            goes_on=is_life_over,
         )
         self._push(following, env, is_first=False)
         self.memory.add(transition, env, self._remembered(env))

@@ -83,7 +83,6 @@ class Transition(NamedTuple):
     terminated: bool  # the task ended: nothing follows
     truncated: bool  # the episode was cut: more would have followed
     next_observation: Observation  # at an episode's end the true final one, never the next episode's first
-    goes_on: bool = False  # the episode, although ``terminated``: a life was lost, of which others are left
 
 
 class Following(NamedTuple):

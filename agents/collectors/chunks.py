@@ -25,7 +25,7 @@ class Chunk(NamedTuple):
     recurrent: NDArray[np.float32]  # (N, R) an agent's state before the step that comes next
     action: NDArray[np.int16]  # (N, J) that led to it
     reward: NDArray[np.float64]  # (N,) as the memory keeps it
-    ends: NDArray[np.bool_]  # (N, 3) terminated, truncated, whether the episode goes on all the same
+    ends: NDArray[np.bool_]  # (N, 2) terminated, truncated
     episodes: NDArray[np.float64]  # (K, 3) that ended: step of the chunk, true return, length
     faults: Sequence[Sequence[Any]]  # step of the chunk, and the fields of a `Fault`
     news: Sequence[str]  # of streams beyond their range
@@ -80,14 +80,14 @@ class Recorder:
         self, observation: Observation, env: int = 0, recurrent: NDArray[np.float32] = NO_STATE
     ) -> None:
         """Keep an episode's first observation."""
-        nothing = [0] * self.num_dimensions, 0.0, (False, False, False)
+        nothing = [0] * self.num_dimensions, 0.0, (False, False)
         self._rows.append((self.step, env, True, *observation, recurrent.copy(), *nothing))
 
     def add(self, transition: Transition, env: int = 0, recurrent: NDArray[np.float32] = NO_STATE) -> None:
         """Keep what was done and earned at the newest observation, and the next one."""
-        _, action, reward, terminated, truncated, observation, goes_on = transition
+        _, action, reward, terminated, truncated, observation = transition
         numbers = [action] if isinstance(action, int | np.integer) else action
-        ended = numbers, reward, (terminated, truncated, goes_on)
+        ended = numbers, reward, (terminated, truncated)
         self._rows.append((self.step, env, False, *observation, recurrent.copy(), *ended))
 
     def hand_over(self, **others: Any) -> Chunk:
@@ -103,7 +103,7 @@ class Recorder:
             ("recurrent", np.float32, (self.spec.recurrent,)),
             ("action", np.int16, (self.num_dimensions,)),
             ("reward", np.float64),
-            ("ends", np.bool_, (3,)),
+            ("ends", np.bool_, (2,)),
         ]
         rows = np.array(self._rows, kinds)
         self._rows, self.step = [], 0

@@ -198,7 +198,7 @@ class Collectors:
         if chunk.is_first[place]:
             self.memory.begin(observation, ring, recurrent)
             return None
-        action, (terminated, truncated, goes_on) = chunk.action[place].tolist(), chunk.ends[place].tolist()
+        action, (terminated, truncated) = chunk.action[place].tolist(), chunk.ends[place].tolist()
         transition = Transition(
             observation,  # not read: it is what the memory has
             action[0] if len(action) == 1 else tuple(action),
@@ -206,7 +206,6 @@ class Collectors:
             terminated,
             truncated,
             observation,
-            goes_on,
         )
         self.memory.add(transition, ring, recurrent)
         return transition

@@ -250,8 +250,8 @@ class ReplayMemory(Rings):
         self._windows.mirror = Mirror(self._flat.video, self._flat.audio, device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts, and which episodes are open; the arrays are what ``save`` writes."""
-        return {"written": list(self._written), "is_open": list(self._is_open)}
+        """Return the counts; the arrays are what ``save`` writes."""
+        return {"written": list(self._written)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to earlier counts of these same arrays, forgetting what was written since.
@@ -275,9 +275,6 @@ class ReplayMemory(Rings):
             self._check_sums(self._flat, written)
         self._saves.go_back(written)
         self._restore(written)
-        self._is_open = list(
-            state.get("is_open", self._is_open)
-        )  # arrays alone cannot tell, after a lost life
 
     def _check_sums(self, flat: Fields, written: list[int]) -> None:
         """Look whether the arrays hold what was saved in the folder that they were loaded from."""

@@ -126,7 +126,7 @@ class Rings:
             ValueError: if no episode is open or something does not fit or is not finite; nothing is written.
             TypeError: if the action is not an integer, or several.
         """
-        _, action, reward, terminated, truncated, observation, goes_on = transition
+        _, action, reward, terminated, truncated, observation = transition
         self._check(observation, env, recurrent)
         if not self._is_open[env]:
             raise ValueError(f"env {env} must have an open episode, got none; call begin first")
@@ -140,13 +140,13 @@ class Rings:
         newest = number % self.slots * self.num_envs + env
         flat.action[newest] = action
         flat.reward[newest] = reward
-        is_cut = bool(terminated or truncated)
-        if is_cut:  # else they are False since it was appended
+        has_ended = bool(terminated or truncated)
+        if has_ended:  # else they are False since it was appended
             flat.terminated[newest], flat.truncated[newest] = terminated, truncated
         age = int(flat.age[newest])
         self._append(observation, env, recurrent, age + 1)
-        self._is_open[env] = goes_on or not is_cut
-        self._admit(number, env, age, is_cut)
+        self._is_open[env] = not has_ended
+        self._admit(number, env, age, has_ended)
 
     def _check(self, observation: Observation, env: int, recurrent: NDArray[np.float32]) -> None:
         if not self._can_write:
@@ -172,15 +172,13 @@ class Rings:
         flat.age[slot] = age
         self._written[env] = number + 1
 
-    def _admit(self, number: int, env: int, age: int, is_cut: bool) -> None:
+    def _admit(self, number: int, env: int, age: int, has_ended: bool) -> None:
         """Mark the transitions whose n-step window became complete with transition ``number``."""
         reach, oldest = self.n_step - 1, max(0, self._written[env] - self.usable)
-        nearest = 0 if is_cut else reach
+        nearest = 0 if has_ended else reach
         for back in range(nearest, min(age, reach) + 1):
-            place = (number - back) % self.slots * self.num_envs + env
-            has_history = number - back - min(age - back, self.history - 1) >= oldest
-            if has_history and not self.sampleable.mask[place]:  # a life's end has let it in before
-                self.sampleable.admit(place)
+            if number - back - min(age - back, self.history - 1) >= oldest:
+                self.sampleable.admit((number - back) % self.slots * self.num_envs + env)
 
     def _retire(self, oldest: int, stop: int, env: int) -> None:
         """Unmark what needs observation ``oldest``, which is about to leave the live window.
