@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from spl.agents.bundle import bundled_config, check_trusted, is_bundle, read_bundle
 from spl.agents.checkpoint import as_saved_now, folder_of
-from spl.agents.config import build_agent, kept_run
+from spl.agents.config import TrainAgentConfig, build_agent, kept_run
 from spl.agents.dqn import MultimodalDqn
 from spl.agents.env_signature import check_environment, read_environment
 from spl.config.errors import UsageError
@@ -37,8 +37,7 @@ def load_agent(
         bundle = read_bundle(run, pick_device(device_name))
         if not trusts:
             check_trusted(run, bundle.config)
-        env_config = bundle.config.env
-        return bundle.agent, lambda: make_env(env_config), bundle.config.memory.history, bundle.step
+        return bundle.agent, maker_of_env(bundle.config), bundle.config.memory.history, bundle.step
     run, config = kept_run(run)
     folder = folder_of(run, which)
     path = checkpoint.latest(folder)
@@ -61,7 +60,18 @@ def load_agent(
         raise UsageError(f"the checkpoint {path} cannot be used: {error}") from error
     finally:
         env.close()
-    return agent, lambda: make_env(config.env), config.memory.history, int(state["progress"]["step"])
+    return agent, maker_of_env(config), config.memory.history, int(state["progress"]["step"])
+
+
+def maker_of_env(config: TrainAgentConfig) -> Callable[[], AudioVisualEnv]:
+    """Return what makes a run's environment, in which the agent's stacks begin where they did in training."""
+
+    def make() -> AudioVisualEnv:
+        env = make_env(config.env)
+        env.begins_at_life_loss = config.agent.terminal_on_life_loss
+        return env
+
+    return make
 
 
 def check_which(run: Path, which: str) -> None:

@@ -104,7 +104,7 @@ class Evaluations:
     def _played(self, envs: VectorisedEnv, agent: Agent, hidden: tuple[int, ...]) -> Any:
         """Return returns and lengths of the episodes, ``(E,)`` each."""
         numbers = range(self.config.evaluate_episodes)
-        episodes = [_episode(envs, agent, self.config.memory.history, number, hidden) for number in numbers]
+        episodes = [_episode(envs, agent, self.config, number, hidden) for number in numbers]
         return np.array([total for total, _ in episodes]), np.array([length for _, length in episodes])
 
     def told(self) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _environment(config: TrainAgentConfig) -> VectorisedEnv:
 
 
 def _episode(
-    envs: VectorisedEnv, agent: Agent, history: int, number: int, hidden: tuple[int, ...]
+    envs: VectorisedEnv, agent: Agent, config: TrainAgentConfig, number: int, hidden: tuple[int, ...]
 ) -> tuple[float, int]:
     """Return return and length of one greedy episode.
 
@@ -143,7 +143,7 @@ def _episode(
 
     arrival = envs.go_to([Position(number)])
     spec: StreamSpec = envs.spec_of_streams
-    stacks = History(spec, history=history)
+    stacks = History(spec, history=config.memory.history)
     give(envs.newest[0], is_first=True)
     total, length, is_over = 0.0, 0, False
     while not is_over:
@@ -152,7 +152,7 @@ def _episode(
         arrival = envs.step(stacks.act(agent, 0.0))
         if (reached := arrival.reached[0]) is None:
             continue
-        give(reached, is_first=False)
+        give(reached, is_first=config.agent.terminal_on_life_loss and bool(arrival.life_lost[0]))
         total, length = total + float(arrival.rewards[0]), length + 1
         is_over = bool(arrival.terminated[0] or arrival.truncated[0]) or length == MOST_STEPS
     return total, length

@@ -65,7 +65,8 @@ class TrainedAgent:
         Args:
             observation: as that environment returns it. A modality may be missing or None: the agent is told
                 that it is absent.
-            info: that came with it; only ``audio_samples`` is read, of chunks of varying length.
+            info: that came with it; of it are read ``audio_samples``, of chunks of varying length, and
+                ``lives`` for an agent trained with ``terminal_on_life_loss``, whose history begins with each.
             epsilon: chance of a random action.
 
         Raises:
@@ -85,7 +86,7 @@ class TrainedAgent:
         self._frames = []
         if self.monitor is not None:
             seen = self.monitor(seen, is_first=is_first)
-        self._stacks.push(seen, is_first=is_first)
+        self._stacks.push(seen, is_first=self.cutter.adapter.begins)
         (self._action,) = self._stacks.act(self.dqn, epsilon)
         return self._raw(self._action)
 

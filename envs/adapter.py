@@ -96,6 +96,12 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
         self.spec_of_streams = StreamSpec(video_shape, audio_shape, audio_dtype, num_numbers)
         self._refuse_idle_options()
         self._told: set[str] = set()
+        self.begins_at_life_loss = False  # for an agent that learned each life by itself
+        self.begins = (
+            True  # whether an episode, or with ``begins_at_life_loss`` a life, begins where it stands
+        )
+        self.lives: int | None = None  # that are left; None: the environment counts none
+        self.life_lost = False  # at the newest step
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])
         sizes = list(self.action_sizes)
         self.action_space: spaces.Space[Any] = (
@@ -151,6 +157,8 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
         raw, info = self.env.reset(seed=seed, options=options)
         if self._log_mel is not None:
             self._log_mel.reset()
+        self._count_lives(info)
+        self.begins = True
         return self._observe([self._take(raw, info)], at_reset=True), info
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -171,7 +179,14 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
                 break
         if not abs(total) <= MAX_REWARD:  # NaN compares false
             raise ValueError(f"the reward must be finite as a float32, got {total}")
+        self._count_lives(info)
+        self.begins = self.begins_at_life_loss and self.life_lost
         return self._observe(frames), total, terminated, truncated, info
+
+    def _count_lives(self, info: dict[str, Any]) -> None:
+        before, lives = self.lives, info.get("lives")
+        self.lives = int(lives) if isinstance(lives, int | np.integer) else None
+        self.life_lost = before is not None and self.lives is not None and self.lives < before
 
     @property
     def processors(self) -> tuple[VideoProcessor | None, AudioProcessor | None, LogMel | None]:

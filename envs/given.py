@@ -64,6 +64,7 @@ class Cutter:
         raw = adapter.env
         self._env = GivenEnv(raw.observation_space, raw.action_space, declared)
         self.adapter = AudioVisualEnv(self._env, adapter.config)
+        self.adapter.begins_at_life_loss = adapter.begins_at_life_loss
         self.frame_skip = self.adapter.frame_skip
 
     def first(self, frame: Frame) -> Observation:

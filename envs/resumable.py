@@ -58,7 +58,6 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
         self.seed = seed
         self.index = index
         self.goal: Position | None = None  # where the next reset leads; None: it begins the next episode
-        self.lives: int | None = None  # that are left; None: the environment counts none
         self._seeding = self._num_taken = 0
         self._is_broken = False  # it raised and was not made again yet
 
@@ -83,22 +82,15 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
         """Take one action; after a fault, the first observation after the next seeded reset is returned."""
         self._num_taken += 1
         try:
-            observation, reward, terminated, truncated, infos = self.env.step(action)
+            observation, reward, terminated, truncated, _ = self.env.step(action)
         except RAISED as error:
             self._is_broken = True
             observation = self._restart_env()
             return observation, 0.0, False, False, {"seeding": self._seeding, "fault": told(error)}
-        is_lost = self._count_lives(infos)
         info = {} if terminated or truncated else self._news()  # at an end it comes with the next reset
-        if is_lost:
+        if self.env.life_lost:  # type: ignore[attr-defined]
             info["life_lost"] = True
         return observation, float(reward), terminated, truncated, info
-
-    def _count_lives(self, info: dict[str, Any]) -> bool:
-        """Take note of the lives that are left; return whether they are fewer than before."""
-        before, lives = self.lives, info.get("lives")
-        self.lives = int(lives) if isinstance(lives, int | np.integer) else None
-        return before is not None and self.lives is not None and self.lives < before
 
     def _news(self) -> dict[str, Any]:
         """Return what is to be told of values beyond their range, each time something new."""
@@ -111,16 +103,13 @@ class Seeded(gymnasium.Wrapper[Observation, Action, Observation, Action]):
         return self._reset()
 
     def _reset(self, seed: int | None = None) -> Observation:
-        observation, info = self.env.reset(seed=seed)
-        self._count_lives(info)
-        return observation
+        return self.env.reset(seed=seed)[0]
 
     def _go(self, goal: Position) -> Observation:
         self._seeding, self._num_taken = goal.seeding, len(goal.actions)
         observation = self._reset(reset_seed(self.seed, goal.seeding, self.index))
         for action in goal.actions:
-            observation, _, terminated, truncated, info = self.env.step(action)
-            self._count_lives(info)
+            observation, _, terminated, truncated, _ = self.env.step(action)
             if terminated or truncated:
                 observation = self._reset()
         return observation

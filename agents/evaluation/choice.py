@@ -174,7 +174,7 @@ def played_moments(
                 with blamed(env, reset_with, 0):
                     observation, _ = env.reset(seed=reset_with)
                 episode += 1
-            stacks.push(observation, is_first=is_over)
+            stacks.push(observation, is_first=env.begins)
             (action,) = stacks.act(agent, 0.0)
             parts.append(streams_of(agent, stacks.stack()))
             step += 1

@@ -50,7 +50,7 @@ def play(
         given = spoilers[position](observation, step)
         if watch is not None:
             given = watch(given, position, is_first=step == 0)
-        stacks.push(given, position, is_first=step == 0)
+        stacks.push(given, position, is_first=envs[position].begins)
 
     generator = generator_of(seed, "condition")
     is_waveform = envs[0].config.audio_features == "waveform"

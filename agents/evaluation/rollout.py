@@ -113,7 +113,7 @@ class Player:
             step, is_over = 0, False
             while not is_over:
                 given = self._given(observation, step)
-                self._stacks.push(given, is_first=step == 0)
+                self._stacks.push(given, is_first=self.env.begins)
                 reason = self._decided(step)
                 shot = self._shot(episode, observation.audio, step == 0, reason)
                 sent = yield shot._replace(present=_flags(given))

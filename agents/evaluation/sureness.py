@@ -51,7 +51,7 @@ def played_choices(
             step += 1
             with blamed(env, reset_with, step):
                 observation, reward, terminated, truncated, _ = env.step(action)
-            stacks.push(observation, is_first=False)
+            stacks.push(observation, is_first=env.begins)
             values, is_over = _values(agent, stacks), terminated or truncated
             follows = 0.0 if terminated else float(taken(values, best(values, sizes), sizes))
             found.targets.append(agent.config.kept_reward(float(reward)) + agent.config.gamma * follows)

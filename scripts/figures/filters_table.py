@@ -35,7 +35,7 @@ def pictures_of(agent: MultimodalDqn, env: AudioVisualEnv, history: int) -> Tens
     for step in range(NUM_STEPS):
         if is_over:
             observation, _ = env.reset(seed=step)
-        stacks.push(observation, is_first=is_over)
+        stacks.push(observation, is_first=env.begins)
         if step % 4 == 0:
             found.append(stacks.stack().video)
         (action,) = stacks.act(agent, 0.01)

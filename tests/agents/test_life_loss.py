@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lives_world import LIFE, LIVES, STEPS
+from lives_world import LIFE, LIVES, STEPS, Lives
 from rich.console import Console
 
+import spl
 from spl.agents.collectors.progress import Progress
+from spl.agents.conditions import UNTOUCHED
 from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
+from spl.agents.evaluation.playing import play
 from spl.agents.exploration import ModalityDropout
+from spl.agents.load import load_agent
 from spl.agents.loop import Collector
 from spl.agents.pretraining import RandomAgent
 from spl.agents.replay.memory import ReplayMemory
@@ -131,3 +135,37 @@ def test_an_environment_that_tells_no_lives_is_refused_before_there_is_a_folder(
     with pytest.raises(UsageError, match=sentence):
         train_agent(smoke("--agent.terminal_on_life_loss", "true"), console=quiet())
     assert not any(tmp_path.rglob("config.yaml"))
+
+
+@pytest.mark.parametrize("each_life", [True, False])
+def test_stacks_begin_with_a_life_while_it_is_judged_where_they_did_in_training(each_life):
+    config = EnvConfig(id=WORLD, video_size=(36, 36))
+    env = make_env(config)
+    env.begins_at_life_loss = each_life
+    seen = []
+
+    def policy(stacks, envs, running):
+        seen.append(stacks.stack().video[0, :, 0, 0, 0].tolist())
+        return [0]
+
+    play(policy, [env], UNTOUCHED, history=2, seed=0)
+    rolling = [[max(0, at - 1), at] for at in range(STEPS)]
+    begun = [[0, at] if at % LIFE == 0 else stack for at, stack in enumerate(rolling)]
+    assert seen == (begun if each_life else rolling)
+
+
+@pytest.mark.parametrize("each_life", ["true", "false"])
+def test_a_trained_agent_begins_with_each_life_where_it_learned_so(smoke, each_life):
+    config = smoke("--env", WORLD, "--agent.terminal_on_life_loss", each_life, "--num_steps", "40")
+    run = train_agent(replace(config, evaluate_every_steps=20), console=quiet()).folder
+    _, make, *_ = load_agent(run, "cpu")
+    assert make().begins_at_life_loss == (each_life == "true")
+    agent, env = spl.load(run), Lives()
+    observation, info = env.reset()
+    stacks = []
+    for _ in range(STEPS):
+        action = agent.act(observation, info)
+        stacks.append(agent.stack.video[0, :, 0, 0, 0].tolist())
+        observation, _, _, _, info = env.step(action)
+    assert stacks[LIFE - 1][-2:] == [LIFE - 2, LIFE - 1]
+    assert stacks[LIFE][-2:] == [0 if each_life == "true" else LIFE - 1, LIFE]
