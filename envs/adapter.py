@@ -97,9 +97,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
         self._refuse_idle_options()
         self._told: set[str] = set()
         self.begins_at_life_loss = False  # for an agent that learned each life by itself
-        self.begins = (
-            True  # whether an episode, or with ``begins_at_life_loss`` a life, begins where it stands
-        )
+        self.begins = True  # whether it stands where an episode begins, or with the above a life
         self.lives: int | None = None  # that are left; None: the environment counts none
         self.life_lost = False  # at the newest step
         self._present = np.array([self.streams.video is not None, self.streams.audio is not None])

@@ -119,8 +119,7 @@ class Rings:
         """Complete the newest observation with what was done and earned, and write the next one.
 
         ``transition.observation`` is not read: it is what ``begin`` or ``add`` wrote last. ``recurrent (R,)``
-        is an agent's state before the step that comes next. An episode that ``goes_on`` stays open, while
-        nothing that follows counts for what was done before.
+        is an agent's state before the step that comes next.
 
         Raises:
             ValueError: if no episode is open or something does not fit or is not finite; nothing is written.
