@@ -43,7 +43,7 @@ class PressFire(gymnasium.Wrapper[Any, int, Any, int]):
     Breakout and some other games wait for it, and an agent that does not press it plays nothing and learns
     nothing. No frame is emulated beside those of the game, so that no sound is lost.
 
-    Source: the wrappers of Mnih et al. (2015), which press it at each reset.
+    Source: `FireResetEnv` of OpenAI Baselines (Dhariwal et al., 2017), which presses it at each reset.
 
     Raises:
         ValueError: if the game has no FIRE.
