@@ -178,7 +178,7 @@ class AudioVisualEnv(gymnasium.Wrapper[Observation, Action, Any, Any]):
         if not abs(total) <= MAX_REWARD:  # NaN compares false
             raise ValueError(f"the reward must be finite as a float32, got {total}")
         self._count_lives(info)
-        self.begins = self.begins_at_life_loss and self.life_lost
+        self.begins = self.begins_at_life_loss and self.life_lost and not (terminated or truncated)
         return self._observe(frames), total, terminated, truncated, info
 
     def _count_lives(self, info: dict[str, Any]) -> None:

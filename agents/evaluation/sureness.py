@@ -31,6 +31,8 @@ def played_choices(
 ) -> Choices:
     """Play at most `MOST_DECISIONS` steps without exploring; rewards are as the memory keeps them.
 
+    Nothing follows a lost life for an agent that learned so (``agent.terminal_on_life_loss``).
+
     Raises:
         RunError: if the environment fails.
     """
@@ -53,7 +55,8 @@ def played_choices(
                 observation, reward, terminated, truncated, _ = env.step(action)
             stacks.push(observation, is_first=env.begins)
             values, is_over = _values(agent, stacks), terminated or truncated
-            follows = 0.0 if terminated else float(taken(values, best(values, sizes), sizes))
+            ends_here = terminated or env.begins  # so it was learned: with a lost life, for some agents
+            follows = 0.0 if ends_here else float(taken(values, best(values, sizes), sizes))
             found.targets.append(agent.config.kept_reward(float(reward)) + agent.config.gamma * follows)
     return found
 

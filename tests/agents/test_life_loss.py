@@ -13,6 +13,7 @@ from spl.agents.collectors.progress import Progress
 from spl.agents.conditions import UNTOUCHED
 from spl.agents.evaluation.evaluate import EvaluateAgentConfig, evaluate_agent
 from spl.agents.evaluation.playing import play
+from spl.agents.evaluation.sureness import played_choices
 from spl.agents.exploration import ModalityDropout
 from spl.agents.load import load_agent
 from spl.agents.loop import Collector
@@ -169,3 +170,19 @@ def test_a_trained_agent_begins_with_each_life_where_it_learned_so(smoke, each_l
         observation, _, _, _, info = env.step(action)
     assert stacks[LIFE - 1][-2:] == [LIFE - 2, LIFE - 1]
     assert stacks[LIFE][-2:] == [0 if each_life == "true" else LIFE - 1, LIFE]
+
+
+@pytest.mark.parametrize("each_life", ["true", "false"])
+def test_what_follows_a_lost_life_is_looked_at_only_where_it_was_learned(smoke, each_life):
+    config = smoke("--env", WORLD, "--agent.terminal_on_life_loss", each_life, "--num_steps", "40")
+    agent, make, history, _ = load_agent(train_agent(config, console=quiet()).folder, "cpu")
+    env = make()
+    found = played_choices(agent, env, history=history, seed=3, num_episodes=1)
+    follows = [
+        (target - agent.config.kept_reward(at + 1.0)) / agent.config.gamma
+        for at, target in enumerate(found.targets)
+    ]
+    ends = {LIFE - 1, 2 * LIFE - 1, STEPS - 1} if each_life == "true" else {STEPS - 1}
+    expected = [0.0 if at in ends else found.values[at + 1] for at in range(STEPS - 1)] + [0.0]
+    assert follows == pytest.approx(expected, abs=1e-5)
+    assert 0.0 not in found.values
