@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from board_picture import draw
 
-from board_tables import AGENTS, DEAF, EQUAL, PEERS, write_table
+from board_tables import AGENTS, DEAF, EQUAL, FAST, FAST_OPTIONS, PEERS, write_table
 from timing import own_cpu_s
 
 NUM_EPISODES, NUM_SETS = 10, 2  # that judge a cell under each condition
@@ -84,9 +84,10 @@ def train_and_judge(task: Task, agent: str, seed: int, note: Any) -> dict[str, l
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    words = [*task.words, "--num_steps", str(task.num_steps), "--num_threads", "1", "--seed", str(seed)]
+    words = [*task.words, *(FAST_OPTIONS if agent == FAST else ())]
+    words += ["--num_steps", str(task.num_steps), "--num_threads", "1", "--seed", str(seed)]
     config = parse(TrainAgentConfig, words, prog="board")
-    if agent in (DEAF, EQUAL):
+    if agent in (DEAF, EQUAL, FAST):
         config = replace(config, agent=replace(config.agent, thirds="none", modality_dropout=0.0))
     if agent == DEAF:
         config = replace(config, env=replace(config.env, **task.deaf))

@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from board_tables import AGENTS, RECENT, cells_of, recent
 
-COLORS = dict(zip(AGENTS, ("tab:blue", "tab:cyan", "tab:gray", "tab:orange", "tab:red"), strict=True))
+HUES = ("tab:blue", "tab:cyan", "tab:green", "tab:gray", "tab:orange", "tab:red")
+COLORS = dict(zip(AGENTS, HUES, strict=True))
 AXES = {"steps": 0, "CPU seconds of training": 1}  # which entry of a curve's rows
 
 
@@ -34,7 +35,7 @@ def draw(out: Path, path: Path) -> None:
     found = [pair for one in axes.flat for pair in zip(*one.get_legend_handles_labels(), strict=True)]
     handles = {label: handle for handle, label in found}
     figure.suptitle(f"return, mean of the last {RECENT} training episodes", fontsize="medium")
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(AGENTS))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
