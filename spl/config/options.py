@@ -102,6 +102,12 @@ def help_of(config_class: Any, name: str) -> str:
     return str(metadata.get("help", _comments(config_class).get(name, "")))
 
 
+def meaning_of(name: str, option: Option) -> str:
+    """Return what an option says and the kind of its values, as ``--help`` shows them."""
+    text = help_of(option.owner, name.rpartition(".")[2])
+    return f"{text}{' -- ' if text else ''}{option.noun}"
+
+
 def _shown(default: Any) -> str:
     """Return a default as a user would write it on the command line."""
     if isinstance(default, tuple):
@@ -133,11 +139,10 @@ def screen_of(
     lines += ["  --config FILE.yaml", "      read options from a YAML file; may be repeated, later files win"]
     if named := ", ".join(presets):
         lines.append(f"      or from a preset (spl presets): {named}")
-    for name, (_, noun, default, owner) in options.items():
-        text = help_of(owner, name.rpartition(".")[2])
+    for name, option in options.items():
         shorts = "".join(
             f", --{short}" for short, full in aliases.items() if full == name and "." not in short
         )
-        shown = "(required)" if default is MISSING else _shown(default)
-        lines += [f"  --{name}{shorts} {shown}", f"      {text}{' -- ' if text else ''}{noun}"]
+        shown = "(required)" if option.default is MISSING else _shown(option.default)
+        lines += [f"  --{name}{shorts} {shown}", f"      {meaning_of(name, option)}"]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ import yaml
 
 from spl.config.errors import UsageError
 from spl.config.fields import clipped, mistaken
-from spl.config.options import Option, options_of, screen_of
+from spl.config.options import Option, meaning_of, options_of, screen_of
 from spl.config.presets import find_preset, nearest_presets, presets_of
 from spl.config.synonyms import JOINED, RENAMED, either, nearest_options
 from spl.config.values import coerce, meaning
@@ -259,10 +259,11 @@ class _Reading:
 
     def value(self, name: str) -> Any:
         """Return the value of an option, or ``MISSING`` after a problem."""
-        kind, noun, default, _ = self.options[name]
+        option = self.options[name]
+        kind, noun, default, _ = option
         value, label = self.given.get(name, (default, f"--{name}"))
         if value is MISSING:
-            self.problems.append(f"{label} must be given: {noun}")
+            self.problems.append(f"{label} must be given: {meaning_of(name, option)}")
             return MISSING
         try:
             is_given = name in self.given and not value == default == ""  # an empty path may be the default
