@@ -63,6 +63,8 @@ def replace_bytes(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
         sync(beside)
         os.replace(beside, path)
+    except OSError as error:
+        raise not_saved(path.name, path.parent, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -114,10 +116,15 @@ def writable(folder: Path, cure: str = "choose another with --out") -> Path:
 
 
 def not_saved(what: str, folder: Path, error: Exception) -> OSError:
-    """Return the error that says what could not be saved in ``folder``, why, and that earlier saves stay."""
+    """Return the error that says what could not be saved in ``folder``, why, and that earlier saves stay.
+
+    Its ``strerror`` is the reason alone, for who tells the rest in other words.
+    """
     why = error.strerror if isinstance(error, OSError) and error.strerror else error
     free = f"{free_bytes(folder):,} bytes are free there"
-    return OSError(f"cannot save {what} in {folder}: {why}; {free}, and what was saved before stays")
+    told = OSError(f"cannot save {what} in {folder}: {why}; {free}, and what was saved before stays")
+    told.strerror = str(why)
+    return told
 
 
 def free_bytes(folder: Path) -> int:

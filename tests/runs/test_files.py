@@ -88,6 +88,17 @@ def test_a_failed_save_says_what_why_how_much_is_free_and_what_stays(tmp_path, m
     assert ": the mapper broke; " in str(not_saved("it", tmp_path, RuntimeError("the mapper broke")))
 
 
+def test_a_text_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")  # as a write that was begun does: it names no file
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+    told = f"^cannot save text in {tmp_path}: No space left on device; "
+    with pytest.raises(OSError, match=told) as caught:
+        replace_text(tmp_path / "text", "new")
+    assert caught.value.strerror == "No space left on device"
+
+
 def test_free_bytes_are_those_of_the_disk_even_before_the_folder_is_there(tmp_path):
     assert free_bytes(tmp_path / "not" / "yet") == pytest.approx(free_bytes(tmp_path), rel=0.1)
     assert free_bytes(tmp_path) > 0
