@@ -25,6 +25,7 @@ from spl.config.options import PathName
 from spl.config.ranges import Count, Seed, Share
 from spl.data.exchange.formats import FormatName, recorded_as
 from spl.data.recording_files import check_vacant, trim
+from spl.data.recording_format import HEADER
 from spl.envs.actions import as_action
 from spl.envs.adapter import AudioVisualEnv
 from spl.envs.chosen_streams import describe_left_out
@@ -274,7 +275,7 @@ def _record_into(folder: Path, config: RecordConfig, console: Console | None) ->
             )
     finally:
         del memory, collector, save
-        if progress.step:
+        if progress.step and (folder / HEADER).is_file():  # else the disk refused to save any of it
             trim(folder)
     is_finished = progress.step >= config.num_steps
     counts = {"steps": progress.step, "episodes": progress.episode}

@@ -115,6 +115,16 @@ def test_a_recording_that_is_killed_is_there_as_far_as_it_was_saved(tmp_path):
     assert f"{out} ended early, after 40 of 90 steps" in source.summary()
 
 
+def test_a_recording_of_which_nothing_can_be_saved_says_that_the_disk_refused(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("cannot save the memory")
+
+    monkeypatch.setattr(ReplayMemory, "save", refuse)
+    config = RecordConfig(env=EnvConfig(video_size=(36, 36)), num_steps=3, out=str(tmp_path / "rec"))
+    with pytest.raises(OSError, match="cannot save the memory"):
+        record(config, console=quiet())
+
+
 def test_an_environment_that_raises_while_it_is_closed_is_recorded_all_the_same(
     tmp_path, monkeypatch, request
 ):
