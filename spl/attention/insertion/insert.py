@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention.insertion.locate import Place, find_places
+from spl.attention.se import hidden_channels
 from spl.attention.shared import share_attention
 from spl.attention.table import ATTENTION, check_options
 from spl.receptive_fields.placement import FIRST, Axes
@@ -198,6 +199,8 @@ def _shared(model: nn.Module, places: list[Place], options: dict[str, Any]) -> l
                 f"{type(stage).__name__} of {len(list(stage.children()))} modules, {len(blocks)} such blocks"
             )
         stages.append((stage, blocks[0].channels))
+    for _, channels in stages:
+        hidden_channels(channels, options.get("reduction"))  # raises before any stage is changed
     return [module for stage, channels in stages for module in share_attention(stage, channels, **options)]
 
 

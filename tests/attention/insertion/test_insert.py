@@ -235,6 +235,14 @@ def test_a_gate_is_shared_among_blocks_alone():
     assert type(net.layer1) is nn.Sequential
 
 
+def test_a_reduction_that_fits_the_first_stage_alone_changes_none():
+    blocks = timm.models.resnet.BasicBlock
+    net = timm.models.resnet.ResNet(blocks, [1, 1, 1, 1], num_classes=5, channels=(24, 56, 112, 224))
+    with pytest.raises(ValueError, match=r"reduction must divide channels \(56\), got 12"):
+        insert_attention(net, "shared", reduction=12)
+    assert len(insert_attention(net, "shared", reduction=8).inserted) == 4
+
+
 def test_what_is_the_identity_already_gets_no_gamma():
     assert insert_attention(small_net(), "none").num_after == num_parameters(small_net())
 
