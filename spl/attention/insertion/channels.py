@@ -62,8 +62,11 @@ def measured_channels(
 
     Raises:
         ValueError: for a layer that does not give four axes, or different ones in several runs, or of which
-            the axes cannot be told.
+            the axes cannot be told; or if ``example`` is a shape.
     """
+    if isinstance(example, list | tuple) and example and all(isinstance(one, int) for one in example):
+        told = ", ".join(map(str, example))
+        raise ValueError(f"example must be an input of the model, got a shape: pass torch.zeros({told})")
     passes = _passes(model, layers, example)
     return {name: _agreed(name, layer, [one[layer] for one in passes]) for name, layer in layers.items()}
 

@@ -48,8 +48,7 @@ def find_places(
     if where in ("block", "stage"):
         found = _in_blocks(model, named, is_stage=where == "stage")
     else:
-        patterns = [where] if isinstance(where, str) else list(where)
-        found = dict.fromkeys(_matching(model, named, patterns), "")
+        found = dict.fromkeys(_matching(model, named, _patterns(where)), "")
     for name in found:
         if taken := _taken(named[name]):
             raise ValueError(f"{name!r} has a module {taken!r} already; one place takes one attention")
@@ -95,6 +94,19 @@ def _in_blocks(model: nn.Module, named: dict[str, nn.Module], *, is_stage: bool)
     if not is_stage:
         return {f"{name}.{norm}".lstrip("."): stages[name] for name, norm in blocks.items()}
     return {name: stage for stage, name in {stages[name]: name for name in blocks}.items()}
+
+
+def _patterns(where: str | Iterable[str]) -> list[str]:
+    """Return the names that ``where`` lists; modules themselves, for one, are none."""
+    is_one = isinstance(where, str | nn.Module) or not isinstance(where, Iterable)
+    patterns: list[Any] = [where] if is_one else list(where)
+    if strange := [one for one in patterns if not isinstance(one, str)]:
+        got = "None" if strange[0] is None else f"a {type(strange[0]).__name__}"
+        raise ValueError(
+            f"where must be 'block', 'stage', or names of modules, such as 'layer4.*.bn2', got {got}; "
+            "model.named_modules() lists the names"
+        )
+    return patterns
 
 
 def _matching(model: nn.Module, named: dict[str, nn.Module], patterns: list[str]) -> list[str]:

@@ -273,6 +273,10 @@ def test_the_report_reads_as_a_table():
             r"'fc' must give one picture .*\(1, 1000\)",
         ),
         ("csm", {"where": ["bn1", "layer3.0.bn2"], "reduction": 0}, "reduction"),
+        ("csm", {"where": nn.Sequential(nn.ReLU())}, r"names of modules, .*, got a Sequential; model\.named"),
+        ("csm", {"where": [nn.ReLU()]}, "names of modules, .*, got a ReLU;"),
+        ("csm", {"where": None}, "where must be 'block', 'stage', .*, got None;"),
+        ("csm", {"example": (1, 3, 64, 64)}, r"got a shape: pass torch.zeros\(1, 3, 64, 64\)"),
     ],
 )
 def test_a_mistake_is_told_and_changes_nothing(name, options, said):
