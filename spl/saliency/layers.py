@@ -136,8 +136,13 @@ def scores_of(model: nn.Module, inputs: Sequence[Tensor], score: Score) -> Tenso
     """Return the scores ``(B,)`` of a pass.
 
     Raises:
-        ValueError: if the score gives something else.
+        ValueError: if the score is no function, or gives something else.
     """
+    if not callable(score):
+        raise ValueError(
+            f"score must be a function from what the model gives to (B,), got {score!r}; "
+            "spl.chosen(3) is that of the output 3"
+        )
     scores = score(model(*inputs))
     if not isinstance(scores, Tensor) or scores.shape != inputs[0].shape[:1]:
         gave = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__

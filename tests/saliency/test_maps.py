@@ -477,6 +477,8 @@ def test_bad_scores(name):
         METHODS[name](net(), "4", X, lambda outputs: outputs)
     with pytest.raises(ValueError, match=r"the model must give \(B, K\) to choose one of K"):
         METHODS[name](nn.Sequential(nn.Conv2d(3, 1, 1), nn.Identity()), "0", X, chosen(0))
+    with pytest.raises(ValueError, match=r"score must be a function .*, got 2; spl\.chosen"):
+        METHODS[name](net(), "4", X, 2)
 
 
 @pytest.mark.parametrize("name", ["grad-cam", "integrated-gradients"])
