@@ -60,7 +60,8 @@ def gates_of(subject: Subject, images: Tensor, batch_size: int) -> Gates | None:
         inputs = subject.classifier.inputs(some)
         with evaluating(subject.model), torch.no_grad(), attention_maps(subject.model) as maps:
             subject.model(inputs)
-        within = [one for name, one in maps.items() if name.startswith(f"{subject.layer}.") and _is_gate(one)]
+        layer = f"{subject.layer}."  # which may be the module of the gates itself
+        within = [one for name, one in maps.items() if f"{name}.".startswith(layer) and _is_gate(one)]
         if not within:
             return None
         alike = [one for one in within if one.shape == within[-1].shape]

@@ -23,6 +23,8 @@ def subject(name: str, layer: str, attention: str) -> SimpleNamespace:
         ("resnet20", "layer1", "se", (3, 4, 16), 0),
         ("resnet18", "layer4", "cbam", (2, 4, 512), 0),  # at 1 x 1 its maps of positions look like gates
         ("resnet18", "layer4", "ham", (2, 4, 512), 0),
+        ("resnet20", "layer1.1.attention", "se", (1, 4, 16), 0),
+        ("resnet20", "layer1.1.attention.channel", "cbam", (1, 4, 16), 0),
         ("mobilenet_v3_small", "features", "se", (3, 4, 96), 8),  # its blocks widen
     ],
 )
