@@ -93,7 +93,7 @@ def explain_classifier(
         for one, images in zip(subjects, asked, strict=True)
     ]
     draw_overlays(drawn, out / "overlays.png")
-    gates = _gates(subjects, asked, config.batch_size, out) if config.layers else {}
+    gates = _gates(subjects, asked, config, out)
     rows = _measure_all(subjects, methods, config, out) if config.num_measured != 0 else []
     notes = [*(notes_on(subjects, rows) if rows else []), *left_out]
     _write_measures(rows, notes, out)
@@ -116,10 +116,14 @@ def _write_measures(rows: Sequence[Row], notes: Sequence[str], out: Path) -> Non
 
 
 def _gates(
-    subjects: Sequence[Subject], asked: Sequence[Asked], batch_size: int, out: Path
+    subjects: Sequence[Subject], asked: Sequence[Asked], config: ExplainClassifierConfig, out: Path
 ) -> dict[str, Gates]:
-    """Draw and return what attention to channels lets pass, by subject; without any, an old picture goes."""
-    found = [gates_of(one, some.images, batch_size) for one, some in zip(subjects, asked, strict=True)]
+    """Draw and return what attention to channels lets pass at the chosen layers, by subject.
+
+    Without any, the picture of an earlier explanation goes.
+    """
+    looked_at = zip(subjects, asked, strict=True) if config.layers else ()
+    found = [gates_of(one, some.images, config.batch_size) for one, some in looked_at]
     gates = {one.subject.label: one for one in found if one is not None}
     picture = out / "gates.png"
     if gates:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -273,3 +274,4 @@ def test_without_gates_those_of_an_earlier_explanation_go(runs):
     assert (out / "gates.png").exists()
     shutil.copytree(out, runs[0] / "explanation")
     assert not (explain_classifier(runs[:1], config).out / "gates.png").exists()
+    assert not (explain_classifier(runs[1:], replace(config, layers=())).out / "gates.png").exists()
