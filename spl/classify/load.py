@@ -41,7 +41,10 @@ def read_classifier(
         UsageError: if it is not such a run, or has no such weights yet.
     """
     folder, config = kept_run(TrainClassifierConfig, folder, RUNS, "result.json")
-    data = config.data if root is None else replace(config.data, root=root)
+    try:
+        data = config.data if root is None else replace(config.data, root=root)
+    except ValueError as error:
+        raise UsageError(f"data: {error}") from error
     config = replace(config, data=data, device=device, compile=False)
     sets = load_images(data, run=folder, is_looked_at=False)
     classifier = build_classifier(config, sets, 1)

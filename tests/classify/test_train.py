@@ -506,6 +506,7 @@ def test_what_may_change_on_resuming(tiny: Maker):
         (["--seed", "99999999999999999999"], "seed must be in 0..4294967295"),
         (["--data.download", "true"], "download is for cifar10, cifar100, stl10, got it for digits"),
         (["--data.padding", "2"], "padding has no effect with digits and augmentation=affine, got 2"),
+        (["--data.root", "mine"], "data: root has no effect with digits, got mine; choose name=folder"),
         (["--data.label_noise", "2"], "data: label_noise must be in [0, 1], got 2.0"),
         (["--curriculum", "self-pased"], "--curriculum must be one of 'uniform', 'self-paced'"),
         (["--curriculum", "self-paced", "--curriculum.start", "0"], "curriculum: start must be in (0, 1]"),

@@ -58,6 +58,11 @@ class DataConfig:
             raise ValueError(
                 f"labels=coarse is for cifar100, which has groups of classes, got it for {self.name}"
             )
+        if self.name == "digits" and self.root != DataConfig.root:
+            raise ValueError(
+                f"root has no effect with digits, got {self.root}; choose name=folder for images of your "
+                "own, or leave it out"
+            )
         colour_of(self.background)
         is_cropped, is_folder = self.augmentation in ("crop", "crop-flip"), self.name == "folder"
         for name, is_used in (

@@ -311,6 +311,7 @@ def test_a_class_whose_name_is_not_utf_8_is_refused_and_a_file_is_not(tmp_path: 
         ({"name": "folder", "root": ""}, "root must be a path, got ''; write . for the current folder"),
         ({"background": "black"}, "background has no effect with digits"),
         ({"skip_broken": True}, "skip_broken has no effect with digits"),
+        ({"root": "pictures"}, "root has no effect with digits, got pictures; choose name=folder"),
         ({"name": "folder", "background": "whyte"}, "background must be a colour such as white"),
     ],
 )
