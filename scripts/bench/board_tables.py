@@ -37,6 +37,7 @@ runs (extras: atari, doom, bench):
 
 ```bash
 python scripts/bench/board.py --out docs/data/board --seeds 0-2 \\
+    --tasks Greeting Pendulum Hyperhot VizdoomBasicAudio \\
     --table docs/board.md --picture docs/images/board.png
 ```
 
