@@ -98,7 +98,9 @@ def test_what_is_no_space_is_told_and_what_is_not_there(text, sentence, tmp_path
     assert cli.main(["search", "agent", "--space", str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml: expected a YAML file such as" in capsys.readouterr().err
     assert cli.main(["search", "agent"]) == 2
-    assert "--space must be given: YAML file of options" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--space must be given: YAML file of options: " in told
+    assert told.endswith(" -- a path\n")
 
 
 @pytest.mark.parametrize(
