@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spl.attention.maps import placed, places_of
+from spl.plotting.tiles import save
 from spl.receptive_fields.placement import Placement, even, laid
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def draw_attention(
         raise ValueError("images has values that are NaN or infinite")
     columns = _columns(_last_of_each_stage(maps), images, model)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _figure(columns, images, min(num_images, *batch)).savefig(path, dpi=160, facecolor="white")
+    save(_figure(columns, images, min(num_images, *batch)), Path(path), dpi=160)
 
 
 def _last_of_each_stage(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spl.plotting.fonts import drawable, drawn
+from spl.plotting.tiles import save
 from spl.training.shared import summed
 
 LONGEST = 20  # letters of a name that fit there
@@ -125,7 +126,7 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], title: str, path: 
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, size=8)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def write_confusion(confusion: Tensor, classes: Sequence[str], path: Path) -> None:

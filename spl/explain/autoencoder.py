@@ -16,11 +16,11 @@ from spl.config.options import PathName
 from spl.config.ranges import Count
 from spl.data.audiovisual import NAMES
 from spl.eval_mode import borrowed
-from spl.explain.figures import MOST_PIXELS
 from spl.explain.overlay import overlaid
 from spl.explain.two_streams import AsPictures, as_pictures, check_method
 from spl.models.autoencoder import CONDITIONS, Reconstruction, mask
 from spl.models.streams import in_units
+from spl.plotting.tiles import save
 from spl.pretrain.evaluate import HeldOutConfig, source_of
 from spl.pretrain.load import read_autoencoder
 from spl.runs.files import replace_text, writable
@@ -214,7 +214,7 @@ def _draw(
         maps = [does.format(CALLED[of]) for of in NAMES]
         for axes, name in zip(grid[0], ["input", "reconstruction", *maps], strict=True):
             axes.set_title(name, fontsize=8, color=INK)
-    figure.savefig(path, dpi=min(120.0, MOST_PIXELS / max(figure.get_size_inches())), facecolor="white")
+    save(figure, path)
 
 
 def _show(axes: "Axes", picture: Tensor, heat: Tensor | None, modality: str, *, is_map: bool = False) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from spl.explain.overlay import overlaid
 from spl.explain.words import NAMES
 from spl.plotting.fonts import drawable, drawn
+from spl.plotting.tiles import save
 from spl.saliency.shapley import Shapley
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def draw_episode(moments: Sequence[Moment], shapley: Shapley, score: str, title:
         _show(strip, None if moment.audio is None else moment.audio[None], moment.audio_map, is_sound=True)
     over, values = lower.subplots(1, 2)
     _draw_shares(over, values, shapley, score, [moment.step for moment in moments])
-    figure.savefig(path, dpi=120, facecolor="white")
+    save(figure, path)
 
 
 def drop_later(folder: Path, number: int) -> None:

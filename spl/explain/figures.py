@@ -12,14 +12,13 @@ from spl.explain.overlay import overlaid
 from spl.explain.subjects import Asked
 from spl.explain.tables import Row
 from spl.plotting.fonts import drawable, drawn
+from spl.plotting.tiles import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 INK, FAINT, RIGHT, WRONG = "#24292f", "#6e7781", "#1a7f37", "#b3261e"
 CELL, TOP, CAPTION, GAP = 1.45, 0.68, 0.24, 0.08  # inches: a picture, the titles, the line below, between
-MOST_PIXELS = 60_000  # a side; Matplotlib draws fewer than 2 ** 16
 STYLES = ["-", "--", ":", "-."]
 
 
@@ -62,7 +61,7 @@ def draw_overlays(drawn: Sequence[Drawn], path: Path) -> None:
             for method in one.maps:
                 _draw_overlay(axes_at(row, column), one, method, row)
                 column += 1
-    _save(figure, path, dpi=110)
+    save(figure, path, dpi=110)
 
 
 def _draw_image(axes: "Axes", asked: Asked, row: int) -> None:
@@ -122,9 +121,4 @@ def draw_measures(rows: Sequence[Row], path: Path) -> None:
         axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3)
     taken.legend(loc="upper right", frameon=False, prop={"size": 7, "family": drawn(labels)["fontfamily"]})
-    _save(figure, path, dpi=120)
-
-
-def _save(figure: "Figure", path: Path, dpi: float) -> None:
-    dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
-    figure.savefig(path, dpi=dpi, facecolor="white")
+    save(figure, path)

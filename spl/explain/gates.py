@@ -15,6 +15,7 @@ from spl.attention.maps import AttentionMap, attention_maps
 from spl.eval_mode import evaluating
 from spl.explain.subjects import Subject
 from spl.plotting.fonts import drawable, drawn
+from spl.plotting.tiles import save
 
 WIDTH, HEIGHT = 2.6, 1.25  # inches of a cell
 
@@ -116,4 +117,4 @@ def draw_gates(gates: Sequence[Gates], path: Path) -> None:
     bar = figure.colorbar(shown, ax=grid, shrink=0.8, aspect=30)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("mean gate of a channel", fontsize=8)
-    figure.savefig(path, dpi=120, facecolor="white")
+    save(figure, path)

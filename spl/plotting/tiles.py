@@ -10,14 +10,29 @@ from torch import Tensor
 
 EDGE = 2  # pixels between pictures
 WAVE_SIZE = (48, 96)  # pixels that a waveform is drawn with
+MOST_PIXELS = 60_000  # a side of a figure; Matplotlib draws fewer than 2 ** 16
 
 
-def save(figure: Any, path: Path, *, dpi: int = 120) -> None:
-    """Write a picture, a PNG or PDF by its suffix; whoever looks meanwhile sees the last one whole."""
+def save(figure: Any, path: Path, *, dpi: float = 120) -> None:
+    """Write a picture, a PNG or PDF by its suffix (PNG without one).
+
+    Whoever looks meanwhile sees the last one whole. A figure too large for Matplotlib gets fewer pixels per
+    inch.
+
+    Raises:
+        OSError: if it cannot be written; the last one stays.
+    """
+    path = path if path.suffix else path.with_suffix(".png")
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")  # of this process alone
+    dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
     try:
-        figure.savefig(beside, dpi=dpi, format=path.suffix[1:])
+        figure.savefig(beside, dpi=dpi, format=path.suffix[1:], facecolor="white")
         os.replace(beside, path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        told = OSError(f"cannot write the picture {path}: {why}")
+        told.strerror = why
+        raise told from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -124,7 +124,7 @@ def test_a_mistake_is_one_sentence(run: Path, words: list[str], told: str):
 def test_many_samples_are_drawn_as_fine_as_a_picture_may_be(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("spl.explain.autoencoder.MOST_PIXELS", 500)
+    monkeypatch.setattr("spl.plotting.tiles.MOST_PIXELS", 500)
     explain_autoencoder(run, ExplainAutoencoderConfig(num_drawn=2, device="cpu", out=str(tmp_path)))
     assert max(imread(tmp_path / "reconstructions.png").shape) in (499, 500)
 

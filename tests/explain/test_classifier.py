@@ -15,10 +15,11 @@ from spl.classify.load import read_classifier
 from spl.classify.train import train_classifier
 from spl.cli import main as cli
 from spl.explain.classifier import ExplainClassifierConfig, explain_classifier
-from spl.explain.figures import CELL, _save
+from spl.explain.figures import CELL
 from spl.explain.gates import WIDTH, Gates
 from spl.explain.overlay import overlaid
 from spl.explain.subjects import spread
+from spl.plotting.tiles import save
 from spl.saliency import chosen, grad_cam, predicted
 from spl.saliency.metrics import average_drop, average_increase, confidence, deletion, explained, insertion
 
@@ -202,7 +203,7 @@ def test_runs_on_other_images_need_files(tiny, runs, tmp_path, capsys):
 
 
 def test_a_picture_of_very_many_images_is_coarser(tmp_path):
-    _save(Figure(figsize=(0.5, 700.0)), tmp_path / "long.png", dpi=110)
+    save(Figure(figsize=(0.5, 700.0)), tmp_path / "long.png", dpi=110)
     assert 59_000 < imread(tmp_path / "long.png").shape[0] <= 60_000
 
 

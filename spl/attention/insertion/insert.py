@@ -135,11 +135,13 @@ def insert_attention(
 
     Raises:
         ValueError: for an unknown name, option, place or start, for a place that has attention already, for
-            channels that cannot be known, and for a compiled model. The model is then as it was. Later, if
-            a place gives another number of channels than the module was made for.
+            channels that cannot be known, and for a model that is compiled or no module; the model is then as
+            it was. Later, if a place gives another number of channels than the module was made for.
     """
     if start not in ("identity", "module"):
         raise ValueError(f"start must be 'identity' or 'module', got {start!r}")
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module, got {model!r}; build it first")
     if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
         raise ValueError(
             "the model is compiled already and would not notice: insert first, then torch.compile"

@@ -349,6 +349,11 @@ def test_attention_behind_our_own_block_follows_its_sum():
     assert list(maps) == [f"layer{stage}.2.attention_behind" for stage in (1, 2, 3)]
 
 
+def test_what_is_no_module_is_refused():
+    with pytest.raises(ValueError, match=r"model must be a torch\.nn\.Module, got 'resnet18'; build it"):
+        insert_attention("resnet18", "se")
+
+
 def test_models_with_inserted_attention_export_and_compiled_ones_are_refused():
     net = wake_inserted()
     x = torch.randn(2, 3, 32, 32)
