@@ -14,7 +14,7 @@ from spl import __version__
 from spl.cli import ablate, catalogs, environments, evaluate, explain, export, report, show, train
 from spl.cli.run_arguments import FAILURE, INTERRUPTED, MISTAKE, OK
 from spl.cli.suggestions import Command, group, table, unknown
-from spl.config.errors import RunError, UsageError
+from spl.config.errors import RunError, UsageError, lack_of_memory
 from spl.config.synonyms import either
 from spl.printable import printable, printable_lines
 from spl.processes.ranks import followed, num_launched
@@ -189,6 +189,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"spl: {printable_lines(str(error))}", file=sys.stderr)
         return FAILURE
     except Exception as error:
+        if not is_debugging and (why := lack_of_memory(error)) is not None:
+            print(f"spl: the memory does not suffice: {printable_lines(why)}", file=sys.stderr)
+            return FAILURE
         traceback.print_exc()
         print(f"spl: failed with {type(error).__name__}: {printable_lines(str(error))}", file=sys.stderr)
         return FAILURE

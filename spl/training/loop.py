@@ -9,10 +9,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
-from spl.config.errors import RunError, UsageError
+from spl.config.errors import RunError, UsageError, lack_of_memory
 from spl.processes.signals import StopSignals
 from spl.processes.threads import Threads
 from spl.runs import checkpoint
@@ -117,8 +116,9 @@ def run(training: Training, *, save_every_minutes: float, resume_with: str) -> b
             except NotTaken as error:
                 is_whole = True
                 raise _set_aside(error, training.folder) from error
-            except (MemoryError, torch.OutOfMemoryError) as error:
-                why = (str(error) or type(error).__name__).splitlines()[0]
+            except (MemoryError, RuntimeError) as error:
+                if (why := lack_of_memory(error)) is None:
+                    raise
                 raise RunError(
                     f"the memory does not suffice after {training.counted} {training.done:,}: {why}; "
                     "a smaller batch or network needs less"

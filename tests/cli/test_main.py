@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import spl
 from spl.cli import main as cli
@@ -79,6 +80,14 @@ def test_all_unknown_keys_are_told_together(capsys):
 def test_debug_shows_the_traceback_of_a_mistake(capsys):
     assert cli.main(["train", "agent", "--env", "spl/Becon-v0", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_memory_that_does_not_suffice_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, ("envs",), cli.Command(lambda _: torch.empty(2**60), "", ""))
+    assert cli.main(["envs"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("spl: the memory does not suffice: can't allocate memory: you tried to allocate")
+    assert told.count("\n") == 1
 
 
 def test_a_failure_is_code_1_and_shows_its_traceback(capsys, monkeypatch):
