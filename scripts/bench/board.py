@@ -15,9 +15,11 @@ import argparse
 import functools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +27,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from board_picture import draw
 
-from board_tables import AGENTS, DEAF, EQUAL, FAST, FAST_OPTIONS, PEERS, write_table
+from board_tables import AGENTS, DEAF, EQUAL, FAST, FAST_OPTIONS, PEERS, RECENT, write_table
 from timing import own_cpu_s
 
 NUM_EPISODES, NUM_SETS = 10, 2  # that judge a cell under each condition
+EVERY_S = 60.0  # a cell tells how far it is
 UNHEARD = ({"gymnasium.wrappers:FilterObservation": {"filter_keys": ["video"]}},)
 
 
@@ -184,15 +187,23 @@ def peer(config: Any, agent: str, note: Any) -> Any:
 def run_cell(task: str, agent: str, seed: int) -> dict[str, Any]:
     """Return what a cell came to: its training's episodes with steps and CPU seconds, and its judgement."""
     curve: list[tuple[int, float, float]] = []
-    started = own_cpu_s()
+    started, num_steps = own_cpu_s(), TASKS[task].num_steps
+    begun = told = time.monotonic()
 
     def note(step: int, total: float) -> None:
+        nonlocal told
         curve.append((step, round(own_cpu_s() - started, 2), round(total, 4)))
+        now = time.monotonic()
+        if now - told >= EVERY_S:
+            told, left = now, (now - begun) / step * (num_steps - step)
+            mean = statistics.fmean(row[2] for row in curve[-RECENT:])
+            done = f"step {step:,} of {num_steps:,}, {left / 60:.0f} min of training left"
+            print(f"  {done}; return {mean:.4g}", file=sys.stderr, flush=True)
 
     found = train_and_judge(TASKS[task], agent, seed, note)
     from spl.runs.machine import describe_system  # imports torch, whose time counts
 
-    cell = {"task": task, "agent": agent, "seed": seed, "num_steps": TASKS[task].num_steps}
+    cell = {"task": task, "agent": agent, "seed": seed, "num_steps": num_steps}
     return cell | {"curve": curve, "returns": found, "processor": describe_system()["processor"]}
 
 
