@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 SMALLEST = 1.0 / 255  # of a standard deviation: one grey level
+BLANK = 1.0  # what a black picture becomes, in standard deviations
 
 
 class ByteConv2d(nn.Conv2d):
@@ -29,7 +30,9 @@ class PictureNorm(nn.Module):
     A still background is 0 afterwards. Without this, its brightness is most of what a first layer receives,
     and in Pong half of its filters soon respond to no picture (docs/results.md).
 
-    A black picture stands for none (a stack's steps before the episode began), and becomes 0.
+    A black picture stands for none (a stack's steps before the episode began), and becomes `BLANK`
+    everywhere: as 0 it would look like the background, and an agent that has to serve a ball where its stack
+    is empty would not see that it is (docs/results.md). Networks saved without ``blank`` keep the 0.
 
     Source: Welford (1962), Note on a method for calculating corrected sums of squares and products; that
     inputs are standardised: LeCun et al. (1998), Efficient backprop, section 4.3.
@@ -41,12 +44,15 @@ class PictureNorm(nn.Module):
     mean: Tensor  # (C, H, W), of pixels in 0..1
     variance: Tensor  # ()
     count: Tensor  # (), pictures seen; infinite: fixed
+    blank: Tensor  # (), `BLANK`, or 0
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("variance", torch.zeros(()))
         self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("blank", torch.tensor(BLANK))
+        self.register_load_state_dict_pre_hook(_read_earlier)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def update(self, picture: Tensor) -> None:
@@ -75,12 +81,25 @@ class PictureNorm(nn.Module):
         deviation = self.variance.float().sqrt().clamp(min=SMALLEST)
         return torch.where(self.count > 0, 1 / deviation, torch.ones_like(deviation)).to(self.mean.dtype)
 
+    @property
+    def excess(self) -> Tensor:
+        """Return ``(2, C, H, W)`` in 0..255, to subtract from a black picture and from any other."""
+        mean = 255 * self.mean
+        blank = torch.where(self.count > 0, -255 * self.blank / self.scale, torch.zeros_like(self.scale))
+        return torch.stack([blank.expand_as(mean), mean])
+
+
+def _read_earlier(norm: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a network that learned with 0 for a black picture keep it."""
+    state.setdefault(f"{prefix}blank", torch.zeros(()))
+
 
 class StandardisedConv2d(ByteConv2d):
     """A convolution of bytes 0..255 read as standardised pictures (`PictureNorm`), ``T`` of ``C`` channels.
 
     A convolution is linear, so its response to the mean picture is subtracted from its response to the bytes,
-    instead of the mean from each picture: one pass over one picture replaces two over all of them.
+    instead of the mean from each picture, and likewise for black ones: one pass over two pictures replaces
+    two over all of them.
 
     Args:
         norm: the statistics.
@@ -97,11 +116,12 @@ class StandardisedConv2d(ByteConv2d):
         weight = self.weight * (self.norm.scale / 255)  # (C', T C, k, k)
         out = self._conv_forward(as_floats(x, weight.dtype), weight, self.bias)
         each = weight.reshape(filters, -1, C, *self.kernel_size).transpose(0, 1).flatten(0, 1)
-        mean = self._conv_forward(255 * self.norm.mean[None], each, None)  # (1, T C', H', W')
-        rows = mean.view(-1, filters, *out.shape[2:]).permute(0, 2, 3, 1).flatten(1)  # (T, H' W' C')
+        excess = self._conv_forward(self.norm.excess, each, None)  # (2, T C', H', W')
+        rows = excess.view(-1, filters, *out.shape[2:]).permute(0, 2, 3, 1).flatten(1)  # (2 T, H' W' C')
         is_there = x.reshape(B, -1, C * H * W).amax(dim=2) > 0  # (B, T)
-        of_mean = (is_there.to(rows.dtype) @ rows).view(B, *out.shape[2:], filters)
-        found: Tensor = out - of_mean.permute(0, 3, 1, 2)
+        which = torch.cat([~is_there, is_there], dim=1).to(rows.dtype)  # (B, 2 T)
+        in_excess = (which @ rows).view(B, *out.shape[2:], filters)
+        found: Tensor = out - in_excess.permute(0, 3, 1, 2)
         return found
 
 

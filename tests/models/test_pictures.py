@@ -61,13 +61,24 @@ def test_pictures_that_never_change_are_0_and_a_grey_level_is_1() -> None:
     assert read(norm, picture(101, 5)[None, None]).flatten().tolist() == pytest.approx([1.0, -2.0], abs=1e-4)
 
 
-def test_a_black_picture_is_none_neither_counted_nor_read() -> None:
+def test_a_black_picture_is_none_is_not_counted_and_read_as_1() -> None:
     norm = seen(picture(200, 100), picture(0, 0), picture(100, 100))
     assert norm.mean.flatten().tolist() == pytest.approx([150 / 255, 100 / 255])
     stack = torch.stack([picture(0, 0), picture(200, 0)])[None]
     found = read(norm, stack)
-    assert found[0, 0].flatten().tolist() == [0.0, 0.0]
+    assert found[0, 0].flatten().tolist() == pytest.approx([1.0, 1.0])
     assert found[0, 1].flatten().tolist() == pytest.approx([math.sqrt(2), -2 * math.sqrt(2)], abs=1e-4)
+    assert read(PictureNorm((1, 1, 2)), stack)[0, 0].flatten().tolist() == [0.0, 0.0], "before any was seen"
+
+
+def test_a_network_saved_when_a_black_picture_was_0_keeps_the_0() -> None:
+    norm, earlier = PictureNorm((1, 1, 2)), seen(picture(200, 100)).state_dict()
+    del earlier["blank"]
+    norm.load_state_dict(earlier)
+    assert read(norm, picture(0, 0)[None, None]).flatten().tolist() == [0.0, 0.0]
+    later = PictureNorm((1, 1, 2))
+    later.load_state_dict(norm.state_dict())
+    assert float(later.blank) == 0, "saved again, it still does"
 
 
 def test_what_is_fixed_moves_no_more() -> None:
@@ -108,7 +119,7 @@ def test_a_convolution_reads_what_the_formula_says(padding: int, channels: int) 
     video[3, 0] = video[4] = 0
     conv = StandardisedConv2d(2 * channels, 6, 5, 2, padding, norm=norm)
     pictures = (video / 255 - norm.mean) / norm.variance.sqrt()
-    pictures[3, 0] = pictures[4] = 0
+    pictures[3, 0] = pictures[4] = 1
     expected = functional.conv2d(pictures.flatten(1, 2), conv.weight, conv.bias, 2, padding)
     found = conv(video.flatten(1, 2))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
