@@ -71,6 +71,18 @@ def test_a_loaded_agent_reads_pictures_as_it_learned_to(smoke):
     assert float(agent.network.encoder.video.norm.variance) > 0
 
 
+def test_a_run_that_learned_with_0_for_black_pictures_keeps_it(smoke):
+    run = train_agent(smoke("--num_steps", "40", *OPTIONS), console=quiet()).folder
+    state = checkpoint.load(run / "checkpoints")
+    for net in ("network", "target", "averaged"):
+        assert state["agent"][net].pop(f"{NORM}blank") == 1
+    step = state["progress"]["step"]
+    checkpoint.save(run / "checkpoints", state, step=step + 1)
+    assert float(load_agent(run, "cpu")[0].network.encoder.video.norm.blank) == 0
+    train_agent(smoke("--num_steps", "60", *OPTIONS), resume=run, console=quiet())
+    assert [float(saved(run)[net][f"{NORM}blank"]) for net in ("network", "target", "averaged")] == [0, 0, 0]
+
+
 def test_a_pretrained_encoder_keeps_the_statistics_of_its_pretraining(smoke):
     config = smoke("--num_steps", "60", "--pretrain_steps", "200", "--pretrain.recipe.epochs", "1", *OPTIONS)
     run = train_agent(config, console=quiet()).folder

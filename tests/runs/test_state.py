@@ -48,3 +48,12 @@ def test_what_differs_from_run_to_run_fits(changes: dict[str, Any]) -> None:
 def test_what_does_not_fit_is_named_with_both_sides(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^state/{sentence}: it is of another network, environment or"):
         check_fits({**EXPECTED, **changes}, EXPECTED)
+
+
+def test_a_buffer_that_earlier_versions_did_not_save_may_be_missing() -> None:
+    network = {"norm.blank": torch.ones(()), "norm.mean": torch.ones(2)}
+    check_fits({"norm.mean": torch.zeros(2)}, network)
+    with pytest.raises(ValueError, match=r"^state/norm.mean is missing"):
+        check_fits({"norm.blank": torch.zeros(())}, network)
+    with pytest.raises(ValueError, match=r"^state/norm.blank must have shape \(\), got \(1,\)"):
+        check_fits({**network, "norm.blank": torch.zeros(1)}, network)
