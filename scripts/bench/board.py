@@ -5,10 +5,10 @@ Each cell, a task by an agent and a seed, is a process of its own on one thread,
 and seeds if you like. ``--table FILE`` writes the tables of all cells that are there, and ``--picture FILE``
 draws their returns while training.
 
-All agents get the same observations of our adapter, and share the preset's discount, rewards' scale, history,
-exploration, number of updates and size of a batch. The rest of the peers is RL Baselines3 Zoo's for Atari:
-Nature CNN, Adam at 1e-4, a target copied every 1,000 updates, one-step returns; their sound goes through a
-perceptron of 256 and 128. Extras: atari, doom, bench.
+All agents get the same observations of our adapter, and share the preset's discount, scale and clipping of
+rewards, history, exploration, number of updates and size of a batch. The rest of the peers is RL Baselines3
+Zoo's for Atari: Nature CNN, Adam at 1e-4, a target copied every 1,000 updates, one-step returns; their sound
+goes through a perceptron of 256 and 128. Extras: atari, doom, bench.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +145,7 @@ def peer(config: Any, agent: str, note: Any) -> Any:
 
     from contenders.agent import Stacked, stacks_of, train_peer
 
-    learns, scale = config.agent, config.agent.reward_scale
+    learns = config.agent
     explores = learns.epsilon_warmup_steps + learns.epsilon_decay_steps
     totals = [0.0]
 
@@ -152,14 +153,14 @@ def peer(config: Any, agent: str, note: Any) -> Any:
         """Adds the rewards up."""
 
         def _on_step(self) -> bool:
-            totals[0] += float(self.locals["rewards"][0]) / scale
+            totals[0] += self.locals["infos"][0]["reward"]
             if self.locals["dones"][0]:
                 note(self.num_timesteps, totals[0])
                 totals[0] = 0.0
             return True
 
     model = train_peer(
-        functools.partial(Stacked, config.env, history=config.memory.history, reward_scale=scale),
+        functools.partial(Stacked, config.env, history=config.memory.history, kept=learns.kept_reward),
         peer=agent,
         num_steps=config.num_steps,
         callback=Episodes(),
@@ -230,6 +231,10 @@ def main() -> None:
         seeds = read_seeds(args.seeds)
     except (UsageError, ValueError) as error:
         parser.error(str(error))
+    if args.tasks and not set(args.agents).isdisjoint(PEERS):
+        absent = [name for name in ("stable_baselines3", "sb3_contrib") if find_spec(name) is None]
+        if absent:
+            parser.error(f"{' and '.join(absent)} missing for {' and '.join(PEERS)}: install the extra bench")
     todo = [(task, seed, agent) for task in args.tasks for seed in seeds for agent in args.agents]
     for number, (task, seed, agent) in enumerate(todo, start=1):
         path = args.out / task / agent / f"seed-{seed}.json"

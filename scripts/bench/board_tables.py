@@ -41,9 +41,9 @@ python scripts/bench/board.py --out docs/data/board --seeds 0-2 \\
     --table docs/board.md --picture docs/images/board.png
 ```
 
-All agents get the same observations, and share the discount, the reward scale, the history, the exploration,
-the number of updates and the batch size of our preset. All other settings of the peers are those of RL
-Baselines3 Zoo for Atari: Nature CNN, one-step returns, Adam at 1e-4.
+All agents get the same observations, and share the discount, the scale and the clipping of rewards, the
+history, the exploration, the number of updates and the batch size of our preset. All other settings of the
+peers are those of RL Baselines3 Zoo for Atari: Nature CNN, one-step returns, Adam at 1e-4.
 
 `spl` is our preset: it learns each transition from both modalities and from each one alone, and one modality
 may be hidden while it acts. *Nothing hidden* is the same agent without both (`--agent.thirds none

@@ -44,12 +44,14 @@ class Stacked(gymnasium.Wrapper[Any, int, Any, int]):
     Args:
         config: of the environment.
         history: how many observations are stacked; zeros before an episode.
-        reward_scale: factor of each reward.
+        kept: what is learned of a reward; the reward itself is ``info["reward"]``.
     """
 
-    def __init__(self, config: EnvConfig, *, history: int = 4, reward_scale: float = 1.0) -> None:
+    def __init__(
+        self, config: EnvConfig, *, history: int = 4, kept: Callable[[float], float] = float
+    ) -> None:
         super().__init__(make_env(config))
-        self.reward_scale = reward_scale
+        self.kept = kept
         self.history = History(self.env.spec_of_streams, history=history)
         self.observation_space = spaces.Dict(
             {
@@ -76,7 +78,7 @@ class Stacked(gymnasium.Wrapper[Any, int, Any, int]):
         """Take a step."""
         observation, reward, terminated, truncated, info = self.env.step(int(action))
         self.history.push(observation, is_first=False)
-        return self.stacks(), reward * self.reward_scale, terminated, truncated, info
+        return self.stacks(), self.kept(reward), terminated, truncated, info | {"reward": reward}
 
 
 class TwoStreams(BaseFeaturesExtractor):
