@@ -68,10 +68,12 @@ def bench_agent(config: BenchConfig, *, console: Console | None = None) -> dict[
         if config.to_return is not None:
             say(console, f"training to a return of {config.to_return:g}, {config.num_steps:,} steps at most")
             figures |= measure_return(config, config.to_return, folder, console)
-    result = {"figures": figures, "options": configuration.to_dict(config), "system": describe_system()}
-    if config.out is not None:
-        replace_text(Path(config.out), json.dumps(result, indent=2) + "\n")
-    return result
+    return {"figures": figures, "options": configuration.to_dict(config), "system": describe_system()}
+
+
+def save_bench(result: dict[str, Any], out: str) -> None:
+    """Write what `bench_agent` returned to the JSON file ``out``."""
+    replace_text(Path(out), json.dumps(result, indent=2) + "\n")
 
 
 def _check_out(path: Path) -> None:

@@ -88,9 +88,12 @@ def _shared(config: Any, alone: Mapping[str, Any]) -> Iterator[None]:
 
 def bench(argv: list[str]) -> int:
     """``spl bench [ENV] [options]``."""
-    from spl.agents.bench import BenchConfig, bench_agent, print_bench
+    from spl.agents.bench import BenchConfig, bench_agent, print_bench, save_bench
     from spl.agents.config import ALIASES
 
     argv = name_first(argv, "env", "env.id")
-    print_bench(bench_agent(parse(BenchConfig, argv, prog="spl bench [ENV]", aliases=ALIASES)))
+    config = parse(BenchConfig, argv, prog="spl bench [ENV]", aliases=ALIASES)
+    print_bench(result := bench_agent(config))
+    if config.out is not None:  # last: a full disk costs the file, not the figures
+        save_bench(result, config.out)
     return OK

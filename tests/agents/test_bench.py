@@ -1,5 +1,6 @@
 """``spl bench``: rates by hand, every figure of a tiny training, and what it refuses."""
 
+import errno
 import io
 import json
 import time
@@ -8,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from spl.agents import bench as module
 from spl.agents import bench_measures as bench
-from spl.agents.bench import BenchConfig, _told, bench_agent, print_bench
+from spl.agents.bench import BenchConfig, _told, bench_agent, print_bench, save_bench
 from spl.agents.dqn import MultimodalDqn
 from spl.cli import main as cli
 from spl.config.errors import RunError
@@ -50,8 +52,9 @@ def test_every_figure_is_there_and_the_table_tells_it(tmp_path, capsys):
     out, told = tmp_path / "bench.json", io.StringIO()
     words = ["--to_return", "0.1", "--num_steps", "200", "--out", str(out)]
     result = bench_agent(config(*words), console=Console(file=told))
-    figures = json.loads(out.read_text())["figures"]
-    assert figures == result["figures"]
+    save_bench(result, str(out))
+    assert json.loads(out.read_text()) == result
+    figures = result["figures"]
     assert all(figures[name] > 0 for name in ("env", "acting", "collecting", "updates", "loop_steps"))
     assert figures["loop_updates"] == pytest.approx(figures["loop_steps"] / 2, rel=0.1), "one every two steps"
     assert figures["peak_gflops"] > figures["gflop_per_update"] > 0
@@ -64,6 +67,19 @@ def test_every_figure_is_there_and_the_table_tells_it(tmp_path, capsys):
     assert "an update of 8 transitions, in thirds" in table
     assert "to a return of 0.1" in table
     assert "100 steps" in table
+
+
+def test_a_full_disk_costs_the_file_and_not_the_table(tmp_path, monkeypatch, capsys):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(module, "replace_text", full)
+    out = str(tmp_path / "bench.json")
+    assert cli.main(["bench", *TINY, "--duration_s", "0.02", "--num_steps", "200", "--out", out]) != 0
+    said = capsys.readouterr()
+    assert "the whole loop" in said.out
+    assert "No space left on device" in said.err
+    assert out in said.err
 
 
 def test_a_return_that_is_never_earned_is_told(tmp_path):
