@@ -106,13 +106,14 @@ def train_and_judge(task: Task, agent: str, seed: int, note: Any) -> dict[str, l
     def chance(stacks: Any, envs: Any, running: list[int]) -> list[int]:
         return [int(rng.integers(num_actions)) for _ in running]
 
-    def returns(actor: Any, condition: Condition) -> list[float]:
+    def returns(name: str, actor: Any, condition: Condition) -> list[float]:
+        print(f"  playing {NUM_EPISODES * NUM_SETS} episodes: {name}", file=sys.stderr, flush=True)
         played = (play(actor, envs, condition, history=history, seed=start) for start in sets)
         return [total for totals, _ in played for total in totals]
 
     with torch.inference_mode():
-        found = {name: returns(policy, condition) for name, condition in under.items()}
-        found["random"] = returns(chance, UNTOUCHED)
+        found = {name: returns(name, policy, condition) for name, condition in under.items()}
+        found["random"] = returns("random", chance, UNTOUCHED)
     for one in envs:
         one.close()
     return found
