@@ -4,17 +4,18 @@ Sentences are not here (`spl.explain.words`), nor what an agent would do without
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluation.playing import blamed
-from spl.agents.history import History, Stack
+from spl.agents.evaluation.playing import greedy_steps
+from spl.agents.history import Stack
 from spl.agents.q_network.decoupled import advantage, best
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.resumable import reset_seed
 from spl.explain.two_streams import AsPictures, as_pictures
 from spl.explain.words import Evidence, evidence_of
 from spl.records import AUDIO, VIDEO
@@ -164,23 +165,6 @@ def played_moments(
     Raises:
         RunError: if the environment fails.
     """
-    env, parts = make(), list[Streams]()
-    stacks = History(env.spec_of_streams, history=history)
-    try:
-        episode, is_over = 0, True
-        for _ in range(NUM_STEPS):
-            if is_over:
-                reset_with, step = reset_seed(seed, episode), 0
-                with blamed(env, reset_with, 0):
-                    observation, _ = env.reset(seed=reset_with)
-                episode += 1
-            stacks.push(observation, is_first=env.begins)
-            (action,) = stacks.act(agent, 0.0)
-            parts.append(streams_of(agent, stacks.stack()))
-            step += 1
-            with blamed(env, reset_with, step):
-                observation, _, terminated, truncated, _ = env.step(action)
-            is_over = terminated or truncated
-    finally:
-        env.close()
-    return spread(together(parts))
+    with closing(make()) as env:
+        steps = greedy_steps(agent, env, history=history, seed=seed)
+        return spread(together([streams_of(agent, one.stack) for one in islice(steps, NUM_STEPS)]))

@@ -1,13 +1,14 @@
-"""Episodes that a policy plays in several environments at once, under a condition, and what they return."""
+"""Episodes of a policy in several environments at once, under a condition, and greedy ones step by step."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from itertools import count
+from typing import NamedTuple, Protocol
 
 from gymnasium import spaces
 
 from spl.agents.conditions import MOST_STEPS, Condition, Spoiler
-from spl.agents.history import History
+from spl.agents.history import History, Stack
 from spl.agents.protocol import Actor
 from spl.config.errors import RunError
 from spl.envs.adapter import AudioVisualEnv
@@ -75,6 +76,44 @@ def play(
                 still_running.append(position)
         running = still_running
     return totals, lengths
+
+
+class GreedyStep(NamedTuple):
+    """A step of an agent that does not explore."""
+
+    stack: Stack  # on which it acted
+    action: Action
+    reward: float
+    is_terminal: bool  # nothing follows, or nothing that the agent counts: a lost life, for some
+    follows: Stack
+
+
+def greedy_steps(
+    agent: Actor, env: AudioVisualEnv, *, history: int, seed: int, num_episodes: int | None = None
+) -> Iterator[GreedyStep]:
+    """Yield the steps of an agent that does not explore, episode after episode; without end if None.
+
+    Raises:
+        RunError: if the environment fails.
+    """
+    stacks = History(env.spec_of_streams, history=history)
+    for episode in count() if num_episodes is None else range(num_episodes):
+        reset_with, step, is_over = reset_seed(seed, episode), 0, False
+        with blamed(env, reset_with, 0):
+            observation, _ = env.reset(seed=reset_with)
+        stacks.push(observation, is_first=True)
+        stack = None
+        while not is_over:
+            (action,) = stacks.act(agent, 0.0)
+            stack = (
+                stacks.stack() if stack is None else stack
+            )  # how much is remembered is known once it acted
+            step += 1
+            with blamed(env, reset_with, step):
+                observation, reward, terminated, truncated, _ = env.step(action)
+            stacks.push(observation, is_first=env.begins)
+            acted_on, stack, is_over = stack, stacks.stack(), terminated or truncated
+            yield GreedyStep(acted_on, action, float(reward), terminated or env.begins, stack)
 
 
 @contextmanager

@@ -1,18 +1,18 @@
 """Whether an agent's choices are sure: how often the lead of the chosen action is within the error of Q."""
 
 import math
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from spl.agents.dqn import MultimodalDqn
-from spl.agents.evaluation.playing import blamed
-from spl.agents.history import History
+from spl.agents.evaluation.playing import greedy_steps
+from spl.agents.history import Stack
 from spl.agents.q_network.decoupled import Sizes, best, taken
 from spl.envs.actions import numbers_of
 from spl.envs.adapter import AudioVisualEnv
-from spl.envs.resumable import reset_seed
 from spl.records import Action
 
 MOST_DECISIONS = 5_000  # that are looked at
@@ -36,34 +36,22 @@ def played_choices(
     Raises:
         RunError: if the environment fails.
     """
-    found, sizes = Choices([], [], []), agent.network.sizes
-    stacks = History(env.spec_of_streams, history=history)
-    for episode in range(num_episodes):
-        reset_with, step = reset_seed(seed, episode), 0
-        with blamed(env, reset_with, 0):
-            observation, _ = env.reset(seed=reset_with)
-        stacks.push(observation, is_first=True)
-        values, is_over = _values(agent, stacks), False
-        while not is_over:
-            if len(found.values) == MOST_DECISIONS:
-                return found
-            (action,) = stacks.act(agent, 0.0)
-            found.values.append(float(taken(values, torch.tensor([action]), sizes)))
-            found.leads.append(lead_of(values[0], action, sizes))
-            step += 1
-            with blamed(env, reset_with, step):
-                observation, reward, terminated, truncated, _ = env.step(action)
-            stacks.push(observation, is_first=env.begins)
-            values, is_over = _values(agent, stacks), terminated or truncated
-            ends_here = terminated or env.begins  # so it was learned: with a lost life, for some agents
-            follows = 0.0 if ends_here else float(taken(values, best(values, sizes), sizes))
-            found.targets.append(agent.config.kept_reward(float(reward)) + agent.config.gamma * follows)
+    found, sizes, gamma = Choices([], [], []), agent.network.sizes, agent.config.gamma
+    steps = greedy_steps(agent, env, history=history, seed=seed, num_episodes=num_episodes)
+    known, after = None, torch.empty(0)  # a stack, and the values there
+    for one in islice(steps, MOST_DECISIONS):
+        values = after if one.stack is known else _values(agent, one.stack)
+        known, after = one.follows, _values(agent, one.follows)
+        found.values.append(float(taken(values, torch.tensor([one.action]), sizes)))
+        found.leads.append(lead_of(values[0], one.action, sizes))
+        follows = 0.0 if one.is_terminal else float(taken(after, best(after, sizes), sizes))
+        found.targets.append(agent.config.kept_reward(one.reward) + gamma * follows)
     return found
 
 
-def _values(agent: MultimodalDqn, stacks: History) -> Tensor:
+def _values(agent: MultimodalDqn, stack: Stack) -> Tensor:
     with torch.inference_mode():
-        values: Tensor = agent.network(*stacks.stack().to(agent.device)).float().cpu()  # (1, A)
+        values: Tensor = agent.network(*stack.to(agent.device)).float().cpu()  # (1, A)
     return values
 
 
