@@ -105,9 +105,8 @@ def greedy_steps(
         stack = None
         while not is_over:
             (action,) = stacks.act(agent, 0.0)
-            stack = (
-                stacks.stack() if stack is None else stack
-            )  # how much is remembered is known once it acted
+            if stack is None:  # how much is remembered is known once it has acted
+                stack = stacks.stack()
             step += 1
             with blamed(env, reset_with, step):
                 observation, reward, terminated, truncated, _ = env.step(action)
