@@ -35,7 +35,8 @@ def draw(out: Path, path: Path) -> None:
     found = [pair for one in axes.flat for pair in zip(*one.get_legend_handles_labels(), strict=True)]
     handles = {label: handle for handle, label in found}
     figure.suptitle(f"return, mean of the last {RECENT} training episodes", fontsize="medium")
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    labels = [label for label in AGENTS.values() if label in handles]
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -37,7 +37,7 @@ runs (extras: atari, doom, bench):
 
 ```bash
 python scripts/bench/board.py --out docs/data/board --seeds 0-2 \\
-    --tasks Greeting Pendulum Hyperhot VizdoomBasicAudio \\
+    --tasks Greeting Pendulum Hyperhot VizdoomBasicAudio Pong Breakout \\
     --table docs/board.md --picture docs/images/board.png
 ```
 
@@ -50,6 +50,8 @@ may be hidden while it acts. *Nothing hidden* is the same agent without both (`-
 --agent.modality_dropout 0`), which learns under the conditions of the peers. *Fast* is nothing hidden with
 smaller streams and one pass of the next observations instead of two (`{" ".join(FAST_OPTIONS[:4])}
 {" ".join(FAST_OPTIONS[4:])}`).
+Both games have `--config atari`; `--config breakout`, with twice the updates, earns more
+([results](results.md#one-change-at-a-time)).
 
 - *Return*: interquartile mean of 20 greedy episodes per seed, with a bootstrap interval over episodes within
   seeds. The interval describes these runs, not other seeds.
