@@ -209,6 +209,11 @@ def run_cell(task: str, agent: str, seed: int) -> dict[str, Any]:
     return cell | {"curve": curve, "returns": found, "processor": describe_system()["processor"]}
 
 
+def path_of(out: Path, task: str, seed: int, agent: str) -> Path:
+    """Return where a cell is kept."""
+    return out / task / agent / f"seed-{seed}.json"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -232,15 +237,14 @@ def main() -> None:
         seeds = read_seeds(args.seeds)
     except (UsageError, ValueError) as error:
         parser.error(str(error))
-    if args.tasks and not set(args.agents).isdisjoint(PEERS):
+    cells = [(task, seed, agent) for task in args.tasks for seed in seeds for agent in args.agents]
+    todo = [one for one in cells if not path_of(args.out, *one).exists()]
+    if any(agent in PEERS for *_, agent in todo):
         absent = [name for name in ("stable_baselines3", "sb3_contrib") if find_spec(name) is None]
         if absent:
             parser.error(f"{' and '.join(absent)} missing for {' and '.join(PEERS)}: install the extra bench")
-    todo = [(task, seed, agent) for task in args.tasks for seed in seeds for agent in args.agents]
     for number, (task, seed, agent) in enumerate(todo, start=1):
-        path = args.out / task / agent / f"seed-{seed}.json"
-        if path.exists():
-            continue
+        path = path_of(args.out, task, seed, agent)
         print(f"{number} of {len(todo)}: {task}, {agent}, seed {seed}", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, "--out", str(args.out), "--cell", task, agent, str(seed)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
